@@ -1,0 +1,77 @@
+/* Which ISA runs: the one place that knows what was compiled and asks the CPU. */
+#include "kernels.h"
+
+#define TABLES(isa) extern const fnn_kernels *const fnn_tables_##isa[2]
+static int always(void) { return 1; }
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <cpuid.h>
+
+TABLES(avx2);
+TABLES(avx512);
+
+/* What the operating system saves of the registers; without OSXSAVE, nothing beyond SSE. */
+static unsigned saved_state(void) {
+  unsigned a, b, c, d, low, high;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return low;
+}
+
+static int has_avx2(void) {
+  unsigned a, b, c, d;
+  const unsigned ymm = 0x6;
+  if ((saved_state() & ymm) != ymm) return 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_FMA)) return 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
+}
+
+static int has_avx512(void) {
+#ifdef FNN_EMULATE_AVX512 /* its tiles compiled for AVX2: a test build */
+  return has_avx2();
+#else
+  unsigned a, b, c, d;
+  const unsigned zmm = 0xe6, wanted = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+  if (!has_avx2() || (saved_state() & zmm) != zmm) return 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & wanted) == wanted;
+#endif
+}
+#elif defined(__aarch64__)
+TABLES(neon);
+#endif
+
+TABLES(generic);
+
+#define ISA(name, here) {#name, here, fnn_tables_##name}
+/* clang-format off */
+const fnn_isa fnn_isas[] = {
+    ISA(generic, always),
+#if defined(__x86_64__) || defined(_M_X64)
+    ISA(avx2, has_avx2),
+    ISA(avx512, has_avx512),
+#elif defined(__aarch64__)
+    ISA(neon, always),
+#endif
+};
+/* clang-format on */
+const int fnn_isa_count = sizeof fnn_isas / sizeof *fnn_isas;
+
+int fnn_isa_total(void) { return fnn_isa_count; }
+const char *fnn_isa_name(int isa) { return fnn_isas[isa].name; }
+int fnn_isa_available(int isa) { return fnn_isas[isa].here(); }
+
+int fnn_isa_best(void) {
+  int isa = fnn_isa_count - 1;
+  while (!fnn_isas[isa].here()) isa--;
+  return isa;
+}
+
+const char *fnn_compiler(void) {
+#if defined(__clang__)
+  return "clang " __clang_version__;
+#elif defined(__GNUC__)
+  return "gcc " __VERSION__;
+#else
+  return "unknown";
+#endif
+}

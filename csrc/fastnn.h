@@ -1,0 +1,123 @@
+/* fastnn's C core. Columns are samples: element (i, j) of a matrix is unit i of sample j.
+   No function keeps a pointer that it was given, and none changes what it was given as const. Sizes are in elements.
+   Functions that return int give 0, or FNN_NO_MEMORY with nothing changed. */
+#ifndef FASTNN_H
+#define FASTNN_H
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { FNN_OK, FNN_NO_MEMORY };
+enum fnn_dtype { FNN_FLOAT32, FNN_FLOAT64 };
+enum fnn_activation { FNN_IDENTITY, FNN_SIGMOID, FNN_TANH, FNN_RELU, FNN_SOFTMAX };
+enum fnn_loss { FNN_BINARY_CROSS_ENTROPY, FNN_CROSS_ENTROPY, FNN_MSE };
+
+/* Element (i, j) is data[i * row + j * col]; strides may be negative or 0. */
+typedef struct {
+  void *data;
+  ptrdiff_t row, col;
+  int dtype;
+} fnn_matrix;
+
+/* --- instruction sets: numbered from 0, the plainest first ------------------------------------------------------- */
+int fnn_isa_total(void);                /* how many were compiled */
+const char *fnn_isa_name(int isa);      /* "generic", "avx2", ... */
+int fnn_isa_available(int isa);         /* whether this CPU runs it */
+int fnn_isa_best(void);
+
+/* --- threads ----------------------------------------------------------------------------------------------------- */
+int fnn_has_openmp(void);
+const char *fnn_compiler(void);
+int fnn_openmp_limit(void); /* what OpenMP grants the calling thread; 1 without OpenMP */
+
+/* --- random numbers ---------------------------------------------------------------------------------------------- */
+/* Philox4x32-10: out = four words from a counter of four and a key of two. */
+void fnn_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
+/* The order in which an epoch visits m samples (m < 2^32). */
+void fnn_permutation(int64_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch);
+
+/* --- one layer; matrices of one dtype, `threads` at most ---------------------------------------------------------- */
+/* out (n_out x m) = g(W A_prev + b); W (n_out x n_in), A_prev (n_in x m), b (n_out x 1). */
+int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
+                       const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads);
+/* dW (n_out x n_in) = dZ A_prev^T / m; db (n_out x 1) = rowsum(dZ) / m; with W, dA_prev (n_in x m) = W^T dZ. */
+int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, const fnn_matrix *dA_prev,
+                        const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, ptrdiff_t n_out,
+                        ptrdiff_t n_in, ptrdiff_t m, int threads);
+/* out (n x m) = g(Z). */
+int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, int activation, ptrdiff_t n,
+                           ptrdiff_t m);
+/* out (n x m) = dA * g'(Z), from A = g(Z). */
+int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A, int activation,
+                            ptrdiff_t n, ptrdiff_t m);
+/* out (n x 1) = the sum of each row of dZ (n x m). */
+int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m);
+
+/* Targets: codes (m), or Y (n x m). Weights: (m), or NULL for 1. */
+typedef struct {
+  ptrdiff_t m;
+  fnn_matrix X; /* n_0 x m, either dtype */
+  const int32_t *codes;
+  fnn_matrix Y; /* if codes is NULL; either dtype */
+  const double *weights;
+} fnn_data;
+
+/* losses (m) = w_i L_i from Z = data->X (n x m), whose dtype is the computation's; dZ (n x m), per sample, times w_i,
+   unless NULL. */
+int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n);
+
+/* --- a network ----------------------------------------------------------------------------------------------------- */
+typedef struct fnn_net fnn_net;
+
+/* sizes: layers + 1; activations: layers. All weights 0. NULL: no memory. */
+fnn_net *fnn_net_new(int isa, int dtype, int layers, const ptrdiff_t *sizes, const int *activations, int loss);
+void fnn_net_free(fnn_net *net);
+/* Layer 0..: W (n_out x n_in) and b (n_out x 1), of the network's dtype. */
+void fnn_net_set(fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b);
+void fnn_net_get(const fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b);
+/* All that training changes, as bytes. */
+size_t fnn_net_bytes(const fnn_net *net);
+void fnn_net_snapshot(const fnn_net *net, void *to);
+void fnn_net_restore(fnn_net *net, const void *from);
+int fnn_net_finite(const fnn_net *net);
+
+/* Threads for m samples, or for training in batches of so many: `forced` if above 0, else what pays within 1..limit. */
+int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit, int forced);
+int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit, int forced);
+
+/* out (n_L x m) = A[L]; X of either dtype. Many threads may call it on one network. */
+int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads);
+/* *total = sum of w_i L_i. */
+int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int threads);
+/* *total and, per layer, dW (n_out x n_in) and db (n_out x 1). Uses the network's workspace: one caller at a time. */
+int fnn_net_gradients(fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db, const fnn_data *data,
+                      int threads);
+
+typedef struct {
+  ptrdiff_t batch;
+  int shuffle;
+  uint64_t seed;
+  double lr, weight_decay;
+  ptrdiff_t max_batches, max_epochs; /* where to stop */
+  int64_t *order;                    /* m, with shuffle; kept by the caller between calls */
+  int order_is_valid;                /* it is that of this epoch */
+  /* Where training stands; moved on. */
+  uint64_t epoch;
+  ptrdiff_t position; /* samples of this epoch that are done */
+  double loss_sum, weight_sum;
+  int failed; /* a loss was not finite; that batch made no update */
+  /* Two numbers, sum of w_i L_i and sum of w_i, for each epoch that ended. */
+  double *ended;
+  ptrdiff_t ended_count;
+} fnn_fit;
+
+/* Plain gradient descent over mini-batches. */
+int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

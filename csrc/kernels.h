@@ -1,0 +1,104 @@
+/* The table of one ISA: all that the layers above see of the kernels. Private; callers of the library see fastnn.h.
+
+   Layouts. A buffer of activations is sample-major: row s is one sample, `ld` elements on from the last, its first n
+   elements the units and the rest, up to a whole vector, padding. Weights of a layer are W^T cut into panels of nr
+   columns (the last one narrower, whole vectors): panel p holds for each of the k rows its `width` columns in a row.
+   Padding columns of weights, biases and dZ are 0. Kernels are serial; sizes are ptrdiff_t, counts of elements. */
+#ifndef FNN_KERNELS_H
+#define FNN_KERNELS_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fastnn.h"
+
+#define FNN_INLINE static inline __attribute__((always_inline, unused))
+
+/* What is done to a tile of sums before it is stored. */
+enum fnn_epilogue {
+  FNN_FORWARD,  /* C = g(sum + bias)                      A by rows */
+  FNN_BACKWARD, /* C = sum * g'(Z), from G = g(Z)         A by rows */
+  FNN_SGD,      /* C -= lr (scale sum + weight_decay C)   A by columns */
+  FNN_GRADIENT, /* C = scale sum, any strides             A by columns */
+  FNN_EPILOGUES
+};
+
+/* C (m x n) from A (m x k) and B (k x n): each element sums over k in order, whatever the tile it falls in. */
+typedef struct {
+  ptrdiff_t m, n, k;
+  const void *A;
+  ptrdiff_t a_step; /* by rows: from row to row, elements of a row adjacent; by columns: from k to k, rows adjacent */
+  const void *B;
+  ptrdiff_t b_panel, b_k; /* from panel to panel, from k to k; b_k 0: the panel's width */
+  void *C;
+  ptrdiff_t c_row, c_panel; /* c_row 0: the panel's width; FNN_GRADIENT: c_panel is the step from column to column */
+  const void *bias;         /* FNN_FORWARD: n, padded */
+  const void *G;            /* FNN_BACKWARD: m x n, strides of C */
+  int activation;           /* FNN_FORWARD, FNN_BACKWARD; softmax is left to the row functions */
+  double scale, lr, weight_decay;
+} fnn_product;
+
+/* The last layer's end: from Z the loss of each sample and dZ, in place. */
+typedef struct {
+  int loss, activation;
+  ptrdiff_t n;
+  void *Z;
+  ptrdiff_t ld;
+  const int32_t *codes; /* NULL: Y */
+  const void *Y;        /* rows x n, padded with 0 */
+  ptrdiff_t y_ld;
+  const double *weights; /* NULL: 1 */
+  double *losses;        /* w_i L_i */
+  void *scratch;         /* two padded rows, of this caller alone */
+} fnn_head;
+
+typedef struct {
+  ptrdiff_t size;       /* bytes of an element */
+  ptrdiff_t vl, mr, nr; /* elements of a vector, rows of a tile, columns of a panel */
+  /* Rows i0..i1 and panels p0..p1 of C. */
+  void (*product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
+  /* sums[j] = scale * sum over rows of dZ[row][j], for n columns padded. */
+  void (*rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale);
+  /* b -= lr (db + weight_decay b), for n padded. */
+  void (*update_bias)(void *b, const void *db, ptrdiff_t n, double lr, double weight_decay);
+  /* out = g(in), row by row; in place too. */
+  void (*activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, int g, ptrdiff_t rows, ptrdiff_t n);
+  /* out = dA * g'(Z) from A = g(Z), row by row; in place too. */
+  void (*derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A, ptrdiff_t ld_A, int g,
+                     ptrdiff_t rows, ptrdiff_t n);
+  /* dZ over Z, and losses; returns 0 if a loss is not finite. */
+  int (*head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1);
+  /* Samples first.. of a matrix (n x m, either dtype) into rows of a buffer, padded with 0; through `order` if there. */
+  void (*gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const int64_t *order, ptrdiff_t first, ptrdiff_t rows,
+                 ptrdiff_t n);
+  /* Rows of a buffer to samples first.. of a matrix (n x m, this dtype). */
+  void (*scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n);
+  /* A matrix (k x n) of any strides, this dtype, into panels, and back. */
+  void (*pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_t n);
+  void (*unpack)(const fnn_matrix *to, const void *panels, ptrdiff_t k, ptrdiff_t n);
+  /* Panels of W^T (n_in x n_out) into panels of W (n_out x n_in): rows i0..i1 of the former, its panels p0..p1. */
+  void (*transpose)(void *W, const void *WT, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0,
+                    ptrdiff_t p1);
+  int (*finite)(const void *x, ptrdiff_t n);
+} fnn_kernels;
+
+typedef struct {
+  const char *name;
+  int (*here)(void); /* whether this CPU has it */
+  const fnn_kernels *const *kernels; /* by dtype */
+} fnn_isa;
+
+/* Best last. */
+extern const fnn_isa fnn_isas[];
+extern const int fnn_isa_count;
+
+static inline ptrdiff_t fnn_at_most(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static inline ptrdiff_t fnn_up(ptrdiff_t n, ptrdiff_t step) { return (n + step - 1) / step * step; }
+static inline ptrdiff_t fnn_padded(const fnn_kernels *K, ptrdiff_t n) { return fnn_up(n, K->vl); }
+static inline ptrdiff_t fnn_panels(const fnn_kernels *K, ptrdiff_t n) { return (n + K->nr - 1) / K->nr; }
+/* An odd number of cache lines, so that a column of a buffer does not fall into few sets of the cache. */
+static inline ptrdiff_t fnn_ld(const fnn_kernels *K, ptrdiff_t n) {
+  ptrdiff_t line = 64 / K->size;
+  return (fnn_up(fnn_padded(K, n), line) / line | 1) * line;
+}
+static inline void *fnn_at(const fnn_kernels *K, const void *p, ptrdiff_t i) { return (char *)p + i * K->size; }
+#endif

@@ -1,0 +1,606 @@
+/* The bodies of the kernels, written once; an ISA's file includes this for float and for double.
+   It is given REAL, INT, FNN_DOUBLE, FN(name) and FNN_VECTOR_BYTES, FNN_MR (rows of a register tile). */
+#include "simd.h"
+
+#define NR (2 * VL)        /* columns of a panel: a tile is FNN_MR rows of two vectors */
+#define SUM_BLOCK 1024     /* longer sums are made of blocks of this: the rounding error of one grows with its length */
+#define SUM_LANES 16       /* sums along a row run in this many lanes whatever the vector, for the same bits */
+#define LANE_VECTORS (SUM_LANES / VL > 0 ? SUM_LANES / VL : 1)
+
+/* --- functions of a vector ----------------------------------------------------------------------------------------- */
+#if FNN_DOUBLE
+#define MANTISSA 52
+#define BIAS 1023
+#define EXP_TERMS 13       /* of the Taylor series: 0.347^14 / 14! < 2^-53 */
+#define LOG_TERMS 17       /* of atanh's: (1/3)^34 / 35 < 2^-53 */
+#define EXP_LOW -746.0     /* exp is 0 from here down */
+#define TANH_HIGH 19.5     /* tanh is 1 from here up */
+#define LN2_HIGH 0.69314718036912381649017333984375 /* 32 bits, so that n times it is exact */
+#define LN2_LOW 1.90821492927058770002e-10
+#else
+#define MANTISSA 23
+#define BIAS 127
+#define EXP_TERMS 7
+#define LOG_TERMS 8
+#define EXP_LOW -104.0f
+#define TANH_HIGH 9.5f
+#define LN2_HIGH 0.693359375f
+#define LN2_LOW -2.12194440e-4f
+#endif
+#define LOG2E ((REAL)1.44269504088896340736)
+#define SIGN ((INT)((INT)1 << (sizeof(INT) * 8 - 1)))
+#define ROUND ((REAL)(1.5 * (double)((int64_t)1 << MANTISSA))) /* added, it leaves the nearest integer in the low bits */
+
+/* 1/k! as far as the series goes. */
+static const REAL FN(inverse_factorial)[] = {
+    1.0,           1.0,           1.0 / 2,         1.0 / 6,          1.0 / 24,          1.0 / 120,         1.0 / 720,
+    1.0 / 5040,    1.0 / 40320,   1.0 / 362880,    1.0 / 3628800,    1.0 / 39916800,    1.0 / 479001600,   1.0 / 6227020800};
+
+FNN_INLINE V FN(abs)(V x) { return (V)((VI)x & ~SIGN); }
+FNN_INLINE V FN(power_of_two)(VI n) { return (V)((n + BIAS) << MANTISSA); }
+
+/* exp(r) - 1 with x = n ln 2 + r, |r| <= ln 2 / 2, by its Taylor series. */
+FNN_INLINE V FN(reduced_expm1)(V x, VI *n) {
+  V t = FN(fma)(x, FN(set1)(LOG2E), FN(set1)(ROUND)), whole = t - ROUND;
+  *n = (VI)t - (VI)FN(set1)(ROUND);
+  V r = FN(fma)(whole, FN(set1)(-LN2_HIGH), x);
+  r = FN(fma)(whole, FN(set1)(-LN2_LOW), r);
+  V p = FN(set1)(FN(inverse_factorial)[EXP_TERMS]);
+#pragma GCC unroll 16
+  for (int k = EXP_TERMS - 1; k >= 1; k--) p = FN(fma)(p, r, FN(set1)(FN(inverse_factorial)[k]));
+  return p * r;
+}
+
+/* exp(x) for x <= 0, gradually down to 0. */
+FNN_INLINE V FN(exp)(V x) {
+  VI n;
+  V low = FN(set1)(EXP_LOW);
+  V p = FN(reduced_expm1)(FN(select)(x < low, low, x), &n) + 1;
+  VI half = n >> 1; /* 2^n alone may be too small to be written */
+  return p * FN(power_of_two)(half) * FN(power_of_two)(n - half);
+}
+
+FNN_INLINE V FN(sigmoid)(V z) {
+  V t = FN(exp)((V)((VI)z | SIGN));
+  return FN(select)(z >= 0, FN(set1)(1), t) / (1 + t);
+}
+
+/* By expm1, which keeps its digits near 0: tanh z = e / (e + 2) with e = exp(2 z) - 1. */
+FNN_INLINE V FN(tanh)(V z) {
+  VI n;
+  V a = FN(abs)(z), high = FN(set1)(TANH_HIGH);
+  a = FN(select)(a > high, high, a);
+  V p = FN(reduced_expm1)(a + a, &n), s = FN(power_of_two)(n);
+  V e = FN(fma)(s, p, s - 1);
+  return (V)((VI)(e / (e + 2)) | ((VI)z & SIGN));
+}
+
+/* 2 atanh(s) = log((1 + s) / (1 - s)) for |s| <= 1/3. */
+FNN_INLINE V FN(twice_atanh)(V s) {
+  V q = s * s, p = FN(set1)((REAL)1 / (2 * LOG_TERMS - 1));
+#pragma GCC unroll 20
+  for (int k = LOG_TERMS - 2; k >= 0; k--) p = FN(fma)(p, q, FN(set1)((REAL)1 / (2 * k + 1)));
+  return 2 * s * p;
+}
+
+/* log(1 + t) for t in 0..1. */
+FNN_INLINE V FN(log1p)(V t) { return FN(twice_atanh)(t / (t + 2)); }
+
+/* log(x) for a normal x > 0: x = 2^n f with f around 1. */
+FNN_INLINE V FN(log)(V x) {
+  VI root = (VI)FN(set1)((REAL)0.70710678118654752440), n = ((VI)x - root) >> MANTISSA;
+  V f = (V)((VI)x - (n << MANTISSA)), w = __builtin_convertvector(n, V);
+  V p = FN(twice_atanh)((f - 1) / (f + 1));
+  V sum = FN(fma)(w, FN(set1)(LN2_HIGH), FN(fma)(w, FN(set1)(LN2_LOW), p));
+  return FN(select)(x - x == 0, sum, x); /* inf and NaN are their own logarithm here */
+}
+
+/* A relu'd NaN stays NaN: the comparison is false and keeps z. */
+FNN_INLINE V FN(relu)(V z) { return (V)(~(z <= 0) & (VI)z); }
+
+FNN_INLINE V FN(activate)(int g, V z) {
+  switch (g) {
+  case FNN_SIGMOID: return FN(sigmoid)(z);
+  case FNN_TANH: return FN(tanh)(z);
+  case FNN_RELU: return FN(relu)(z);
+  default: return z;
+  }
+}
+
+/* g'(Z) from A = g(Z); relu' is 1 above 0, else 0 times A: 0, or NaN. */
+FNN_INLINE V FN(slope)(int g, V a) {
+  switch (g) {
+  case FNN_SIGMOID: return a * (1 - a);
+  case FNN_TANH: return (1 - a) * (1 + a);
+  case FNN_RELU: return FN(select)(a > 0, FN(set1)(1), a * 0);
+  default: return FN(set1)(1);
+  }
+}
+
+/* Sum of the lanes of a row's partial sums, halving: the same tree for every vector width. */
+FNN_INLINE REAL FN(sum_lanes)(const V *lanes) {
+  REAL x[LANE_VECTORS * VL];
+  for (int i = 0; i < LANE_VECTORS; i++) FN(store)(x + i * VL, lanes[i]);
+  for (int half = SUM_LANES / 2; half; half /= 2)
+    for (int i = 0; i < half; i++) x[i] += x[i + half];
+  return x[0];
+}
+
+/* All ones in the lanes of vector v of a row that are among its n elements. */
+FNN_INLINE VI FN(inside)(ptrdiff_t v, ptrdiff_t n) {
+  VI lane;
+  for (int i = 0; i < VL; i++) lane[i] = i;
+  return lane < (INT)(n - v < VL ? n - v : VL) - (VI){0};
+}
+
+/* --- the product ----------------------------------------------------------------------------------------------------- */
+
+/* One tile: `rows` rows from row i, `vectors` vectors of panel columns. The arguments before `p` are constants where
+   this is instantiated, so the sums live in registers. */
+FNN_INLINE void FN(tile)(const int rows, const int vectors, const int epilogue, const fnn_product *p, ptrdiff_t i,
+                         ptrdiff_t panel) {
+  const int by_rows = epilogue == FNN_FORWARD || epilogue == FNN_BACKWARD;
+  const ptrdiff_t width = vectors * VL, b_k = p->b_k ? p->b_k : width, K = p->k, step = p->a_step;
+  const REAL *B = (const REAL *)p->B + panel * p->b_panel;
+  const REAL *A = (const REAL *)p->A + (by_rows ? i * step : i);
+  V sum[FNN_MR][2];
+  REAL total[FNN_MR * 2 * VL]; /* in memory: registers are for the sums, and most products have one block only */
+  const int blocked = K > SUM_BLOCK;
+  ptrdiff_t k = 0;
+  if (blocked) {
+    memset(total, 0, sizeof total);
+    __asm__ volatile("" : : "r"(total) : "memory");
+  }
+  for (;;) {
+    const ptrdiff_t end = fnn_at_most(k + SUM_BLOCK, K);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) sum[r][v] = (V){0};
+    for (; k < end; k++) {
+      V b[2];
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) b[v] = FN(load)(B + k * b_k + v * VL);
+#pragma GCC unroll 16
+      for (int r = 0; r < rows; r++) {
+        V a = FN(set1)(by_rows ? A[r * step + k] : A[k * step + r]);
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++) sum[r][v] = FN(fma)(a, b[v], sum[r][v]);
+      }
+    }
+    if (!blocked) break;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) {
+        REAL *t = total + (2 * r + v) * VL;
+        sum[r][v] += FN(load)(t);
+        FN(store)(t, sum[r][v]);
+      }
+    __asm__ volatile("" : : "r"(total) : "memory");
+    if (end == K) break;
+  }
+
+  const ptrdiff_t c_row = p->c_row ? p->c_row : width;
+  if (epilogue == FNN_GRADIENT) {
+    const ptrdiff_t first = panel * NR, columns = fnn_at_most(p->n - first, width), c_column = p->c_panel;
+    REAL *C = (REAL *)p->C + i * c_row + first * c_column, scaled[2 * VL];
+    const REAL scale = (REAL)p->scale;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) FN(store)(scaled + v * VL, sum[r][v] * scale);
+      for (ptrdiff_t j = 0; j < columns; j++) C[r * c_row + j * c_column] = scaled[j];
+    }
+    return;
+  }
+  REAL *C = (REAL *)p->C + i * c_row + panel * p->c_panel;
+  if (epilogue == FNN_FORWARD) {
+    const REAL *bias = (const REAL *)p->bias + panel * NR;
+    const int relu = p->activation == FNN_RELU;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) {
+        V z = sum[r][v] + FN(load)(bias + v * VL);
+        FN(store)(C + r * c_row + v * VL, relu ? FN(relu)(z) : z);
+      }
+  } else if (epilogue == FNN_BACKWARD) {
+    const REAL *G = (const REAL *)p->G + i * c_row + panel * p->c_panel;
+    const int g = p->activation;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) {
+        const ptrdiff_t at = r * c_row + v * VL;
+        FN(store)(C + at, sum[r][v] * FN(slope)(g, FN(load)(G + at)));
+      }
+  } else {
+    const V scale = FN(set1)((REAL)p->scale), lr = FN(set1)((REAL)-p->lr), decay = FN(set1)((REAL)p->weight_decay);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) {
+        const ptrdiff_t at = r * c_row + v * VL;
+        V w = FN(load)(C + at), gradient = FN(fma)(decay, w, sum[r][v] * scale);
+        FN(store)(C + at, FN(fma)(lr, gradient, w));
+      }
+  }
+}
+
+typedef void FN(tile_function)(const fnn_product *, ptrdiff_t i, ptrdiff_t panel);
+#define TILE(rows, vectors, epilogue)                                                                                  \
+  static __attribute__((noinline)) void FN(tile_##rows##_##vectors##_##epilogue)(const fnn_product *p, ptrdiff_t i,    \
+                                                                                ptrdiff_t panel) {                    \
+    FN(tile)(rows, vectors, epilogue, p, i, panel);                                                                    \
+  }
+#define TILES(rows)                                                                                                    \
+  TILE(rows, 1, 0) TILE(rows, 2, 0) TILE(rows, 1, 1) TILE(rows, 2, 1) TILE(rows, 1, 2) TILE(rows, 2, 2) TILE(rows, 1, 3) \
+  TILE(rows, 2, 3)
+FNN_EACH_ROW_COUNT(TILES)
+#define NAME(rows, vectors, epilogue) FN(tile_##rows##_##vectors##_##epilogue)
+#define NAMES(rows)                                                                                                    \
+  {{NAME(rows, 1, 0), NAME(rows, 2, 0)},                                                                               \
+   {NAME(rows, 1, 1), NAME(rows, 2, 1)},                                                                               \
+   {NAME(rows, 1, 2), NAME(rows, 2, 2)},                                                                               \
+   {NAME(rows, 1, 3), NAME(rows, 2, 3)}},
+static FN(tile_function) *const FN(tiles)[FNN_MR][FNN_EPILOGUES][2] = {FNN_EACH_ROW_COUNT(NAMES)};
+#undef TILE
+#undef TILES
+#undef NAME
+#undef NAMES
+
+static ptrdiff_t FN(panel_width)(ptrdiff_t n, ptrdiff_t panel) { return fnn_at_most(fnn_up(n, VL) - panel * NR, NR); }
+
+static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, int g, ptrdiff_t rows,
+                           ptrdiff_t n);
+
+static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1) {
+  const ptrdiff_t tiles = (i1 - i0 + FNN_MR - 1) / FNN_MR;
+  const int apart = epilogue == FNN_FORWARD && (p->activation == FNN_SIGMOID || p->activation == FNN_TANH);
+  if (tiles <= 0) return;
+  /* Rows in even parts: a last tile of one row would take nearly as long as a full one. */
+  const ptrdiff_t rows = (i1 - i0) / tiles, longer = (i1 - i0) % tiles;
+  for (ptrdiff_t panel = p0; panel < p1; panel++) {
+    const ptrdiff_t width = FN(panel_width)(p->n, panel);
+    for (ptrdiff_t t = 0, i = i0; t < tiles; t++) {
+      const ptrdiff_t height = rows + (t < longer);
+      FN(tiles)[height - 1][epilogue][width / VL - 1](p, i, panel);
+      if (apart) {
+        REAL *C = (REAL *)p->C + i * p->c_row + panel * p->c_panel;
+        FN(activation)(C, p->c_row, C, p->c_row, p->activation, height, width);
+      }
+      i += height;
+    }
+  }
+}
+
+/* --- row by row ---------------------------------------------------------------------------------------------------- */
+
+static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n,
+                       double scale) {
+  for (ptrdiff_t j = 0; j < n; j += 4 * VL) { /* four chains of additions at a time hide the latency of one */
+    const int vectors = (int)fnn_at_most((fnn_up(n, VL) - j) / VL, 4);
+    V total[4] = {{0}};
+    for (ptrdiff_t row = 0; row < rows; row += SUM_BLOCK) {
+      const ptrdiff_t end = fnn_at_most(row + SUM_BLOCK, rows);
+      V sum[4] = {{0}};
+      const REAL *p = (const REAL *)dZ + row * ld + j;
+      if (vectors == 4)
+        for (ptrdiff_t r = row; r < end; r++, p += ld)
+          for (int v = 0; v < 4; v++) sum[v] += FN(load)(p + v * VL);
+      else
+        for (ptrdiff_t r = row; r < end; r++, p += ld)
+          for (int v = 0; v < vectors; v++) sum[v] += FN(load)(p + v * VL);
+      for (int v = 0; v < vectors; v++) total[v] += sum[v];
+    }
+    for (int v = 0; v < vectors; v++) FN(store)((REAL *)sums + j + v * VL, total[v] * (REAL)scale);
+  }
+}
+
+static void FN(update_bias)(void *b, const void *db, ptrdiff_t n, double lr, double weight_decay) {
+  const V decay = FN(set1)((REAL)weight_decay), minus_lr = FN(set1)((REAL)-lr);
+  for (ptrdiff_t j = 0; j < n; j += VL) {
+    V x = FN(load)((REAL *)b + j), gradient = FN(fma)(decay, x, FN(load)((const REAL *)db + j));
+    FN(store)((REAL *)b + j, FN(fma)(minus_lr, gradient, x));
+  }
+}
+
+/* A row of softmax: exp(z - max z) over its sum. Padding comes out 0. */
+FNN_INLINE void FN(softmax_row)(REAL *out, const REAL *z, ptrdiff_t n, REAL *max_z, REAL *sum) {
+  V largest = FN(set1)(-(REAL)INFINITY);
+  for (ptrdiff_t v = 0; v < n; v += VL) {
+    V x = FN(select)(FN(inside)(v, n), FN(load)(z + v), FN(set1)(-(REAL)INFINITY));
+    largest = FN(select)(x > largest, x, largest);
+  }
+  REAL top = largest[0];
+  for (int i = 1; i < VL; i++) top = largest[i] > top ? largest[i] : top;
+  V lanes[LANE_VECTORS];
+  for (int i = 0; i < LANE_VECTORS; i++) lanes[i] = (V){0};
+  for (ptrdiff_t v = 0, lane = 0; v < n; v += VL, lane = (lane + 1) % LANE_VECTORS) {
+    V e = FN(exp)(FN(load)(z + v) - top);
+    e = FN(select)(FN(inside)(v, n), e, (V){0});
+    FN(store)(out + v, e);
+    lanes[lane] += e;
+  }
+  const REAL whole = FN(sum_lanes)(lanes);
+  for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(out + v, FN(load)(out + v) / whole);
+  *max_z = top;
+  *sum = whole;
+}
+
+/* A row of softmax's dZ = A * (dA - sum(dA * A)). */
+FNN_INLINE void FN(softmax_slope_row)(REAL *out, const REAL *dA, const REAL *A, ptrdiff_t n) {
+  V lanes[LANE_VECTORS];
+  for (int i = 0; i < LANE_VECTORS; i++) lanes[i] = (V){0};
+  for (ptrdiff_t v = 0, lane = 0; v < n; v += VL, lane = (lane + 1) % LANE_VECTORS) {
+    V x = FN(load)(dA + v) * FN(load)(A + v);
+    lanes[lane] += FN(select)(FN(inside)(v, n), x, (V){0});
+  }
+  const REAL sum = FN(sum_lanes)(lanes);
+  for (ptrdiff_t v = 0; v < n; v += VL) {
+    V x = FN(load)(A + v) * (FN(load)(dA + v) - sum);
+    FN(store)(out + v, FN(select)(FN(inside)(v, n), x, (V){0}));
+  }
+}
+
+static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, int g, ptrdiff_t rows,
+                           ptrdiff_t n) {
+  REAL *to = out, unused[2];
+  const REAL *from = in;
+  for (ptrdiff_t r = 0; r < rows; r++, to += ld_out, from += ld) {
+    if (g == FNN_SOFTMAX)
+      FN(softmax_row)(to, from, n, unused, unused + 1);
+    else if (g == FNN_TANH)
+      for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, FN(tanh)(FN(load)(from + v)));
+    else if (g == FNN_SIGMOID)
+      for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, FN(sigmoid)(FN(load)(from + v)));
+    else
+      for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, FN(activate)(g, FN(load)(from + v)));
+  }
+}
+
+static void FN(derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A, ptrdiff_t ld_A,
+                           int g, ptrdiff_t rows, ptrdiff_t n) {
+  REAL *to = out;
+  const REAL *d = dA, *a = A;
+  for (ptrdiff_t r = 0; r < rows; r++, to += ld_out, d += ld_dA, a += ld_A) {
+    if (g == FNN_SOFTMAX)
+      FN(softmax_slope_row)(to, d, a, n);
+    else
+      for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, FN(load)(d + v) * FN(slope)(g, FN(load)(a + v)));
+  }
+}
+
+/* --- losses: L of one sample in double, dZ over its Z; y is the row of targets, or NULL for a code ------------------ */
+
+static double FN(cross_entropy_row)(REAL *z, ptrdiff_t n, const REAL *y, int32_t code, double *sum) {
+  REAL top, whole;
+  double loss = 0;
+  if (!y) {
+    const double truth = z[code];
+    FN(softmax_row)(z, z, n, &top, &whole);
+    z[code] -= 1;
+    *sum = whole; /* its logarithm is taken for many rows at once */
+    return (double)top - truth;
+  }
+  REAL mass = 0;
+  top = z[0];
+  for (ptrdiff_t j = 1; j < n; j++) top = z[j] > top ? z[j] : top;
+  for (ptrdiff_t j = 0; j < n; j++) loss += (double)y[j] * ((double)top - z[j]), mass += y[j];
+  FN(softmax_row)(z, z, n, &top, &whole);
+  for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(z + v, FN(load)(z + v) * mass - FN(load)(y + v));
+  *sum = whole;
+  return loss;
+}
+
+static double FN(binary_cross_entropy_row)(REAL *z, ptrdiff_t n, const REAL *y) {
+  double loss = 0;
+  for (ptrdiff_t v = 0; v < n; v += VL) {
+    V x = FN(load)(z + v), target = FN(load)(y + v);
+    V rest = FN(log1p)(FN(exp)((V)((VI)x | SIGN)));
+    /* -y log a - (1-y) log(1-a) = max(z, 0) - z y + log(1 + exp(-|z|)), for z of any size */
+    for (ptrdiff_t i = 0; i < fnn_at_most(n - v, VL); i++)
+      loss += (x[i] > 0 ? (double)x[i] : 0.0) - (double)x[i] * target[i] + rest[i];
+    FN(store)(z + v, FN(select)(FN(inside)(v, n), FN(sigmoid)(x) - target, (V){0}));
+  }
+  return loss;
+}
+
+static double FN(mse_row)(REAL *z, ptrdiff_t n, const REAL *y, int g, REAL *a) {
+  double loss = 0;
+  FN(activation)(a, 0, z, 0, g, 1, n);
+  for (ptrdiff_t j = 0; j < n; j++) {
+    double error = (double)a[j] - y[j];
+    loss += error * error;
+  }
+  for (ptrdiff_t v = 0; v < n; v += VL)
+    FN(store)(z + v, FN(select)(FN(inside)(v, n), 2 * (FN(load)(a + v) - FN(load)(y + v)), (V){0}));
+  FN(derivative)(z, 0, z, 0, a, 0, g, 1, n);
+  for (ptrdiff_t j = n; j < fnn_up(n, VL); j++) z[j] = 0; /* the slope of padding is no number's */
+  return loss;
+}
+
+#define HEAD_ROWS 32 /* rows whose logarithms are taken together */
+
+static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
+  const ptrdiff_t n = h->n, padded = fnn_up(n, VL);
+  int finite = 1;
+  for (ptrdiff_t first = i0; first < i1; first += HEAD_ROWS) {
+    const ptrdiff_t rows = fnn_at_most(i1 - first, HEAD_ROWS);
+    REAL sums[HEAD_ROWS + 64 / sizeof(REAL)], masses[HEAD_ROWS];
+    for (ptrdiff_t r = 0; r < HEAD_ROWS; r++) sums[r] = 1;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+      const ptrdiff_t i = first + r;
+      REAL *z = (REAL *)h->Z + i * h->ld;
+      const REAL *y = h->codes ? NULL : (const REAL *)h->Y + i * h->y_ld;
+      double loss, sum = 1;
+      masses[r] = 1;
+      if (h->loss == FNN_CROSS_ENTROPY) {
+        loss = FN(cross_entropy_row)(z, n, y, y ? 0 : h->codes[i], &sum);
+        sums[r] = (REAL)sum;
+        if (y) {
+          masses[r] = 0;
+          for (ptrdiff_t j = 0; j < n; j++) masses[r] += y[j];
+        }
+      } else {
+        REAL *one_hot = h->scratch;
+        if (!y) {
+          for (ptrdiff_t j = 0; j < padded; j++) one_hot[j] = 0;
+          one_hot[h->codes[i]] = 1;
+          y = one_hot;
+        }
+        loss = h->loss == FNN_MSE ? FN(mse_row)(z, n, y, h->activation, one_hot + padded)
+                                  : FN(binary_cross_entropy_row)(z, n, y);
+      }
+      h->losses[i] = loss;
+    }
+    if (h->loss == FNN_CROSS_ENTROPY)
+      for (ptrdiff_t v = 0; v < rows; v += VL) {
+        V logs = FN(log)(FN(load)(sums + v));
+        for (ptrdiff_t r = v; r < fnn_at_most(v + VL, rows); r++) h->losses[first + r] += (double)masses[r] * logs[r - v];
+      }
+    for (ptrdiff_t r = 0; r < rows; r++) {
+      const ptrdiff_t i = first + r;
+      if (h->weights) {
+        REAL *z = (REAL *)h->Z + i * h->ld;
+        for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(z + v, FN(load)(z + v) * (REAL)h->weights[i]);
+        h->losses[i] *= h->weights[i];
+      }
+      finite &= h->losses[i] - h->losses[i] == 0;
+    }
+  }
+  return finite;
+}
+
+/* --- moving ---------------------------------------------------------------------------------------------------------- */
+
+/* One body for both source dtypes: `from` is a constant at each call. */
+#define GATHER_ROWS(FROM)                                                                                              \
+  for (ptrdiff_t r = 0; r < rows; r++, out += ld) {                                                                    \
+    const FROM *in = (const FROM *)from->data + (order ? order[first + r] : first + r) * from->col;                    \
+    if (from->row == 1)                                                                                                \
+      for (ptrdiff_t j = 0; j < n; j++) out[j] = (REAL)in[j];                                                          \
+    else                                                                                                               \
+      for (ptrdiff_t j = 0; j < n; j++) out[j] = (REAL)in[j * from->row];                                              \
+    for (ptrdiff_t j = n; j < fnn_up(n, VL); j++) out[j] = 0;                                                          \
+  }
+
+static void FN(gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const int64_t *order, ptrdiff_t first,
+                       ptrdiff_t rows, ptrdiff_t n) {
+  REAL *out = to;
+  if (from->dtype == FNN_FLOAT64) {
+    GATHER_ROWS(double)
+  } else {
+    GATHER_ROWS(float)
+  }
+}
+#undef GATHER_ROWS
+
+static void FN(scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from, ptrdiff_t ld, ptrdiff_t rows,
+                        ptrdiff_t n) {
+  const REAL *in = from;
+  for (ptrdiff_t r = 0; r < rows; r++, in += ld) {
+    REAL *out = (REAL *)to->data + (first + r) * to->col;
+    if (to->row == 1)
+      memcpy(out, in, (size_t)n * sizeof(REAL));
+    else
+      for (ptrdiff_t j = 0; j < n; j++) out[j * to->row] = in[j];
+  }
+}
+
+static void FN(pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_t n) {
+  REAL *to = panels;
+  for (ptrdiff_t first = 0, panel = 0; first < n; first += NR, panel++) {
+    const ptrdiff_t width = FN(panel_width)(n, panel), columns = fnn_at_most(n - first, width);
+    const REAL *in = (const REAL *)from->data + first * from->col;
+    /* Along the source's short stride, or a large transposed matrix misses the cache at every element. */
+    for (ptrdiff_t i = 0; i < k; i += VL) {
+      const ptrdiff_t end = fnn_at_most(i + VL, k);
+      for (ptrdiff_t j = 0; j < columns; j++)
+        for (ptrdiff_t r = i; r < end; r++) to[r * width + j] = in[r * from->row + j * from->col];
+      for (ptrdiff_t r = i; r < end; r++)
+        for (ptrdiff_t j = columns; j < width; j++) to[r * width + j] = 0;
+    }
+    to += k * width;
+  }
+}
+
+static void FN(unpack)(const fnn_matrix *to, const void *panels, ptrdiff_t k, ptrdiff_t n) {
+  const REAL *in = panels;
+  for (ptrdiff_t first = 0, panel = 0; first < n; first += NR, panel++) {
+    const ptrdiff_t width = FN(panel_width)(n, panel), columns = fnn_at_most(n - first, width);
+    REAL *out = (REAL *)to->data + first * to->col;
+    for (ptrdiff_t j = 0; j < columns; j++)
+      for (ptrdiff_t r = 0; r < k; r++) out[r * to->row + j * to->col] = in[r * width + j];
+    in += k * width;
+  }
+}
+
+static void FN(transpose)(void *W, const void *WT, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t i0, ptrdiff_t i1,
+                          ptrdiff_t p0, ptrdiff_t p1) {
+  for (ptrdiff_t panel = p0; panel < p1; panel++) {
+    const ptrdiff_t width = FN(panel_width)(n_out, panel), columns = fnn_at_most(n_out - panel * NR, width);
+    const REAL *in = (const REAL *)WT + panel * NR * n_in;
+    for (ptrdiff_t i = i0; i < i1;) {
+      const ptrdiff_t to_panel = i / NR, to_width = FN(panel_width)(n_in, to_panel);
+      const ptrdiff_t end = fnn_at_most(i1, (to_panel + 1) * NR);
+      REAL *out = (REAL *)W + to_panel * NR * n_out + panel * NR * to_width - to_panel * NR;
+      for (ptrdiff_t j = 0; j < columns; j++)
+        for (ptrdiff_t r = i; r < end; r++) out[j * to_width + r] = in[r * width + j];
+      i = end;
+    }
+  }
+}
+
+static int FN(finite)(const void *x, ptrdiff_t n) {
+  V zeros[4] = {{0}}; /* 0 times a number is 0; times inf or NaN it is NaN, and stays so in a sum */
+  const REAL *p = x;
+  ptrdiff_t i = 0;
+  for (; i + 4 * VL <= n; i += 4 * VL)
+    for (int v = 0; v < 4; v++) zeros[v] += FN(load)(p + i + v * VL) * 0;
+  REAL rest = 0;
+  for (; i < n; i++) rest += p[i] * 0;
+  V all = (zeros[0] + zeros[1]) + (zeros[2] + zeros[3]);
+  for (int l = 0; l < VL; l++) rest += all[l];
+  return rest == 0;
+}
+
+static const fnn_kernels FN(table) = {
+    .size = sizeof(REAL),
+    .vl = VL,
+    .mr = FNN_MR,
+    .nr = NR,
+    .product = FN(product),
+    .rowsum = FN(rowsum),
+    .update_bias = FN(update_bias),
+    .activation = FN(activation),
+    .derivative = FN(derivative),
+    .head = FN(head),
+    .gather = FN(gather),
+    .scatter = FN(scatter),
+    .pack = FN(pack),
+    .unpack = FN(unpack),
+    .transpose = FN(transpose),
+    .finite = FN(finite),
+};
+
+#undef V
+#undef VI
+#undef VL
+#undef NR
+#undef SUM_BLOCK
+#undef SUM_LANES
+#undef LANE_VECTORS
+#undef MANTISSA
+#undef BIAS
+#undef EXP_TERMS
+#undef LOG_TERMS
+#undef EXP_LOW
+#undef TANH_HIGH
+#undef LN2_HIGH
+#undef LN2_LOW
+#undef LOG2E
+#undef SIGN
+#undef ROUND
+#undef HEAD_ROWS

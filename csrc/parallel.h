@@ -1,0 +1,17 @@
+/* Threads: a task run by a team, and the barrier between its phases. Nothing else in the core knows of OpenMP. */
+#ifndef FNN_PARALLEL_H
+#define FNN_PARALLEL_H
+#include <stddef.h>
+
+typedef struct fnn_team fnn_team;
+typedef void fnn_task(void *arg, fnn_team *team, int thread);
+
+/* Run task(arg, team, 0..n-1) on n threads, n at most `threads`; on the caller's alone where that is 1. */
+void fnn_parallel(int threads, fnn_task *task, void *arg);
+int fnn_team_size(const fnn_team *team);
+/* Nobody goes on before all are here; what was written before is seen after. */
+void fnn_barrier(fnn_team *team);
+
+/* Part `thread` of 0..total, in steps of `step`: *from..*to. */
+void fnn_share(ptrdiff_t total, ptrdiff_t step, int threads, int thread, ptrdiff_t *from, ptrdiff_t *to);
+#endif

@@ -1,0 +1,22 @@
+"""fastnn: multilayer perceptrons on the CPU. Columns are samples."""
+
+from . import kernels
+from ._version import __version__
+from .information import info
+from .network import Network, Predictor, load
+from .optimizers import SGD
+from .threads import get_threads, set_threads
+from .training import History
+
+__all__ = [
+    "SGD",
+    "History",
+    "Network",
+    "Predictor",
+    "__version__",
+    "get_threads",
+    "info",
+    "kernels",
+    "load",
+    "set_threads",
+]

@@ -1,0 +1,418 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The compiled backend: takes pointers of arrays that were checked at the border, drops the GIL, calls C.
+
+Same names and signatures as ``_numpy.py``, where they are explained. No loops over numbers here.
+"""
+
+import os
+
+import numpy as np
+
+cimport numpy as cnp
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+
+from . import threads as _threads
+from .tables import ACTIVATION_CODE, LOSS_CODE
+
+cnp.import_array()
+
+cdef extern from "fastnn.h" nogil:
+    enum: FNN_OK
+    ctypedef struct fnn_matrix:
+        void *data
+        ptrdiff_t row, col
+        int dtype
+    ctypedef struct fnn_data:
+        ptrdiff_t m
+        fnn_matrix X
+        const int32_t *codes
+        fnn_matrix Y
+        const double *weights
+    ctypedef struct fnn_fit:
+        ptrdiff_t batch
+        int shuffle
+        uint64_t seed
+        double lr, weight_decay
+        ptrdiff_t max_batches, max_epochs
+        int64_t *order
+        int order_is_valid
+        uint64_t epoch
+        ptrdiff_t position
+        double loss_sum, weight_sum
+        int failed
+        double *ended
+        ptrdiff_t ended_count
+    ctypedef struct fnn_net:
+        pass
+    int fnn_isa_total()
+    const char *fnn_isa_name(int isa)
+    int fnn_isa_available(int isa)
+    int fnn_isa_best()
+    int fnn_has_openmp()
+    int fnn_openmp_limit()
+    const char *fnn_compiler()
+    void fnn_philox(uint32_t *out, const uint32_t *counter, const uint32_t *key)
+    void fnn_permutation(int64_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch)
+    int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
+                           const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m,
+                           int threads)
+    int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, const fnn_matrix *dA_prev,
+                            const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, ptrdiff_t n_out,
+                            ptrdiff_t n_in, ptrdiff_t m, int threads)
+    int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, int activation, ptrdiff_t n,
+                               ptrdiff_t m)
+    int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A,
+                                int activation, ptrdiff_t n, ptrdiff_t m)
+    int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m)
+    int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n)
+    fnn_net *fnn_net_new(int isa, int dtype, int layers, const ptrdiff_t *sizes, const int *activations, int loss)
+    void fnn_net_free(fnn_net *net)
+    void fnn_net_set(fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b)
+    void fnn_net_get(const fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b)
+    size_t fnn_net_bytes(const fnn_net *net)
+    void fnn_net_snapshot(const fnn_net *net, void *to)
+    void fnn_net_restore(fnn_net *net, const void *source)
+    int fnn_net_finite(const fnn_net *net)
+    int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit, int forced)
+    int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit, int forced)
+    int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads)
+    int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int threads)
+    int fnn_net_gradients(fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db,
+                          const fnn_data *data, int threads)
+    int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
+
+
+# --- which ISA -------------------------------------------------------------------------------------
+
+cdef int _isa = fnn_isa_best()
+
+NAME = "compiled"
+BUILD = {"compiler": fnn_compiler().decode(), "openmp": bool(fnn_has_openmp())}
+
+
+def isas():
+    """Names of the instruction sets that this CPU can run, the plainest first."""
+    return [fnn_isa_name(i).decode() for i in range(fnn_isa_total()) if fnn_isa_available(i)]
+
+
+def current_isa():
+    """Name of the instruction set in force."""
+    return fnn_isa_name(_isa).decode()
+
+
+def force_isa(name):
+    """Use an instruction set, for kernels and for engines made from now on. For tests and benchmarks."""
+    global _isa, ISA
+    if name not in isas():
+        raise ValueError(f"FASTNN_ISA: no {name!r} on this CPU; it runs {', '.join(isas())}")
+    _isa = [fnn_isa_name(i).decode() for i in range(fnn_isa_total())].index(name)
+    ISA = name
+
+
+# The one place that reads FASTNN_ISA. ValueError, not ImportError: it must not pass for a missing extension.
+force_isa(os.environ.get("FASTNN_ISA") or current_isa())
+
+
+cdef int _limit():
+    # What fastnn allows, and what OpenMP grants this thread (threadpoolctl sets that).
+    return min(<int>min(_threads.get_threads(), 1 << 20), fnn_openmp_limit())
+
+
+# --- arrays ----------------------------------------------------------------------------------------
+
+cdef fnn_matrix _matrix(cnp.ndarray a):
+    cdef fnn_matrix x
+    cdef ptrdiff_t size = cnp.PyArray_ITEMSIZE(a)
+    x.data = cnp.PyArray_DATA(a)
+    x.row = cnp.PyArray_STRIDE(a, 0) // size
+    x.col = cnp.PyArray_STRIDE(a, 1) // size
+    x.dtype = size == 8
+    return x
+
+
+cdef fnn_data _data(cnp.ndarray X, cnp.ndarray y, cnp.ndarray sample_weight):
+    cdef fnn_data data
+    data.m = cnp.PyArray_DIM(X, 1)
+    data.X = _matrix(X)
+    data.codes = NULL
+    data.Y = data.X
+    if cnp.PyArray_NDIM(y) == 1:
+        data.codes = <const int32_t *>cnp.PyArray_DATA(y)
+    else:
+        data.Y = _matrix(y)
+    data.weights = NULL if sample_weight is None else <const double *>cnp.PyArray_DATA(sample_weight)
+    return data
+
+
+cdef int _done(int status) except -1:
+    if status != FNN_OK:
+        raise MemoryError("fastnn: no memory for scratch space")
+    return 0
+
+
+# --- one layer -------------------------------------------------------------------------------------
+
+def linear_forward(W, A_prev, b, activation, out):
+    """``out[...] = g(W A_prev + b)``; b is (n_out, 1)."""
+    cdef fnn_matrix w = _matrix(W), a = _matrix(A_prev), c = _matrix(b), o = _matrix(out)
+    cdef ptrdiff_t n_out = W.shape[0], n_in = W.shape[1], m = A_prev.shape[1]
+    cdef int g = ACTIVATION_CODE[activation.name], threads = _limit(), isa = _isa, status
+    with nogil:
+        status = fnn_linear_forward(isa, &o, &w, &a, &c, g, n_out, n_in, m, threads)
+    _done(status)
+
+
+def activation_forward(Z, activation, out):
+    """``out[...] = g(Z)``."""
+    cdef fnn_matrix z = _matrix(Z), o = _matrix(out)
+    cdef ptrdiff_t n = Z.shape[0], m = Z.shape[1]
+    cdef int g = ACTIVATION_CODE[activation.name], isa = _isa, status
+    with nogil:
+        status = fnn_activation_forward(isa, &o, &z, g, n, m)
+    _done(status)
+
+
+def activation_backward(dA, A, activation, out):
+    """``out[...] = dA * g'(Z)``, where A = g(Z)."""
+    cdef fnn_matrix d = _matrix(dA), a = _matrix(A), o = _matrix(out)
+    cdef ptrdiff_t n = dA.shape[0], m = dA.shape[1]
+    cdef int g = ACTIVATION_CODE[activation.name], isa = _isa, status
+    with nogil:
+        status = fnn_activation_backward(isa, &o, &d, &a, g, n, m)
+    _done(status)
+
+
+def rowsum(dZ, out):
+    """``out[...] = `` the sum of each row, (n, 1)."""
+    cdef fnn_matrix z = _matrix(dZ), o = _matrix(out)
+    cdef ptrdiff_t n = dZ.shape[0], m = dZ.shape[1]
+    cdef int isa = _isa, status
+    with nogil:
+        status = fnn_rowsum(isa, &o, &z, n, m)
+    _done(status)
+
+
+def linear_backward(dZ, A_prev, W, dW, db, dA_prev):
+    """Fill dW, db and, if W is given, dA_prev."""
+    cdef fnn_matrix z = _matrix(dZ), a = _matrix(A_prev), o = _matrix(dW), ob = _matrix(db), w, oa
+    cdef const fnn_matrix *pw = NULL
+    cdef const fnn_matrix *poa = NULL
+    cdef ptrdiff_t n_out = dZ.shape[0], n_in = A_prev.shape[0], m = dZ.shape[1]
+    cdef int threads = _limit(), isa = _isa, status
+    if W is not None:
+        w, oa = _matrix(W), _matrix(dA_prev)
+        pw, poa = &w, &oa
+    with nogil:
+        status = fnn_linear_backward(isa, &o, &ob, poa, &z, &a, pw, n_out, n_in, m, threads)
+    _done(status)
+
+
+cdef _losses(Z, y, loss, sample_weight, out):
+    """(m,) of w_i L_i; and dZ, times w_i, into `out` unless None."""
+    cdef fnn_data data = _data(Z, y, sample_weight)
+    cdef fnn_matrix o
+    cdef const fnn_matrix *po = NULL
+    cdef cnp.ndarray losses = np.empty(data.m)
+    cdef double *p = <double *>cnp.PyArray_DATA(losses)
+    cdef int kind = LOSS_CODE[loss.name], isa = _isa, status
+    cdef ptrdiff_t n = Z.shape[0]
+    if out is not None:
+        o = _matrix(out)
+        po = &o
+    with nogil:
+        status = fnn_loss(isa, p, po, &data, kind, n)
+    _done(status)
+    return losses
+
+
+def loss_forward(Z, y, loss, sample_weight):
+    """Mean loss over the samples, from pre-activations."""
+    losses = _losses(Z, y, loss, sample_weight, None)
+    return float(losses.sum() / (len(losses) if sample_weight is None else sample_weight.sum()))
+
+
+def loss_backward(Z, y, loss, sample_weight, out):
+    """``out[...] = dZ`` per sample: with weights, m w_i / sum(w) times the sample's own."""
+    if sample_weight is not None:
+        sample_weight = sample_weight * (len(sample_weight) / sample_weight.sum())
+    _losses(Z, y, loss, sample_weight, out)
+
+
+def permutation(m, seed, epoch):
+    """The order in which epoch `epoch` visits `m` samples."""
+    cdef cnp.ndarray order = np.empty(m, np.int64)
+    cdef int64_t *p = <int64_t *>cnp.PyArray_DATA(order)
+    cdef ptrdiff_t n = m
+    cdef uint64_t key = seed, counter = epoch
+    with nogil:
+        fnn_permutation(p, n, key, counter)
+    return order
+
+
+def philox(counter, key):
+    """Four words from a counter of four and a key of two: for the test against published vectors."""
+    cdef uint32_t[4] c = counter, out
+    cdef uint32_t[2] k = key
+    fnn_philox(out, c, k)
+    return list(out)
+
+
+# --- the network -----------------------------------------------------------------------------------
+
+cdef class Engine:
+    """The numbers of one network, and what is done to them."""
+
+    cdef fnn_net *net
+    cdef int isa, forced
+    cdef readonly object sizes, dtype
+    cdef object settings
+
+    def __cinit__(self, sizes, activations, loss, dtype, threads):
+        cdef int layers = len(activations), i
+        cdef ptrdiff_t *n = <ptrdiff_t *>malloc((layers + 1) * sizeof(ptrdiff_t))
+        cdef int *g = <int *>malloc(layers * sizeof(int))
+        self.sizes, self.dtype, self.settings = sizes, dtype, (activations, loss)
+        self.isa, self.forced = _isa, threads or 0
+        try:
+            if n == NULL or g == NULL:
+                raise MemoryError("fastnn: no memory for the network")
+            for i in range(layers + 1):
+                n[i] = sizes[i]
+            for i in range(layers):
+                g[i] = ACTIVATION_CODE[activations[i].name]
+            self.net = fnn_net_new(self.isa, dtype.itemsize == 8, layers, n, g, LOSS_CODE[loss.name])
+            if self.net == NULL:
+                raise MemoryError(f"fastnn: no memory for the weights of {sizes}")
+        finally:
+            free(n)
+            free(g)
+
+    def __dealloc__(self):
+        fnn_net_free(self.net)
+
+    def set_parameters(self, parameters):
+        """Take copies of the (W, b) of every layer."""
+        cdef int i
+        cdef fnn_matrix w, c
+        for i, (W, b) in enumerate(parameters):
+            w, c = _matrix(W), _matrix(b)
+            fnn_net_set(self.net, i, &w, &c)
+
+    def parameters(self):
+        """Copies of the (W, b) of every layer."""
+        cdef int i
+        cdef fnn_matrix w, c
+        pairs = []
+        for i in range(len(self.sizes) - 1):
+            W = np.empty((self.sizes[i + 1], self.sizes[i]), self.dtype)
+            b = np.empty((self.sizes[i + 1], 1), self.dtype)
+            w, c = _matrix(W), _matrix(b)
+            fnn_net_get(self.net, i, &w, &c)
+            pairs.append((W, b))
+        return pairs
+
+    def snapshot(self):
+        """Everything that training changes, to give back to :meth:`restore`."""
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, fnn_net_bytes(self.net))
+        fnn_net_snapshot(self.net, PyBytes_AS_STRING(data))
+        return data
+
+    def restore(self, snapshot):
+        """Go back to a snapshot."""
+        cdef bytes data = snapshot
+        fnn_net_restore(self.net, PyBytes_AS_STRING(data))
+
+    def is_finite(self):
+        """Whether every weight and bias is finite."""
+        cdef int finite
+        with nogil:
+            finite = fnn_net_finite(self.net)
+        return bool(finite)
+
+    def copy(self):
+        """An engine of its own with the same parameters: the frozen side of a predictor."""
+        global _isa
+        cdef Engine twin
+        cdef int isa = _isa
+        _isa = self.isa  # a snapshot is in the layout of its ISA
+        try:
+            twin = Engine(self.sizes, *self.settings, self.dtype, self.forced or None)
+        finally:
+            _isa = isa
+        twin.restore(self.snapshot())
+        return twin
+
+    def predict(self, X, out):
+        """``out[...] = A[L]``, out (n_L, m)."""
+        cdef fnn_matrix x = _matrix(X), o = _matrix(out)
+        cdef ptrdiff_t m = X.shape[1]
+        cdef int status, threads = fnn_net_forward_threads(self.net, m, _limit(), self.forced)
+        with nogil:
+            status = fnn_net_predict(self.net, &o, &x, m, threads)
+        _done(status)
+
+    def loss(self, X, y, sample_weight):
+        """Sum of w_i L_i and sum of w_i over the samples (w_i = 1 without weights)."""
+        cdef fnn_data data = _data(X, y, sample_weight)
+        cdef double total
+        cdef int status, threads = fnn_net_forward_threads(self.net, data.m, _limit(), self.forced)
+        with nogil:
+            status = fnn_net_loss(self.net, &total, &data, threads)
+        _done(status)
+        return total, float(data.m if sample_weight is None else sample_weight.sum())
+
+    def gradients(self, X, y, sample_weight):
+        """Mean loss, and (dW, db) of every layer."""
+        cdef fnn_data data = _data(X, y, sample_weight)
+        cdef int layers = len(self.sizes) - 1, i, status
+        cdef int threads = fnn_net_train_threads(self.net, data.m, _limit(), self.forced)
+        cdef fnn_matrix *outs = <fnn_matrix *>malloc(2 * layers * sizeof(fnn_matrix))
+        cdef double total
+        if outs == NULL:
+            raise MemoryError("fastnn: no memory for the gradients")
+        try:
+            pairs = []
+            for i in range(layers):
+                dW = np.empty((self.sizes[i + 1], self.sizes[i]), self.dtype)
+                db = np.empty((self.sizes[i + 1], 1), self.dtype)
+                outs[i], outs[layers + i] = _matrix(dW), _matrix(db)
+                pairs.append((dW, db))
+            with nogil:
+                status = fnn_net_gradients(self.net, &total, outs, outs + layers, &data, threads)
+            _done(status)
+        finally:
+            free(outs)
+        return total / float(data.m if sample_weight is None else sample_weight.sum()), pairs
+
+    def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs):
+        """Train for up to `max_batches` batches and `max_epochs` epochs' ends."""
+        cdef fnn_data data = _data(X, y, sample_weight)
+        cdef fnn_fit fit
+        cdef cnp.ndarray order = None, ended
+        cdef ptrdiff_t per_epoch, i
+        cdef int status, threads
+        fit.batch = batch_size
+        fit.shuffle = seed is not None
+        fit.seed = seed or 0
+        fit.lr, fit.weight_decay = optimizer.lr, optimizer.weight_decay
+        fit.position, fit.epoch = state.position, state.epoch
+        fit.loss_sum, fit.weight_sum, fit.failed = state.loss_sum, state.weight_sum, 0
+        per_epoch = (data.m + fit.batch - 1) // fit.batch
+        fit.max_batches = max_batches
+        fit.max_epochs = min(max_epochs, (fit.position // fit.batch + fit.max_batches) // per_epoch + 1)
+        ended = np.empty((fit.max_epochs, 2))
+        fit.ended, fit.ended_count = <double *>cnp.PyArray_DATA(ended), 0
+        fit.order, fit.order_is_valid = NULL, 0
+        if fit.shuffle:
+            order = np.empty(data.m, np.int64) if state.order is None else state.order
+            fit.order, fit.order_is_valid = <int64_t *>cnp.PyArray_DATA(order), state.order is not None
+        threads = fnn_net_train_threads(self.net, min(fit.batch, data.m), _limit(), self.forced)
+        with nogil:
+            status = fnn_net_train(self.net, &data, &fit, threads)
+        _done(status)
+        state.epoch, state.position = fit.epoch, fit.position
+        state.loss_sum, state.weight_sum, state.failed = fit.loss_sum, fit.weight_sum, bool(fit.failed)
+        state.order = order if fit.order_is_valid else None
+        return [(ended[i, 0], ended[i, 1]) for i in range(fit.ended_count)]

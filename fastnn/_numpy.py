@@ -1,0 +1,331 @@
+"""The NumPy backend: complete, and the readable definition of everything fastnn computes.
+
+Columns are samples. Per layer: Z = W A_prev + b, A = g(Z). Backward: dZ = dA * g'(Z),
+dW = dZ A_prev^T / m, db = rowsum(dZ) / m, dA_prev = W^T dZ. Arguments were checked at the border
+(arrays.py): they are float32 or float64 ndarrays of the right shape, codes are int32.
+The compiled backend (_core.pyx) has the same names with the same signatures.
+"""
+
+import functools
+
+import numpy as np
+
+from . import _philox
+from .tables import Spec
+
+NAME = "numpy"
+ISA = "numpy"
+BUILD = {"compiler": None, "openmp": False}
+
+permutation = _philox.permutation
+
+_BLOCK = 1024  # columns that predict and loss take at a time: their memory is constant in m
+
+
+
+def _quiet(function):
+    """Overflow, underflow and NaN are results here, whatever the caller's ``np.errstate`` says."""
+
+    @functools.wraps(function)
+    def quiet(*args, **kwargs):
+        with np.errstate(all="ignore"):
+            return function(*args, **kwargs)
+
+    return quiet
+
+
+# --- activations: g and dZ = dA * g'(Z), the derivative from A = g(Z) -------------------------
+
+
+def _sigmoid(Z):
+    t = np.exp(-np.abs(Z))  # at most 1: nothing overflows at either end
+    return np.where(Z >= 0, 1, t) / (1 + t)
+
+
+def _softmax(Z):
+    e = np.exp(Z - Z.max(axis=0, keepdims=True))
+    return e / e.sum(axis=0, keepdims=True)
+
+
+def _softmax_backward(dA, A):
+    return A * (dA - (dA * A).sum(axis=0, keepdims=True))  # the whole Jacobian
+
+
+def _relu_backward(dA, A):
+    # relu'(0) = 0. NaN > 0 is false, so a NaN in A has to be carried over.
+    return dA * np.where(np.isnan(A), A, A > 0)
+
+
+# name -> (A from Z, dZ from dA and A)
+_ACTIVATIONS = {
+    "identity": (lambda Z: Z, lambda dA, A: dA),
+    "sigmoid": (_sigmoid, lambda dA, A: dA * (A * (1 - A))),
+    "tanh": (np.tanh, lambda dA, A: dA * ((1 - A) * (1 + A))),
+    "relu": (lambda Z: np.maximum(Z, 0), _relu_backward),
+    "softmax": (_softmax, _softmax_backward),
+}
+
+
+# --- losses: per-sample loss in float64, and dZ, both from Z -----------------------------------
+
+
+def _values(y, Z):
+    """Targets as values in Z's dtype: codes become one-hot columns."""
+    if y.ndim == 2:
+        return y.astype(Z.dtype, copy=False)
+    Y = np.zeros_like(Z)
+    Y[y, np.arange(len(y))] = 1
+    return Y
+
+
+def _binary_cross_entropy(Z, y, activation):
+    Y, Z64 = _values(y, Z), Z.astype(np.float64)
+    # -y log a - (1-y) log(1-a) with a = sigmoid(z), for z of any size
+    losses = np.maximum(Z64, 0) - Z64 * Y + np.log1p(np.exp(-np.abs(Z64)))
+    return losses.sum(axis=0), _sigmoid(Z) - Y
+
+
+def _cross_entropy(Z, y, activation):
+    A, Z64 = _softmax(Z), Z.astype(np.float64)
+    shifted = Z64 - Z64.max(axis=0)
+    log_sum = np.log(np.exp(shifted).sum(axis=0))
+    if y.ndim == 1:  # the score of the true class, taken out before anything is rounded away
+        losses = log_sum - shifted[y, np.arange(len(y))]
+        return losses, A - _values(y, Z)
+    Y = _values(y, Z)
+    losses = (Y * (log_sum - shifted)).sum(axis=0)
+    return losses, A * Y.sum(axis=0) - Y  # columns need not sum to 1
+
+
+def _mse(Z, y, activation):
+    forward, backward = _ACTIVATIONS[activation.name]
+    A = forward(Z)
+    Y = _values(y, Z)
+    losses = np.square(A.astype(np.float64) - Y).sum(axis=0)
+    return losses, backward(2 * (A - Y), A)
+
+
+# name -> function of (Z, y, output activation), giving losses (m,) in float64 and dZ per sample
+_LOSSES = {"binary_cross_entropy": _binary_cross_entropy, "cross_entropy": _cross_entropy, "mse": _mse}
+
+_IDENTITY = Spec("identity", {})
+
+
+# --- one layer: the functions behind fastnn.kernels ---------------------------------------------
+
+
+@_quiet
+def linear_forward(W, A_prev, b, activation, out):
+    """``out[...] = g(W A_prev + b)``; b is (n_out, 1)."""
+    np.matmul(W, A_prev, out=out)
+    out += b
+    if activation.name != "identity":
+        out[...] = _ACTIVATIONS[activation.name][0](out)
+
+
+@_quiet
+def activation_forward(Z, activation, out):
+    """``out[...] = g(Z)``."""
+    out[...] = _ACTIVATIONS[activation.name][0](Z)
+
+
+@_quiet
+def activation_backward(dA, A, activation, out):
+    """``out[...] = dA * g'(Z)``, where A = g(Z)."""
+    out[...] = _ACTIVATIONS[activation.name][1](dA, A)
+
+
+@_quiet
+def rowsum(dZ, out):
+    """``out[...] = `` the sum of each row, (n, 1)."""
+    np.sum(dZ, axis=1, keepdims=True, out=out)
+
+
+@_quiet
+def linear_backward(dZ, A_prev, W, dW, db, dA_prev):
+    """Fill dW, db and, if W is given, dA_prev."""
+    m = dZ.shape[1]
+    np.matmul(dZ, A_prev.T, out=dW)
+    dW /= m
+    np.sum(dZ, axis=1, keepdims=True, out=db)
+    db /= m
+    if W is not None:
+        np.matmul(W.T, dZ, out=dA_prev)
+
+
+@_quiet
+def loss_forward(Z, y, loss, sample_weight):
+    """Mean loss over the samples, from pre-activations."""
+    losses, _ = _LOSSES[loss.name](Z, y, _IDENTITY)
+    return float(np.average(losses, weights=sample_weight))
+
+
+@_quiet
+def loss_backward(Z, y, loss, sample_weight, out):
+    """``out[...] = dZ`` per sample: with weights, m w_i / sum(w) times the sample's own."""
+    _, dZ = _LOSSES[loss.name](Z, y, _IDENTITY)
+    if sample_weight is None:
+        out[...] = dZ
+    else:
+        np.multiply(dZ, sample_weight * (len(sample_weight) / sample_weight.sum()), out=out, casting="same_kind")
+
+
+# --- the network ---------------------------------------------------------------------------------
+
+
+class Engine:
+    """The numbers of one network, and what is done to them.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+    activations : tuple of Spec
+    loss : Spec
+    dtype : dtype
+        float32 or float64.
+    threads : int or None
+        For the compiled backend; NumPy's own threads do what they do.
+    """
+
+    def __init__(self, sizes, activations, loss, dtype, threads):
+        self.sizes, self.dtype = sizes, dtype
+        self._activations, self._loss = activations, loss
+        self._parameters = []
+
+    def set_parameters(self, parameters):
+        """Take copies of the (W, b) of every layer."""
+        self._parameters = [(W.astype(self.dtype), b.astype(self.dtype)) for W, b in parameters]
+
+    def parameters(self):
+        """Copies of the (W, b) of every layer."""
+        return [(W.copy(), b.copy()) for W, b in self._parameters]
+
+    def snapshot(self):
+        """Everything that training changes, to give back to :meth:`restore`."""
+        return self.parameters()
+
+    def restore(self, snapshot):
+        """Go back to a snapshot."""
+        self.set_parameters(snapshot)
+
+    def is_finite(self):
+        """Whether every weight and bias is finite."""
+        return all(np.isfinite(W).all() and np.isfinite(b).all() for W, b in self._parameters)
+
+    def copy(self):
+        """An engine of its own with the same parameters: the frozen side of a predictor."""
+        twin = Engine(self.sizes, self._activations, self._loss, self.dtype, None)
+        twin.set_parameters(self._parameters)
+        return twin
+
+    @_quiet
+    def predict(self, X, out):
+        """``out[...] = A[L]``, out (n_L, m)."""
+        for block in _blocks(X.shape[1]):
+            A = self._cast(X[:, block])
+            for (W, b), g in zip(self._parameters, self._activations, strict=True):
+                A = _ACTIVATIONS[g.name][0](W @ A + b)
+            out[:, block] = A
+
+    @_quiet
+    def loss(self, X, y, sample_weight):
+        """Sum of w_i L_i and sum of w_i over the samples (w_i = 1 without weights)."""
+        total = 0.0
+        for block in _blocks(X.shape[1]):
+            Z = self._forward(self._cast(X[:, block]))[-1][0]
+            losses, _ = _LOSSES[self._loss.name](Z, y[..., block], self._activations[-1])
+            total += float(losses.sum() if sample_weight is None else losses @ sample_weight[block])
+        return total, float(X.shape[1] if sample_weight is None else sample_weight.sum())
+
+    @_quiet
+    def gradients(self, X, y, sample_weight):
+        """Mean loss, and (dW, db) of every layer."""
+        total, weight, gradients = self._backward(self._cast(X), y, sample_weight)
+        return total / weight, gradients
+
+    @_quiet
+    def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs):
+        """Train for up to `max_batches` batches and `max_epochs` epochs' ends.
+
+        Parameters
+        ----------
+        X, y, sample_weight : ndarray, ndarray, ndarray or None
+        optimizer : SGD
+        batch_size : int
+        seed : int or None
+            Of the order of the samples; None: as they stand.
+        state : TrainState
+            Where training stands; updated. On a non-finite loss, `state.failed` is set, the
+            update of that batch was not made, and the state names its epoch and position.
+        max_batches, max_epochs : int
+
+        Returns
+        -------
+        list of (float, float)
+            For each epoch that ended: sum of w_i L_i and sum of w_i.
+        """
+        m, ended = X.shape[1], []
+        for _ in range(max_batches):
+            if seed is not None and (state.order is None or state.position == 0):
+                state.order = permutation(m, seed, state.epoch)
+            batch = slice(state.position, min(state.position + batch_size, m))
+            if not self._step(X, y, sample_weight, optimizer, batch, state):
+                break
+            state.position = batch.stop
+            if state.position == m:
+                ended.append((state.loss_sum, state.weight_sum))
+                state.next_epoch()
+                if len(ended) == max_epochs:
+                    break
+        return ended
+
+    def _step(self, X, y, sample_weight, optimizer, batch, state):
+        columns = batch if state.order is None else state.order[batch]
+        weights = None if sample_weight is None else sample_weight[columns]
+        if weights is not None and not weights.any():
+            return True  # a batch that counts for nothing is skipped
+        total, weight, gradients = self._backward(self._cast(X[:, columns]), y[..., columns], weights)
+        if not np.isfinite(total):
+            state.failed = True
+            return False
+        state.loss_sum += total
+        state.weight_sum += weight
+        for (W, b), (dW, db) in zip(self._parameters, gradients, strict=True):
+            for parameter, gradient in ((W, dW), (b, db)):
+                parameter -= optimizer.lr * (gradient + optimizer.weight_decay * parameter)
+        return True
+
+    def _cast(self, X):
+        return X.astype(self.dtype, copy=False)
+
+    def _forward(self, X):
+        """(Z, A) of every layer."""
+        layers, A = [], X
+        for (W, b), g in zip(self._parameters, self._activations, strict=True):
+            Z = W @ A + b
+            A = _ACTIVATIONS[g.name][0](Z)
+            layers.append((Z, A))
+        return layers
+
+    def _backward(self, X, y, sample_weight):
+        """Sum of w_i L_i, sum of w_i, and (dW, db) of every layer."""
+        layers = self._forward(X)
+        losses, dZ = _LOSSES[self._loss.name](layers[-1][0], y, self._activations[-1])
+        if sample_weight is None:
+            total, weight = losses.sum(), float(len(losses))
+        else:
+            total, weight = losses @ sample_weight, sample_weight.sum()
+            dZ = dZ * sample_weight.astype(self.dtype)
+        scale = self.dtype.type(1 / weight)
+        gradients = [None] * len(layers)
+        for layer in reversed(range(len(layers))):
+            A_prev = layers[layer - 1][1] if layer else X
+            gradients[layer] = (dZ @ A_prev.T * scale, dZ.sum(axis=1, keepdims=True) * scale)
+            if layer:
+                dA = self._parameters[layer][0].T @ dZ
+                dZ = _ACTIVATIONS[self._activations[layer - 1].name][1](dA, A_prev)
+        return float(total), float(weight), gradients
+
+
+def _blocks(m):
+    return (slice(start, min(start + _BLOCK, m)) for start in range(0, m, _BLOCK))

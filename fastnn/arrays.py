@@ -1,0 +1,244 @@
+"""The border: what users hand over becomes clean arrays here, or a refusal in plain words.
+
+Nothing is copied that can be read where it is, and nothing of the caller's is ever written to,
+except an ``out=``. Each message names the argument, what came and what was wanted.
+"""
+
+import numbers
+import operator
+
+import numpy as np
+
+from .tables import CLASSIFIERS
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # what the backends compute in
+_BLOCK_BYTES = 1 << 20  # of a block of columns that is cast on its way in
+
+
+def real_array(value, name):
+    """Return `value` as an ndarray of booleans, integers or real floats, copying only if it must."""
+    if type(value) is not np.ndarray:
+        value = _to_array(value, name)
+    kind = value.dtype.kind
+    if kind in "fiub":
+        return value
+    if kind == "O":
+        return _from_objects(value, name)
+    if kind in "SU":
+        raise TypeError(f"{name} holds strings ({value.dtype}); numbers are needed: encode them first")
+    raise TypeError(f"{name} has dtype {value.dtype}; real numbers are needed")
+
+
+def _to_array(value, name):
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__} {value!r:.50}")
+    if isinstance(value, np.ma.MaskedArray):
+        masked = int(np.ma.count_masked(value))
+        if masked:
+            raise ValueError(f"{name} has {masked} masked value{'s' * (masked != 1)}; fill or drop them first")
+        return value.data
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # a ragged list, or missing values that the container cannot express
+        raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from error
+    except Exception as error:  # another library's array refused, in that library's own way
+        raise TypeError(f"{name} of type {type(value).__name__} cannot be read as an array: {error}") from error
+
+
+def _from_objects(value, name):
+    items = value.ravel().tolist() if value.ndim else [value.item()]
+    # pandas marks a missing value by None, NaN or its own NA, which compares to nothing.
+    missing = sum(v is None or type(v).__name__ in ("NAType", "NaTType") for v in items)
+    if missing:
+        raise ValueError(f"{name} has {missing} missing value{'s' * (missing != 1)}")
+    for v in items:
+        if not isinstance(v, (numbers.Real, np.bool_)):
+            wanted = "numbers are needed"
+            raise TypeError(f"{name} has dtype object and holds {type(v).__name__} {v!r:.50}; {wanted}")
+    whole = all(isinstance(v, (numbers.Integral, np.bool_)) for v in items)
+    try:
+        return value.astype(np.int64 if whole and items else np.float64)
+    except OverflowError:
+        return value.astype(np.float64)
+
+
+def features(X, n_in, name="X"):
+    """Return `X` as a real (n_in, m) array."""
+    X = real_array(X, name)
+    if X.ndim != 2 or X.shape[0] != n_in:
+        transposed = X.ndim == 2 and X.shape[1] == n_in
+        hint = f"columns are samples{f'; did you mean {name}.T?' if transposed else ''}"
+        raise ValueError(f"{name} has shape {X.shape}, wanted ({n_in}, m): {hint}")
+    return X
+
+
+def targets(y, n_out, m, loss, name="y"):
+    """Check targets against the output layer, before any arithmetic.
+
+    Parameters
+    ----------
+    y : array_like
+        (m,) integer codes 0 .. n_out - 1, or (n_out, m) values; (m,) values where n_out is 1.
+    n_out, m : int
+        Units of the output layer and samples of X.
+    loss : str
+        The loss's name; the cross-entropies restrict the values.
+
+    Returns
+    -------
+    ndarray
+        Codes as int32 (m,), or values as (n_out, m) of any real dtype.
+    """
+    y = real_array(y, name)
+    wanted = f"({n_out}, m) = ({n_out}, {m})" + (f" or ({m},)" if n_out == 1 else f", or codes ({m},)")
+    if y.ndim == 1 and y.shape[0] == m:
+        if n_out > 1:
+            return _codes(y, n_out, name)
+        y = y[np.newaxis]
+    if y.ndim != 2 or y.shape != (n_out, m):
+        transposed = y.ndim == 2 and y.shape == (m, n_out)
+        hint = f": columns are samples; did you mean {name}.T?" if transposed else ""
+        raise ValueError(f"{name} has shape {y.shape}, wanted {wanted}{hint}")
+    if loss in CLASSIFIERS and y.dtype.kind != "b":
+        _check_probabilities(y, loss, name)
+    return y
+
+
+def _codes(y, n_out, name):
+    if y.dtype.kind not in "iub":
+        missing = int(np.isnan(y).sum())
+        if missing:
+            raise ValueError(f"{name} has {missing} missing value{'s' * (missing != 1)} (NaN)")
+        raise ValueError(
+            f"{name} is 1-D of dtype {y.dtype}; {n_out} outputs need integer codes 0..{n_out - 1}, "
+            f"or values of shape ({n_out}, m)"
+        )
+    if y.dtype.kind != "b" and len(y):
+        low, high = int(y.min()), int(y.max())
+        if low < 0 or high >= n_out:
+            raise ValueError(f"{name} holds codes from {low} to {high}, wanted 0..{n_out - 1} for {n_out} outputs")
+    return np.ascontiguousarray(y, np.int32)
+
+
+def _check_probabilities(y, loss, name):
+    # cross_entropy takes weighted columns too, so only the sign is a rule there.
+    high, legal = (1, "within [0, 1]") if loss == "binary_cross_entropy" else (np.inf, "at least 0")
+    for columns in column_blocks(y):
+        block = y[:, columns]
+        bad = ~((block >= 0) & (block <= high) & (block < np.inf))  # this way round NaN is bad too
+        if bad.any():
+            i, j = np.argwhere(bad)[0]
+            raise ValueError(f"{name} holds {block[i, j]} at column {columns.start + j}; {loss} needs values {legal}")
+
+
+def weights_of_samples(sample_weight, m, name="sample_weight"):
+    """Return `sample_weight` as contiguous float64 (m,), or None as None.
+
+    Only a 1-D array of one weight a sample is taken: a column, a row or a scalar is refused.
+    """
+    if sample_weight is None:
+        return None
+    w = real_array(sample_weight, name)
+    if w.shape != (m,):
+        raise ValueError(f"{name} has shape {w.shape}, wanted ({m},): one weight per sample")
+    w = np.ascontiguousarray(w, np.float64)
+    bad = ~((w >= 0) & (w < np.inf))
+    if bad.any():
+        raise ValueError(f"{name} holds {w[bad][0]} at {int(bad.argmax())}; weights must be finite and at least 0")
+    if not w.sum() > 0:
+        raise ValueError(f"{name} is 0 for every sample: a mean over nothing")
+    return w
+
+
+def whole_number(value, name, low, high=None):
+    """Return `value` as an int within low..high; anything but an integer is a TypeError."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer of at least {low}, got {value!r}") from None
+    if number < low or (high is not None and number > high):
+        wanted = f"at least {low}" if high is None else f"within {low}..{high}"
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    return number
+
+
+def samples(m, name="X"):
+    """Refuse a mean over nothing."""
+    if m == 0:
+        raise ValueError(f"{name} has 0 samples (columns): a mean over nothing")
+    return m
+
+
+def output(out, shape, dtype, inputs, name="out"):
+    """Return the array to compute into: `out` itself, a new one, or a stand-in where they overlap.
+
+    A stand-in (``result is not out``) has to be copied into `out` afterwards; it is given where
+    `out` shares memory with an input, so that no result is read as an operand.
+    """
+    if out is None:
+        return np.empty(shape, dtype, order="F")
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array of shape {shape} and dtype {dtype}, got {type(out).__name__}")
+    if out.dtype != dtype:
+        raise TypeError(f"{name} has dtype {out.dtype}, wanted {dtype}")
+    if out.shape != shape:
+        raise ValueError(f"{name} has shape {out.shape}, wanted {shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} is read-only; a writable array is needed")
+    if not is_plain(out) or any(np.may_share_memory(out, a) for a in inputs if a is not None):
+        return np.empty(shape, dtype, order="F")
+    return out
+
+
+def is_plain(array):
+    """Whether a backend can read `array` where it is: float32 or float64, native and aligned."""
+    size = array.itemsize
+    return array.dtype in FLOATS and array.flags.aligned and all(s % size == 0 for s in array.strides)
+
+
+def column_blocks(array):
+    """Slices of columns, each of about a megabyte."""
+    rows, m = array.shape
+    step = max(1, _BLOCK_BYTES // max(1, 8 * rows))
+    for start in range(0, m, step):
+        yield slice(start, min(start + step, m))
+
+
+def columns_as(array, columns, dtype):
+    """The columns picked by a slice or an index array, cast to `dtype`, sample after sample."""
+    with np.errstate(over="ignore"):  # a float64 beyond float32 is inf there: found late, by name
+        return np.ascontiguousarray(array.T[columns], dtype).T
+
+
+def operand(value, name, ndim, dtype=None):
+    """Return an operand of a single kernel, cast to `dtype` (None: to its own working dtype)."""
+    array = real_array(value, name)
+    if array.ndim != ndim:
+        raise ValueError(f"{name} has shape {array.shape}, wanted {ndim} dimensions")
+    dtype = dtype or working_dtype(array.dtype)
+    if array.dtype != dtype or not is_plain(array):
+        with np.errstate(over="ignore"):
+            array = array.astype(dtype)
+    return array
+
+
+def working_dtype(dtype):
+    """float32 for float32 and float16, float64 for every other real dtype."""
+    return FLOATS[0] if dtype.kind == "f" and dtype.itemsize <= 4 else FLOATS[1]
+
+
+def first_non_finite(array, dtype, axis_name="column"):
+    """Describe the non-finite values of an array as `dtype` would hold them; None if there are none."""
+    matrix = array if array.ndim == 2 else array[np.newaxis]
+    count, first = 0, None
+    if matrix.dtype.kind == "f":
+        for columns in column_blocks(matrix):
+            bad = ~np.isfinite(columns_as(matrix, columns, dtype))
+            if bad.any():
+                count += int(bad.sum())
+                first = first if first is not None else columns.start + int(bad.any(axis=0).argmax())
+    if not count:
+        return None
+    return f"{count} non-finite value{'s' * (count != 1)}, first at {axis_name} {first}"

@@ -1,0 +1,57 @@
+"""Which backend runs: compiled where it is there, else NumPy. Decided here, once, and nowhere else.
+
+FASTNN_BACKEND=numpy or =compiled demands one; without it the fall-back gives one warning.
+"""
+
+import os
+import warnings
+
+from . import _numpy
+
+
+def _load_compiled():
+    try:
+        from . import _core
+    except ImportError as error:
+        return None, f"the compiled extension did not load: {error}"
+    return _core, ""
+
+
+def _choose():
+    wanted = os.environ.get("FASTNN_BACKEND", "") or "auto"
+    if wanted not in ("auto", "numpy", "compiled"):
+        raise ImportError(f"FASTNN_BACKEND must be numpy or compiled, got {wanted!r}")
+    if wanted == "numpy":
+        return _numpy, "FASTNN_BACKEND=numpy asks for it"
+    compiled, reason = _load_compiled()
+    if compiled is not None:
+        return compiled, ""
+    if wanted == "compiled":
+        raise ImportError(f"FASTNN_BACKEND=compiled, but {reason}")
+    warnings.warn(f"fastnn runs on its NumPy backend, many times slower: {reason}", RuntimeWarning, stacklevel=3)
+    return _numpy, reason
+
+
+default, reason = _choose()
+
+
+def get(name):
+    """Return the backend called `name`: auto, numpy or compiled.
+
+    Raises
+    ------
+    ValueError
+        If there is no such backend.
+    RuntimeError
+        If the compiled one is asked for and did not load.
+    """
+    if name == "auto":
+        return default
+    if name == "numpy":
+        return _numpy
+    if name == "compiled":
+        compiled, why = _load_compiled()
+        if compiled is None:
+            raise RuntimeError(f"backend='compiled' is not available: {why}")
+        return compiled
+    raise ValueError(f"backend must be 'auto', 'numpy' or 'compiled', got {name!r}")

@@ -1,0 +1,363 @@
+"""The operations of one layer, for other projects and for study.
+
+Columns are samples: A_prev is (n_in, m), Z and A are (n_out, m). dA and dZ are per sample; the
+1/m is inside dW and db. Every function takes any real dtype and any strides; results have the
+dtype of W (``linear_forward``) or else of the first argument: float32 stays float32, float16 is
+computed in float32, all else in float64. ``out=`` may be in C or Fortran order, must have the
+result's shape and dtype, and may overlap an input.
+
+The NumPy backend (``fastnn/_numpy.py``) is the readable definition; which backend runs is in
+``fastnn.info()["backend"]``.
+"""
+
+import numpy as np
+
+from . import arrays, tables
+from .backend import default as _backend
+
+__all__ = [
+    "activation_backward",
+    "activation_forward",
+    "linear_backward",
+    "linear_forward",
+    "loss_backward",
+    "loss_forward",
+    "rowsum",
+]
+
+_IDENTITY = tables.Spec("identity", {})
+
+
+def _activation(kind):
+    return tables.spec(kind, tables.ACTIVATIONS, "kind")
+
+
+def _deliver(result, out):
+    """Copy a stand-in into the `out` that was asked for."""
+    if out is None or result is out:
+        return result
+    out[...] = result
+    return out
+
+
+def linear_forward(W, A_prev, b, activation=None, out=None):
+    """Product plus bias, and the activation in the same pass: ``A = g(W A_prev + b)``.
+
+    Parameters
+    ----------
+    W : array_like, (n_out, n_in)
+    A_prev : array_like, (n_in, m)
+        Columns are samples; rows-as-samples data goes in as ``rows.T`` without a copy.
+    b : array_like, (n_out, 1) or (n_out,)
+    activation : str or (str, dict), optional
+        One of identity, sigmoid, tanh, relu, softmax; None: Z itself.
+    out : ndarray, optional
+        (n_out, m), of W's dtype.
+
+    Returns
+    -------
+    ndarray, (n_out, m)
+
+    Raises
+    ------
+    ValueError
+        If shapes do not match, naming the argument.
+    TypeError
+        If an argument does not hold real numbers.
+
+    Notes
+    -----
+    M. Nielsen, "Neural Networks and Deep Learning", 2015, eq. (25): a' = sigma(w a + b).
+
+    Examples
+    --------
+    >>> rows = np.array([[1, 2], [3, 4]], "f4")  # 2 samples of 2 features
+    >>> linear_forward(np.array([[1, 2]], "f4"), rows.T, np.zeros((1, 1), "f4"))
+    array([[ 5., 11.]], dtype=float32)
+    """
+    W = arrays.operand(W, "W", 2)
+    n_out, n_in = W.shape
+    A_prev = arrays.operand(arrays.features(A_prev, n_in, "A_prev"), "A_prev", 2, W.dtype)
+    b = _column(b, n_out, W.dtype)
+    g = _IDENTITY if activation is None else tables.spec(activation, tables.ACTIVATIONS, "activation")
+    result = arrays.output(out, (n_out, A_prev.shape[1]), W.dtype, (W, A_prev, b))
+    _backend.linear_forward(W, A_prev, b, g, result)
+    return _deliver(result, out)
+
+
+def _column(b, n_out, dtype):
+    b = arrays.real_array(b, "b")
+    if b.shape not in ((n_out, 1), (n_out,)):
+        raise ValueError(f"b has shape {b.shape}, wanted ({n_out}, 1) or ({n_out},)")
+    return arrays.operand(b.reshape(n_out, 1), "b", 2, dtype)
+
+
+def activation_forward(Z, kind, out=None):
+    """``A = g(Z)``.
+
+    Parameters
+    ----------
+    Z : array_like, (n, m)
+    kind : str or (str, dict)
+        One of identity, sigmoid, tanh, relu, softmax (over each column).
+    out : ndarray, optional
+        (n, m), of Z's dtype; may be `Z` itself.
+
+    Returns
+    -------
+    ndarray, (n, m)
+        NaN where Z is NaN (softmax: in that whole column), and nowhere else.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `Z` is not a real 2-D array, `kind` unknown or `out` unfit.
+
+    Notes
+    -----
+    sigmoid(z) = 1 / (1 + exp(-z)); tanh; relu(z) = max(z, 0);
+    softmax(z)_i = exp(z_i) / sum_j exp(z_j), of z less its largest. I. Goodfellow, Y. Bengio,
+    A. Courville, "Deep Learning", 2016, sections 6.2-6.3.
+
+    Examples
+    --------
+    >>> activation_forward(np.array([[-300.0], [0.0], [400.0]], "f4"), "softmax").T
+    array([[0., 0., 1.]], dtype=float32)
+    """
+    Z = arrays.operand(Z, "Z", 2)
+    result = arrays.output(out, Z.shape, Z.dtype, (Z,))
+    _backend.activation_forward(Z, _activation(kind), result)
+    return _deliver(result, out)
+
+
+def activation_backward(dA, A, kind, Z=None, out=None):
+    """``dZ = dA * g'(Z)``, with the derivative taken from A = g(Z).
+
+    Parameters
+    ----------
+    dA : array_like, (n, m)
+    A : array_like, (n, m), or None
+        The activations. None: computed from `Z`.
+    kind : str or (str, dict)
+        One of identity, sigmoid, tanh, relu, softmax.
+    Z : array_like, (n, m), optional
+        The pre-activations. All five derivatives are read from A, so Z is needed without A only.
+    out : ndarray, optional
+        (n, m), of dA's dtype; may be one of the inputs.
+
+    Returns
+    -------
+    ndarray, (n, m)
+        Where A is NaN the result is NaN.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes differ, `kind` is unknown, or neither A nor Z is given.
+
+    Notes
+    -----
+    sigmoid' = a (1 - a), tanh' = 1 - a^2, relu' = [a > 0] (0 at 0); softmax applies its whole
+    Jacobian, A * (dA - colsum(dA * A)). M. Nielsen, 2015, eq. (BP1).
+
+    Examples
+    --------
+    >>> activation_backward([[1.0, 1.0, 1.0]], [[0.0, 0.0, 2.0]], "relu")
+    array([[0., 0., 1.]])
+    """
+    dA, g = arrays.operand(dA, "dA", 2), _activation(kind)
+    if Z is not None:
+        Z = _same_shape(arrays.operand(Z, "Z", 2, dA.dtype), "Z", dA)
+    if A is None:
+        if Z is None:
+            raise ValueError("A is None; give A = g(Z), or Z")
+        A = activation_forward(Z, g)
+    A = _same_shape(arrays.operand(A, "A", 2, dA.dtype), "A", dA)
+    result = arrays.output(out, dA.shape, dA.dtype, (dA, A))
+    _backend.activation_backward(dA, A, g, result)
+    return _deliver(result, out)
+
+
+def _same_shape(array, name, dA):
+    if array.shape != dA.shape:
+        raise ValueError(f"{name} has shape {array.shape}, wanted {dA.shape}, the shape of dA")
+    return array
+
+
+def rowsum(dZ, out=None):
+    """The sum of each row, (n, 1).
+
+    Parameters
+    ----------
+    dZ : array_like, (n, m)
+    out : ndarray, optional
+        (n, 1), of dZ's dtype.
+
+    Returns
+    -------
+    ndarray, (n, 1)
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `dZ` is not a real 2-D array or `out` is unfit.
+
+    Examples
+    --------
+    >>> rowsum([[1.0, 2.0], [3.0, 4.0]])
+    array([[3.],
+           [7.]])
+    """
+    dZ = arrays.operand(dZ, "dZ", 2)
+    result = arrays.output(out, (dZ.shape[0], 1), dZ.dtype, (dZ,))
+    _backend.rowsum(dZ, result)
+    return _deliver(result, out)
+
+
+def linear_backward(dZ, A_prev, W=None, out=None):
+    """Gradients of a layer: ``dW = dZ A_prev^T / m; db = rowsum(dZ) / m; dA_prev = W^T dZ``.
+
+    Parameters
+    ----------
+    dZ : array_like, (n_out, m)
+        Per sample, without the 1/m.
+    A_prev : array_like, (n_in, m)
+    W : array_like, (n_out, n_in), optional
+        Without it, dA_prev is not computed.
+    out : tuple of 3, optional
+        Arrays for dW (n_out, n_in), db (n_out, 1) and dA_prev (n_in, m); None in a place
+        allocates that result. The last must be None without `W`.
+
+    Returns
+    -------
+    dW, db, dA_prev : ndarray
+        Of dZ's dtype; dA_prev is None without `W`, and per sample.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not match, or m is 0 (a mean over nothing).
+    TypeError
+        If an argument does not hold real numbers.
+
+    Notes
+    -----
+    M. Nielsen, 2015, eqs. (BP2)-(BP4), averaged over the samples.
+
+    Examples
+    --------
+    >>> dW, db, dA_prev = linear_backward([[1.0, 3.0]], [[1.0, 2.0]], W=[[2.0]])
+    >>> dW, db, dA_prev
+    (array([[3.5]]), array([[2.]]), array([[2., 6.]]))
+    """
+    dZ = arrays.operand(dZ, "dZ", 2)
+    n_out, m = dZ.shape
+    arrays.samples(m, "dZ")
+    A_prev = arrays.operand(A_prev, "A_prev", 2, dZ.dtype)
+    n_in = A_prev.shape[0]
+    if A_prev.shape[1] != m:
+        raise ValueError(f"A_prev has shape {A_prev.shape}, wanted (n_in, {m}): dZ has {m} samples (columns)")
+    if W is not None:
+        W = arrays.operand(W, "W", 2, dZ.dtype)
+        if W.shape != (n_out, n_in):
+            raise ValueError(f"W has shape {W.shape}, wanted ({n_out}, {n_in})")
+    if out is None:
+        out = (None, None, None)
+    elif not isinstance(out, (tuple, list)) or len(out) != 3:
+        raise TypeError("out must be a tuple of 3: arrays (or None) for dW, db and dA_prev")
+    if W is None and out[2] is not None:
+        raise ValueError("out[2] is for dA_prev, which needs W")
+    shapes, inputs = ((n_out, n_in), (n_out, 1), (n_in, m)), (dZ, A_prev, W)
+    results = []
+    for i in range(2 if W is None else 3):
+        # each must keep clear of the other results too, or one would be written over the next
+        others = [a for j, a in enumerate(out) if j != i and isinstance(a, np.ndarray)]
+        results.append(arrays.output(out[i], shapes[i], dZ.dtype, (*inputs, *others), f"out[{i}]"))
+    dW, db, dA_prev = results if W is not None else (*results, None)
+    _backend.linear_backward(dZ, A_prev, W, dW, db, dA_prev)
+    delivered = [_deliver(r, o) for r, o in zip(results, out, strict=False)]
+    return tuple(delivered) if W is not None else (*delivered, None)
+
+
+def loss_forward(Z, y, kind, sample_weight=None):
+    """Mean loss over the samples, from pre-activations in one stable form.
+
+    Parameters
+    ----------
+    Z : array_like, (n, m)
+        Pre-activations of the output layer; its activation is the loss's own (sigmoid, softmax,
+        for mse the identity).
+    y : array_like, (m,) or (n, m)
+        Integer codes 0..n-1, or values; with n = 1 (m,) values.
+    kind : str or (str, dict)
+        binary_cross_entropy (summed over outputs), cross_entropy (n at least 2) or mse
+        (sum of (z - y)^2, no 1/2).
+    sample_weight : array_like, (m,), optional
+        The mean is sum(w_i L_i) / sum(w_i).
+
+    Returns
+    -------
+    float
+        Each sample's loss is computed and summed in float64.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not match, codes or values out of range, no samples.
+    TypeError
+        For strings and other things that are not real numbers.
+
+    Notes
+    -----
+    Goodfellow, Bengio, Courville, "Deep Learning", 2016, section 6.2.2.
+
+    Examples
+    --------
+    >>> round(loss_forward(np.array([[1e8], [1e8]], "f4"), [1], "cross_entropy"), 7)
+    0.6931472
+    """
+    Z, y, loss, weights = _loss_arguments(Z, y, kind, sample_weight)
+    return _backend.loss_forward(Z, y, loss, weights)
+
+
+def loss_backward(Z, y, kind, sample_weight=None):
+    """Gradient of the loss with respect to Z, per sample (the 1/m comes in with dW and db).
+
+    Parameters
+    ----------
+    Z, y, kind, sample_weight
+        As for :func:`loss_forward`.
+
+    Returns
+    -------
+    ndarray, (n, m)
+        A - y for the cross-entropies, 2 (z - y) for mse; with weights, m w_i / sum(w) times that,
+        so that ``linear_backward`` gives the gradient of the weighted mean.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for :func:`loss_forward`.
+
+    Examples
+    --------
+    >>> loss_backward(np.array([[-400.0], [300.0], [400.0]], "f4"), [0], "cross_entropy").T
+    array([[-1.,  0.,  1.]], dtype=float32)
+    """
+    Z, y, loss, weights = _loss_arguments(Z, y, kind, sample_weight)
+    dZ = np.empty(Z.shape, Z.dtype, order="F")
+    _backend.loss_backward(Z, y, loss, weights, dZ)
+    return dZ
+
+
+def _loss_arguments(Z, y, kind, sample_weight):
+    loss = tables.spec(kind, tables.LOSSES, "kind")
+    Z = arrays.operand(Z, "Z", 2)
+    n, m = Z.shape
+    arrays.samples(m, "Z")
+    if loss.name == "cross_entropy" and n < 2:
+        raise ValueError(f"Z has shape {Z.shape}; cross_entropy needs two or more rows: use binary_cross_entropy")
+    y = arrays.targets(y, n, m, loss.name)
+    if y.ndim == 2:
+        y = arrays.operand(y, "y", 2, Z.dtype)
+    return Z, y, loss, arrays.weights_of_samples(sample_weight, m)

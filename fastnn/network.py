@@ -1,0 +1,767 @@
+"""The multilayer perceptron: what a user holds."""
+
+import os
+import secrets
+
+import numpy as np
+
+from . import arrays, files, tables
+from . import backend as backends
+from . import kernels as _kernels
+from .guard import Guard
+from .initializers import initial_parameters
+from .optimizers import SGD, check_optimizer
+from .training import Fit, History, TrainState
+
+_CAST_COLUMNS_BYTES = 1 << 20
+
+
+class Network:
+    """A multilayer perceptron: Z = W A_prev + b, A = g(Z), layer after layer.
+
+    Columns are samples: X is (n_0, m), predictions are (n_L, m). Data with rows as samples goes
+    in as ``rows.T``, which copies nothing.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Units per layer, n_0 .. n_L, the input first.
+    activations : sequence of str or (str, dict), optional
+        One for each layer after the input: identity, sigmoid, tanh, relu or softmax. By default
+        relu, and at the output what the loss needs (binary_cross_entropy: sigmoid, cross_entropy:
+        softmax, mse: identity); with neither given, sigmoid for one output, softmax for more.
+    loss : str or (str, dict), optional
+        binary_cross_entropy (sigmoid outputs only; summed over outputs), cross_entropy (softmax
+        of two or more outputs only) or mse (any output; the sum of (a - y)^2, no 1/2), each
+        averaged over the samples. By default it follows the output activation.
+    init : str or (str, dict)
+        zeros, normal (sd), xavier (sd), xavier_uniform, he, he_uniform, lecun or orthogonal
+        (gain): e.g. ``("normal", {"sd": 0.01})``. Biases start at 0.
+    dtype : {"float32", "float64"}
+        Of the weights, of all arithmetic, and of what predictions come back in.
+    seed : int, optional
+        0 .. 2**64 - 1; the only source of randomness. None: fresh entropy, kept in `seed`.
+    backend : {"auto", "numpy", "compiled"}
+    threads : int, optional
+        Exactly so many, wherever the shapes can be split. None: what is fastest, at most
+        ``fastnn.get_threads()``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a setting that is out of range or does not go with another, named.
+
+    Notes
+    -----
+    The lecture's notation: M. Nielsen, "Neural Networks and Deep Learning", 2015, chapter 2, with
+    samples as columns.
+
+    Examples
+    --------
+    >>> X = np.array([[0, 0, 1, 1], [0, 1, 0, 1]])  # 2 features, 4 samples
+    >>> y = np.array([0, 1, 1, 0])
+    >>> net = Network([2, 8, 1], activations=["tanh", "sigmoid"], seed=1)
+    >>> history = net.fit(X, y, epochs=2000, batch_size=None, optimizer=SGD(lr=0.5))
+    >>> net.predict_classes(X)
+    array([0, 1, 1, 0])
+    """
+
+    def __init__(
+        self,
+        sizes,
+        activations=None,
+        loss=None,
+        init="xavier",
+        dtype="float32",
+        seed=None,
+        backend="auto",
+        threads=None,
+    ):
+        self._setup(_sizes(sizes), activations, loss, _dtype(dtype), _seed(seed), backend, threads)
+        init = tables.spec(init, tables.INITIALISERS, "init")
+        self._engine.set_parameters(initial_parameters(self._sizes, init, self._seed, self._dtype))
+
+    def _setup(self, sizes, activations, loss, dtype, seed, backend, threads):
+        """Everything but the parameters: common to a new network, a loaded one and a copy."""
+        self._sizes, self._dtype, self._seed = sizes, dtype, seed
+        self._activations, self._loss = tables.network_specs(sizes, activations, loss)
+        self._threads = None if threads is None else arrays.whole_number(threads, "threads", 1)
+        self._backend_name, self._backend = backend, backends.get(backend)
+        self._engine = self._backend.Engine(sizes, self._activations, self._loss, dtype, self._threads)
+        self._guard = Guard()
+        self._optimizer = SGD()
+        self._epochs_done = 0
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    @property
+    def sizes(self):
+        """Units per layer, the input first."""
+        return self._sizes
+
+    @property
+    def activations(self):
+        """One specification per layer after the input."""
+        return tuple(spec.public() for spec in self._activations)
+
+    @property
+    def loss_name(self):
+        """Specification of the loss."""
+        return self._loss.public()
+
+    @property
+    def dtype(self):
+        """The dtype of weights and results."""
+        return self._dtype
+
+    @property
+    def seed(self):
+        """The seed of weights and of the order of samples, as given or drawn."""
+        return self._seed
+
+    @property
+    def epochs_done(self):
+        """Epochs of :meth:`fit` so far; they number the shuffles, so fit(5) twice equals fit(10)."""
+        return self._epochs_done
+
+    @property
+    def n_params(self):
+        """Number of weights and biases."""
+        return sum(n_out * (n_in + 1) for n_in, n_out in self._layers())
+
+    @property
+    def parameters(self):
+        """Snapshots of (W, b) of every layer: list of ((n_l, n_{l-1}), (n_l, 1)), read-only."""
+        with self._guard.reading:
+            pairs = self._engine.parameters()
+        for pair in pairs:
+            for array in pair:
+                array.flags.writeable = False
+        return pairs
+
+    def set_parameters(self, parameters):
+        """Replace all weights and biases.
+
+        Parameters
+        ----------
+        parameters : sequence of (W, b)
+            One pair per layer: W (n_l, n_{l-1}) and b (n_l, 1) or (n_l,), of any real dtype.
+            Non-finite values are taken as they are.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If anything does not fit; then nothing has changed.
+        """
+        layers = list(self._layers())
+        try:
+            given = [tuple(pair) for pair in parameters]
+        except TypeError:
+            raise TypeError(f"parameters must be a list of (W, b), one per layer, got {parameters!r:.80}") from None
+        if len(given) != len(layers) or any(len(pair) != 2 for pair in given):
+            raise ValueError(f"parameters must be {len(layers)} pairs (W, b), one per layer; got {len(given)} entries")
+        clean = []
+        for i, ((W, b), (n_in, n_out)) in enumerate(zip(given, layers, strict=True)):
+            W, b = arrays.real_array(W, f"parameters[{i}] W"), arrays.real_array(b, f"parameters[{i}] b")
+            if W.shape != (n_out, n_in):
+                hint = "; did you mean W.T?" if W.shape == (n_in, n_out) else ""
+                raise ValueError(f"parameters[{i}]: W has shape {W.shape}, wanted ({n_out}, {n_in}){hint}")
+            if b.shape not in ((n_out, 1), (n_out,)):
+                raise ValueError(f"parameters[{i}]: b has shape {b.shape}, wanted ({n_out}, 1) or ({n_out},)")
+            clean.append((self._operand(W, "W"), self._operand(b.reshape(n_out, 1), "b")))
+        with self._guard.writing:
+            self._engine.set_parameters(clean)
+
+    def reset_optimizer(self):
+        """Forget the optimizer's state: the next step starts it afresh. Settings and weights stay."""
+        with self._guard.writing:
+            pass  # plain SGD keeps none
+
+    def summary(self):
+        """A table of the layers, as a string.
+
+        Returns
+        -------
+        str
+        """
+        rows = [("layer", "units", "activation", "W", "parameters")]
+        for i, ((n_in, n_out), g) in enumerate(zip(self._layers(), self.activations, strict=True), start=1):
+            rows.append((str(i), str(n_out), _short(g), f"({n_out}, {n_in})", f"{n_out * (n_in + 1):,}"))
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines.append(
+            f"{self._sizes[0]} inputs, {self.n_params:,} parameters, {self._dtype}, loss {_short(self.loss_name)}, "
+            f"{self._backend.NAME} backend"
+        )
+        return "\n".join(lines)
+
+    def __repr__(self):
+        return (
+            f"Network({list(self._sizes)}, activations={list(self.activations)}, loss={self.loss_name!r}, "
+            f"dtype={self._dtype.name!r}, seed={self._seed})"
+        )
+
+    # --- forward ----------------------------------------------------------------------------------
+
+    def predict(self, X, out=None):
+        """Outputs A[L].
+
+        Parameters
+        ----------
+        X : array_like, (n_0, m)
+        out : ndarray, optional
+            (n_L, m), of the network's dtype.
+
+        Returns
+        -------
+        ndarray, (n_L, m)
+            A column is NaN where the sample has a NaN, and no other is.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `X` or `out` does not fit.
+        """
+        with self._guard.reading:
+            return _predict(self._engine, X, out)
+
+    def forward(self, X, cache=False):
+        """Outputs A[L], and with `cache` what each layer computed on the way.
+
+        Parameters
+        ----------
+        X : array_like, (n_0, m)
+        cache : bool
+
+        Returns
+        -------
+        A : ndarray, (n_L, m)
+        caches : list of dict, only with `cache`
+            Per layer A_prev, W, b, Z and A.
+        """
+        if not cache:
+            return self.predict(X)
+        A = self._operand(arrays.features(X, self._sizes[0]), "X")
+        with self._guard.reading:
+            parameters = self._engine.parameters()
+        caches = []
+        for (W, b), g in zip(parameters, self._activations, strict=True):
+            Z = np.empty((W.shape[0], A.shape[1]), self._dtype, order="F")
+            self._backend.linear_forward(W, A, b, _kernels._IDENTITY, Z)
+            A_prev, A = A, np.empty_like(Z)
+            self._backend.activation_forward(Z, g, A)
+            caches.append({"A_prev": A_prev, "W": W, "b": b, "Z": Z, "A": A})
+        return A, caches
+
+    def predict_classes(self, X):
+        """Class codes.
+
+        Parameters
+        ----------
+        X : array_like, (n_0, m)
+
+        Returns
+        -------
+        ndarray of int64
+            (m,): the first largest output; for one sigmoid output, 1 where a >= 0.5. For several
+            sigmoid outputs (n_L, m) of 0 and 1.
+
+        Raises
+        ------
+        ValueError
+            For a single output that is no sigmoid: there is no class to tell.
+        """
+        return self._classes(self.predict(X))
+
+    def _classes(self, A):
+        if self._activations[-1].name == "sigmoid":
+            hits = (A >= 0.5).astype(np.int64)
+            return hits[0] if len(A) == 1 else hits
+        if len(A) == 1:
+            raise ValueError(f"a single {self._activations[-1].name} output tells no class; use predict")
+        return A.argmax(axis=0)
+
+    def predictor(self):
+        """A frozen copy of the network that only predicts.
+
+        Returns
+        -------
+        Predictor
+            ``p(X, out=None)``, with the weights of now; any number of threads may call it.
+        """
+        with self._guard.reading:
+            return Predictor(self._engine.copy())
+
+    # --- losses and gradients ---------------------------------------------------------------------
+
+    def loss(self, X, y, sample_weight=None):
+        """Mean loss over the samples.
+
+        Parameters
+        ----------
+        X : array_like, (n_0, m)
+        y : array_like
+            (n_L, m) values; or (m,): integer codes 0..n_L-1, for one output values.
+        sample_weight : array_like, (m,), optional
+            The mean is sum(w_i L_i) / sum(w_i).
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError, TypeError
+            If shapes do not match, labels are out of range, or there is no sample.
+        """
+        X, y, sample_weight = self._training_data(X, y, sample_weight)
+        return self._loss_of(X, y, sample_weight)
+
+    def _loss_of(self, X, y, sample_weight):
+        total = weight = 0.0
+        in_place = arrays.is_plain(X) and (y.ndim == 1 or arrays.is_plain(y))
+        with self._guard.reading:
+            for columns in [slice(None)] if in_place else arrays.column_blocks(X):
+                part = None if sample_weight is None else sample_weight[columns]
+                t, w = self._engine.loss(*self._cast(X, y, columns, in_place), part)
+                total, weight = total + t, weight + w
+        return total / weight
+
+    def _cast(self, X, y, columns, in_place):
+        if in_place:
+            return X, y
+        y = y[columns] if y.ndim == 1 else arrays.columns_as(y, columns, self._dtype)
+        return arrays.columns_as(X, columns, self._dtype), y
+
+    def evaluate(self, X, y):
+        """Loss and, for the cross-entropies, accuracy.
+
+        Parameters
+        ----------
+        X : array_like, (n_0, m)
+        y : array_like
+            As for :meth:`loss`.
+
+        Returns
+        -------
+        dict
+            "loss", and for classifiers "accuracy": the share of samples whose class is right; with
+            several sigmoid outputs, the share of all the labels.
+        """
+        X, y, _ = self._training_data(X, y, None)
+        result = {"loss": self._loss_of(X, y, None)}
+        if self._loss.name in tables.CLASSIFIERS:
+            classes = self.predict_classes(X)
+            if y.ndim == 2:
+                y = (y >= 0.5) if self._activations[-1].name == "sigmoid" else y.argmax(axis=0)
+            result["accuracy"] = float((classes == np.squeeze(y) if classes.ndim == 1 else classes == y).mean())
+        return result
+
+    def gradients(self, X, y, sample_weight=None):
+        """Loss and its gradients.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`loss`.
+
+        Returns
+        -------
+        loss : float
+        gradients : list of (dW, db)
+            Per layer (n_l, n_{l-1}) and (n_l, 1). Weight decay is no part of them.
+        """
+        X, y, sample_weight = self._training_data(X, y, sample_weight)
+        X, y = self._readable(X, y)
+        with self._guard.reading:
+            return self._engine.gradients(X, y, sample_weight)
+
+    def _readable(self, X, y):
+        if y.ndim == 2 and not arrays.is_plain(y):
+            y = arrays.columns_as(y, slice(None), self._dtype)
+        return X if arrays.is_plain(X) else arrays.columns_as(X, slice(None), self._dtype), y
+
+    def gradient_check(self, X, y):
+        """Compare the gradients with central differences of the loss.
+
+        The network is copied into float64 (its weights are not touched), and every parameter is
+        moved both ways by 1e-6 times its scale; beyond 2000 parameters a sample of them.
+
+        Parameters
+        ----------
+        X, y
+            As for :meth:`loss`; a few samples are enough.
+
+        Returns
+        -------
+        float
+            ||g - d|| / (||g|| + ||d||), with g the gradients of this network and d the
+            differences: about 1e-8 in float64 and 1e-6 in float32 when all is well, unless a relu
+            sits at its kink. 0 if both are 0.
+
+        Notes
+        -----
+        The measure of the lecture; see also P. Blanchard, D. J. Higham, N. J. Higham, on rounding
+        in softmax, and any text on automatic differentiation for the choice of the step.
+        """
+        _, gradients = self.gradients(X, y)
+        parameters = [(W.astype(np.float64), b.astype(np.float64)) for W, b in self.parameters]
+        twin = Network(
+            self._sizes, self.activations, self.loss_name, "zeros", "float64", self._seed, self._backend_name
+        )
+        rng = np.random.Generator(np.random.Philox(self._seed & (2**64 - 1)))
+        g, d = [], []
+        share = min(1.0, 2000 / self.n_params)
+        for pair, gradient in zip(parameters, gradients, strict=True):
+            for values, dv in zip(pair, gradient, strict=True):
+                for index in np.ndindex(values.shape):
+                    if share < 1 and rng.random() > share:
+                        continue
+                    kept, step = values[index], 1e-6 * max(1.0, abs(values[index]))
+                    sides = []
+                    for moved in (kept + step, kept - step):
+                        values[index] = moved
+                        twin.set_parameters(parameters)
+                        sides.append(twin.loss(X, y))
+                    values[index] = kept
+                    g.append(float(dv[index]))
+                    d.append((sides[0] - sides[1]) / (2 * step))
+        g, d = np.array(g), np.array(d)
+        size = np.linalg.norm(g) + np.linalg.norm(d)
+        return float(np.linalg.norm(g - d) / size) if size else 0.0
+
+    def collapse(self):
+        """The single linear map that a network without hidden nonlinearities amounts to.
+
+        Returns
+        -------
+        W : ndarray, (n_L, n_0)
+        b : ndarray, (n_L, 1)
+            With Z[L] = W X + b; an output activation still comes after it.
+
+        Raises
+        ------
+        ValueError
+            If a hidden activation is not the identity.
+        """
+        for i, g in enumerate(self._activations[:-1]):
+            if g.name != "identity":
+                raise ValueError(f"activations[{i}] is {g.name}; only hidden identities collapse into one linear map")
+        W, b = np.eye(self._sizes[0]), np.zeros((self._sizes[0], 1))
+        for W_l, b_l in self.parameters:
+            W, b = W_l.astype(np.float64) @ W, W_l.astype(np.float64) @ b + b_l
+        return W.astype(self._dtype), b.astype(self._dtype)
+
+    # --- training ---------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X,
+        y,
+        epochs=1,
+        batch_size=32,
+        optimizer=None,
+        shuffle=True,
+        sample_weight=None,
+        callbacks=(),
+        progress=None,
+    ):
+        """Train by gradient descent on mini-batches; another fit goes on where this one ended.
+
+        Parameters
+        ----------
+        X : array_like, (n_0, m)
+            Read where it is if float32 or float64, in any layout (``rows.T`` is the quickest);
+            other dtypes are cast a slice at a time.
+        y : array_like
+            (n_L, m) values; or (m,): integer codes 0..n_L-1, for one output values.
+        epochs : int
+            Passes over the data; 0 is allowed.
+        batch_size : int or None
+            Samples per update; None, or more than m: all of them. The last batch of an epoch may
+            be short, and its mean is over its own samples.
+        optimizer : SGD, optional
+            None: the network's last one, at first ``SGD()``.
+        shuffle : bool
+            A new order each epoch, from the network's seed and the epoch's number alone.
+        sample_weight : array_like, (m,), optional
+            Finite, at least 0. A batch whose weights are all 0 is skipped.
+        callbacks : callable or sequence of callables
+            ``callback(epoch, history)`` after each epoch, counted from 0; a true result ends
+            training. They may do anything with the network but fit it. What they raise comes out
+            of fit, with the weights of that moment.
+        progress : bool, optional
+            None: a bar on a terminal, if tqdm is installed. True: always. False: never.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError, TypeError
+            For data or settings that do not fit; the weights are then unchanged. Non-finite data
+            is found when it makes the loss or a weight non-finite.
+        FloatingPointError
+            If training diverges: names the epoch and batch; the last finite weights are kept.
+        RuntimeError
+            If the network is in use by another call.
+        KeyboardInterrupt
+            Ctrl-C is served within 0.1 s (or one batch); the weights of that moment are kept.
+        """
+        epochs = arrays.whole_number(epochs, "epochs", 0)
+        if batch_size is not None:
+            batch_size = arrays.whole_number(batch_size, "batch_size", 1)
+        optimizer = self._optimizer if optimizer is None else check_optimizer(optimizer)
+        for name, flag in (("shuffle", shuffle), ("progress", progress)):
+            if not isinstance(flag, (bool, np.bool_)) and not (flag is None and name == "progress"):
+                raise TypeError(f"{name} must be True or False, got {flag!r}")
+        callbacks = [callbacks] if callable(callbacks) else list(callbacks)
+        for i, callback in enumerate(callbacks):
+            if not callable(callback):
+                raise TypeError(f"callbacks[{i}] must be callable as (epoch, history), got {callback!r}")
+        X, y, sample_weight = self._training_data(X, y, sample_weight)
+        m = X.shape[1]
+        if shuffle and m >= 2**32:
+            raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
+        history = History()
+        with self._guard.fitting:
+            self._optimizer = optimizer
+            job = Fit(
+                self._engine,
+                self._backend,
+                X,
+                y,
+                sample_weight,
+                optimizer,
+                min(batch_size or m, m),
+                self._seed if shuffle else None,
+                self._epochs_done,
+                6.0 * self.n_params,
+            )
+            try:
+                job.run(epochs, callbacks, progress, history)
+            finally:
+                self._epochs_done += len(history.loss)
+        return history
+
+    def train_step(self, X, y, optimizer=None):
+        """One update on one batch.
+
+        Parameters
+        ----------
+        X : array_like, (n_0, m)
+        y : array_like
+            As for :meth:`loss`.
+        optimizer : SGD, optional
+            None: the network's last one, at first ``SGD()``.
+
+        Returns
+        -------
+        float
+            The loss before the update.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For data that does not fit, or is not finite; the weights are then unchanged.
+        FloatingPointError
+            If the loss or a weight would not be finite; the weights are then unchanged.
+        """
+        optimizer = self._optimizer if optimizer is None else check_optimizer(optimizer)
+        X, y, _ = self._training_data(X, y, None)
+        readable = self._readable(X, y)
+        with self._guard.writing:
+            self._optimizer = optimizer
+            engine, m = self._engine, X.shape[1]
+            state, before = TrainState(0), engine.snapshot()
+            sums = engine.train(*readable, None, optimizer, m, None, state, 1, 1)
+            if state.failed or not engine.is_finite():
+                engine.restore(before)
+                for name, array in (("X", X), ("y", y)):
+                    found = arrays.first_non_finite(array, self._dtype)
+                    if found:
+                        raise ValueError(f"{name} has {found}; the weights are unchanged")
+                raise FloatingPointError(
+                    f"the step diverged (with {optimizer}): the loss or a weight would not be finite; "
+                    "the weights are unchanged. Try a smaller lr, or scale X"
+                )
+        return sums[0][0] / m
+
+    def _training_data(self, X, y, sample_weight):
+        X = arrays.features(X, self._sizes[0])
+        m = arrays.samples(X.shape[1])
+        y = arrays.targets(y, self._sizes[-1], m, self._loss.name)
+        return X, y, arrays.weights_of_samples(sample_weight, m)
+
+    def _operand(self, array, name):
+        return arrays.operand(array, name, 2, self._dtype)
+
+    def _layers(self):
+        return zip(self._sizes, self._sizes[1:], strict=False)
+
+    # --- files and copies -------------------------------------------------------------------------
+
+    def save(self, path, optimizer=False):
+        """Write the network to a file, for :func:`fastnn.load`.
+
+        Parameters
+        ----------
+        path : path-like
+            Taken as it is; an existing file is replaced in one step or not at all.
+        optimizer : bool
+            Also the optimizer's settings (plain SGD has no state).
+        """
+        state = self.__getstate__()
+        header = {key: state[key] for key in ("sizes", "activations", "loss", "dtype", "seed", "epochs_done")}
+        if optimizer:
+            header["optimizer"] = {"lr": self._optimizer.lr, "weight_decay": self._optimizer.weight_decay}
+        named = {}
+        for i, (W, b) in enumerate(state["parameters"], start=1):
+            named[f"W{i}"], named[f"b{i}"] = W, b
+        files.save(path, header, named)
+
+    def __getstate__(self):
+        """What a copy, a pickle and a file hold: settings and weights, no scratch memory."""
+        return {
+            "sizes": list(self._sizes),
+            "activations": self.activations,
+            "loss": self.loss_name,
+            "dtype": self._dtype.name,
+            "seed": self._seed,
+            "epochs_done": self._epochs_done,
+            "backend": self._backend_name,
+            "threads": self._threads,
+            "optimizer": self._optimizer,
+            "parameters": [(np.ascontiguousarray(W), np.ascontiguousarray(b)) for W, b in self.parameters],
+        }
+
+    def __setstate__(self, state):
+        self._setup(
+            _sizes(state["sizes"]),
+            state["activations"],
+            state["loss"],
+            _dtype(state["dtype"]),
+            state["seed"],
+            state.get("backend", "auto"),
+            state.get("threads"),
+        )
+        self.set_parameters(state["parameters"])
+        self._epochs_done = state["epochs_done"]
+        self._optimizer = state.get("optimizer") or SGD()
+
+    def __deepcopy__(self, memo):
+        twin = object.__new__(type(self))
+        twin.__setstate__(self.__getstate__())
+        return twin
+
+    __copy__ = lambda self: self.__deepcopy__({})  # noqa: E731 - weights are never shared
+
+
+class Predictor:
+    """A frozen network that only predicts; made by :meth:`Network.predictor`."""
+
+    def __init__(self, engine):
+        self._engine = engine
+
+    def __call__(self, X, out=None):
+        """Outputs A[L] of the network as it was; arguments as for :meth:`Network.predict`."""
+        return _predict(self._engine, X, out)
+
+
+def _predict(engine, X, out):
+    X = arrays.features(X, engine.sizes[0])
+    result = arrays.output(out, (engine.sizes[-1], X.shape[1]), engine.dtype, (X,))
+    if arrays.is_plain(X):
+        engine.predict(X, result)
+    else:
+        for columns in arrays.column_blocks(X):
+            engine.predict(arrays.columns_as(X, columns, engine.dtype), result[:, columns])
+    if out is None or result is out:
+        return result
+    out[...] = result
+    return out
+
+
+def load(path, backend="auto", threads=None):
+    """Read a network that :meth:`Network.save` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+    backend : {"auto", "numpy", "compiled"}
+    threads : int, optional
+        As for :class:`Network`.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no fastnn model, is damaged, or is of a format this release does not read.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.npz")
+    >>> net = Network([2, 3, 1], seed=0)
+    >>> net.save(path)
+    >>> load(path).sizes
+    (2, 3, 1)
+    """
+    header, named = files.load(path)
+    try:
+        layers = range(1, len(header["sizes"]))
+        state = {
+            **header,
+            "activations": [_from_json(a) for a in header["activations"]],
+            "loss": _from_json(header["loss"]),
+            "seed": _seed(header["seed"]),
+            "epochs_done": arrays.whole_number(header["epochs_done"], "epochs_done", 0),
+            "backend": backend,
+            "threads": threads,
+            "optimizer": SGD(**header["optimizer"]) if "optimizer" in header else None,
+            "parameters": [(named[f"W{i}"], named[f"b{i}"]) for i in layers],
+        }
+        net = object.__new__(Network)
+        net.__setstate__(state)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)!r} is not a readable fastnn model: {error}") from error
+    return net
+
+
+def _from_json(spec):
+    return tuple(spec) if isinstance(spec, list) else spec
+
+
+def _short(spec):
+    return spec if isinstance(spec, str) else f"{spec[0]} {spec[1]}"
+
+
+def _sizes(sizes):
+    if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
+        raise TypeError(f"sizes must be a list of units per layer, got {sizes!r}")
+    sizes = tuple(arrays.whole_number(n, f"sizes[{i}]", 1) for i, n in enumerate(sizes))
+    if len(sizes) < 2:
+        raise ValueError(f"sizes needs an input and an output at least, got {list(sizes)}")
+    return sizes
+
+
+def _dtype(dtype):
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in arrays.FLOATS:
+        raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
+    return found
+
+
+def _seed(seed):
+    if seed is None:
+        return secrets.randbits(63)
+    return arrays.whole_number(seed, "seed", 0, 2**64 - 1)

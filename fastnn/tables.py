@@ -1,0 +1,121 @@
+"""The names a user may write: activations, losses, initialisers, and which go together.
+
+Adding one is a row here and its function in each backend; nothing else in the package asks for a
+name. A specification is a name or ``(name, {parameter: value})``; inside, always a :class:`Spec`.
+"""
+
+from typing import NamedTuple
+
+
+class Spec(NamedTuple):
+    """A name from one of the tables with all of its parameters filled in."""
+
+    name: str
+    params: dict
+
+    def public(self):
+        """The short form a user would have written: the name alone where it has no parameters."""
+        return (self.name, dict(self.params)) if self.params else self.name
+
+
+# name -> default parameters. The order is the code that the C core knows the name by.
+ACTIVATIONS = {"identity": {}, "sigmoid": {}, "tanh": {}, "relu": {}, "softmax": {}}
+LOSSES = {"binary_cross_entropy": {}, "cross_entropy": {}, "mse": {}}
+INITIALISERS = {
+    "zeros": {},
+    "normal": {"sd": 1.0},
+    "xavier": {"sd": 1.0},
+    "xavier_uniform": {},
+    "he": {},
+    "he_uniform": {},
+    "lecun": {},
+    "orthogonal": {"gain": 1.0},
+}
+
+# The cross-entropies are computed with their output activation in one stable expression, so each
+# goes with that one only; mse takes any.
+LOSS_OUTPUT = {"binary_cross_entropy": "sigmoid", "cross_entropy": "softmax", "mse": None}
+OUTPUT_LOSS = {output: loss for loss, output in LOSS_OUTPUT.items() if output}
+CLASSIFIERS = tuple(OUTPUT_LOSS.values())
+
+ACTIVATION_CODE = {name: code for code, name in enumerate(ACTIVATIONS)}
+LOSS_CODE = {name: code for code, name in enumerate(LOSSES)}
+
+
+def spec(value, table, argument):
+    """Return `value`, a name or ``(name, {parameter: value})``, as a :class:`Spec` of `table`."""
+    if isinstance(value, str):
+        name, given = value, {}
+    elif isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[0], str):
+        name, given = value
+        if not isinstance(given, dict):
+            raise TypeError(f"{argument}: the parameters of {name!r} must be a dict, got {given!r}")
+    else:
+        raise TypeError(f"{argument} must be a name or (name, {{parameter: value}}), got {value!r}")
+    if name not in table:
+        raise ValueError(f"{argument}: no {name!r} here; choose one of {', '.join(table)}")
+    params = dict(table[name])
+    for key, number in given.items():
+        if key not in params:
+            known = ", ".join(params) or "none"
+            raise ValueError(f"{argument}: {name!r} has no parameter {key!r} (it has: {known})")
+        params[key] = real_parameter(number, f"{argument}: {name}'s {key}")
+    return Spec(name, params)
+
+
+def real_parameter(value, what, low=0.0):
+    """Return `value` as a finite float of at least `low`; `what` names it in errors."""
+    # bool and strings would pass through float(), and neither is meant as a number.
+    if isinstance(value, (str, bytes, bool)) or not hasattr(type(value), "__float__"):
+        raise TypeError(f"{what} must be a real number, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} must be a real number, got {value!r}") from None
+    if not low <= number < float("inf"):
+        raise ValueError(f"{what} must be finite and at least {low:g}, got {value!r}")
+    return number
+
+
+def network_specs(sizes, activations, loss):
+    """Fill in the defaults of a network and refuse what does not go together.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        n_0 .. n_L, checked already.
+    activations : sequence of specifications, or None
+        One for each of the L layers. None: relu in hidden layers, the output's from the loss.
+    loss : specification or None
+        None follows the output's activation.
+
+    Returns
+    -------
+    (tuple of Spec, Spec)
+        The activations and the loss.
+    """
+    layers = len(sizes) - 1
+    if loss is not None:
+        loss = spec(loss, LOSSES, "loss")
+    if activations is None:
+        if loss is None:
+            output = "sigmoid" if sizes[-1] == 1 else "softmax"
+        else:
+            output = LOSS_OUTPUT[loss.name] or "identity"
+        activations = ["relu"] * (layers - 1) + [output]
+    elif isinstance(activations, (str, bytes)) or not hasattr(activations, "__len__"):
+        raise TypeError(f"activations must be a list of one per layer ({layers}), got {activations!r}")
+    if len(activations) != layers:
+        raise ValueError(f"activations has {len(activations)} entries, wanted {layers}: one per layer after the input")
+    activations = tuple(spec(a, ACTIVATIONS, f"activations[{i}]") for i, a in enumerate(activations))
+    output = activations[-1].name
+    if loss is None:
+        loss = spec(OUTPUT_LOSS.get(output, "mse"), LOSSES, "loss")
+    wanted = LOSS_OUTPUT[loss.name]
+    if wanted not in (None, output):
+        raise ValueError(f"loss {loss.name!r} needs a {wanted} output, got {output!r} as the last activation")
+    if output == "softmax" and sizes[-1] < 2:
+        raise ValueError(
+            "activations: softmax over one unit is 1 for every input and cannot learn; use sigmoid, or 2 units"
+        )
+    return activations, loss

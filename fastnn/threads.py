@@ -1,0 +1,75 @@
+"""How many threads fastnn may use: the one place that reads the machine and the environment.
+
+The limit is what this process may really use: the cores it may run on, a cgroup's quota and
+OMP_NUM_THREADS, whichever is least. The compiled backend picks 1..limit for each shape, and never
+changes another library's settings.
+"""
+
+import math
+import os
+
+from . import arrays
+
+_CGROUP = "/sys/fs/cgroup"
+_chosen = None  # what set_threads was given; None: ask the machine
+
+
+def set_threads(n):
+    """Set the most threads that a call may use.
+
+    Parameters
+    ----------
+    n : int
+        At least 1. More than the cores is allowed, and slower.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is not an integer of at least 1.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.set_threads(1)
+    >>> fastnn.get_threads()
+    1
+    """
+    global _chosen
+    _chosen = arrays.whole_number(n, "n", 1)
+
+
+def get_threads():
+    """The most threads that a call may use.
+
+    Returns
+    -------
+    int
+        What :func:`set_threads` was given, else what the machine allows: cores that this process
+        may run on, the cgroup's quota and OMP_NUM_THREADS, whichever is least.
+    """
+    return _chosen if _chosen is not None else machine_limit()
+
+
+def machine_limit():
+    """The least of affinity, cgroup quota and OMP_NUM_THREADS; at least 1."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not every system has affinity
+        cores = os.cpu_count() or 1
+    return max(1, min(cores, _quota(), _environment()))
+
+
+def _quota():
+    """CPUs that the cgroup (v2) grants, rounded up; unlimited is infinity."""
+    try:
+        with open(os.path.join(_CGROUP, "cpu.max")) as file:
+            quota, period = file.read().split()
+        return math.ceil(int(quota) / int(period))
+    except (OSError, ValueError):  # no cgroup, another version, or "max"
+        return math.inf
+
+
+def _environment():
+    # OpenMP allows a list, one entry per nesting level; the first is ours.
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) > 0 else math.inf

@@ -1,0 +1,212 @@
+"""fit: epochs in slices of about 50 ms, between which Ctrl-C, callbacks and the bar are served.
+
+A slice is one call of the engine, of many batches and perhaps many epochs. Nothing that it
+computes depends on where it was cut.
+"""
+
+import time
+
+import numpy as np
+
+from . import arrays
+from .progress import Progress
+
+_SLICE_SECONDS = 0.05
+_SNAPSHOT_SECONDS = 1.0  # how far back a failure may have to be replayed
+_CAST_BYTES = 1 << 22  # of the samples that a slice casts, where X is not read in place
+_FIRST_SLICE_FLOP = 5e7  # sized before a speed is known: 50 ms at 1 GFLOP/s, a slow machine
+
+
+class History:
+    """What :meth:`Network.fit` saw.
+
+    Attributes
+    ----------
+    loss : list of float
+        For each epoch the mean over its samples of each step's loss before its update, weighted
+        by the sample weights.
+    seconds : float
+        Wall time of the whole call.
+    stopped : str or None
+        "callback" if a callback ended training, None if all epochs ran.
+    """
+
+    def __init__(self):
+        self.loss = []
+        self.seconds = 0.0
+        self.stopped = None
+
+    def __repr__(self):
+        last = f", last loss {self.loss[-1]:.6g}" if self.loss else ""
+        why = f", stopped by {self.stopped}" if self.stopped else ""
+        return f"<History: {len(self.loss)} epochs{last}, {self.seconds:.2f} s{why}>"
+
+
+class TrainState:
+    """Where training stands between two slices; an engine moves it on."""
+
+    __slots__ = ("epoch", "failed", "loss_sum", "order", "position", "weight_sum")
+
+    def __init__(self, epoch, position=0, loss_sum=0.0, weight_sum=0.0):
+        self.epoch = epoch  # of the network's life
+        self.position = position  # samples of this epoch that are done
+        self.loss_sum, self.weight_sum = loss_sum, weight_sum  # over those
+        self.failed = False  # a loss was not finite
+        self.order = None  # of the epoch, where it is shuffled; an engine's own business
+
+    def next_epoch(self):
+        """Begin the next epoch."""
+        self.epoch += 1
+        self.position, self.loss_sum, self.weight_sum, self.order = 0, 0.0, 0.0, None
+
+    def copy(self):
+        """The same place, for going back to."""
+        return TrainState(self.epoch, self.position, self.loss_sum, self.weight_sum)
+
+
+class Fit:
+    """One call of fit.
+
+    Parameters
+    ----------
+    engine : Engine
+    backend : module
+        For the order of the samples where X has to be cast on its way in.
+    X, y, sample_weight : ndarray, ndarray, ndarray or None
+        Checked already.
+    optimizer : SGD
+    batch_size : int
+    seed : int or None
+        Of the order of the samples; None: as they stand.
+    epoch : int
+        How many epochs the network has been through before.
+    flop_per_sample : float
+        To size the first slice.
+    """
+
+    def __init__(self, engine, backend, X, y, sample_weight, optimizer, batch_size, seed, epoch, flop_per_sample):
+        self.engine, self.backend = engine, backend
+        self.X, self.y, self.sample_weight = X, y, sample_weight
+        self.optimizer, self.batch_size, self.seed = optimizer, batch_size, seed
+        self.m = X.shape[1]
+        self.state = TrainState(epoch)
+        self.first_epoch = epoch
+        self.in_place = arrays.is_plain(X) and (y.ndim == 1 or arrays.is_plain(y))
+        self.batches = max(1, int(_FIRST_SLICE_FLOP / max(1.0, flop_per_sample * batch_size)))
+
+    def run(self, epochs, callbacks, progress, history):
+        """Train for `epochs` epochs, filling `history`; returns the epochs that ended."""
+        start = time.perf_counter()
+        self._take_snapshot()
+        self.at_start = self.snapshot
+        try:
+            with Progress(progress, epochs) as bar:
+                while len(history.loss) < epochs and not history.stopped:
+                    # With callbacks a slice ends where an epoch does.
+                    sums = self._slice(1 if callbacks else epochs - len(history.loss))
+                    history.loss += [total / weight for total, weight in sums]
+                    bar.update(history.loss)
+                    if sums and callbacks:
+                        for callback in callbacks:
+                            if callback(len(history.loss) - 1, history):
+                                history.stopped = "callback"
+                        self._take_snapshot()  # a callback may have changed the weights
+        finally:
+            history.seconds = time.perf_counter() - start
+
+    def _slice(self, epochs):
+        if time.perf_counter() - self.snapshot_time > _SNAPSHOT_SECONDS:
+            self._take_snapshot()
+        start = time.perf_counter()
+        sums, batches = self._train(self.state, self.batches, epochs)
+        if self.state.failed or not self.engine.is_finite():
+            self._explain()
+        seconds = time.perf_counter() - start
+        if batches:
+            # At most doubled, so that one lucky measurement does not make a slice of a second.
+            wanted = batches * _SLICE_SECONDS / max(seconds, 1e-9)
+            self.batches = max(1, int(min(wanted, 2 * self.batches)))
+        return sums
+
+    def _train(self, state, batches, epochs):
+        """Up to so many batches and epochs' ends: the sums of the ended epochs, and batches done."""
+        if self.in_place:
+            before = self._batches_done(state)
+            sums = self.engine.train(
+                self.X,
+                self.y,
+                self.sample_weight,
+                self.optimizer,
+                self.batch_size,
+                self.seed,
+                state,
+                batches,
+                epochs,
+            )
+            return sums, self._batches_done(state) - before
+        return self._train_cast(state, batches)
+
+    def _train_cast(self, state, batches):
+        """The samples of one slice, picked and cast first: X is never copied as a whole."""
+        if state.order is None:
+            state.order = np.arange(self.m) if self.seed is None else self.backend.permutation(
+                self.m, self.seed, state.epoch
+            )
+        size = self.batch_size * self.engine.dtype.itemsize * self.X.shape[0]
+        batches = max(1, min(batches, _CAST_BYTES // size))
+        stop = min(state.position + batches * self.batch_size, self.m)
+        columns = state.order[state.position : stop]
+        X = arrays.columns_as(self.X, columns, self.engine.dtype)
+        y = self.y[columns] if self.y.ndim == 1 else arrays.columns_as(self.y, columns, self.engine.dtype)
+        weights = None if self.sample_weight is None else self.sample_weight[columns]
+        block = TrainState(0)
+        sums = self.engine.train(X, y, weights, self.optimizer, self.batch_size, None, block, batches, 1)
+        loss_sum, weight_sum = sums[0] if sums else (block.loss_sum, block.weight_sum)
+        state.loss_sum += loss_sum
+        state.weight_sum += weight_sum
+        if block.failed:
+            state.failed = True
+            state.position += block.position
+            return [], 0
+        state.position = stop
+        if stop < self.m:
+            return [], batches
+        ended = (state.loss_sum, state.weight_sum)
+        state.next_epoch()
+        return [ended], batches
+
+    def _batches_done(self, state):
+        per_epoch = -(-self.m // self.batch_size)
+        return state.epoch * per_epoch + state.position // self.batch_size
+
+    def _take_snapshot(self):
+        self.snapshot, self.snapshot_state = self.engine.snapshot(), self.state.copy()
+        self.snapshot_time = time.perf_counter()
+
+    def _explain(self):
+        """Raise for a loss or a weight that is not finite, with the weights left as promised."""
+        for name, array in (("X", self.X), ("y", self.y)):
+            found = arrays.first_non_finite(array, self.engine.dtype)
+            if found:
+                self.engine.restore(self.at_start)
+                raise ValueError(f"{name} has {found}; the weights are as they were before this call")
+        if not self.engine.is_finite():
+            self._replay()
+        batch = self.state.position // self.batch_size
+        raise FloatingPointError(
+            f"training diverged: the loss or a weight was no longer finite in epoch "
+            f"{self.state.epoch - self.first_epoch}, batch {batch} (counted from 0, with {self.optimizer}); "
+            "the last finite weights are kept. Try a smaller lr, or scale X"
+        )
+
+    def _replay(self):
+        """Go back to the snapshot and forward again, batch by batch, to the last finite weights."""
+        self.engine.restore(self.snapshot)
+        self.state = self.snapshot_state.copy()
+        while True:
+            weights, state = self.engine.snapshot(), self.state.copy()
+            self._train(self.state, 1, 1)
+            if self.state.failed or not self.engine.is_finite():
+                self.engine.restore(weights)
+                self.state = state
+                return

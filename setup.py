@@ -1,0 +1,112 @@
+"""Build of the one extension, fastnn._core. The only place with compiler flags.
+
+FASTNN_EXT=auto (default): build it, or fall back to a pure-Python wheel if that fails.
+FASTNN_EXT=require: fail if it cannot be built. FASTNN_EXT=skip: do not try.
+The rest of the metadata is in pyproject.toml.
+"""
+
+import os
+import platform
+import sys
+import tempfile
+from glob import glob
+
+import numpy
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+
+MODE = os.environ.get("FASTNN_EXT", "auto")
+if MODE not in ("auto", "require", "skip"):
+    sys.exit(f"FASTNN_EXT must be auto, require or skip, got {MODE!r}")
+
+# No -ffast-math, ever: it would change subnormals for the whole process and break tests for NaN.
+# Contraction is off because FMA is written where it is meant (csrc/simd.h). -g0: a fifth of the size.
+FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-g0"]
+X86_64 = platform.machine().lower() in ("x86_64", "amd64")
+# The test build that runs AVX-512's tiles on a CPU with AVX2 only.
+EMULATE = os.environ.get("FASTNN_EMULATE_AVX512") == "1"
+AVX2 = ["-mavx2", "-mfma"]
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]
+# One row per ISA: csrc/kernels_<isa>.c and the flags that only it may have.
+ISA_FLAGS = {"generic": [], "neon": []}
+if X86_64:
+    ISA_FLAGS |= {"avx2": AVX2, "avx512": AVX2 if EMULATE else AVX512}
+
+
+class BuildExt(build_ext):
+    """Compiles each C file with its own flags and links all into the extension."""
+
+    def run(self):
+        """Build, or in auto mode say why not and go on without."""
+        try:
+            super().run()
+        except Exception as error:
+            if MODE == "require":
+                raise
+            print(
+                f"\nfastnn: the C extension could not be built ({type(error).__name__}: {error}).\n"
+                "fastnn: installing the NumPy backend only; FASTNN_EXT=require makes this an error.\n",
+                file=sys.stderr,
+            )
+            self.extensions = []
+            self.distribution.ext_modules = []
+
+    def build_extension(self, ext):
+        """Compile csrc/ first; its objects go into the link."""
+        openmp = self.openmp_flags()
+        macros = [("FNN_EMULATE_AVX512", "1")] if EMULATE else []
+        objects = []
+        for source in sorted(glob("csrc/*.c")):
+            isa = os.path.basename(source).removesuffix(".c").removeprefix("kernels_")
+            objects += self.compiler.compile(
+                [source],
+                output_dir=self.build_temp,
+                macros=macros,
+                include_dirs=["csrc"],
+                # Kernels are serial: threads live in parallel.c.
+                extra_postargs=FLAGS + ISA_FLAGS.get(isa, []) + (openmp if isa == "parallel" else []),
+                depends=ext.depends,
+            )
+        ext.extra_objects = objects
+        ext.extra_link_args = [*openmp, "-Wl,-s"] if sys.platform.startswith("linux") else openmp
+        super().build_extension(ext)
+
+    def openmp_flags(self):
+        """-fopenmp where a program with it compiles and links, else nothing: the core then has one thread."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = os.path.join(folder, "probe.c")
+            with open(source, "w") as file:
+                file.write("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+            try:
+                objects = self.compiler.compile([source], output_dir=folder, extra_postargs=["-fopenmp"])
+                self.compiler.link_executable(objects, "probe", output_dir=folder, extra_postargs=["-fopenmp"])
+            except Exception:
+                return []
+        return ["-fopenmp"]
+
+
+class BdistWheel(bdist_wheel):
+    """Tags the wheel for what is in it: py3-none-any if there is no extension."""
+
+    def run(self):
+        """Build the extension before the tag is chosen."""
+        self.run_command("build_ext")
+        self.root_is_pure = not self.distribution.has_ext_modules()
+        super().run()
+
+
+core = Extension(
+    "fastnn._core",
+    ["fastnn/_core.pyx"],
+    include_dirs=["csrc", numpy.get_include()],
+    # All of csrc, or an edit there would not be linked in.
+    depends=[*glob("csrc/*"), "setup.py"],
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+    extra_compile_args=["-O2", "-fvisibility=hidden", "-g0"],
+)
+
+setup(
+    ext_modules=[] if MODE == "skip" else [core],
+    cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel},
+)

@@ -1,0 +1,73 @@
+"""Fixtures that walk over the backends and, of the compiled one, over every instruction set."""
+
+import os
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+with warnings.catch_warnings():
+    # Without the extension the import warns; tests/test_backend.py asserts that it does.
+    warnings.filterwarnings("ignore", "fastnn runs on its NumPy backend", RuntimeWarning)
+    import fastnn
+    from fastnn import _numpy, kernels
+    from fastnn import backend as backends
+
+# The default suite draws the same examples every time; HYPOTHESIS_PROFILE=explore draws new ones.
+settings.register_profile(
+    "fixed",
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile("explore", settings.get_profile("fixed"), derandomize=False, max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+COMPILED = backends.default if backends.default.NAME == "compiled" else None
+# One variant per way of computing: NumPy, and the compiled backend with each ISA forced. With
+# FASTNN_ISA set, that one only.
+if COMPILED is None:
+    VARIANTS = ["numpy"]
+elif os.environ.get("FASTNN_ISA"):
+    VARIANTS = ["numpy", COMPILED.ISA]
+else:
+    VARIANTS = ["numpy", *COMPILED.isas()]
+
+DTYPES = [np.dtype("float32"), np.dtype("float64")]
+
+
+@pytest.fixture(params=VARIANTS)
+def backend(request, monkeypatch):
+    """The name for ``Network(backend=...)``; ``fastnn.kernels`` runs on the same variant."""
+    if request.param == "numpy":
+        monkeypatch.setattr(kernels, "_backend", _numpy)
+        yield "numpy"
+    else:
+        monkeypatch.setattr(kernels, "_backend", COMPILED)
+        before = COMPILED.current_isa()
+        COMPILED.force_isa(request.param)
+        yield "compiled"
+        COMPILED.force_isa(before)
+
+
+@pytest.fixture(params=DTYPES, ids=str)
+def dtype(request):
+    """float32 and float64."""
+    return request.param
+
+
+@pytest.fixture
+def threads():
+    """Put the thread setting back after the test."""
+    before = fastnn.threads._chosen
+    yield
+    fastnn.threads._chosen = before
+
+
+@pytest.fixture
+def rng():
+    """A generator with a fixed seed."""
+    return np.random.default_rng(20260101)
