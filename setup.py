@@ -37,6 +37,11 @@ if X86_64:
 class BuildExt(build_ext):
     """Compiles each C file with its own flags and links all into the extension."""
 
+    def initialize_options(self):
+        """Keep the C that Cython writes out of the source tree."""
+        super().initialize_options()
+        self.cython_c_in_temp = True
+
     def run(self):
         """Build, or in auto mode say why not and go on without."""
         try:

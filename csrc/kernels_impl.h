@@ -47,7 +47,7 @@ FNN_INLINE V FN(reduced_expm1)(V x, VI *n) {
   r = FN(fma)(whole, FN(set1)(-LN2_LOW), r);
   V p = FN(set1)(FN(inverse_factorial)[EXP_TERMS]);
 #pragma GCC unroll 16
-  for (int k = EXP_TERMS - 1; k >= 1; k--) p = FN(fma)(p, r, FN(set1)(FN(inverse_factorial)[k]));
+  for (int i = EXP_TERMS - 1; i >= 1; i--) p = FN(fma)(p, r, FN(set1)(FN(inverse_factorial)[i]));
   return p * r;
 }
 
@@ -79,7 +79,7 @@ FNN_INLINE V FN(tanh)(V z) {
 FNN_INLINE V FN(twice_atanh)(V s) {
   V q = s * s, p = FN(set1)((REAL)1 / (2 * LOG_TERMS - 1));
 #pragma GCC unroll 20
-  for (int k = LOG_TERMS - 2; k >= 0; k--) p = FN(fma)(p, q, FN(set1)((REAL)1 / (2 * k + 1)));
+  for (int i = LOG_TERMS - 2; i >= 0; i--) p = FN(fma)(p, q, FN(set1)((REAL)1 / (2 * i + 1)));
   return 2 * s * p;
 }
 
@@ -135,9 +135,9 @@ FNN_INLINE VI FN(inside)(ptrdiff_t v, ptrdiff_t n) {
 
 /* --- the product ----------------------------------------------------------------------------------------------------- */
 
-/* One tile: `rows` rows from row i, `vectors` vectors of panel columns. The arguments before `p` are constants where
+/* One tile: `height` rows from row i, `vectors` vectors of panel columns. The arguments before `p` are constants where
    this is instantiated, so the sums live in registers. */
-FNN_INLINE void FN(tile)(const int rows, const int vectors, const int epilogue, const fnn_product *p, ptrdiff_t i,
+FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue, const fnn_product *p, ptrdiff_t i,
                          ptrdiff_t panel) {
   const int by_rows = epilogue == FNN_FORWARD || epilogue == FNN_BACKWARD;
   const ptrdiff_t width = vectors * VL, b_k = p->b_k ? p->b_k : width, K = p->k, step = p->a_step;
@@ -154,7 +154,7 @@ FNN_INLINE void FN(tile)(const int rows, const int vectors, const int epilogue, 
   for (;;) {
     const ptrdiff_t end = fnn_at_most(k + SUM_BLOCK, K);
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < height; r++)
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; v++) sum[r][v] = (V){0};
     for (; k < end; k++) {
@@ -162,7 +162,7 @@ FNN_INLINE void FN(tile)(const int rows, const int vectors, const int epilogue, 
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; v++) b[v] = FN(load)(B + k * b_k + v * VL);
 #pragma GCC unroll 16
-      for (int r = 0; r < rows; r++) {
+      for (int r = 0; r < height; r++) {
         V a = FN(set1)(by_rows ? A[r * step + k] : A[k * step + r]);
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++) sum[r][v] = FN(fma)(a, b[v], sum[r][v]);
@@ -170,7 +170,7 @@ FNN_INLINE void FN(tile)(const int rows, const int vectors, const int epilogue, 
     }
     if (!blocked) break;
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < height; r++)
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; v++) {
         REAL *t = total + (2 * r + v) * VL;
@@ -187,7 +187,7 @@ FNN_INLINE void FN(tile)(const int rows, const int vectors, const int epilogue, 
     REAL *C = (REAL *)p->C + i * c_row + first * c_column, scaled[2 * VL];
     const REAL scale = (REAL)p->scale;
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; r++) {
+    for (int r = 0; r < height; r++) {
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; v++) FN(store)(scaled + v * VL, sum[r][v] * scale);
       for (ptrdiff_t j = 0; j < columns; j++) C[r * c_row + j * c_column] = scaled[j];
@@ -199,7 +199,7 @@ FNN_INLINE void FN(tile)(const int rows, const int vectors, const int epilogue, 
     const REAL *bias = (const REAL *)p->bias + panel * NR;
     const int relu = p->activation == FNN_RELU;
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < height; r++)
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; v++) {
         V z = sum[r][v] + FN(load)(bias + v * VL);
@@ -209,7 +209,7 @@ FNN_INLINE void FN(tile)(const int rows, const int vectors, const int epilogue, 
     const REAL *G = (const REAL *)p->G + i * c_row + panel * p->c_panel;
     const int g = p->activation;
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < height; r++)
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; v++) {
         const ptrdiff_t at = r * c_row + v * VL;
@@ -218,7 +218,7 @@ FNN_INLINE void FN(tile)(const int rows, const int vectors, const int epilogue, 
   } else {
     const V scale = FN(set1)((REAL)p->scale), lr = FN(set1)((REAL)-p->lr), decay = FN(set1)((REAL)p->weight_decay);
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < height; r++)
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; v++) {
         const ptrdiff_t at = r * c_row + v * VL;

@@ -5,6 +5,7 @@ OMP_NUM_THREADS, whichever is least. The compiled backend picks 1..limit for eac
 changes another library's settings.
 """
 
+import functools
 import math
 import os
 
@@ -59,6 +60,7 @@ def machine_limit():
     return max(1, min(cores, _quota(), _environment()))
 
 
+@functools.cache  # neither changes in a process's life, and calls of a microsecond ask
 def _quota():
     """CPUs that the cgroup (v2) grants, rounded up; unlimited is infinity."""
     try:
@@ -69,6 +71,7 @@ def _quota():
         return math.inf
 
 
+@functools.cache
 def _environment():
     # OpenMP allows a list, one entry per nesting level; the first is ours.
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()

@@ -91,7 +91,7 @@ class Fit:
         self.m = X.shape[1]
         self.state = TrainState(epoch)
         self.first_epoch = epoch
-        self.in_place = arrays.is_plain(X) and (y.ndim == 1 or arrays.is_plain(y))
+        self.in_place = arrays.is_plain(X)  # and then y is, too
         self.batches = max(1, int(_FIRST_SLICE_FLOP / max(1.0, flop_per_sample * batch_size)))
 
     def run(self, epochs, callbacks, progress, history):

@@ -1,0 +1,81 @@
+"""The rules of the house, as far as text can show that they are kept."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CSRC = sorted((ROOT / "csrc").glob("*.[ch]"))
+PACKAGE = [p for p in sorted((ROOT / "fastnn").glob("*.py*")) if p.suffix in (".py", ".pyx")]
+
+# what may be said only in these files of the core
+ONLY_IN = {
+    r"omp[_ ]|pthread": {"parallel.c", "parallel.h", "fastnn.h"},
+    r"_mm\d*_|immintrin|arm_neon": {"simd.h"},
+    r"cpuid|xgetbv": {"dispatch.c"},
+    r"\bmalloc\(": {"memory.h", "network.c"},
+}
+
+
+def code_of(path):
+    """The text without comments: rules are about code."""
+    return re.sub(r"/\*.*?\*/|//[^\n]*", "", path.read_text(), flags=re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def _sources():
+    if not CSRC:
+        pytest.skip("no source tree here")
+
+
+@pytest.mark.parametrize("pattern", ONLY_IN)
+def test_each_concern_has_its_file(pattern):
+    found = {p.name for p in CSRC if re.search(pattern, code_of(p))}
+    assert found
+    assert found <= ONLY_IN[pattern]
+
+
+def test_core_is_plain_c():
+    for path in CSRC:
+        assert "Python.h" not in path.read_text(), path.name
+
+
+def test_core_asks_for_no_fast_math():
+    text = (ROOT / "setup.py").read_text()
+    flags = re.findall(r'"(-[^"]+)"', text)
+    assert "-ffp-contract=off" in flags
+    assert not {"-ffast-math", "-Ofast", "-march=native", "-funsafe-math-optimizations"} & set(flags)
+
+
+def test_core_counts_in_ptrdiff():
+    # An int over elements wraps at 2^31. Layers, threads, lanes and names are few; extents are not.
+    for path in CSRC:
+        for declared in re.findall(r"\bint (n|m|k|rows|cols|first|total|n_in|n_out|ld)\b", code_of(path)):
+            pytest.fail(f"{path.name}: int {declared}")
+
+
+def test_headers_define_nothing_shared():
+    # A function of simd.h or kernels_impl.h that is not static could be the copy for a CPU that is not there.
+    for name in ("simd.h", "kernels_impl.h"):
+        for line in code_of(ROOT / "csrc" / name).splitlines():
+            if re.match(r"[A-Za-z_].*\)\s*\{\s*.*$", line) and not line.startswith(("static", "FNN_INLINE", "#", "typedef")):
+                pytest.fail(f"{name}: {line}")
+
+
+def test_environment_is_read_in_one_place_each():
+    for variable, home in {"FASTNN_BACKEND": "backend.py", "FASTNN_ISA": "_core.pyx", "OMP_NUM_THREADS": "threads.py"}.items():
+        readers = {p.name for p in PACKAGE if re.search(rf'environ[^\n]*"{variable}"', p.read_text())}
+        assert readers == {home}, variable
+
+
+def test_network_knows_no_backend_by_name():
+    text = (ROOT / "fastnn" / "network.py").read_text()
+    assert not re.search(r"import.*(_core|_numpy)", text)
+
+
+def test_nothing_names_a_machine_or_a_registry():
+    for path in [p for folder in ("fastnn", "csrc", "tests", "benchmarks", ".ci") for p in (ROOT / folder).rglob("*")]:
+        if path.suffix in (".py", ".pyx", ".c", ".h", ".md", ".toml", ".json", "") and path.is_file() and path != Path(__file__):
+            text = path.read_text(errors="replace")
+            assert not re.search(r"pypi\.org|pythonhosted|/work/|/root/|/home/\w", text), path
