@@ -184,14 +184,14 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
   const ptrdiff_t c_row = p->c_row ? p->c_row : width;
   if (epilogue == FNN_GRADIENT) {
     const ptrdiff_t first = panel * NR, columns = fnn_at_most(p->n - first, width), c_column = p->c_panel;
-    REAL *C = (REAL *)p->C + i * c_row + first * c_column, scaled[2 * VL];
-    const REAL scale = (REAL)p->scale;
+    REAL *C = (REAL *)p->C + i * c_row + first * c_column, scaled[FNN_MR * 2 * VL];
 #pragma GCC unroll 16
-    for (int r = 0; r < height; r++) {
+    for (int r = 0; r < height; r++)
 #pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) FN(store)(scaled + v * VL, sum[r][v] * scale);
-      for (ptrdiff_t j = 0; j < columns; j++) C[r * c_row + j * c_column] = scaled[j];
-    }
+      for (int v = 0; v < vectors; v++) FN(store)(scaled + (2 * r + v) * VL, sum[r][v] * (REAL)p->scale);
+    for (ptrdiff_t j = 0; j < columns; j++)
+#pragma GCC unroll 1
+      for (int r = 0; r < height; r++) C[r * c_row + j * c_column] = scaled[2 * r * VL + j];
     return;
   }
   REAL *C = (REAL *)p->C + i * c_row + panel * p->c_panel;
@@ -207,13 +207,13 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
       }
   } else if (epilogue == FNN_BACKWARD) {
     const REAL *G = (const REAL *)p->G + i * c_row + panel * p->c_panel;
-    const int g = p->activation;
+    const int relu = p->activation == FNN_RELU;
 #pragma GCC unroll 16
     for (int r = 0; r < height; r++)
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; v++) {
         const ptrdiff_t at = r * c_row + v * VL;
-        FN(store)(C + at, sum[r][v] * FN(slope)(g, FN(load)(G + at)));
+        FN(store)(C + at, relu ? sum[r][v] * FN(slope)(FNN_RELU, FN(load)(G + at)) : sum[r][v]);
       }
   } else {
     const V scale = FN(set1)((REAL)p->scale), lr = FN(set1)((REAL)-p->lr), decay = FN(set1)((REAL)p->weight_decay);
@@ -254,10 +254,24 @@ static ptrdiff_t FN(panel_width)(ptrdiff_t n, ptrdiff_t panel) { return fnn_at_m
 
 static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, int g, ptrdiff_t rows,
                            ptrdiff_t n);
+static void FN(derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A, ptrdiff_t ld_A,
+                           int g, ptrdiff_t rows, ptrdiff_t n);
+
+/* The functions that are too long to be repeated in every tile: done to the tile that was just stored. */
+static void FN(finish)(const fnn_product *p, int epilogue, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t panel,
+                       ptrdiff_t width) {
+  const ptrdiff_t at = i * p->c_row + panel * p->c_panel;
+  REAL *C = (REAL *)p->C + at;
+  if (epilogue == FNN_FORWARD)
+    FN(activation)(C, p->c_row, C, p->c_row, p->activation, rows, width);
+  else
+    FN(derivative)(C, p->c_row, C, p->c_row, (const REAL *)p->G + at, p->c_row, p->activation, rows, width);
+}
 
 static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1) {
   const ptrdiff_t tiles = (i1 - i0 + FNN_MR - 1) / FNN_MR;
-  const int apart = epilogue == FNN_FORWARD && (p->activation == FNN_SIGMOID || p->activation == FNN_TANH);
+  const int apart = (epilogue == FNN_FORWARD || epilogue == FNN_BACKWARD) &&
+                    (p->activation == FNN_SIGMOID || p->activation == FNN_TANH);
   if (tiles <= 0) return;
   /* Rows in even parts: a last tile of one row would take nearly as long as a full one. */
   const ptrdiff_t rows = (i1 - i0) / tiles, longer = (i1 - i0) % tiles;
@@ -266,10 +280,7 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
     for (ptrdiff_t t = 0, i = i0; t < tiles; t++) {
       const ptrdiff_t height = rows + (t < longer);
       FN(tiles)[height - 1][epilogue][width / VL - 1](p, i, panel);
-      if (apart) {
-        REAL *C = (REAL *)p->C + i * p->c_row + panel * p->c_panel;
-        FN(activation)(C, p->c_row, C, p->c_row, p->activation, height, width);
-      }
+      if (apart) FN(finish)(p, epilogue, i, height, panel, width);
       i += height;
     }
   }

@@ -1,0 +1,182 @@
+/* The C core by itself, against sums written out in long double: for each ISA of this CPU and both dtypes.
+   gcc -O1 tests/c/check_core.c <objects of csrc/> -lm -fopenmp; tests/test_core_alone.py does it, for aarch64 under qemu
+   too. Prints a line per ISA and dtype with the worst error in units of the bound, and the bits of a trained net. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../csrc/fastnn.h"
+
+static uint64_t state = 1;
+static double uniform(void) {
+  state = state * 6364136223846793005u + 1442695040888963407u;
+  return (double)(state >> 11) / 9007199254740992.0 * 2 - 1;
+}
+
+/* A matrix of either dtype, stored by rows or by columns, read and written as double. */
+typedef struct {
+  fnn_matrix x;
+  ptrdiff_t rows, cols;
+} mat;
+static mat make(ptrdiff_t rows, ptrdiff_t cols, int dtype, int by_columns) {
+  mat a = {{calloc((size_t)(rows * cols) + 1, 8), by_columns ? 1 : cols, by_columns ? rows : 1, dtype}, rows, cols};
+  return a;
+}
+static double at(const mat *a, ptrdiff_t i, ptrdiff_t j) {
+  const ptrdiff_t k = i * a->x.row + j * a->x.col;
+  return a->x.dtype ? ((double *)a->x.data)[k] : ((float *)a->x.data)[k];
+}
+static void put(mat *a, ptrdiff_t i, ptrdiff_t j, double v) {
+  const ptrdiff_t k = i * a->x.row + j * a->x.col;
+  if (a->x.dtype)
+    ((double *)a->x.data)[k] = v;
+  else
+    ((float *)a->x.data)[k] = (float)v;
+}
+static void fill(mat *a) {
+  for (ptrdiff_t i = 0; i < a->rows; i++)
+    for (ptrdiff_t j = 0; j < a->cols; j++) put(a, i, j, uniform() * 2);
+}
+
+static double worst; /* error over bound, where above 1 is a failure */
+static const double bounds[2] = {2e-6, 1e-13};
+static void compare(int dtype, double got, long double want, long double scale) {
+  const double error = (double)(fabsl(got - want) / (scale * bounds[dtype] + 1e-300L));
+  if (!(error <= worst)) worst = error; /* NaN counts as worst */
+}
+
+static long double activate(int g, long double z) {
+  return g == FNN_SIGMOID ? 1 / (1 + expl(-z)) : g == FNN_TANH ? tanhl(z) : g == FNN_RELU ? (z > 0 ? z : 0) : z;
+}
+
+static void check_layer(int isa, int dtype, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int layout) {
+  mat W = make(n_out, n_in, dtype, layout & 1), A = make(n_in, m, dtype, layout & 2), b = make(n_out, 1, dtype, 1);
+  mat out = make(n_out, m, dtype, layout & 4), dZ = make(n_out, m, dtype, layout & 2);
+  mat dW = make(n_out, n_in, dtype, layout & 4), db = make(n_out, 1, dtype, 1), dA = make(n_in, m, dtype, layout & 1);
+  fill(&W), fill(&A), fill(&b), fill(&dZ);
+  for (int g = FNN_IDENTITY; g < FNN_SOFTMAX; g++) {
+    fnn_linear_forward(isa, &out.x, &W.x, &A.x, &b.x, g, n_out, n_in, m, 2);
+    for (ptrdiff_t i = 0; i < n_out; i++)
+      for (ptrdiff_t j = 0; j < m; j++) {
+        long double z = at(&b, i, 0), scale = fabsl(z);
+        for (ptrdiff_t k = 0; k < n_in; k++) {
+          const long double term = (long double)at(&W, i, k) * at(&A, k, j);
+          z += term, scale += fabsl(term);
+        }
+        compare(dtype, at(&out, i, j), activate(g, z), scale > 1 ? scale : 1);
+      }
+  }
+  fnn_linear_backward(isa, &dW.x, &db.x, &dA.x, &dZ.x, &A.x, &W.x, n_out, n_in, m, 2);
+  for (ptrdiff_t i = 0; i < n_out; i++) {
+    long double sum = 0, size = 0;
+    for (ptrdiff_t j = 0; j < m; j++) sum += at(&dZ, i, j), size += fabs(at(&dZ, i, j));
+    compare(dtype, at(&db, i, 0), sum / m, size / m);
+    for (ptrdiff_t k = 0; k < n_in; k++) {
+      sum = size = 0;
+      for (ptrdiff_t j = 0; j < m; j++) {
+        const long double term = (long double)at(&dZ, i, j) * at(&A, k, j);
+        sum += term, size += fabsl(term);
+      }
+      compare(dtype, at(&dW, i, k), sum / m, size / m);
+    }
+  }
+  for (ptrdiff_t k = 0; k < n_in; k++)
+    for (ptrdiff_t j = 0; j < m; j++) {
+      long double sum = 0, size = 0;
+      for (ptrdiff_t i = 0; i < n_out; i++) {
+        const long double term = (long double)at(&W, i, k) * at(&dZ, i, j);
+        sum += term, size += fabsl(term);
+      }
+      compare(dtype, at(&dA, k, j), sum, size);
+    }
+  free(W.x.data), free(A.x.data), free(b.x.data), free(out.x.data), free(dZ.x.data), free(dW.x.data), free(db.x.data);
+  free(dA.x.data);
+}
+
+/* Losses and softmax of wide and narrow scores. */
+static void check_loss(int isa, int dtype, ptrdiff_t n, ptrdiff_t m) {
+  mat Z = make(n, m, dtype, 1), dZ = make(n, m, dtype, 0);
+  int32_t *codes = calloc((size_t)m, sizeof *codes);
+  double *losses = calloc((size_t)m, sizeof *losses);
+  fill(&Z);
+  for (ptrdiff_t j = 0; j < m; j++) codes[j] = (int32_t)(j % n);
+  const fnn_data data = {m, Z.x, codes, Z.x, NULL};
+  fnn_loss(isa, losses, &dZ.x, &data, FNN_CROSS_ENTROPY, n);
+  for (ptrdiff_t j = 0; j < m; j++) {
+    long double sum = 0;
+    for (ptrdiff_t i = 0; i < n; i++) sum += expl(at(&Z, i, j));
+    compare(dtype, losses[j], logl(sum) - at(&Z, codes[j], j), 4);
+    for (ptrdiff_t i = 0; i < n; i++) compare(dtype, at(&dZ, i, j), expl(at(&Z, i, j)) / sum - (i == codes[j]), 1);
+  }
+  free(Z.x.data), free(dZ.x.data), free(codes), free(losses);
+}
+
+/* A small net learns a plane; its final weights' bits go into a checksum. */
+static uint64_t check_training(int isa, int dtype, int threads) {
+  enum { M = 203 };
+  const ptrdiff_t sizes[] = {7, 33, 17, 3};
+  const int activations[] = {FNN_TANH, FNN_RELU, FNN_SOFTMAX};
+  state = 99;
+  mat X = make(7, M, FNN_FLOAT32, 1);
+  int32_t codes[M];
+  fill(&X);
+  for (ptrdiff_t j = 0; j < M; j++) codes[j] = at(&X, 0, j) + at(&X, 1, j) > 0 ? (at(&X, 2, j) > 0) + 1 : 0;
+  fnn_net *net = fnn_net_new(isa, dtype, 3, sizes, activations, FNN_CROSS_ENTROPY);
+  for (int l = 0; l < 3; l++) {
+    mat W = make(sizes[l + 1], sizes[l], dtype, 0), b = make(sizes[l + 1], 1, dtype, 1);
+    for (ptrdiff_t i = 0; i < W.rows; i++)
+      for (ptrdiff_t k = 0; k < W.cols; k++) put(&W, i, k, (float)(uniform() / sqrt((double)W.cols)));
+    fnn_net_set(net, l, &W.x, &b.x);
+    free(W.x.data), free(b.x.data);
+  }
+  const fnn_data data = {M, X.x, codes, X.x, NULL};
+  double before, after, ended[2 * 60];
+  int64_t order[M];
+  fnn_net_loss(net, &before, &data, threads);
+  fnn_fit fit = {.batch = 20, .shuffle = 1, .seed = 5, .lr = 0.1, .max_batches = 1 << 20, .max_epochs = 60};
+  fit.order = order, fit.ended = ended;
+  fnn_net_train(net, &data, &fit, threads);
+  fnn_net_loss(net, &after, &data, threads);
+  if (!(after < before / 4) || fit.ended_count != 60 || fit.failed) worst = HUGE_VAL;
+  uint64_t sum = 14695981039346656037u;
+  for (int l = 0; l < 3; l++) {
+    mat W = make(sizes[l + 1], sizes[l], dtype, 0), b = make(sizes[l + 1], 1, dtype, 1);
+    fnn_net_get(net, l, &W.x, &b.x);
+    for (ptrdiff_t i = 0; i < W.rows; i++)
+      for (ptrdiff_t k = 0; k < W.cols; k++) {
+        const double w = at(&W, i, k);
+        uint64_t word;
+        memcpy(&word, &w, 8);
+        sum = (sum ^ word) * 1099511628211u;
+      }
+    free(W.x.data), free(b.x.data);
+  }
+  fnn_net_free(net);
+  free(X.x.data);
+  return sum;
+}
+
+int main(void) {
+  static const ptrdiff_t edges[] = {1, 2, 5, 6, 7, 13, 14, 15, 16, 17, 31, 32, 33, 65};
+  int failed = 0;
+  for (int isa = 0; isa < fnn_isa_total(); isa++) {
+    if (!fnn_isa_available(isa)) continue;
+    for (int dtype = 0; dtype < 2; dtype++) {
+      worst = 0;
+      state = 7;
+      for (size_t i = 0; i < sizeof edges / sizeof *edges; i++)
+        for (int layout = 0; layout < 8; layout++)
+          check_layer(isa, dtype, edges[i], edges[(i * 5 + 3 + (size_t)layout) % 14], edges[(i * 3 + 1) % 14], layout);
+      check_layer(isa, dtype, 3, 2100, 5, 2);
+      check_layer(isa, dtype, 5, 3, 2100, 2);
+      for (ptrdiff_t n = 2; n < 40; n += 3) check_loss(isa, dtype, n, 37);
+      const uint64_t bits = check_training(isa, dtype, 1);
+      if (check_training(isa, dtype, 2) != bits || check_training(isa, dtype, 3) != bits) worst = HUGE_VAL;
+      printf("%s %s worst %.3f bits %016llx\n", fnn_isa_name(isa), dtype ? "float64" : "float32", worst,
+             (unsigned long long)bits);
+      failed |= !(worst <= 1);
+    }
+  }
+  return failed;
+}
