@@ -3,6 +3,7 @@
 FASTNN_BACKEND=numpy or =compiled demands one; without it the fall-back gives one warning.
 """
 
+import importlib
 import os
 import warnings
 
@@ -11,10 +12,13 @@ from . import _numpy
 
 def _load_compiled():
     try:
-        from . import _core
+        # By its full name: "from . import" would blame a circular import where the file is missing.
+        return importlib.import_module(f"{__package__}._core"), ""
     except ImportError as error:
-        return None, f"the compiled extension did not load: {error}"
-    return _core, ""
+        reason = f"the compiled extension did not load: {error}"
+        if os.path.isfile(os.path.join(os.path.dirname(__file__), "_core.pyx")):
+            reason += " (this is the source tree: pip install -e . builds it here)"
+        return None, reason
 
 
 def _choose():
