@@ -22,7 +22,8 @@ static int threads_for(double flop, int threads) {
   return flop < FLOP_PER_THREAD * threads ? (int)(flop / FLOP_PER_THREAD) + 1 : threads;
 }
 
-/* --- out = g(B A + bias) for blocks of samples: linear_forward, and W^T dZ of linear_backward ------------------------- */
+/* --- out = g(B A + bias) for blocks of samples: linear_forward, and W^T dZ of linear_backward
+ * ------------------------- */
 
 typedef struct {
   const fnn_kernels *K;
@@ -98,7 +99,7 @@ int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, cons
   return run_affine(table(isa, W->dtype), out, A_prev, &WT, b, activation, n_out, n_in, m, threads);
 }
 
-/* --- dW and db ------------------------------------------------------------------------------------------------------- */
+/* --- dW and db --- */
 
 typedef struct {
   const fnn_kernels *K;
@@ -160,11 +161,9 @@ int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, con
   void *dZ_copy = NULL, *A_copy = NULL;
   int status = FNN_NO_MEMORY;
   if (as_rows(K, &g.dZ, &dZ_copy, dZ, n_out, m, 0) && as_rows(K, &g.A, &A_copy, A_prev, n_in, m, 1)) {
-    if (n_out && n_in)
-      fnn_parallel(threads_for(2.0 * n_out * n_in * m, threads), weight_gradient_task, &g);
+    if (n_out && n_in) fnn_parallel(threads_for(2.0 * n_out * n_in * m, threads), weight_gradient_task, &g);
     status = scaled_rowsum(K, db, &g.dZ, n_out, m, 1.0 / (double)m);
-    if (status == FNN_OK && W)
-      status = run_affine(K, dA_prev, &g.dZ, W, NULL, FNN_IDENTITY, n_in, n_out, m, threads);
+    if (status == FNN_OK && W) status = run_affine(K, dA_prev, &g.dZ, W, NULL, FNN_IDENTITY, n_in, n_out, m, threads);
   }
   fnn_free(dZ_copy);
   fnn_free(A_copy);
@@ -181,7 +180,8 @@ int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n
   return status;
 }
 
-/* --- activations ------------------------------------------------------------------------------------------------------ */
+/* --- activations
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* out = g(Z), or with dA the derivative times it from Z = A; blocks of samples through scratch. */
 static int by_blocks(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *Z,
@@ -220,7 +220,8 @@ static int elementwise(const fnn_kernels *K, const fnn_matrix *out, const fnn_ma
     else
       K->activation(out->data, 0, Z->data, 0, activation, 1, whole);
     if (whole == total) return FNN_OK;
-    const fnn_matrix o = {fnn_at(K, out->data, whole), 1, 0, out->dtype}, z = {fnn_at(K, Z->data, whole), 1, 0, Z->dtype};
+    const fnn_matrix o = {fnn_at(K, out->data, whole), 1, 0, out->dtype},
+                     z = {fnn_at(K, Z->data, whole), 1, 0, Z->dtype};
     const fnn_matrix d = {dA ? fnn_at(K, dA->data, whole) : NULL, 1, 0, Z->dtype};
     return by_blocks(K, &o, dA ? &d : NULL, &z, activation, total - whole, 1);
   }
@@ -237,7 +238,8 @@ int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA
   return elementwise(table(isa, dA->dtype), out, dA, A, activation, n, m);
 }
 
-/* --- losses ------------------------------------------------------------------------------------------------------------ */
+/* --- losses
+ * ------------------------------------------------------------------------------------------------------------ */
 
 int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n) {
   const fnn_kernels *K = table(isa, data->X.dtype);

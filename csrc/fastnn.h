@@ -10,10 +10,26 @@
 extern "C" {
 #endif
 
-enum { FNN_OK, FNN_NO_MEMORY };
-enum fnn_dtype { FNN_FLOAT32, FNN_FLOAT64 };
-enum fnn_activation { FNN_IDENTITY, FNN_SIGMOID, FNN_TANH, FNN_RELU, FNN_SOFTMAX };
-enum fnn_loss { FNN_BINARY_CROSS_ENTROPY, FNN_CROSS_ENTROPY, FNN_MSE };
+enum {
+  FNN_OK,
+  FNN_NO_MEMORY
+};
+enum fnn_dtype {
+  FNN_FLOAT32,
+  FNN_FLOAT64
+};
+enum fnn_activation {
+  FNN_IDENTITY,
+  FNN_SIGMOID,
+  FNN_TANH,
+  FNN_RELU,
+  FNN_SOFTMAX
+};
+enum fnn_loss {
+  FNN_BINARY_CROSS_ENTROPY,
+  FNN_CROSS_ENTROPY,
+  FNN_MSE
+};
 
 /* Element (i, j) is data[i * row + j * col]; strides may be negative or 0. */
 typedef struct {
@@ -22,24 +38,24 @@ typedef struct {
   int dtype;
 } fnn_matrix;
 
-/* --- instruction sets: numbered from 0, the plainest first ------------------------------------------------------- */
-int fnn_isa_total(void);                /* how many were compiled */
-const char *fnn_isa_name(int isa);      /* "generic", "avx2", ... */
-int fnn_isa_available(int isa);         /* whether this CPU runs it */
+/* --- instruction sets: numbered from 0, the plainest first --- */
+int fnn_isa_total(void);           /* how many were compiled */
+const char *fnn_isa_name(int isa); /* "generic", "avx2", ... */
+int fnn_isa_available(int isa);    /* whether this CPU runs it */
 int fnn_isa_best(void);
 
-/* --- threads ----------------------------------------------------------------------------------------------------- */
+/* --- threads --- */
 int fnn_has_openmp(void);
 const char *fnn_compiler(void);
 int fnn_openmp_limit(void); /* what OpenMP grants the calling thread; 1 without OpenMP */
 
-/* --- random numbers ---------------------------------------------------------------------------------------------- */
+/* --- random numbers --- */
 /* Philox4x32-10: out = four words from a counter of four and a key of two. */
 void fnn_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
 /* The order in which an epoch visits m samples (m < 2^32). */
 void fnn_permutation(int64_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch);
 
-/* --- one layer; matrices of one dtype, `threads` at most ---------------------------------------------------------- */
+/* --- one layer; matrices of one dtype, `threads` at most --- */
 /* out (n_out x m) = g(W A_prev + b); W (n_out x n_in), A_prev (n_in x m), b (n_out x 1). */
 int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
                        const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads);
@@ -69,7 +85,7 @@ typedef struct {
    unless NULL. */
 int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n);
 
-/* --- a network ----------------------------------------------------------------------------------------------------- */
+/* --- a network --- */
 typedef struct fnn_net fnn_net;
 
 /* sizes: layers + 1; activations: layers. All weights 0. NULL: no memory. */

@@ -67,7 +67,8 @@ typedef struct {
                      ptrdiff_t rows, ptrdiff_t n);
   /* dZ over Z, and losses; returns 0 if a loss is not finite. */
   int (*head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1);
-  /* Samples first.. of a matrix (n x m, either dtype) into rows of a buffer, padded with 0; through `order` if there. */
+  /* Samples first.. of a matrix (n x m, either dtype) into rows of a buffer, padded with 0; through `order` if there.
+   */
   void (*gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const int64_t *order, ptrdiff_t first, ptrdiff_t rows,
                  ptrdiff_t n);
   /* Rows of a buffer to samples first.. of a matrix (n x m, this dtype). */
@@ -83,7 +84,7 @@ typedef struct {
 
 typedef struct {
   const char *name;
-  int (*here)(void); /* whether this CPU has it */
+  int (*here)(void);                 /* whether this CPU has it */
   const fnn_kernels *const *kernels; /* by dtype */
 } fnn_isa;
 

@@ -2,22 +2,24 @@
    It is given REAL, INT, FNN_DOUBLE, FN(name) and FNN_VECTOR_BYTES, FNN_MR (rows of a register tile). */
 #include "simd.h"
 
-#define NR (2 * VL)        /* columns of a panel: a tile is FNN_MR rows of two vectors */
-#define SUM_BLOCK 1024     /* longer sums are made of blocks of this: the rounding error of one grows with its length */
-#define SUM_LANES 16       /* sums along a row run in this many lanes whatever the vector, for the same bits */
+#define NR (2 * VL)    /* columns of a panel: a tile is FNN_MR rows of two vectors */
+#define SUM_BLOCK 1024 /* longer sums are made of blocks of this: the rounding error of one grows with its length */
+#define SUM_LANES 16   /* sums along a row run in this many lanes whatever the vector, for the same bits */
 #define LANE_VECTORS (SUM_LANES / VL > 0 ? SUM_LANES / VL : 1)
 
-/* --- functions of a vector ----------------------------------------------------------------------------------------- */
+/* --- functions of a vector --- */
 #if FNN_DOUBLE
+#define SIGN INT64_MIN
 #define MANTISSA 52
 #define BIAS 1023
-#define EXP_TERMS 13       /* of the Taylor series: 0.347^14 / 14! < 2^-53 */
-#define LOG_TERMS 17       /* of atanh's: (1/3)^34 / 35 < 2^-53 */
-#define EXP_LOW -746.0     /* exp is 0 from here down */
-#define TANH_HIGH 19.5     /* tanh is 1 from here up */
+#define EXP_TERMS 13                                /* of the Taylor series: 0.347^14 / 14! < 2^-53 */
+#define LOG_TERMS 17                                /* of atanh's: (1/3)^34 / 35 < 2^-53 */
+#define EXP_LOW -746.0                              /* exp is 0 from here down */
+#define TANH_HIGH 19.5                              /* tanh is 1 from here up */
 #define LN2_HIGH 0.69314718036912381649017333984375 /* 32 bits, so that n times it is exact */
 #define LN2_LOW 1.90821492927058770002e-10
 #else
+#define SIGN INT32_MIN
 #define MANTISSA 23
 #define BIAS 127
 #define EXP_TERMS 7
@@ -28,13 +30,13 @@
 #define LN2_LOW -2.12194440e-4f
 #endif
 #define LOG2E ((REAL)1.44269504088896340736)
-#define SIGN ((INT)((INT)1 << (sizeof(INT) * 8 - 1)))
-#define ROUND ((REAL)(1.5 * (double)((int64_t)1 << MANTISSA))) /* added, it leaves the nearest integer in the low bits */
+/* Added to a number, it leaves the nearest integer in the low bits. */
+#define ROUND ((REAL)(1.5 * (double)((int64_t)1 << MANTISSA)))
 
 /* 1/k! as far as the series goes. */
 static const REAL FN(inverse_factorial)[] = {
-    1.0,           1.0,           1.0 / 2,         1.0 / 6,          1.0 / 24,          1.0 / 120,         1.0 / 720,
-    1.0 / 5040,    1.0 / 40320,   1.0 / 362880,    1.0 / 3628800,    1.0 / 39916800,    1.0 / 479001600,   1.0 / 6227020800};
+    1.0,        1.0,         1.0 / 2,      1.0 / 6,       1.0 / 24,       1.0 / 120,       1.0 / 720,
+    1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
 
 FNN_INLINE V FN(abs)(V x) { return (V)((VI)x & ~SIGN); }
 FNN_INLINE V FN(power_of_two)(VI n) { return (V)((n + BIAS) << MANTISSA); }
@@ -133,7 +135,7 @@ FNN_INLINE VI FN(inside)(ptrdiff_t v, ptrdiff_t n) {
   return lane < (INT)(n - v < VL ? n - v : VL) - (VI){0};
 }
 
-/* --- the product ----------------------------------------------------------------------------------------------------- */
+/* --- the product --- */
 
 /* One tile: `height` rows from row i, `vectors` vectors of panel columns. The arguments before `p` are constants where
    this is instantiated, so the sums live in registers. */
@@ -231,12 +233,11 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
 typedef void FN(tile_function)(const fnn_product *, ptrdiff_t i, ptrdiff_t panel);
 #define TILE(rows, vectors, epilogue)                                                                                  \
   static __attribute__((noinline)) void FN(tile_##rows##_##vectors##_##epilogue)(const fnn_product *p, ptrdiff_t i,    \
-                                                                                ptrdiff_t panel) {                    \
+                                                                                 ptrdiff_t panel) {                    \
     FN(tile)(rows, vectors, epilogue, p, i, panel);                                                                    \
   }
-#define TILES(rows)                                                                                                    \
-  TILE(rows, 1, 0) TILE(rows, 2, 0) TILE(rows, 1, 1) TILE(rows, 2, 1) TILE(rows, 1, 2) TILE(rows, 2, 2) TILE(rows, 1, 3) \
-  TILE(rows, 2, 3)
+#define PAIR(rows, epilogue) TILE(rows, 1, epilogue) TILE(rows, 2, epilogue)
+#define TILES(rows) PAIR(rows, 0) PAIR(rows, 1) PAIR(rows, 2) PAIR(rows, 3)
 FNN_EACH_ROW_COUNT(TILES)
 #define NAME(rows, vectors, epilogue) FN(tile_##rows##_##vectors##_##epilogue)
 #define NAMES(rows)                                                                                                    \
@@ -246,6 +247,7 @@ FNN_EACH_ROW_COUNT(TILES)
    {NAME(rows, 1, 3), NAME(rows, 2, 3)}},
 static FN(tile_function) *const FN(tiles)[FNN_MR][FNN_EPILOGUES][2] = {FNN_EACH_ROW_COUNT(NAMES)};
 #undef TILE
+#undef PAIR
 #undef TILES
 #undef NAME
 #undef NAMES
@@ -286,10 +288,9 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
   }
 }
 
-/* --- row by row ---------------------------------------------------------------------------------------------------- */
+/* --- row by row --- */
 
-static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n,
-                       double scale) {
+static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale) {
   for (ptrdiff_t j = 0; j < n; j += 4 * VL) { /* four chains of additions at a time hide the latency of one */
     const int vectors = (int)fnn_at_most((fnn_up(n, VL) - j) / VL, 4);
     V total[4] = {{0}};
@@ -383,7 +384,7 @@ static void FN(derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_
   }
 }
 
-/* --- losses: L of one sample in double, dZ over its Z; y is the row of targets, or NULL for a code ------------------ */
+/* --- losses: L of one sample in double, dZ over its Z; y is the row of targets, or NULL for a code --- */
 
 static double FN(cross_entropy_row)(REAL *z, ptrdiff_t n, const REAL *y, int32_t code, double *sum) {
   REAL top, whole;
@@ -469,7 +470,8 @@ static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
     if (h->loss == FNN_CROSS_ENTROPY)
       for (ptrdiff_t v = 0; v < rows; v += VL) {
         V logs = FN(log)(FN(load)(sums + v));
-        for (ptrdiff_t r = v; r < fnn_at_most(v + VL, rows); r++) h->losses[first + r] += (double)masses[r] * logs[r - v];
+        for (ptrdiff_t r = v; r < fnn_at_most(v + VL, rows); r++)
+          h->losses[first + r] += (double)masses[r] * logs[r - v];
       }
     for (ptrdiff_t r = 0; r < rows; r++) {
       const ptrdiff_t i = first + r;
@@ -484,7 +486,7 @@ static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
   return finite;
 }
 
-/* --- moving ---------------------------------------------------------------------------------------------------------- */
+/* --- moving --- */
 
 /* One body for both source dtypes: `from` is a constant at each call. */
 #define GATHER_ROWS(FROM)                                                                                              \

@@ -12,8 +12,8 @@
 typedef struct {
   ptrdiff_t n_in, n_out;
   int activation;
-  void *WT;    /* panels of W^T (n_in x n_out): what forward multiplies by and the update changes */
-  void *W;     /* panels of W (n_out x n_in), a copy for dA_prev = W^T dZ; the first layer has none */
+  void *WT;     /* panels of W^T (n_in x n_out): what forward multiplies by and the update changes */
+  void *W;      /* panels of W (n_out x n_in), a copy for dA_prev = W^T dZ; the first layer has none */
   void *b, *db; /* n_out, padded */
 } layer;
 
@@ -37,7 +37,8 @@ struct fnn_net {
   workspace work;
 };
 
-/* --- memory ------------------------------------------------------------------------------------------------------------ */
+/* --- memory
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static ptrdiff_t lines(ptrdiff_t bytes) { return fnn_up(bytes, FNN_LINE); }
 
@@ -135,7 +136,8 @@ static int reserve(fnn_net *net, ptrdiff_t m) {
   return FNN_OK;
 }
 
-/* --- parameters -------------------------------------------------------------------------------------------------------- */
+/* --- parameters
+ * -------------------------------------------------------------------------------------------------------- */
 
 void fnn_net_set(fnn_net *net, int l, const fnn_matrix *W, const fnn_matrix *b) {
   const fnn_kernels *K = net->K;
@@ -167,7 +169,7 @@ int fnn_net_finite(const fnn_net *net) {
   return 1;
 }
 
-/* --- forward: each thread takes its own blocks of samples through all layers, and waits for nobody ------------------- */
+/* --- forward: each thread takes its own blocks of samples through all layers, and waits for nobody --- */
 
 typedef struct {
   const fnn_net *net;
@@ -310,13 +312,14 @@ int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int th
   return status;
 }
 
-/* --- a training step, in phases between barriers ---------------------------------------------------------------------- */
+/* --- a training step, in phases between barriers
+ * ---------------------------------------------------------------------- */
 
 typedef struct {
   fnn_net *net;
   const fnn_data *data;
-  fnn_fit *fit;                /* NULL: gradients only */
-  const fnn_matrix *dW, *db;   /* gradients only, per layer */
+  fnn_fit *fit;              /* NULL: gradients only */
+  const fnn_matrix *dW, *db; /* gradients only, per layer */
   double total;
   int *finite; /* per thread */
 } train_job;
@@ -362,7 +365,8 @@ static void gather_batch(const train_job *job, const int64_t *order, ptrdiff_t f
   }
 }
 
-static void forward_layers(const fnn_net *net, const void *X, ptrdiff_t x_step, ptrdiff_t m, fnn_team *team, int thread) {
+static void forward_layers(const fnn_net *net, const void *X, ptrdiff_t x_step, ptrdiff_t m, fnn_team *team,
+                           int thread) {
   const fnn_kernels *K = net->K;
   const workspace *w = &net->work;
   const void *A = X;
@@ -594,7 +598,8 @@ int fnn_net_gradients(fnn_net *net, double *total, const fnn_matrix *dW, const f
   return status;
 }
 
-/* --- how many threads -------------------------------------------------------------------------------------------------- */
+/* --- how many threads
+ * -------------------------------------------------------------------------------------------------- */
 
 static int threads_for(double threads, int limit, int forced) {
   if (forced > 0) return forced;

@@ -2,7 +2,9 @@
    J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. */
 #include "fastnn.h"
 
-enum { PERMUTATION = 1 };
+enum {
+  PERMUTATION = 1
+};
 
 void fnn_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]) {
   uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3], k0 = key[0], k1 = key[1];

@@ -40,7 +40,10 @@ FNN_INLINE V FN(fma)(V a, V b, V c) {
   return (V)X86(_mm512_fmadd)((M512)a, (M512)b, (M512)c);
 #elif FNN_VECTOR_BYTES == 64 && defined(__FMA__)
   /* AVX-512's tiles in AVX2's registers: how they are tested on a CPU without AVX-512. */
-  union { V whole; M256 half[2]; } x = {a}, y = {b}, z = {c};
+  union {
+    V whole;
+    M256 half[2];
+  } x = {a}, y = {b}, z = {c};
   for (int i = 0; i < 2; i++) z.half[i] = X86(_mm256_fmadd)(x.half[i], y.half[i], z.half[i]);
   return z.whole;
 #elif FNN_VECTOR_BYTES == 32 && defined(__FMA__)

@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from . import _philox
-from .tables import Spec
+from .tables import IDENTITY
 
 NAME = "numpy"
 ISA = "numpy"
@@ -108,9 +108,6 @@ def _mse(Z, y, activation):
 # name -> function of (Z, y, output activation), giving losses (m,) in float64 and dZ per sample
 _LOSSES = {"binary_cross_entropy": _binary_cross_entropy, "cross_entropy": _cross_entropy, "mse": _mse}
 
-_IDENTITY = Spec("identity", {})
-
-
 # --- one layer: the functions behind fastnn.kernels ---------------------------------------------
 
 
@@ -156,14 +153,14 @@ def linear_backward(dZ, A_prev, W, dW, db, dA_prev):
 @_quiet
 def loss_forward(Z, y, loss, sample_weight):
     """Mean loss over the samples, from pre-activations."""
-    losses, _ = _LOSSES[loss.name](Z, y, _IDENTITY)
+    losses, _ = _LOSSES[loss.name](Z, y, IDENTITY)
     return float(np.average(losses, weights=sample_weight))
 
 
 @_quiet
 def loss_backward(Z, y, loss, sample_weight, out):
     """``out[...] = dZ`` per sample: with weights, m w_i / sum(w) times the sample's own."""
-    _, dZ = _LOSSES[loss.name](Z, y, _IDENTITY)
+    _, dZ = _LOSSES[loss.name](Z, y, IDENTITY)
     if sample_weight is None:
         out[...] = dZ
     else:

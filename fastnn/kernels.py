@@ -25,9 +25,6 @@ __all__ = [
     "rowsum",
 ]
 
-_IDENTITY = tables.Spec("identity", {})
-
-
 def _activation(kind):
     return tables.spec(kind, tables.ACTIVATIONS, "kind")
 
@@ -79,7 +76,7 @@ def linear_forward(W, A_prev, b, activation=None, out=None):
     n_out, n_in = W.shape
     A_prev = arrays.operand(arrays.features(A_prev, n_in, "A_prev"), "A_prev", 2, W.dtype)
     b = _column(b, n_out, W.dtype)
-    g = _IDENTITY if activation is None else tables.spec(activation, tables.ACTIVATIONS, "activation")
+    g = tables.IDENTITY if activation is None else tables.spec(activation, tables.ACTIVATIONS, "activation")
     result = arrays.output(out, (n_out, A_prev.shape[1]), W.dtype, (W, A_prev, b))
     _backend.linear_forward(W, A_prev, b, g, result)
     return _deliver(result, out)

@@ -5,9 +5,8 @@ import secrets
 
 import numpy as np
 
-from . import arrays, files, tables
+from . import arrays, files, optimizers, tables
 from . import backend as backends
-from . import kernels as _kernels
 from .guard import Guard
 from .initializers import initial_parameters
 from .optimizers import SGD, check_optimizer
@@ -245,7 +244,7 @@ class Network:
         caches = []
         for (W, b), g in zip(parameters, self._activations, strict=True):
             Z = np.empty((W.shape[0], A.shape[1]), self._dtype, order="F")
-            self._backend.linear_forward(W, A, b, _kernels._IDENTITY, Z)
+            self._backend.linear_forward(W, A, b, tables.IDENTITY, Z)
             A_prev, A = A, np.empty_like(Z)
             self._backend.activation_forward(Z, g, A)
             caches.append({"A_prev": A_prev, "W": W, "b": b, "Z": Z, "A": A})
@@ -350,10 +349,17 @@ class Network:
         result = {"loss": self._loss_of(X, y, None)}
         if self._loss.name in tables.CLASSIFIERS:
             classes = self.predict_classes(X)
-            if y.ndim == 2:
-                y = (y >= 0.5) if self._activations[-1].name == "sigmoid" else y.argmax(axis=0)
-            result["accuracy"] = float((classes == np.squeeze(y) if classes.ndim == 1 else classes == y).mean())
+            result["accuracy"] = float((classes == self._true_classes(y)).mean())
         return result
+
+    def _true_classes(self, y):
+        """Checked targets as :meth:`predict_classes` would give them."""
+        if self._activations[-1].name != "sigmoid":
+            return y if y.ndim == 1 else y.argmax(axis=0)
+        if y.ndim == 1:  # codes for several sigmoids: one label of each sample holds
+            return np.arange(self._sizes[-1])[:, np.newaxis] == y
+        hits = y >= 0.5
+        return hits[0] if len(hits) == 1 else hits
 
     def gradients(self, X, y, sample_weight=None):
         """Loss and its gradients.
@@ -451,6 +457,7 @@ class Network:
         batch_size=32,
         optimizer=None,
         shuffle=True,
+        *,
         sample_weight=None,
         callbacks=(),
         progress=None,
@@ -607,7 +614,7 @@ class Network:
         state = self.__getstate__()
         header = {key: state[key] for key in ("sizes", "activations", "loss", "dtype", "seed", "epochs_done")}
         if optimizer:
-            header["optimizer"] = {"lr": self._optimizer.lr, "weight_decay": self._optimizer.weight_decay}
+            header["optimizer"] = optimizers.spec(self._optimizer)
         named = {}
         for i, (W, b) in enumerate(state["parameters"], start=1):
             named[f"W{i}"], named[f"b{i}"] = W, b
@@ -716,7 +723,7 @@ def load(path, backend="auto", threads=None):
             "epochs_done": arrays.whole_number(header["epochs_done"], "epochs_done", 0),
             "backend": backend,
             "threads": threads,
-            "optimizer": SGD(**header["optimizer"]) if "optimizer" in header else None,
+            "optimizer": optimizers.from_spec(header["optimizer"]) if "optimizer" in header else None,
             "parameters": [(named[f"W{i}"], named[f"b{i}"]) for i in layers],
         }
         net = object.__new__(Network)

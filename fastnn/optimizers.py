@@ -52,11 +52,35 @@ class SGD:
     def weight_decay(self, value):
         self._weight_decay = real_parameter(value, "weight_decay")
 
+    def settings(self):
+        """The settings, as the constructor takes them."""
+        return {"lr": self.lr, "weight_decay": self.weight_decay}
+
     def __repr__(self):
-        return f"SGD(lr={self.lr!r}, weight_decay={self.weight_decay!r})"
+        return f"SGD({', '.join(f'{key}={value!r}' for key, value in self.settings().items())})"
 
 
 OPTIMIZERS = (SGD,)
+
+
+def spec(optimizer):
+    """``[name, settings]``: the form that files store."""
+    return [type(optimizer).__name__, optimizer.settings()]
+
+
+def from_spec(stored):
+    """The optimizer of :func:`spec`.
+
+    Raises
+    ------
+    ValueError
+        If there is no optimizer of that name.
+    """
+    name, settings = stored
+    for kind in OPTIMIZERS:
+        if kind.__name__ == name:
+            return kind(**settings)
+    raise ValueError(f"no optimizer {name!r} in this release")
 
 
 def check_optimizer(optimizer):

@@ -18,6 +18,8 @@ class Spec(NamedTuple):
         return (self.name, dict(self.params)) if self.params else self.name
 
 
+IDENTITY = Spec("identity", {})
+
 # name -> default parameters. The order is the code that the C core knows the name by.
 ACTIVATIONS = {"identity": {}, "sigmoid": {}, "tanh": {}, "relu": {}, "softmax": {}}
 LOSSES = {"binary_cross_entropy": {}, "cross_entropy": {}, "mse": {}}

@@ -1,6 +1,7 @@
 /* The C core by itself, against sums written out in long double: for each ISA of this CPU and both dtypes.
-   gcc -O1 tests/c/check_core.c <objects of csrc/> -lm -fopenmp; tests/test_core_alone.py does it, for aarch64 under qemu
-   too. Prints a line per ISA and dtype with the worst error in units of the bound, and the bits of a trained net. */
+   gcc -O1 tests/c/check_core.c <objects of csrc/> -lm -fopenmp; tests/test_core_alone.py does it, for aarch64 under
+   qemu too. Prints a line per ISA and dtype with the worst error in units of the bound, and the bits of a trained net.
+ */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,7 +115,9 @@ static void check_loss(int isa, int dtype, ptrdiff_t n, ptrdiff_t m) {
 
 /* A small net learns a plane; its final weights' bits go into a checksum. */
 static uint64_t check_training(int isa, int dtype, int threads) {
-  enum { M = 203 };
+  enum {
+    M = 203
+  };
   const ptrdiff_t sizes[] = {7, 33, 17, 3};
   const int activations[] = {FNN_TANH, FNN_RELU, FNN_SOFTMAX};
   state = 99;
