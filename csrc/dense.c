@@ -22,8 +22,7 @@ static int threads_for(double flop, int threads) {
   return flop < FLOP_PER_THREAD * threads ? (int)(flop / FLOP_PER_THREAD) + 1 : threads;
 }
 
-/* --- out = g(B A + bias) for blocks of samples: linear_forward, and W^T dZ of linear_backward
- * ------------------------- */
+/* --- out = g(B A + bias) for blocks of samples: linear_forward, and W^T dZ of linear_backward --- */
 
 typedef struct {
   const fnn_kernels *K;
@@ -180,8 +179,7 @@ int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n
   return status;
 }
 
-/* --- activations
- * ------------------------------------------------------------------------------------------------------ */
+/* --- activations --- */
 
 /* out = g(Z), or with dA the derivative times it from Z = A; blocks of samples through scratch. */
 static int by_blocks(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *Z,
@@ -238,8 +236,7 @@ int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA
   return elementwise(table(isa, dA->dtype), out, dA, A, activation, n, m);
 }
 
-/* --- losses
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- losses --- */
 
 int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n) {
   const fnn_kernels *K = table(isa, data->X.dtype);

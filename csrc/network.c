@@ -37,8 +37,7 @@ struct fnn_net {
   workspace work;
 };
 
-/* --- memory
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- memory --- */
 
 static ptrdiff_t lines(ptrdiff_t bytes) { return fnn_up(bytes, FNN_LINE); }
 
@@ -136,8 +135,7 @@ static int reserve(fnn_net *net, ptrdiff_t m) {
   return FNN_OK;
 }
 
-/* --- parameters
- * -------------------------------------------------------------------------------------------------------- */
+/* --- parameters --- */
 
 void fnn_net_set(fnn_net *net, int l, const fnn_matrix *W, const fnn_matrix *b) {
   const fnn_kernels *K = net->K;
@@ -312,8 +310,7 @@ int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int th
   return status;
 }
 
-/* --- a training step, in phases between barriers
- * ---------------------------------------------------------------------- */
+/* --- a training step, in phases between barriers --- */
 
 typedef struct {
   fnn_net *net;
@@ -598,8 +595,7 @@ int fnn_net_gradients(fnn_net *net, double *total, const fnn_matrix *dW, const f
   return status;
 }
 
-/* --- how many threads
- * -------------------------------------------------------------------------------------------------- */
+/* --- how many threads --- */
 
 static int threads_for(double threads, int limit, int forced) {
   if (forced > 0) return forced;
