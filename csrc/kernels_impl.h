@@ -2,9 +2,10 @@
    It is given REAL, INT, FNN_DOUBLE, FN(name) and FNN_VECTOR_BYTES, FNN_MR (rows of a register tile). */
 #include "simd.h"
 
-#define NR (2 * VL)    /* columns of a panel: a tile is FNN_MR rows of two vectors */
-#define SUM_BLOCK 1024 /* longer sums are made of blocks of this: the rounding error of one grows with its length */
-#define SUM_LANES 16   /* sums along a row run in this many lanes whatever the vector, for the same bits */
+#define NR (2 * VL)   /* columns of a panel: a tile is FNN_MR rows of two vectors */
+#define SUM_BLOCK 128 /* longer products sum in blocks of this: rounding grows with the length of a running sum */
+#define SUM_RUN 16    /* rows that rowsum adds in turn, before it adds such runs in pairs */
+#define SUM_LANES 16  /* sums along a row run in this many lanes whatever the vector, for the same bits */
 #define LANE_VECTORS (SUM_LANES / VL > 0 ? SUM_LANES / VL : 1)
 
 /* --- functions of a vector --- */
@@ -290,12 +291,15 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
 
 /* --- row by row --- */
 
+/* Pairwise over runs of rows (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 4.2): the
+   error grows with the logarithm of the rows, where a running float32 sum of a whole data set would lose its digits. */
 static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale) {
   for (ptrdiff_t j = 0; j < n; j += 4 * VL) { /* four chains of additions at a time hide the latency of one */
     const int vectors = (int)fnn_at_most((fnn_up(n, VL) - j) / VL, 4);
-    V total[4] = {{0}};
-    for (ptrdiff_t row = 0; row < rows; row += SUM_BLOCK) {
-      const ptrdiff_t end = fnn_at_most(row + SUM_BLOCK, rows);
+    V pairs[sizeof(ptrdiff_t) * 8][4]; /* one sum for each bit that is set in the number of runs */
+    int depth = 0;
+    for (ptrdiff_t row = 0, run = 0; row < rows; row += SUM_RUN, run++) {
+      const ptrdiff_t end = fnn_at_most(row + SUM_RUN, rows);
       V sum[4] = {{0}};
       const REAL *p = (const REAL *)dZ + row * ld + j;
       if (vectors == 4)
@@ -304,8 +308,16 @@ static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows,
       else
         for (ptrdiff_t r = row; r < end; r++, p += ld)
           for (int v = 0; v < vectors; v++) sum[v] += FN(load)(p + v * VL);
-      for (int v = 0; v < vectors; v++) total[v] += sum[v];
+      for (ptrdiff_t merged = run; merged & 1; merged >>= 1) {
+        depth--;
+        for (int v = 0; v < vectors; v++) sum[v] += pairs[depth][v];
+      }
+      for (int v = 0; v < vectors; v++) pairs[depth][v] = sum[v];
+      depth++;
     }
+    V total[4] = {{0}};
+    while (depth--)
+      for (int v = 0; v < vectors; v++) total[v] += pairs[depth][v];
     for (int v = 0; v < vectors; v++) FN(store)((REAL *)sums + j + v * VL, total[v] * (REAL)scale);
   }
 }
@@ -603,6 +615,7 @@ static const fnn_kernels FN(table) = {
 #undef VL
 #undef NR
 #undef SUM_BLOCK
+#undef SUM_RUN
 #undef SUM_LANES
 #undef LANE_VECTORS
 #undef MANTISSA

@@ -19,6 +19,7 @@ BUILD = {"compiler": None, "openmp": False}
 
 permutation = _philox.permutation
 
+_SUM_BLOCK = 128  # samples that are summed in the network's own dtype; such sums are added in float64
 _BLOCK = 1024  # columns that predict and loss take at a time: their memory is constant in m
 
 
@@ -135,17 +136,31 @@ def activation_backward(dA, A, activation, out):
 @_quiet
 def rowsum(dZ, out):
     """``out[...] = `` the sum of each row, (n, 1)."""
-    np.sum(dZ, axis=1, keepdims=True, out=out)
+    out[...] = _rowsum(dZ)
+
+
+# A float32 running sum over a whole data set would lose half its digits, and what BLAS and NumPy do about
+# it depends on shape and layout: so long sums over samples end in float64 here.
+
+
+def _rowsum(dZ):
+    return dZ.sum(axis=1, keepdims=True, dtype=np.float64)
+
+
+def _outer_sum(dZ, A_prev):
+    """dZ A_prev^T."""
+    if dZ.shape[1] <= _SUM_BLOCK or dZ.dtype == np.float64:
+        return dZ @ A_prev.T
+    blocks = range(0, dZ.shape[1], _SUM_BLOCK)
+    return sum((dZ[:, i : i + _SUM_BLOCK] @ A_prev[:, i : i + _SUM_BLOCK].T).astype(np.float64) for i in blocks)
 
 
 @_quiet
 def linear_backward(dZ, A_prev, W, dW, db, dA_prev):
     """Fill dW, db and, if W is given, dA_prev."""
     m = dZ.shape[1]
-    np.matmul(dZ, A_prev.T, out=dW)
-    dW /= m
-    np.sum(dZ, axis=1, keepdims=True, out=db)
-    db /= m
+    dW[...] = _outer_sum(dZ, A_prev) / m
+    db[...] = _rowsum(dZ) / m
     if W is not None:
         np.matmul(W.T, dZ, out=dA_prev)
 
@@ -313,11 +328,11 @@ class Engine:
         else:
             total, weight = losses @ sample_weight, sample_weight.sum()
             dZ = dZ * sample_weight.astype(self.dtype)
-        scale = self.dtype.type(1 / weight)
         gradients = [None] * len(layers)
         for layer in reversed(range(len(layers))):
             A_prev = layers[layer - 1][1] if layer else X
-            gradients[layer] = (dZ @ A_prev.T * scale, dZ.sum(axis=1, keepdims=True) * scale)
+            dW, db = _outer_sum(dZ, A_prev) / weight, _rowsum(dZ) / weight
+            gradients[layer] = (dW.astype(self.dtype, copy=False), db.astype(self.dtype))
             if layer:
                 dA = self._parameters[layer][0].T @ dZ
                 dZ = _ACTIVATIONS[self._activations[layer - 1].name][1](dA, A_prev)
