@@ -22,7 +22,15 @@ if MODE not in ("auto", "require", "skip"):
 
 # No -ffast-math, ever: it would change subnormals for the whole process and break tests for NaN.
 # Contraction is off because FMA is written where it is meant (csrc/simd.h). -g0: a fifth of the size.
-FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-g0"]
+FLAGS = [
+    "-std=gnu11",
+    "-O3",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fvisibility=hidden",
+    "-g0",
+]
 X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 # The test build that runs AVX-512's tiles on a CPU with AVX2 only.
 EMULATE = os.environ.get("FASTNN_EMULATE_AVX512") == "1"

@@ -391,7 +391,7 @@ cdef class Engine:
         cdef fnn_data data = _data(X, y, sample_weight)
         cdef fnn_fit fit
         cdef cnp.ndarray order = None, ended
-        cdef ptrdiff_t per_epoch, i
+        cdef ptrdiff_t per_epoch
         cdef int status, threads
         fit.batch = batch_size
         fit.shuffle = seed is not None
@@ -415,4 +415,4 @@ cdef class Engine:
         state.epoch, state.position = fit.epoch, fit.position
         state.loss_sum, state.weight_sum, state.failed = fit.loss_sum, fit.weight_sum, bool(fit.failed)
         state.order = order if fit.order_is_valid else None
-        return [(ended[i, 0], ended[i, 1]) for i in range(fit.ended_count)]
+        return [tuple(pair) for pair in ended[:fit.ended_count].tolist()]

@@ -23,7 +23,6 @@ _SUM_BLOCK = 128  # samples that are summed in the network's own dtype; such sum
 _BLOCK = 1024  # columns that predict and loss take at a time: their memory is constant in m
 
 
-
 def _quiet(function):
     """Overflow, underflow and NaN are results here, whatever the caller's ``np.errstate`` says."""
 
@@ -148,7 +147,7 @@ def _rowsum(dZ):
 
 
 def _outer_sum(dZ, A_prev):
-    """dZ A_prev^T."""
+    """DZ A_prev^T."""
     if dZ.shape[1] <= _SUM_BLOCK or dZ.dtype == np.float64:
         return dZ @ A_prev.T
     blocks = range(0, dZ.shape[1], _SUM_BLOCK)

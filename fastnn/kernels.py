@@ -25,6 +25,7 @@ __all__ = [
     "rowsum",
 ]
 
+
 def _activation(kind):
     return tables.spec(kind, tables.ACTIVATIONS, "kind")
 

@@ -1,16 +1,17 @@
 """The multilayer perceptron: what a user holds."""
 
 import os
-import secrets
 
 import numpy as np
 
-from . import arrays, files, optimizers, tables
+from . import arrays, optimizers, tables
 from . import backend as backends
 from .guard import Guard
 from .initializers import initial_parameters
 from .optimizers import SGD, check_optimizer
 from .training import Fit, History, TrainState
+
+_MOST_THREADS = 256  # OpenMP ends the process when it cannot start a thread
 
 
 class Network:
@@ -40,7 +41,7 @@ class Network:
         0 .. 2**64 - 1; the only source of randomness. None: fresh entropy, kept in `seed`.
     backend : {"auto", "numpy", "compiled"}
     threads : int, optional
-        Exactly so many, wherever the shapes can be split. None: what is fastest, at most
+        Exactly so many (at most 256), wherever the shapes can be split. None: what is fastest, at most
         ``fastnn.get_threads()``.
 
     Raises
@@ -82,7 +83,7 @@ class Network:
         """Everything but the parameters: common to a new network, a loaded one and a copy."""
         self._sizes, self._dtype, self._seed = sizes, dtype, seed
         self._activations, self._loss = tables.network_specs(sizes, activations, loss)
-        self._threads = None if threads is None else arrays.whole_number(threads, "threads", 1)
+        self._threads = None if threads is None else arrays.whole_number(threads, "threads", 1, _MOST_THREADS)
         self._backend_name, self._backend = backend, backends.get(backend)
         self._engine = self._backend.Engine(sizes, self._activations, self._loss, dtype, self._threads)
         self._guard = Guard()
@@ -611,6 +612,8 @@ class Network:
         optimizer : bool
             Also the optimizer's settings (plain SGD has no state).
         """
+        from . import files  # zipfile and hashlib take longer to import than all of fastnn
+
         state = self.__getstate__()
         header = {key: state[key] for key in ("sizes", "activations", "loss", "dtype", "seed", "epochs_done")}
         if optimizer:
@@ -712,6 +715,8 @@ def load(path, backend="auto", threads=None):
     >>> load(path).sizes
     (2, 3, 1)
     """
+    from . import files
+
     header, named = files.load(path)
     try:
         layers = range(1, len(header["sizes"]))
@@ -762,5 +767,5 @@ def _dtype(dtype):
 
 def _seed(seed):
     if seed is None:
-        return secrets.randbits(63)
+        return int.from_bytes(os.urandom(8), "little")
     return arrays.whole_number(seed, "seed", 0, 2**64 - 1)

@@ -149,8 +149,8 @@ class Fit:
     def _train_cast(self, state, batches):
         """The samples of one slice, picked and cast first: X is never copied as a whole."""
         if state.order is None:
-            state.order = np.arange(self.m) if self.seed is None else self.backend.permutation(
-                self.m, self.seed, state.epoch
+            state.order = (
+                np.arange(self.m) if self.seed is None else self.backend.permutation(self.m, self.seed, state.epoch)
             )
         size = self.batch_size * self.engine.dtype.itemsize * self.X.shape[0]
         batches = max(1, min(batches, _CAST_BYTES // size))
