@@ -411,7 +411,10 @@ static double FN(cross_entropy_row)(REAL *z, ptrdiff_t n, const REAL *y, int32_t
   REAL mass = 0;
   top = z[0];
   for (ptrdiff_t j = 1; j < n; j++) top = z[j] > top ? z[j] : top;
-  for (ptrdiff_t j = 0; j < n; j++) loss += (double)y[j] * ((double)top - z[j]), mass += y[j];
+  for (ptrdiff_t j = 0; j < n; j++) {
+    if (y[j] != 0) loss += (double)y[j] * ((double)top - z[j]); /* 0 times an infinite distance is 0 */
+    mass += y[j];
+  }
   FN(softmax_row)(z, z, n, &top, &whole);
   for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(z + v, FN(load)(z + v) * mass - FN(load)(y + v));
   *sum = whole;

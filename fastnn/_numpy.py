@@ -72,7 +72,7 @@ _ACTIVATIONS = {
 def _values(y, Z):
     """Targets as values in Z's dtype: codes become one-hot columns."""
     if y.ndim == 2:
-        return y.astype(Z.dtype, copy=False)
+        return np.asfortranarray(y, Z.dtype)
     Y = np.zeros_like(Z)
     Y[y, np.arange(len(y))] = 1
     return Y
@@ -93,7 +93,7 @@ def _cross_entropy(Z, y, activation):
         losses = log_sum - shifted[y, np.arange(len(y))]
         return losses, A - _values(y, Z)
     Y = _values(y, Z)
-    losses = (Y * (log_sum - shifted)).sum(axis=0)
+    losses = np.where(Y == 0, 0, Y * (log_sum - shifted)).sum(axis=0)  # 0 times an infinite distance is 0
     return losses, A * Y.sum(axis=0) - Y  # columns need not sum to 1
 
 
@@ -307,7 +307,8 @@ class Engine:
         return True
 
     def _cast(self, X):
-        return X.astype(self.dtype, copy=False)
+        # In one layout: BLAS rounds differently by layout, and the same samples are to give the same numbers.
+        return np.asfortranarray(X, self.dtype)
 
     def _forward(self, X):
         """(Z, A) of every layer."""

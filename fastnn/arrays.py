@@ -4,6 +4,7 @@ Nothing is copied that can be read where it is, and nothing of the caller's is e
 except an ``out=``. Each message names the argument, what came and what was wanted.
 """
 
+import math
 import numbers
 import operator
 
@@ -30,19 +31,29 @@ def real_array(value, name):
 
 
 def _to_array(value, name):
-    if isinstance(value, (str, bytes)):
+    if value is None or isinstance(value, (str, bytes)):
         raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__} {value!r:.50}")
     if isinstance(value, np.ma.MaskedArray):
         masked = int(np.ma.count_masked(value))
         if masked:
-            raise ValueError(f"{name} has {masked} masked value{'s' * (masked != 1)}; fill or drop them first")
+            raise ValueError(f"{name} has {_number(masked, 'masked value')}; fill or drop them first")
         return value.data
+    # What the container itself says of a failure is of its own inside; it stays as the error's cause.
     try:
         return np.asarray(value)
-    except ValueError as error:  # a ragged list, or missing values that the container cannot express
-        raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from error
-    except Exception as error:  # another library's array refused, in that library's own way
-        raise TypeError(f"{name} of type {type(value).__name__} cannot be read as an array: {error}") from error
+    except ValueError as error:
+        ragged = ": its rows differ in length" if "inhomogeneous" in str(error) else ""
+        raise ValueError(f"{name}, {_kind(value)}, cannot be read as an array of numbers{ragged}") from error
+    except Exception as error:
+        raise TypeError(f"{name}, {_kind(value)}, cannot be read as an array of numbers") from error
+
+
+def _kind(value):
+    return f"a {type(value).__module__}.{type(value).__qualname__}".replace("a builtins.", "a ")
+
+
+def _number(count, what):
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _from_objects(value, name):
@@ -50,16 +61,18 @@ def _from_objects(value, name):
     # pandas marks a missing value by None, NaN or its own NA, which compares to nothing.
     missing = sum(v is None or type(v).__name__ in ("NAType", "NaTType") for v in items)
     if missing:
-        raise ValueError(f"{name} has {missing} missing value{'s' * (missing != 1)}")
+        raise ValueError(f"{name} has {_number(missing, 'missing value')}")
     for v in items:
         if not isinstance(v, (numbers.Real, np.bool_)):
             wanted = "numbers are needed"
             raise TypeError(f"{name} has dtype object and holds {type(v).__name__} {v!r:.50}; {wanted}")
     whole = all(isinstance(v, (numbers.Integral, np.bool_)) for v in items)
-    try:
-        return value.astype(np.int64 if whole and items else np.float64)
-    except OverflowError:
-        return value.astype(np.float64)
+    for dtype in (np.int64, np.float64) if whole and items else (np.float64,):
+        try:
+            return value.astype(dtype)
+        except OverflowError:
+            pass  # the next one reaches further
+    raise ValueError(f"{name} has dtype object and holds an int that no float64 reaches")
 
 
 def features(X, n_in, name="X"):
@@ -106,9 +119,7 @@ def targets(y, n_out, m, loss, name="y"):
 
 def _codes(y, n_out, name):
     if y.dtype.kind not in "iub":
-        missing = int(np.isnan(y).sum())
-        if missing:
-            raise ValueError(f"{name} has {missing} missing value{'s' * (missing != 1)} (NaN)")
+        _check_missing(y, name)
         raise ValueError(
             f"{name} is 1-D of dtype {y.dtype}; {n_out} outputs need integer codes 0..{n_out - 1}, "
             f"or values of shape ({n_out}, m)"
@@ -120,6 +131,12 @@ def _codes(y, n_out, name):
     return np.ascontiguousarray(y, np.int32)
 
 
+def _check_missing(y, name):
+    missing = int(np.isnan(y).sum()) if y.dtype.kind == "f" else 0
+    if missing:
+        raise ValueError(f"{name} has {_number(missing, 'missing value')} (NaN)")
+
+
 def _check_probabilities(y, loss, name):
     # cross_entropy takes weighted columns too, so only the sign is a rule there.
     high, legal = (1, "within [0, 1]") if loss == "binary_cross_entropy" else (np.inf, "at least 0")
@@ -127,6 +144,7 @@ def _check_probabilities(y, loss, name):
         block = y[:, columns]
         bad = ~((block >= 0) & (block <= high) & (block < np.inf))  # this way round NaN is bad too
         if bad.any():
+            _check_missing(y, name)
             i, j = np.argwhere(bad)[0]
             raise ValueError(f"{name} holds {block[i, j]} at column {columns.start + j}; {loss} needs values {legal}")
 
@@ -134,20 +152,25 @@ def _check_probabilities(y, loss, name):
 def weights_of_samples(sample_weight, m, name="sample_weight"):
     """Return `sample_weight` as contiguous float64 (m,), or None as None.
 
-    Only a 1-D array of one weight a sample is taken: a column, a row or a scalar is refused.
+    Only a 1-D array of one weight a sample is taken: a column, a row or a scalar is refused. Only
+    their ratios count, so they come back with the largest in [1, 2): no sum or product of them can
+    leave the floats, whatever the dtype. The factor is a power of two, and rounds nothing.
     """
     if sample_weight is None:
         return None
     w = real_array(sample_weight, name)
     if w.shape != (m,):
         raise ValueError(f"{name} has shape {w.shape}, wanted ({m},): one weight per sample")
-    w = np.ascontiguousarray(w, np.float64)
+    with np.errstate(all="ignore"):
+        w = np.ascontiguousarray(w, np.float64)
     bad = ~((w >= 0) & (w < np.inf))
     if bad.any():
         raise ValueError(f"{name} holds {w[bad][0]} at {int(bad.argmax())}; weights must be finite and at least 0")
-    if not w.sum() > 0:
+    largest = w.max(initial=0.0)
+    if not largest > 0:
         raise ValueError(f"{name} is 0 for every sample: a mean over nothing")
-    return w
+    with np.errstate(all="ignore"):
+        return np.ldexp(w, 1 - np.frexp(largest)[1])
 
 
 def whole_number(value, name, low, high=None):
@@ -179,7 +202,7 @@ def output(out, shape, dtype, inputs, name="out"):
     """
     if out is None:
         return np.empty(shape, dtype, order="F")
-    if not isinstance(out, np.ndarray):
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a NumPy array of shape {shape} and dtype {dtype}, got {type(out).__name__}")
     if out.dtype != dtype:
         raise TypeError(f"{name} has dtype {out.dtype}, wanted {dtype}")
@@ -187,15 +210,47 @@ def output(out, shape, dtype, inputs, name="out"):
         raise ValueError(f"{name} has shape {out.shape}, wanted {shape}")
     if not out.flags.writeable:
         raise ValueError(f"{name} is read-only; a writable array is needed")
-    if not is_plain(out) or any(np.may_share_memory(out, a) for a in inputs if a is not None):
+    if _overlaps_itself(out):
+        raise ValueError(f"{name} has strides {out.strides}: one place in memory for several of its elements")
+    # A subclass such as np.matrix has arithmetic of its own.
+    if (
+        type(out) is not np.ndarray
+        or not is_plain(out)
+        or any(np.may_share_memory(out, a) for a in inputs if a is not None)
+    ):
         return np.empty(shape, dtype, order="F")
     return out
+
+
+def _overlaps_itself(out):
+    """Whether two elements of a matrix share a place: i s0 + j s1 = 0 for some i, j within it."""
+    (rows, columns), (s0, s1) = out.shape, out.strides
+    if out.size <= 1 or out.flags.c_contiguous or out.flags.f_contiguous:
+        return False
+    if rows == 1 or columns == 1:
+        return (s1 if rows == 1 else s0) == 0
+    step = math.gcd(s0, s1)
+    return step == 0 or (abs(s1) // step < rows and abs(s0) // step < columns)
 
 
 def is_plain(array):
     """Whether a backend can read `array` where it is: float32 or float64, native and aligned."""
     size = array.itemsize
     return array.dtype in FLOATS and array.flags.aligned and all(s % size == 0 for s in array.strides)
+
+
+def in_place(X, y):
+    """Whether a backend can read both the features and the targets (None: no targets) where they are."""
+    return is_plain(X) and (y is None or y.ndim == 1 or is_plain(y))
+
+
+def readable_targets(X, y, dtype):
+    """`y`, cast as a whole where that costs little memory and lets X be read in place; else as it is."""
+    if in_place(X, y) or not is_plain(X):
+        return y
+    if y.size * dtype.itemsize > max(4 * _BLOCK_BYTES, X.nbytes // 10):
+        return y  # both are cast in blocks
+    return columns_as(y, slice(None), dtype)
 
 
 def column_blocks(array):
@@ -208,7 +263,7 @@ def column_blocks(array):
 
 def columns_as(array, columns, dtype):
     """The columns picked by a slice or an index array, cast to `dtype`, sample after sample."""
-    with np.errstate(over="ignore"):  # a float64 beyond float32 is inf there: found late, by name
+    with np.errstate(all="ignore"):  # a float64 beyond float32 is inf there: found late, by name
         return np.ascontiguousarray(array.T[columns], dtype).T
 
 
@@ -219,7 +274,7 @@ def operand(value, name, ndim, dtype=None):
         raise ValueError(f"{name} has shape {array.shape}, wanted {ndim} dimensions")
     dtype = dtype or working_dtype(array.dtype)
     if array.dtype != dtype or not is_plain(array):
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             array = array.astype(dtype)
     return array
 
@@ -241,4 +296,4 @@ def first_non_finite(array, dtype, axis_name="column"):
                 first = first if first is not None else columns.start + int(bad.any(axis=0).argmax())
     if not count:
         return None
-    return f"{count} non-finite value{'s' * (count != 1)}, first at {axis_name} {first}"
+    return f"{_number(count, 'non-finite value')}, first at {axis_name} {first}"

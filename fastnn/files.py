@@ -41,7 +41,7 @@ def save(path, header, arrays):
     header = {"format": FORMAT, **header}
     header["sha256"] = _digest(header, members)
     members = {_HEADER: json.dumps(header).encode(), **members}
-    path = os.fspath(path)
+    path = os.fsdecode(path)
     folder = os.path.dirname(path) or "."
     temporary = f"{path}.{os.urandom(6).hex()}.tmp"
     try:
@@ -105,19 +105,20 @@ def load(path):
     ValueError
         If it is not a model file, is damaged, or is of a format this release does not read.
     """
+    path = os.fsdecode(path)  # an int would be taken for a file descriptor
     try:
         with open(path, "rb") as file:
             return _read(file)
     except ValueError as error:
-        raise ValueError(f"{os.fspath(path)!r} is not a readable fastnn model: {error}") from error
+        raise ValueError(f"{path!r} is not a readable fastnn model: {error}") from error
     # zipfile meets damage with any of these.
     except (zipfile.BadZipFile, struct.error, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
         what = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{os.fspath(path)!r} is not a readable fastnn model: {what}") from error
+        raise ValueError(f"{path!r} is not a readable fastnn model: {what}") from error
     except OSError as error:
         if error.errno != errno.EINVAL:  # a seek to where a damaged directory points
             raise
-        raise ValueError(f"{os.fspath(path)!r} is not a readable fastnn model: {error}") from error
+        raise ValueError(f"{path!r} is not a readable fastnn model: {error}") from error
 
 
 def _read(file):

@@ -1,5 +1,7 @@
 """Starting weights. Drawn in float64 and rounded to the network's dtype; biases start at 0."""
 
+import itertools
+
 import numpy as np
 
 from . import _philox
@@ -69,10 +71,18 @@ def initial_parameters(sizes, spec, seed, dtype):
     Returns
     -------
     list of (ndarray (n_l, n_{l-1}), ndarray (n_l, 1))
+
+    Raises
+    ------
+    ValueError
+        If a parameter makes weights that the dtype cannot hold.
     """
     rule = _RULES[spec.name]
     pairs = []
-    for layer, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
-        W = rule(_Draw((n_out, n_in), seed, layer), n_out, n_in, **spec.params)
-        pairs.append((W.astype(dtype), np.zeros((n_out, 1), dtype)))
+    with np.errstate(all="ignore"):  # whatever the caller's floating-point mode
+        for layer, (n_in, n_out) in enumerate(itertools.pairwise(sizes), start=1):
+            W = rule(_Draw((n_out, n_in), seed, layer), n_out, n_in, **spec.params).astype(dtype)
+            if not np.isfinite(W).all():
+                raise ValueError(f"init: {spec.public()!r} draws weights that no {dtype} reaches")
+            pairs.append((W, np.zeros((n_out, 1), dtype)))
     return pairs

@@ -1,8 +1,8 @@
 """The operations of one layer, for other projects and for study.
 
 Columns are samples: A_prev is (n_in, m), Z and A are (n_out, m). dA and dZ are per sample; the
-1/m is inside dW and db. Every function takes any real dtype and any strides; results have the
-dtype of W (``linear_forward``) or else of the first argument: float32 stays float32, float16 is
+1/m is inside dW and db. Every function takes any real dtype and any strides; results have W's
+dtype where there is a W, else that of the first argument: float32 stays float32, float16 is
 computed in float32, all else in float64. ``out=`` may be in C or Fortran order, must have the
 result's shape and dtype, and may overlap an input.
 
@@ -79,7 +79,8 @@ def linear_forward(W, A_prev, b, activation=None, out=None):
     b = _column(b, n_out, W.dtype)
     g = tables.IDENTITY if activation is None else tables.spec(activation, tables.ACTIVATIONS, "activation")
     result = arrays.output(out, (n_out, A_prev.shape[1]), W.dtype, (W, A_prev, b))
-    _backend.linear_forward(W, A_prev, b, g, result)
+    if result.size:
+        _backend.linear_forward(W, A_prev, b, g, result)
     return _deliver(result, out)
 
 
@@ -124,7 +125,9 @@ def activation_forward(Z, kind, out=None):
     """
     Z = arrays.operand(Z, "Z", 2)
     result = arrays.output(out, Z.shape, Z.dtype, (Z,))
-    _backend.activation_forward(Z, _activation(kind), result)
+    g = _activation(kind)
+    if Z.size:
+        _backend.activation_forward(Z, g, result)
     return _deliver(result, out)
 
 
@@ -172,7 +175,8 @@ def activation_backward(dA, A, kind, Z=None, out=None):
         A = activation_forward(Z, g)
     A = _same_shape(arrays.operand(A, "A", 2, dA.dtype), "A", dA)
     result = arrays.output(out, dA.shape, dA.dtype, (dA, A))
-    _backend.activation_backward(dA, A, g, result)
+    if dA.size:
+        _backend.activation_backward(dA, A, g, result)
     return _deliver(result, out)
 
 
@@ -229,7 +233,7 @@ def linear_backward(dZ, A_prev, W=None, out=None):
     Returns
     -------
     dW, db, dA_prev : ndarray
-        Of dZ's dtype; dA_prev is None without `W`, and per sample.
+        Of W's dtype, without it dZ's; dA_prev is None without `W`, and per sample.
 
     Raises
     ------
@@ -248,17 +252,17 @@ def linear_backward(dZ, A_prev, W=None, out=None):
     >>> dW, db, dA_prev
     (array([[3.5]]), array([[2.]]), array([[2., 6.]]))
     """
-    dZ = arrays.operand(dZ, "dZ", 2)
+    if W is not None:
+        W = arrays.operand(W, "W", 2)
+    dZ = arrays.operand(dZ, "dZ", 2, None if W is None else W.dtype)
     n_out, m = dZ.shape
     arrays.samples(m, "dZ")
     A_prev = arrays.operand(A_prev, "A_prev", 2, dZ.dtype)
     n_in = A_prev.shape[0]
     if A_prev.shape[1] != m:
         raise ValueError(f"A_prev has shape {A_prev.shape}, wanted (n_in, {m}): dZ has {m} samples (columns)")
-    if W is not None:
-        W = arrays.operand(W, "W", 2, dZ.dtype)
-        if W.shape != (n_out, n_in):
-            raise ValueError(f"W has shape {W.shape}, wanted ({n_out}, {n_in})")
+    if W is not None and W.shape != (n_out, n_in):
+        raise ValueError(f"W has shape {W.shape}, wanted ({n_out}, {n_in})")
     if out is None:
         out = (None, None, None)
     elif not isinstance(out, (tuple, list)) or len(out) != 3:
@@ -268,9 +272,10 @@ def linear_backward(dZ, A_prev, W=None, out=None):
     shapes, inputs = ((n_out, n_in), (n_out, 1), (n_in, m)), (dZ, A_prev, W)
     results = []
     for i in range(2 if W is None else 3):
-        # each must keep clear of the other results too, or one would be written over the next
-        others = [a for j, a in enumerate(out) if j != i and isinstance(a, np.ndarray)]
-        results.append(arrays.output(out[i], shapes[i], dZ.dtype, (*inputs, *others), f"out[{i}]"))
+        results.append(arrays.output(out[i], shapes[i], dZ.dtype, inputs, f"out[{i}]"))
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        if out[i] is not None and out[j] is not None and np.shares_memory(out[i], out[j]):
+            raise ValueError(f"out[{i}] and out[{j}] share memory: one result would be written over the other")
     dW, db, dA_prev = results if W is not None else (*results, None)
     _backend.linear_backward(dZ, A_prev, W, dW, db, dA_prev)
     delivered = [_deliver(r, o) for r, o in zip(results, out, strict=False)]
@@ -353,6 +358,8 @@ def _loss_arguments(Z, y, kind, sample_weight):
     Z = arrays.operand(Z, "Z", 2)
     n, m = Z.shape
     arrays.samples(m, "Z")
+    if n == 0:
+        raise ValueError(f"Z has shape {Z.shape}, wanted (n, m) with n at least 1")
     if loss.name == "cross_entropy" and n < 2:
         raise ValueError(f"Z has shape {Z.shape}; cross_entropy needs two or more rows: use binary_cross_entropy")
     y = arrays.targets(y, n, m, loss.name)

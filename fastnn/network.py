@@ -1,5 +1,6 @@
 """The multilayer perceptron: what a user holds."""
 
+import itertools
 import os
 
 import numpy as np
@@ -11,6 +12,8 @@ from .initializers import initial_parameters
 from .optimizers import SGD, check_optimizer
 from .training import Fit, History, TrainState
 
+_SLICE_WEIGHTS = 10**8  # times samples: 0.2 GFLOP, some 10 ms
+_MOST_WEIGHTS = 2**46
 _MOST_THREADS = 256  # OpenMP ends the process when it cannot start a thread
 
 
@@ -239,7 +242,8 @@ class Network:
         """
         if not cache:
             return self.predict(X)
-        A = self._operand(arrays.features(X, self._sizes[0]), "X")
+        # In predict's layout: BLAS rounds differently by layout.
+        A = np.asfortranarray(self._operand(arrays.features(X, self._sizes[0]), "X"))
         with self._guard.reading:
             parameters = self._engine.parameters()
         caches = []
@@ -317,9 +321,9 @@ class Network:
 
     def _loss_of(self, X, y, sample_weight):
         total = weight = 0.0
-        in_place = arrays.is_plain(X)
+        in_place = arrays.in_place(X, y)
         with self._guard.reading:
-            for columns in [slice(None)] if in_place else arrays.column_blocks(X):
+            for columns in _slices(self._engine, X, in_place):
                 part = None if sample_weight is None else sample_weight[columns]
                 t, w = self._engine.loss(*self._cast(X, y, columns, in_place), part)
                 total, weight = total + t, weight + w
@@ -327,7 +331,7 @@ class Network:
 
     def _cast(self, X, y, columns, in_place):
         if in_place:
-            return X, y
+            return X[:, columns], y[..., columns]
         y = y[columns] if y.ndim == 1 else arrays.columns_as(y, columns, self._dtype)
         return arrays.columns_as(X, columns, self._dtype), y
 
@@ -349,8 +353,13 @@ class Network:
         X, y, _ = self._training_data(X, y, None)
         result = {"loss": self._loss_of(X, y, None)}
         if self._loss.name in tables.CLASSIFIERS:
-            classes = self.predict_classes(X)
-            result["accuracy"] = float((classes == self._true_classes(y)).mean())
+            right, labels = 0, 0
+            with self._guard.reading:
+                for columns in arrays.column_blocks(X):  # memory does not grow with m
+                    X_block, y_block = self._cast(X, y, columns, arrays.in_place(X, y))
+                    hits = self._classes(_predict(self._engine, X_block, None)) == self._true_classes(y_block)
+                    right, labels = right + int(hits.sum()), labels + hits.size
+            result["accuracy"] = right / labels
         return result
 
     def _true_classes(self, y):
@@ -377,9 +386,16 @@ class Network:
             Per layer (n_l, n_{l-1}) and (n_l, 1). Weight decay is no part of them.
         """
         X, y, sample_weight = self._training_data(X, y, sample_weight)
-        X, y = self._cast(X, y, slice(None), arrays.is_plain(X))
+        in_place, mean, total = arrays.in_place(X, y), None, 0.0
         with self._guard.reading:
-            return self._engine.gradients(X, y, sample_weight)
+            for columns in _slices(self._engine, X, in_place):
+                part = None if sample_weight is None else sample_weight[columns]
+                weight = float(X[:, columns].shape[1] if part is None else part.sum())
+                if weight > 0:
+                    loss, pairs = self._engine.gradients(*self._cast(X, y, columns, in_place), part)
+                    total += weight
+                    mean = _weighted_mean(mean, loss, pairs, weight / total)
+        return mean
 
     def gradient_check(self, X, y):
         """Compare the gradients with central differences of the loss.
@@ -513,6 +529,8 @@ class Network:
         for name, flag in (("shuffle", shuffle), ("progress", progress)):
             if not isinstance(flag, (bool, np.bool_)) and not (flag is None and name == "progress"):
                 raise TypeError(f"{name} must be True or False, got {flag!r}")
+        if not callable(callbacks) and not isinstance(callbacks, (list, tuple)):
+            raise TypeError(f"callbacks must be a callable (epoch, history) or a list of them, got {callbacks!r}")
         callbacks = [callbacks] if callable(callbacks) else list(callbacks)
         for i, callback in enumerate(callbacks):
             if not callable(callback):
@@ -521,7 +539,11 @@ class Network:
         m = X.shape[1]
         if shuffle and m >= 2**32:
             raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
-        history = History()
+        history, before = History(), self._epochs_done
+
+        def count(epoch, history):
+            self._epochs_done = before + epoch + 1  # what a callback sees, and saves
+
         with self._guard.fitting:
             self._optimizer = optimizer
             job = Fit(
@@ -537,9 +559,9 @@ class Network:
                 6.0 * self.n_params,
             )
             try:
-                job.run(epochs, callbacks, progress, history)
+                job.run(epochs, [count, *callbacks] if callbacks else [], progress, history)
             finally:
-                self._epochs_done += len(history.loss)
+                self._epochs_done = job.state.epoch
         return history
 
     def train_step(self, X, y, optimizer=None):
@@ -567,7 +589,7 @@ class Network:
         """
         optimizer = self._optimizer if optimizer is None else check_optimizer(optimizer)
         X, y, _ = self._training_data(X, y, None)
-        readable = self._cast(X, y, slice(None), arrays.is_plain(X))
+        readable = self._cast(X, y, slice(None), arrays.in_place(X, y))
         with self._guard.writing:
             self._optimizer = optimizer
             engine, m = self._engine, X.shape[1]
@@ -589,16 +611,14 @@ class Network:
         X = arrays.features(X, self._sizes[0])
         m = arrays.samples(X.shape[1])
         y = arrays.targets(y, self._sizes[-1], m, self._loss.name)
-        if y.ndim == 2 and arrays.is_plain(X) and not arrays.is_plain(y):
-            # Where X is read in place y has to be, too; where X is cast in blocks, so is y.
-            y = arrays.columns_as(y, slice(None), self._dtype)
+        y = arrays.readable_targets(X, y, self._dtype)
         return X, y, arrays.weights_of_samples(sample_weight, m)
 
     def _operand(self, array, name):
         return arrays.operand(array, name, 2, self._dtype)
 
     def _layers(self):
-        return zip(self._sizes, self._sizes[1:], strict=False)
+        return itertools.pairwise(self._sizes)
 
     # --- files and copies -------------------------------------------------------------------------
 
@@ -674,15 +694,34 @@ class Predictor:
 def _predict(engine, X, out):
     X = arrays.features(X, engine.sizes[0])
     result = arrays.output(out, (engine.sizes[-1], X.shape[1]), engine.dtype, (X,))
-    if arrays.is_plain(X):
-        engine.predict(X, result)
-    else:
-        for columns in arrays.column_blocks(X):
-            engine.predict(arrays.columns_as(X, columns, engine.dtype), result[:, columns])
+    in_place = arrays.in_place(X, None)
+    for columns in _slices(engine, X, in_place):
+        part = X[:, columns] if in_place else arrays.columns_as(X, columns, engine.dtype)
+        engine.predict(part, result[:, columns])
     if out is None or result is out:
         return result
     out[...] = result
     return out
+
+
+def _weighted_mean(before, loss, pairs, share):
+    """Mean of (loss, gradients) of the samples so far and of some more, which have `share` of the weight."""
+    if not before:
+        return loss, pairs
+    mean = [
+        tuple((1 - share) * a + share * b for a, b in zip(*two, strict=True))
+        for two in zip(before[1], pairs, strict=True)
+    ]
+    return (1 - share) * before[0] + share * loss, mean
+
+
+def _slices(engine, X, in_place):
+    """Columns that one call of the engine takes: all, or so many that Ctrl-C is served between calls."""
+    if not in_place:
+        return arrays.column_blocks(X)
+    m, weights = X.shape[1], sum(n_in * n_out for n_in, n_out in itertools.pairwise(engine.sizes))
+    step = max(1024, _SLICE_WEIGHTS // weights)
+    return [slice(0, m)] if m <= step else [slice(i, min(i + step, m)) for i in range(0, m, step)]
 
 
 def load(path, backend="auto", threads=None):
@@ -719,6 +758,8 @@ def load(path, backend="auto", threads=None):
 
     header, named = files.load(path)
     try:
+        if header["loss"] is None or header["seed"] is None or header["activations"] is None:
+            raise ValueError("its header leaves out what a network has")  # None would ask for defaults
         layers = range(1, len(header["sizes"]))
         state = {
             **header,
@@ -734,7 +775,7 @@ def load(path, backend="auto", threads=None):
         net = object.__new__(Network)
         net.__setstate__(state)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)!r} is not a readable fastnn model: {error}") from error
+        raise ValueError(f"{os.fsdecode(path)!r} is not a readable fastnn model: {error}") from error
     return net
 
 
@@ -752,15 +793,18 @@ def _sizes(sizes):
     sizes = tuple(arrays.whole_number(n, f"sizes[{i}]", 1) for i, n in enumerate(sizes))
     if len(sizes) < 2:
         raise ValueError(f"sizes needs an input and an output at least, got {list(sizes)}")
+    if sum(n_in * n_out for n_in, n_out in itertools.pairwise(sizes)) > _MOST_WEIGHTS:
+        raise ValueError(f"sizes {list(sizes)} make more weights than any memory holds")
     return sizes
 
 
 def _dtype(dtype):
     try:
         found = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):
         found = None
-    if found not in arrays.FLOATS:
+    # None would be NumPy's default, and compare equal to it.
+    if dtype is None or found is None or found not in arrays.FLOATS:
         raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
     return found
 

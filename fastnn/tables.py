@@ -6,6 +6,8 @@ name. A specification is a name or ``(name, {parameter: value})``; inside, alway
 
 from typing import NamedTuple
 
+import numpy as np
+
 
 class Spec(NamedTuple):
     """A name from one of the tables with all of its parameters filled in."""
@@ -68,10 +70,12 @@ def spec(value, table, argument):
 def real_parameter(value, what, low=0.0):
     """Return `value` as a finite float of at least `low`; `what` names it in errors."""
     # bool and strings would pass through float(), and neither is meant as a number.
-    if isinstance(value, (str, bytes, bool)) or not hasattr(type(value), "__float__"):
+    if isinstance(value, (str, bytes, bool, np.bool_)) or not hasattr(type(value), "__float__"):
         raise TypeError(f"{what} must be a real number, got {value!r}")
     try:
         number = float(value)
+    except OverflowError:
+        number = float("inf")
     except (TypeError, ValueError):
         raise TypeError(f"{what} must be a real number, got {value!r}") from None
     if not low <= number < float("inf"):

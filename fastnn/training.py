@@ -91,7 +91,7 @@ class Fit:
         self.m = X.shape[1]
         self.state = TrainState(epoch)
         self.first_epoch = epoch
-        self.in_place = arrays.is_plain(X)  # and then y is, too
+        self.in_place = arrays.in_place(X, y)
         self.batches = max(1, int(_FIRST_SLICE_FLOP / max(1.0, flop_per_sample * batch_size)))
 
     def run(self, epochs, callbacks, progress, history):
@@ -152,8 +152,10 @@ class Fit:
             state.order = (
                 np.arange(self.m) if self.seed is None else self.backend.permutation(self.m, self.seed, state.epoch)
             )
-        size = self.batch_size * self.engine.dtype.itemsize * self.X.shape[0]
-        batches = max(1, min(batches, _CAST_BYTES // size))
+        # A picked sample is there twice for a moment: as it came, and cast.
+        both = (self.X,) if self.y.ndim == 1 else (self.X, self.y)
+        sample = sum(a.shape[0] * (a.itemsize + self.engine.dtype.itemsize) for a in both)
+        batches = max(1, min(batches, _CAST_BYTES // (self.batch_size * sample)))
         stop = min(state.position + batches * self.batch_size, self.m)
         columns = state.order[state.position : stop]
         X = arrays.columns_as(self.X, columns, self.engine.dtype)
@@ -189,6 +191,7 @@ class Fit:
             found = arrays.first_non_finite(array, self.engine.dtype)
             if found:
                 self.engine.restore(self.at_start)
+                self.state = TrainState(self.first_epoch)
                 raise ValueError(f"{name} has {found}; the weights are as they were before this call")
         if not self.engine.is_finite():
             self._replay()
