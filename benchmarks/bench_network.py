@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from roofline import BATCHES, LR, NETS, data
 
 import fastnn
+from roofline import BATCHES, LR, NETS, data
 
 OPERATIONS = ["train_step", "fit", "predict", "predict_one"]
 

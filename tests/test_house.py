@@ -59,12 +59,18 @@ def test_headers_define_nothing_shared():
     # A function of simd.h or kernels_impl.h that is not static could be the copy for a CPU that is not there.
     for name in ("simd.h", "kernels_impl.h"):
         for line in code_of(ROOT / "csrc" / name).splitlines():
-            if re.match(r"[A-Za-z_].*\)\s*\{\s*.*$", line) and not line.startswith(("static", "FNN_INLINE", "#", "typedef")):
+            if re.match(r"[A-Za-z_].*\)\s*\{\s*.*$", line) and not line.startswith(
+                ("static", "FNN_INLINE", "#", "typedef")
+            ):
                 pytest.fail(f"{name}: {line}")
 
 
 def test_environment_is_read_in_one_place_each():
-    for variable, home in {"FASTNN_BACKEND": "backend.py", "FASTNN_ISA": "_core.pyx", "OMP_NUM_THREADS": "threads.py"}.items():
+    for variable, home in {
+        "FASTNN_BACKEND": "backend.py",
+        "FASTNN_ISA": "_core.pyx",
+        "OMP_NUM_THREADS": "threads.py",
+    }.items():
         readers = {p.name for p in PACKAGE if re.search(rf'environ[^\n]*"{variable}"', p.read_text())}
         assert readers == {home}, variable
 
@@ -76,6 +82,10 @@ def test_network_knows_no_backend_by_name():
 
 def test_nothing_names_a_machine_or_a_registry():
     for path in [p for folder in ("fastnn", "csrc", "tests", "benchmarks", ".ci") for p in (ROOT / folder).rglob("*")]:
-        if path.suffix in (".py", ".pyx", ".c", ".h", ".md", ".toml", ".json", "") and path.is_file() and path != Path(__file__):
+        if (
+            path.suffix in (".py", ".pyx", ".c", ".h", ".md", ".toml", ".json", "")
+            and path.is_file()
+            and path != Path(__file__)
+        ):
             text = path.read_text(errors="replace")
             assert not re.search(r"pypi\.org|pythonhosted|/work/|/root/|/home/\w", text), path

@@ -1,0 +1,308 @@
+"""The oracle: the lecture's mathematics once more, naive and in float64, with the scale of every result.
+
+Shares nothing with fastnn. Products are in float64, functions of one number in long double.
+"""
+
+import itertools
+
+import numpy as np
+
+# Scales. A function here returns (T, S): the exact T, and S such that a sound computation in
+# float32 or float64 gives |T_computed - T| <= BOUND * S. To first order, S is made of
+#   rounding: for a sum of products, the same sum over absolute values; else |T| itself;
+#   what came in: each inexact operand's own S, times the absolute derivative with respect to it.
+# Operands are exact (S = 0) where a caller does not say otherwise: so for a single function S is
+# the formula on absolute values, and for a network the errors are carried from layer to layer:
+#   Z  = W A_prev + b             S = |W||A_prev| + |b|                  + |W| S(A_prev)
+#   A  = sigmoid, tanh            S = |A|                                + |g'| S(Z)
+#   A  = relu, identity           S = 0 (they do not round)              + S(Z); 0 where relu is surely off
+#   A  = softmax                  S = A (1 + |z - max z| + its mean)     + A (S(Z) + its mean)
+#   dZ = dA * g'                  S = |dZ|                               + |g'| S(dA) + |dA g''/g'| S(A)
+#   dZ = A (dA - sum(A dA))       S = A (|dA| + its mean)                + A (S(dA) + its mean)
+#                                   + |dA - mean| S(A) + A sum(|dA| S(A))
+#   dW = dZ A_prev^T / m          S = |dZ||A_prev|^T / m                 + (S(dZ)|A_prev|^T + |dZ|S(A_prev)^T) / m
+#   dA_prev = W^T dZ              S = |W|^T |dZ|                         + |W|^T S(dZ)
+#   W  - lr (dW + wd W)           S = |W| + lr (|dW| + wd |W|)           + lr S(dW)
+# ("mean": over softmax's units, weighted by A.) The losses and their dZ say theirs where they stand.
+# Where |Z| <= BOUND * S, relu may round to either side: the side is then the tested result's, see `sides`.
+BOUND = {np.dtype("float32"): 2e-6, np.dtype("float64"): 1e-13}
+ACTIVATIONS = ["identity", "sigmoid", "tanh", "relu", "softmax"]
+LOSSES = ["binary_cross_entropy", "cross_entropy", "mse"]
+
+
+def exact(array, dtype):
+    """The operand that a computation in `dtype` gets, in float64."""
+    with np.errstate(over="ignore"):
+        return np.asarray(array).astype(dtype).astype(np.float64)
+
+
+# --- one layer ------------------------------------------------------------------------------------
+
+
+def product(A, B):
+    """A B; a long sum in blocks, for BLAS may run through it in float64 from end to end."""
+    total = np.zeros((A.shape[0], B.shape[1]), np.longdouble)
+    for k in range(0, A.shape[1], 256):
+        total += A[:, k : k + 256] @ B[k : k + 256]
+    return total.astype(np.float64)
+
+
+def linear_forward(W, A_prev, b, S_A=0.0):
+    """Z and its scale."""
+    return product(W, A_prev) + b, np.abs(W) @ (np.abs(A_prev) + S_A) + np.abs(b)
+
+
+def _sigmoid(Z):
+    return 1 / (1 + np.exp(-Z))
+
+
+def _softmax(Z):
+    e = np.exp(Z - Z.max(axis=0))
+    return e / e.sum(axis=0)
+
+
+def _relu(Z):
+    return np.where(Z <= 0, 0, Z)  # keeps NaN
+
+
+_G = {"identity": lambda Z: Z, "sigmoid": _sigmoid, "tanh": np.tanh, "relu": _relu, "softmax": _softmax}
+# g' and dg'/dA, both from A
+_SLOPE = {
+    "identity": lambda A: (np.ones_like(A), np.zeros_like(A)),
+    "sigmoid": lambda A: (A * (1 - A), 1 - 2 * A),
+    "tanh": lambda A: ((1 - A) * (1 + A), -2 * A),
+    "relu": lambda A: (np.where(np.isnan(A), A, A > 0), np.zeros_like(A)),
+}
+
+
+@np.errstate(all="ignore")
+def g(Z, kind):
+    """A alone."""
+    return _G[kind](np.asarray(Z, np.longdouble)).astype(np.float64)
+
+
+@np.errstate(all="ignore")
+def activation_forward(Z, kind, S_Z=0.0):
+    """A and its scale."""
+    A = g(Z, kind)
+    if kind in ("identity", "relu"):
+        return A, S_Z + np.zeros_like(A)
+    if kind == "softmax":
+        below = np.where(np.isneginf(Z), 0.0, Z.max(axis=0) - Z)
+        return A, A * (1 + _and_mean(A, below + S_Z))
+    return A, np.abs(A) + np.abs(_SLOPE[kind](A)[0]) * S_Z
+
+
+def _and_mean(A, T):
+    return T + (A * T).sum(axis=0)
+
+
+def activation_backward(dA, A, kind, S_dA=0.0, S_A=0.0, side=None):
+    """dZ and its scale; relu's by `side`, or the sign of A."""
+    if kind == "softmax":
+        mean = (A * dA).sum(axis=0)
+        S = A * _and_mean(A, np.abs(dA) + S_dA) + np.abs(dA - mean) * S_A + A * (np.abs(dA) * S_A).sum(axis=0)
+        return A * (dA - mean), S
+    slope, bend = _SLOPE[kind](A if side is None else np.where(side, 1.0, 0.0))
+    dZ = dA * slope
+    rounding = np.abs(dZ) if kind in ("sigmoid", "tanh") else 0.0
+    return dZ, rounding + np.abs(slope) * S_dA + np.abs(dA * bend) * S_A
+
+
+def rowsum(dZ, S_dZ=0.0):
+    """The sum of each row and its scale."""
+    total = dZ.astype(np.longdouble, order="C").sum(axis=1, keepdims=True).astype(np.float64)
+    return total, (np.abs(dZ) + S_dZ).sum(axis=1, keepdims=True)
+
+
+def linear_backward(dZ, A_prev, W, S_dZ=0.0, S_A=0.0):
+    """(dW, S), (db, S), (dA_prev, S)."""
+    m = dZ.shape[1]
+    S_dW = (np.abs(dZ) + S_dZ) @ np.abs(A_prev).T + np.abs(dZ) @ (S_A + np.zeros_like(A_prev)).T
+    db, S_db = rowsum(dZ, S_dZ)
+    return (
+        (product(dZ, A_prev.T) / m, S_dW / m),
+        (db / m, S_db / m),
+        (product(W.T, dZ), np.abs(W).T @ (np.abs(dZ) + S_dZ)),
+    )
+
+
+# --- losses, from Z ---------------------------------------------------------------------------------
+
+
+def target_matrix(y, n, dtype):
+    """Targets as an (n, m) matrix in float64: codes become one-hot columns."""
+    y = np.asarray(y)
+    if y.ndim == 2:
+        return exact(y, dtype)
+    if n == 1:
+        return exact(y[np.newaxis], dtype)
+    return (np.arange(n)[:, np.newaxis] == y).astype(np.float64)
+
+
+@np.errstate(all="ignore")
+def losses(Z, Y, kind, S_Z=0.0):
+    """Loss of each sample, (m,), and its scale; Y is a matrix. mse is of an identity output."""
+    z, Y = np.asarray(Z, np.longdouble), np.asarray(Y, np.longdouble)
+    if kind == "binary_cross_entropy":
+        # The usual max(z, 0) - z y + ... subtracts what may be near: no harm for y of 0 or 1
+        L = (1 - Y) * np.logaddexp(0, z) + Y * np.logaddexp(0, -z)
+        soft = (Y > 0) & (Y < 1)
+        S = L + soft * np.abs(z) * (1 + Y) + np.abs(_sigmoid(z) - Y) * S_Z
+    elif kind == "cross_entropy":
+        below = z.max(axis=0) - z
+        A, log_sum = _softmax(z), np.log(np.exp(-below).sum(axis=0))
+        L = Y * (log_sum + below)
+        # log_sum is the logarithm of a number near 1, whose rounding is absolute
+        S = L + Y * (1 + (A * below).sum(axis=0)) + np.abs(A * Y.sum(axis=0) - Y) * S_Z
+    else:
+        L = np.square(z - Y)
+        S = L + 2 * np.abs(z - Y) * S_Z
+    return L.sum(axis=0).astype(np.float64), S.sum(axis=0).astype(np.float64)
+
+
+def loss(Z, Y, kind, w=None, S_Z=0.0):
+    """Weighted mean of the losses, and its scale."""
+    L, S = losses(Z, Y, kind, S_Z)
+    w = np.ones(len(L)) if w is None else np.asarray(w, np.float64)
+    return w @ L / w.sum(), w @ S / w.sum()
+
+
+def loss_backward(Z, Y, kind, w=None, S_Z=0.0):
+    """dZ per sample and its scale: with weights, m w_i / sum(w) times the sample's own."""
+    if kind == "mse":
+        dZ = 2 * (Z - Y)
+        S = np.abs(dZ) + 2 * S_Z
+    else:
+        A, S_A = activation_forward(Z, "sigmoid" if kind == "binary_cross_entropy" else "softmax", S_Z)
+        mass = Y.sum(axis=0) if kind == "cross_entropy" else 1.0  # columns need not sum to 1
+        dZ = A * mass - Y
+        S = np.abs(dZ) + mass * (A + S_A)
+    if w is None:
+        return dZ, S
+    w = np.asarray(w, np.float64)
+    w = w * (len(w) / w.sum())
+    return dZ * w, (S + np.abs(dZ)) * w
+
+
+# --- a whole network: parameters [(W, b), ...], activations one per layer ------------------------------
+
+
+def forward(parameters, activations, X, bound=0.0, active=None):
+    """Per layer dict(Z, A, their scales S_Z and S_A, and of relu: near its kink, and its side).
+
+    `active` are masks of the sides that relu took, one per layer, believed where Z is near the kink.
+    """
+    layers, A, S_A = [], X, 0.0
+    for i, ((W, b), kind) in enumerate(zip(parameters, activations, strict=True)):
+        Z, S_Z = linear_forward(W, A, b, S_A)
+        A, S_A = activation_forward(Z, kind, S_Z)
+        near, side = np.zeros(Z.shape, bool), None
+        if kind == "relu":
+            near, side = np.abs(Z) <= bound * S_Z, Z > 0
+            if active is not None:
+                side = np.where(near, active[i], side)
+            A, S_A = np.where(side, Z, 0.0), np.where(near | side, S_Z, 0.0)
+        layers.append({"Z": Z, "A": A, "S_Z": S_Z, "S_A": S_A, "near": near, "side": side})
+    return layers
+
+
+def network_loss(layer, kind, Y, w=None):
+    """J and its scale, from the last of `forward`'s layers."""
+    at = "A" if kind == "mse" else "Z"  # mse is the one loss that is computed from A
+    return loss(layer[at], Y, kind, w, layer["S_" + at])
+
+
+def gradients(parameters, activations, kind, X, Y, w=None, bound=0.0, active=None):
+    """(J, S), [((dW, S), (db, S)), ...] of the weighted mean loss."""
+    layers = forward(parameters, activations, X, bound, active)
+    if kind == "mse":
+        dA, S_dA = loss_backward(layers[-1]["A"], Y, kind, w, layers[-1]["S_A"])
+        dZ, S_dZ = _through(layers[-1], activations[-1], dA, S_dA)
+    else:
+        dZ, S_dZ = loss_backward(layers[-1]["Z"], Y, kind, w, layers[-1]["S_Z"])
+    result = []
+    for i in reversed(range(len(layers))):
+        A_prev, S_A = (layers[i - 1]["A"], layers[i - 1]["S_A"]) if i else (X, 0.0)
+        dW, db, (dA, S_dA) = linear_backward(dZ, A_prev, parameters[i][0], S_dZ, S_A)
+        result.insert(0, (dW, db))
+        if i:
+            dZ, S_dZ = _through(layers[i - 1], activations[i - 1], dA, S_dA)
+    return network_loss(layers[-1], kind, Y, w), result
+
+
+def _through(layer, kind, dA, S_dA):
+    return activation_backward(dA, layer["A"], kind, S_dA, layer["S_A"], layer["side"])
+
+
+def step(parameters, grads, lr, weight_decay=0.0):
+    """[((W, S), (b, S)), ...] after one step of gradient descent with coupled weight decay."""
+    return [
+        tuple(
+            (T - lr * (dT + weight_decay * T), np.abs(T) * (1 + lr * weight_decay) + lr * (np.abs(dT) + S))
+            for T, (dT, S) in zip(layer, gradient, strict=True)
+        )
+        for layer, gradient in zip(parameters, grads, strict=True)
+    ]
+
+
+def train(parameters, activations, kind, X, Y, batches, lr, weight_decay=0.0, w=None):
+    """(parameters, mean loss of the samples before each step) after one epoch of these index arrays."""
+    total = weight = 0.0
+    for batch in batches:
+        w_batch = np.ones(len(batch)) if w is None else w[batch]
+        (J, _), grads = gradients(parameters, activations, kind, X[:, batch], Y[:, batch], w_batch)
+        parameters = [tuple(T for T, _ in layer) for layer in step(parameters, grads, lr, weight_decay)]
+        total, weight = total + J * w_batch.sum(), weight + w_batch.sum()
+    return parameters, total / weight
+
+
+def sides(parameters, activations, X, bound, tested):
+    """The sides of relu that a computation within the bound may have taken, one list of masks each.
+
+    First those of `tested`, the tested A of each layer. A later pass of the tested code may sum in
+    another order and so fall to the other side of a near 0: up to two such are turned over.
+    """
+    active = [A > 0 for A in tested]
+    yield active
+    near = [layer["near"] for layer in forward(parameters, activations, X, bound, active)]
+    places = [(i, *at) for i, mask in enumerate(near) for at in np.argwhere(mask)]
+    for turned in itertools.chain(itertools.combinations(places, 1), itertools.combinations(places, 2)):
+        masks = [mask.copy() for mask in active]
+        for i, *at in turned:
+            masks[i][tuple(at)] ^= True
+        yield masks
+
+
+# --- the comparison -------------------------------------------------------------------------------------
+
+
+def assert_close(got, pair, dtype, what):
+    """Assert max |got - T| / S <= BOUND[dtype] for `pair` (T, S); NaN and inf must be where T has them."""
+    T, S = (np.asarray(part, np.float64) for part in pair)
+    S = np.broadcast_to(S, T.shape)
+    dtype = np.dtype(dtype)
+    if isinstance(got, np.ndarray):
+        assert (got.shape, got.dtype) == (T.shape, dtype), f"{what}: {got.shape} {got.dtype}, not {T.shape} {dtype}"
+    bound, got = BOUND[dtype], np.asarray(got, np.float64)
+    finite = np.isfinite(T)
+    odd = ~finite & ~((got == T) | (np.isnan(got) & np.isnan(T)))
+    if odd.any():
+        at = tuple(np.argwhere(odd)[0])
+        raise AssertionError(f"{what}: {got[at]} at {_place(at)}, wanted {T[at]}; {odd.sum()} such")
+    with np.errstate(all="ignore"):
+        error = np.where(finite, np.abs(got - T), 0.0)
+        tiny = 8 * float(np.finfo(dtype).tiny)  # an underflow may be gradual or to 0
+        error = np.where((np.abs(T) < tiny) & (error < tiny), 0.0, error)
+        ratio = np.where(error == 0, 0.0, error / S)
+        ratio = np.where(np.isnan(ratio), np.inf, ratio)
+    if ratio.size and ratio.max() > bound:
+        at = np.unravel_index(ratio.argmax(), ratio.shape)
+        raise AssertionError(
+            f"{what} ({dtype}, shape {T.shape}): error/scale {ratio[at]:.3g} at {_place(at)}, allowed {bound:g}; "
+            f"got {got[at]!r}, wanted {T[at]!r}, scale {S[at]:.3g}; {(ratio > bound).sum()} of {ratio.size} are beyond"
+        )
+
+
+def _place(at):
+    return "[" + ", ".join(str(int(i)) for i in at) + "]"

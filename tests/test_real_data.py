@@ -1,0 +1,96 @@
+"""Networks that learn what they should: the bundled digits, and Fashion-MNIST where it is installed."""
+
+import contextlib
+import functools
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+import reference as ref
+from fastnn import SGD, Network, _numpy, datasets
+
+SIZES, EPOCHS, BATCH, LR = [64, 32, 10], 30, 32, 0.1
+ACTIVATIONS = ["relu", "softmax"]
+
+
+@functools.cache
+def digits():
+    X, y = datasets.load_digits()
+    return datasets.shuffled_split(X / 16, y, n_test=360, seed=0)
+
+
+def trained(backend, dtype, seed):
+    X, y, _, _ = digits()
+    net = Network(SIZES, ACTIVATIONS, dtype=dtype, seed=seed, backend=backend)
+    history = net.fit(X, y, epochs=EPOCHS, batch_size=BATCH, optimizer=SGD(lr=LR), progress=False)
+    return net, history
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_digits(backend, dtype, seed):
+    net, history = trained(backend, dtype, seed)
+    assert len(history.loss) == EPOCHS
+    assert history.loss[-1] < 0.1 * history.loss[0]
+    X, _, X_test, y_test = digits()
+    assert (X.shape, X_test.shape) == ((64, 1437), (64, 360))
+    accuracy = (net.predict_classes(X_test) == y_test).mean()
+    assert accuracy >= 0.96
+    assert net.evaluate(X_test, y_test)["accuracy"] == accuracy
+
+
+@functools.cache
+def numpy_history(dtype):
+    return trained("numpy", dtype, seed=0)[1].loss
+
+
+@functools.cache
+def oracle_history(dtype):
+    """The same training in float64 by reference.py, from the same start and in the same order."""
+    X, y, _, _ = digits()
+    net = Network(SIZES, ACTIVATIONS, dtype=dtype, seed=0, backend="numpy")
+    parameters = [tuple(T.astype(np.float64) for T in layer) for layer in net.parameters]
+    Y, history = ref.target_matrix(y, 10, dtype), []
+    for epoch in range(EPOCHS):
+        order = _numpy.permutation(len(y), 0, epoch)
+        batches = [order[start : start + BATCH] for start in range(0, len(y), BATCH)]
+        parameters, J = ref.train(parameters, ACTIVATIONS, "cross_entropy", X.astype(float), Y, batches, LR)
+        history.append(J)
+    return history
+
+
+RTOL = {"float32": 1e-5, "float64": 1e-10}
+
+
+def test_digits_history_is_the_oracles(backend, dtype):
+    _, history = trained(backend, dtype, seed=0)
+    np.testing.assert_allclose(history.loss, oracle_history(dtype), rtol=RTOL[dtype.name])
+
+
+def test_digits_history_of_both_backends(backend, dtype):
+    if backend == "numpy":
+        pytest.skip("NumPy against itself")
+    _, history = trained(backend, dtype, seed=0)
+    np.testing.assert_allclose(history.loss, numpy_history(dtype), rtol=RTOL[dtype.name])
+
+
+@functools.cache
+def fashion_mnist():
+    try:
+        X, y, X_test, y_test = datasets.load_fashion_mnist()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    scaled = [(part.astype(np.float32) - 73) / 90 for part in (X, X_test)]
+    return scaled[0], y, scaled[1], y_test
+
+
+@pytest.mark.data
+def test_fashion_mnist(backend):
+    X, y, X_test, y_test = fashion_mnist()
+    net, best = Network([784, 128, 10], seed=0, backend=backend), 0.0
+    # NumPy's own threads wait for one another: where another program holds a core, minutes instead of seconds
+    with threadpoolctl.threadpool_limits(1) if backend == "numpy" else contextlib.nullcontext():
+        for _ in range(8):
+            net.fit(X, y, batch_size=128, optimizer=SGD(lr=0.1), progress=False)
+            best = max(best, net.evaluate(X_test, y_test)["accuracy"])
+    assert best >= 0.87
