@@ -3,8 +3,9 @@
 from . import kernels
 from ._version import __version__
 from .information import info
-from .network import Network, Predictor, load
+from .network import Network, load
 from .optimizers import SGD
+from .passes import Predictor
 from .threads import get_threads, set_threads
 from .training import History
 

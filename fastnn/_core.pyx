@@ -415,4 +415,4 @@ cdef class Engine:
         state.epoch, state.position = fit.epoch, fit.position
         state.loss_sum, state.weight_sum, state.failed = fit.loss_sum, fit.weight_sum, bool(fit.failed)
         state.order = order if fit.order_is_valid else None
-        return [tuple(pair) for pair in ended[:fit.ended_count].tolist()]
+        return ended[:fit.ended_count]

@@ -272,7 +272,7 @@ class Engine:
 
         Returns
         -------
-        list of (float, float)
+        ndarray of float64, (epochs, 2)
             For each epoch that ended: sum of w_i L_i and sum of w_i.
         """
         m, ended = X.shape[1], []
@@ -288,7 +288,7 @@ class Engine:
                 state.next_epoch()
                 if len(ended) == max_epochs:
                     break
-        return ended
+        return np.array(ended).reshape(-1, 2)
 
     def _step(self, X, y, sample_weight, optimizer, batch, state):
         columns = batch if state.order is None else state.order[batch]

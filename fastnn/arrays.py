@@ -140,7 +140,7 @@ def _check_missing(y, name):
 def _check_probabilities(y, loss, name):
     # cross_entropy takes weighted columns too, so only the sign is a rule there.
     high, legal = (1, "within [0, 1]") if loss == "binary_cross_entropy" else (np.inf, "at least 0")
-    for columns in column_blocks(y):
+    for columns in column_blocks(*y.shape):
         block = y[:, columns]
         bad = ~((block >= 0) & (block <= high) & (block < np.inf))  # this way round NaN is bad too
         if bad.any():
@@ -253,12 +253,10 @@ def readable_targets(X, y, dtype):
     return columns_as(y, slice(None), dtype)
 
 
-def column_blocks(array):
-    """Slices of columns, each of about a megabyte."""
-    rows, m = array.shape
+def column_blocks(rows, m):
+    """Slices of m columns, each of about a megabyte."""
     step = max(1, _BLOCK_BYTES // max(1, 8 * rows))
-    for start in range(0, m, step):
-        yield slice(start, min(start + step, m))
+    return (slice(start, min(start + step, m)) for start in range(0, m, step))
 
 
 def columns_as(array, columns, dtype):
@@ -289,7 +287,7 @@ def first_non_finite(array, dtype, axis_name="column"):
     matrix = array if array.ndim == 2 else array[np.newaxis]
     count, first = 0, None
     if matrix.dtype.kind == "f":
-        for columns in column_blocks(matrix):
+        for columns in column_blocks(*matrix.shape):
             bad = ~np.isfinite(columns_as(matrix, columns, dtype))
             if bad.any():
                 count += int(bad.sum())

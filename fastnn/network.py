@@ -5,14 +5,13 @@ import os
 
 import numpy as np
 
-from . import arrays, optimizers, tables
+from . import arrays, optimizers, passes, tables
 from . import backend as backends
 from .guard import Guard
 from .initializers import initial_parameters
 from .optimizers import SGD, check_optimizer
 from .training import Fit, History, TrainState
 
-_SLICE_WEIGHTS = 10**8  # times samples: 0.2 GFLOP, some 10 ms
 _MOST_WEIGHTS = 2**46
 _MOST_THREADS = 256  # OpenMP ends the process when it cannot start a thread
 
@@ -224,7 +223,7 @@ class Network:
             If `X` or `out` does not fit.
         """
         with self._guard.reading:
-            return _predict(self._engine, X, out)
+            return passes.predict(self._engine, X, out)
 
     def forward(self, X, cache=False):
         """Outputs A[L], and with `cache` what each layer computed on the way.
@@ -292,7 +291,7 @@ class Network:
             ``p(X, out=None)``, with the weights of now; any number of threads may call it.
         """
         with self._guard.reading:
-            return Predictor(self._engine.copy())
+            return passes.Predictor(self._engine.copy())
 
     # --- losses and gradients ---------------------------------------------------------------------
 
@@ -317,23 +316,8 @@ class Network:
             If shapes do not match, labels are out of range, or there is no sample.
         """
         X, y, sample_weight = self._training_data(X, y, sample_weight)
-        return self._loss_of(X, y, sample_weight)
-
-    def _loss_of(self, X, y, sample_weight):
-        total = weight = 0.0
-        in_place = arrays.in_place(X, y)
         with self._guard.reading:
-            for columns in _slices(self._engine, X, in_place):
-                part = None if sample_weight is None else sample_weight[columns]
-                t, w = self._engine.loss(*self._cast(X, y, columns, in_place), part)
-                total, weight = total + t, weight + w
-        return total / weight
-
-    def _cast(self, X, y, columns, in_place):
-        if in_place:
-            return X[:, columns], y[..., columns]
-        y = y[columns] if y.ndim == 1 else arrays.columns_as(y, columns, self._dtype)
-        return arrays.columns_as(X, columns, self._dtype), y
+            return passes.mean_loss(self._engine, X, y, sample_weight)
 
     def evaluate(self, X, y):
         """Loss and, for the cross-entropies, accuracy.
@@ -351,16 +335,15 @@ class Network:
             several sigmoid outputs, the share of all the labels.
         """
         X, y, _ = self._training_data(X, y, None)
-        result = {"loss": self._loss_of(X, y, None)}
-        if self._loss.name in tables.CLASSIFIERS:
-            right, labels = 0, 0
-            with self._guard.reading:
-                for columns in arrays.column_blocks(X):  # memory does not grow with m
-                    X_block, y_block = self._cast(X, y, columns, arrays.in_place(X, y))
-                    hits = self._classes(_predict(self._engine, X_block, None)) == self._true_classes(y_block)
-                    right, labels = right + int(hits.sum()), labels + hits.size
-            result["accuracy"] = right / labels
+        with self._guard.reading:
+            result = {"loss": passes.mean_loss(self._engine, X, y, None)}
+            if self._loss.name in tables.CLASSIFIERS:
+                result["accuracy"] = passes.share_of_hits(self._engine, X, y, self._is_right)
         return result
+
+    def _is_right(self, A, y):
+        """Which of the predicted classes are those of checked targets."""
+        return self._classes(A) == self._true_classes(y)
 
     def _true_classes(self, y):
         """Checked targets as :meth:`predict_classes` would give them."""
@@ -386,16 +369,8 @@ class Network:
             Per layer (n_l, n_{l-1}) and (n_l, 1). Weight decay is no part of them.
         """
         X, y, sample_weight = self._training_data(X, y, sample_weight)
-        in_place, mean, total = arrays.in_place(X, y), None, 0.0
         with self._guard.reading:
-            for columns in _slices(self._engine, X, in_place):
-                part = None if sample_weight is None else sample_weight[columns]
-                weight = float(X[:, columns].shape[1] if part is None else part.sum())
-                if weight > 0:
-                    loss, pairs = self._engine.gradients(*self._cast(X, y, columns, in_place), part)
-                    total += weight
-                    mean = _weighted_mean(mean, loss, pairs, weight / total)
-        return mean
+            return passes.gradients(self._engine, X, y, sample_weight)
 
     def gradient_check(self, X, y):
         """Compare the gradients with central differences of the loss.
@@ -589,7 +564,7 @@ class Network:
         """
         optimizer = self._optimizer if optimizer is None else check_optimizer(optimizer)
         X, y, _ = self._training_data(X, y, None)
-        readable = self._cast(X, y, slice(None), arrays.in_place(X, y))
+        readable = passes.cast(self._engine, X, y, slice(None), arrays.in_place(X, y))
         with self._guard.writing:
             self._optimizer = optimizer
             engine, m = self._engine, X.shape[1]
@@ -605,7 +580,7 @@ class Network:
                     f"the step diverged (with {optimizer}): the loss or a weight would not be finite; "
                     "the weights are unchanged. Try a smaller lr, or scale X"
                 )
-        return sums[0][0] / m
+        return float(sums[0, 0]) / m
 
     def _training_data(self, X, y, sample_weight):
         X = arrays.features(X, self._sizes[0])
@@ -680,50 +655,6 @@ class Network:
     __copy__ = lambda self: self.__deepcopy__({})  # noqa: E731 - weights are never shared
 
 
-class Predictor:
-    """A frozen network that only predicts; made by :meth:`Network.predictor`."""
-
-    def __init__(self, engine):
-        self._engine = engine
-
-    def __call__(self, X, out=None):
-        """Outputs A[L] of the network as it was; arguments as for :meth:`Network.predict`."""
-        return _predict(self._engine, X, out)
-
-
-def _predict(engine, X, out):
-    X = arrays.features(X, engine.sizes[0])
-    result = arrays.output(out, (engine.sizes[-1], X.shape[1]), engine.dtype, (X,))
-    in_place = arrays.in_place(X, None)
-    for columns in _slices(engine, X, in_place):
-        part = X[:, columns] if in_place else arrays.columns_as(X, columns, engine.dtype)
-        engine.predict(part, result[:, columns])
-    if out is None or result is out:
-        return result
-    out[...] = result
-    return out
-
-
-def _weighted_mean(before, loss, pairs, share):
-    """Mean of (loss, gradients) of the samples so far and of some more, which have `share` of the weight."""
-    if not before:
-        return loss, pairs
-    mean = [
-        tuple((1 - share) * a + share * b for a, b in zip(*two, strict=True))
-        for two in zip(before[1], pairs, strict=True)
-    ]
-    return (1 - share) * before[0] + share * loss, mean
-
-
-def _slices(engine, X, in_place):
-    """Columns that one call of the engine takes: all, or so many that Ctrl-C is served between calls."""
-    if not in_place:
-        return arrays.column_blocks(X)
-    m, weights = X.shape[1], sum(n_in * n_out for n_in, n_out in itertools.pairwise(engine.sizes))
-    step = max(1024, _SLICE_WEIGHTS // weights)
-    return [slice(0, m)] if m <= step else [slice(i, min(i + step, m)) for i in range(0, m, step)]
-
-
 def load(path, backend="auto", threads=None):
     """Read a network that :meth:`Network.save` wrote.
 
@@ -761,6 +692,9 @@ def load(path, backend="auto", threads=None):
         if header["loss"] is None or header["seed"] is None or header["activations"] is None:
             raise ValueError("its header leaves out what a network has")  # None would ask for defaults
         layers = range(1, len(header["sizes"]))
+        for i, shape in enumerate(itertools.pairwise(header["sizes"]), start=1):
+            if named[f"W{i}"].shape != shape[::-1]:  # before memory is taken for sizes that are only claimed
+                raise ValueError(f"W{i} has shape {named[f'W{i}'].shape}, wanted {shape[::-1]}")
         state = {
             **header,
             "activations": [_from_json(a) for a in header["activations"]],

@@ -12,8 +12,10 @@ from . import arrays
 from .progress import Progress
 
 _SLICE_SECONDS = 0.05
+_SLICE_EPOCHS = 10_000  # of tiny nets: the history has to be written, too
 _SNAPSHOT_SECONDS = 1.0  # how far back a failure may have to be replayed
 _CAST_BYTES = 1 << 22  # of the samples that a slice casts, where X is not read in place
+_NO_EPOCHS = np.empty((0, 2))
 _FIRST_SLICE_FLOP = 5e7  # sized before a speed is known: 50 ms at 1 GFLOP/s, a slow machine
 
 
@@ -103,10 +105,10 @@ class Fit:
             with Progress(progress, epochs) as bar:
                 while len(history.loss) < epochs and not history.stopped:
                     # With callbacks a slice ends where an epoch does.
-                    sums = self._slice(1 if callbacks else epochs - len(history.loss))
-                    history.loss += [total / weight for total, weight in sums]
+                    sums = self._slice(1 if callbacks else min(epochs - len(history.loss), _SLICE_EPOCHS))
+                    history.loss += (sums[:, 0] / sums[:, 1]).tolist()
                     bar.update(history.loss)
-                    if sums and callbacks:
+                    if len(sums) and callbacks:
                         for callback in callbacks:
                             if callback(len(history.loss) - 1, history):
                                 history.stopped = "callback"
@@ -163,19 +165,19 @@ class Fit:
         weights = None if self.sample_weight is None else self.sample_weight[columns]
         block = TrainState(0)
         sums = self.engine.train(X, y, weights, self.optimizer, self.batch_size, None, block, batches, 1)
-        loss_sum, weight_sum = sums[0] if sums else (block.loss_sum, block.weight_sum)
+        loss_sum, weight_sum = sums[0].tolist() if len(sums) else (block.loss_sum, block.weight_sum)
         state.loss_sum += loss_sum
         state.weight_sum += weight_sum
         if block.failed:
             state.failed = True
             state.position += block.position
-            return [], 0
+            return _NO_EPOCHS, 0
         state.position = stop
         if stop < self.m:
-            return [], batches
-        ended = (state.loss_sum, state.weight_sum)
+            return _NO_EPOCHS, batches
+        ended = np.array([(state.loss_sum, state.weight_sum)])
         state.next_epoch()
-        return [ended], batches
+        return ended, batches
 
     def _batches_done(self, state):
         per_epoch = -(-self.m // self.batch_size)

@@ -176,6 +176,10 @@ def signal_after(seconds, number, by=signal.raise_signal):
         sent.append(time.perf_counter())
         by(number)
 
+    # Where this runs in the background SIGINT may be ignored, and Python then makes nothing of it.
+    before = signal.getsignal(number)
+    if number == signal.SIGINT:
+        signal.signal(number, signal.default_int_handler)
     timer = threading.Timer(seconds, send)
     timer.start()
     try:
@@ -183,6 +187,7 @@ def signal_after(seconds, number, by=signal.raise_signal):
     finally:
         timer.cancel()
         timer.join()
+        signal.signal(number, before)
 
 
 def kill(number):
