@@ -1,0 +1,51 @@
+"""The examples in the docstrings run, and every public thing has one."""
+
+import doctest
+import importlib
+import inspect
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import datasets, kernels
+
+MODULES = ["_philox", "datasets", "information", "kernels", "network", "optimizers", "threads"]
+FUNCTIONS = [
+    *(getattr(kernels, name) for name in kernels.__all__),
+    *(f for f in vars(datasets).values() if inspect.isfunction(f) and not f.__name__.startswith("_")),
+    fastnn.load,
+    fastnn.info,
+    fastnn.set_threads,
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name, threads):
+    module = importlib.import_module(f"fastnn.{name}")
+    names = {"np": np, **vars(fastnn), **vars(module)}
+    # Data that has to be fetched first is not read here; tests marked `data` do.
+    if name == "datasets":
+        names["datasets"] = module
+    tests = [t for t in doctest.DocTestFinder().find(module, extraglobs=names) if "fashion" not in t.name]
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    for test in tests:
+        runner.run(test)
+    assert runner.summarize(verbose=False).attempted
+    assert not runner.failures
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
+def test_public_functions_are_explained(function):
+    text = inspect.getdoc(function)
+    for section in (
+        "Examples",
+        "Raises" if "get" not in function.__name__ and function is not fastnn.info else "Returns",
+    ):
+        assert f"{section}\n{'-' * len(section)}" in text, section
+
+
+def test_public_methods_are_explained():
+    for name, member in inspect.getmembers(fastnn.Network):
+        if not name.startswith("_"):
+            assert inspect.getdoc(member), name
