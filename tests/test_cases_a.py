@@ -79,7 +79,7 @@ def test_any_dtype(backend, dtype, number, sizes, m, seed, layout):
 @pytest.mark.parametrize("guise", GUISES)
 @pytest.mark.parametrize("number", ["float32", "float64", "int64"])
 def test_any_container(backend, dtype, rng, guise, number):
-    for m in (1, 2, 40):
+    for m in (1, 40):
         X, y, w = numbers(rng, (5, m), number), (numbers(rng, (3, m), number) > 0).astype(number), np.ones(m, number)
         want = everything(network(5, 3, dtype, backend), *(a.astype(dtype) for a in (X, y, w)))
         things = [GUISES[guise](a) for a in (X, y, w)]

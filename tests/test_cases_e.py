@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import gc
 import io
 import os
 import random
@@ -182,9 +183,11 @@ def signal_after(seconds, number, by=signal.raise_signal):
         signal.signal(number, signal.default_int_handler)
     timer = threading.Timer(seconds, send)
     timer.start()
+    gc.disable()  # hypothesis listens to the collector, and what a handler raises in there is lost
     try:
         yield sent
     finally:
+        gc.enable()
         timer.cancel()
         timer.join()
         signal.signal(number, before)
@@ -264,11 +267,13 @@ def alarm_after(seconds):
         raise TimeoutError
 
     before = signal.signal(signal.SIGALRM, ring)
+    gc.disable()  # as above
     left = signal.setitimer(signal.ITIMER_REAL, seconds)
     start = time.perf_counter()
     try:
         yield
     finally:
+        gc.enable()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         if left[0]:
