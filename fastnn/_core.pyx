@@ -230,7 +230,9 @@ cdef _losses(Z, y, loss, sample_weight, out):
 def loss_forward(Z, y, loss, sample_weight):
     """Mean loss over the samples, from pre-activations."""
     losses = _losses(Z, y, loss, sample_weight, None)
-    return float(losses.sum() / (len(losses) if sample_weight is None else sample_weight.sum()))
+    # Divided first, and whatever the caller's np.errstate: the sum of numbers may be beyond all numbers.
+    with np.errstate(all="ignore"):
+        return float((losses / (len(losses) if sample_weight is None else sample_weight.sum())).sum())
 
 
 def loss_backward(Z, y, loss, sample_weight, out):
