@@ -3,5 +3,4 @@
 #define FNN_MR 6
 #define FNN_EACH_ROW_COUNT(M) M(1) M(2) M(3) M(4) M(5) M(6)
 #define FNN_TABLES fnn_tables_generic
-#define FNN_PLAIN 1
 #include "kernels_isa.h"

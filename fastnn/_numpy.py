@@ -147,7 +147,7 @@ def _rowsum(dZ):
 
 
 def _outer_sum(dZ, A_prev):
-    """DZ A_prev^T."""
+    """The product dZ A_prev^T, a sum over the samples."""
     if dZ.shape[1] <= _SUM_BLOCK or dZ.dtype == np.float64:
         return dZ @ A_prev.T
     blocks = range(0, dZ.shape[1], _SUM_BLOCK)

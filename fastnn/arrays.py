@@ -197,8 +197,8 @@ def samples(m, name="X"):
 def output(out, shape, dtype, inputs, name="out"):
     """Return the array to compute into: `out` itself, a new one, or a stand-in where they overlap.
 
-    A stand-in (``result is not out``) has to be copied into `out` afterwards; it is given where
-    `out` shares memory with an input, so that no result is read as an operand.
+    A stand-in is copied into `out` afterwards, by :func:`deliver`; it is given where `out` shares
+    memory with an input, so that no result is read as an operand.
     """
     if out is None:
         return np.empty(shape, dtype, order="F")
@@ -219,6 +219,14 @@ def output(out, shape, dtype, inputs, name="out"):
         or any(np.may_share_memory(out, a) for a in inputs if a is not None)
     ):
         return np.empty(shape, dtype, order="F")
+    return out
+
+
+def deliver(result, out):
+    """Return what the caller asked for: `out` with the result in it, or the result."""
+    if out is None or result is out:
+        return result
+    out[...] = result
     return out
 
 

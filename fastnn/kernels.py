@@ -30,14 +30,6 @@ def _activation(kind):
     return tables.spec(kind, tables.ACTIVATIONS, "kind")
 
 
-def _deliver(result, out):
-    """Copy a stand-in into the `out` that was asked for."""
-    if out is None or result is out:
-        return result
-    out[...] = result
-    return out
-
-
 def linear_forward(W, A_prev, b, activation=None, out=None):
     """Product plus bias, and the activation in the same pass: ``A = g(W A_prev + b)``.
 
@@ -81,7 +73,7 @@ def linear_forward(W, A_prev, b, activation=None, out=None):
     result = arrays.output(out, (n_out, A_prev.shape[1]), W.dtype, (W, A_prev, b))
     if result.size:
         _backend.linear_forward(W, A_prev, b, g, result)
-    return _deliver(result, out)
+    return arrays.deliver(result, out)
 
 
 def _column(b, n_out, dtype):
@@ -128,7 +120,7 @@ def activation_forward(Z, kind, out=None):
     g = _activation(kind)
     if Z.size:
         _backend.activation_forward(Z, g, result)
-    return _deliver(result, out)
+    return arrays.deliver(result, out)
 
 
 def activation_backward(dA, A, kind, Z=None, out=None):
@@ -177,7 +169,7 @@ def activation_backward(dA, A, kind, Z=None, out=None):
     result = arrays.output(out, dA.shape, dA.dtype, (dA, A))
     if dA.size:
         _backend.activation_backward(dA, A, g, result)
-    return _deliver(result, out)
+    return arrays.deliver(result, out)
 
 
 def _same_shape(array, name, dA):
@@ -213,7 +205,7 @@ def rowsum(dZ, out=None):
     dZ = arrays.operand(dZ, "dZ", 2)
     result = arrays.output(out, (dZ.shape[0], 1), dZ.dtype, (dZ,))
     _backend.rowsum(dZ, result)
-    return _deliver(result, out)
+    return arrays.deliver(result, out)
 
 
 def linear_backward(dZ, A_prev, W=None, out=None):
@@ -278,7 +270,7 @@ def linear_backward(dZ, A_prev, W=None, out=None):
             raise ValueError(f"out[{i}] and out[{j}] share memory: one result would be written over the other")
     dW, db, dA_prev = results if W is not None else (*results, None)
     _backend.linear_backward(dZ, A_prev, W, dW, db, dA_prev)
-    delivered = [_deliver(r, o) for r, o in zip(results, out, strict=False)]
+    delivered = [arrays.deliver(r, o) for r, o in zip(results, out, strict=False)]
     return tuple(delivered) if W is not None else (*delivered, None)
 
 

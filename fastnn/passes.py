@@ -30,10 +30,7 @@ def predict(engine, X, out):
     for columns in _slices(engine, X, in_place):
         part = X[:, columns] if in_place else arrays.columns_as(X, columns, engine.dtype)
         engine.predict(part, result[:, columns])
-    if out is None or result is out:
-        return result
-    out[...] = result
-    return out
+    return arrays.deliver(result, out)
 
 
 def mean_loss(engine, X, y, sample_weight):
