@@ -4,13 +4,15 @@ from . import kernels
 from ._version import __version__
 from .information import info
 from .network import Network, load
-from .optimizers import SGD
+from .optimizers import SGD, Adam, AdamW
 from .passes import Predictor
 from .threads import get_threads, set_threads
 from .training import History
 
 __all__ = [
     "SGD",
+    "Adam",
+    "AdamW",
     "History",
     "Network",
     "Predictor",

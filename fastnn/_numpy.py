@@ -7,6 +7,8 @@ The compiled backend (_core.pyx) has the same names with the same signatures.
 """
 
 import functools
+import itertools
+import math
 
 import numpy as np
 
@@ -182,6 +184,49 @@ def loss_backward(Z, y, loss, sample_weight, out):
         np.multiply(dZ, sample_weight * (len(sample_weight) / sample_weight.sum()), out=out, casting="same_kind")
 
 
+# --- optimizers: one update of w, in place; g may be written over, t counts from 1 ----------------
+
+
+def _sgd(w, g, moments, t, sgd):
+    if sgd.weight_decay:
+        g += sgd.weight_decay * w
+    for buf in moments:  # one, or none without momentum
+        buf *= sgd.momentum
+        buf += g
+        g = g + sgd.momentum * buf if sgd.nesterov else buf
+    w -= sgd.lr * g
+
+
+def _adam(w, g, moments, t, adam):
+    if adam.weight_decay:
+        g += adam.weight_decay * w
+    _adam_step(w, g, moments, t, adam)
+
+
+def _adamw(w, g, moments, t, adamw):
+    w *= 1 - adamw.lr * adamw.weight_decay
+    _adam_step(w, g, moments, t, adamw)
+
+
+def _adam_step(w, g, moments, t, adam):
+    (m, v), (beta1, beta2) = moments, adam.betas
+    m *= beta1
+    m += (1 - beta1) * g
+    v *= beta2
+    v += (1 - beta2) * g * g  # from the left: g * g alone overflows sooner
+    # w -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+    step = np.sqrt(v)
+    step /= math.sqrt(1 - beta2**t)
+    step += adam.eps
+    np.divide(m, step, out=step)
+    step *= adam.lr / (1 - beta1**t)
+    w -= step
+
+
+# kind -> function of (w, g, moments of w, t, optimizer)
+_UPDATES = {"SGD": _sgd, "Adam": _adam, "AdamW": _adamw}
+
+
 # --- the network ---------------------------------------------------------------------------------
 
 
@@ -203,6 +248,7 @@ class Engine:
         self.sizes, self.dtype = sizes, dtype
         self._activations, self._loss = activations, loss
         self._parameters = []
+        self.start_optimizer(0)
 
     def set_parameters(self, parameters):
         """Take copies of the (W, b) of every layer."""
@@ -212,20 +258,47 @@ class Engine:
         """Copies of the (W, b) of every layer."""
         return [(W.copy(), b.copy()) for W, b in self._parameters]
 
+    def start_optimizer(self, slots):
+        """Drop the optimizer's state; from here on `slots` moments of each parameter, 0, and no step."""
+        shapes = [((n_out, n_in), (n_out, 1)) for n_in, n_out in itertools.pairwise(self.sizes)]
+        self._steps = 0
+        self._moments = [[tuple(np.zeros(s, self.dtype) for s in pair) for pair in shapes] for _ in range(slots)]
+
+    def optimizer_state(self):
+        """Copies of what :meth:`set_optimizer_state` takes.
+
+        Returns
+        -------
+        dict or None
+            "steps" and "moments": for each slot a list of (mW, mb), one per layer. None where
+            there is nothing to keep: no slot, or no step yet.
+        """
+        if not self._moments or not self._steps:
+            return None
+        return {"steps": self._steps, "moments": [_copies(slot, self.dtype) for slot in self._moments]}
+
+    def set_optimizer_state(self, state):
+        """Take copies of a state; None: drop it, no slots."""
+        self._steps = state["steps"] if state else 0
+        self._moments = [_copies(slot, self.dtype) for slot in state["moments"]] if state else []
+
     def snapshot(self):
         """Everything that training changes, to give back to :meth:`restore`."""
-        return self.parameters()
+        return self.parameters(), self._steps, [_copies(slot, self.dtype) for slot in self._moments]
 
     def restore(self, snapshot):
-        """Go back to a snapshot."""
-        self.set_parameters(snapshot)
+        """Go back to a snapshot, also to one with another number of slots."""
+        parameters, steps, moments = snapshot
+        self.set_parameters(parameters)
+        self.set_optimizer_state({"steps": steps, "moments": moments})
 
     def is_finite(self):
-        """Whether every weight and bias is finite."""
-        return all(np.isfinite(W).all() and np.isfinite(b).all() for W, b in self._parameters)
+        """Whether every weight, bias and moment is finite: an infinite v would freeze its weight unseen."""
+        slots = (self._parameters, *self._moments)
+        return all(np.isfinite(T).all() for slot in slots for pair in slot for T in pair)
 
     def copy(self):
-        """An engine of its own with the same parameters: the frozen side of a predictor."""
+        """An engine of its own with the same parameters, no moments: the frozen side of a predictor."""
         twin = Engine(self.sizes, self._activations, self._loss, self.dtype, None)
         twin.set_parameters(self._parameters)
         return twin
@@ -262,7 +335,9 @@ class Engine:
         Parameters
         ----------
         X, y, sample_weight : ndarray, ndarray, ndarray or None
-        optimizer : SGD
+        optimizer : Optimizer
+            The one whose slots :meth:`start_optimizer` was told. Its step count goes up by one
+            with each update, so not with a batch that is skipped or not finite.
         batch_size : int
         seed : int or None
             Of the order of the samples; None: as they stand.
@@ -302,9 +377,11 @@ class Engine:
             return False
         state.loss_sum += total
         state.weight_sum += weight
-        for (W, b), (dW, db) in zip(self._parameters, gradients, strict=True):
-            for parameter, gradient in ((W, dW), (b, db)):
-                parameter -= optimizer.lr * (gradient + optimizer.weight_decay * parameter)
+        self._steps += 1
+        update = _UPDATES[optimizer.kind]
+        for layer, pairs in enumerate(zip(self._parameters, gradients, strict=True)):
+            for i, (parameter, gradient) in enumerate(zip(*pairs, strict=True)):
+                update(parameter, gradient, [slot[layer][i] for slot in self._moments], self._steps, optimizer)
         return True
 
     def _cast(self, X):
@@ -338,6 +415,10 @@ class Engine:
                 dA = self._parameters[layer][0].T @ dZ
                 dZ = _ACTIVATIONS[self._activations[layer - 1].name][1](dA, A_prev)
         return float(total), float(weight), gradients
+
+
+def _copies(pairs, dtype):
+    return [tuple(np.array(T, dtype, order="C") for T in pair) for pair in pairs]
 
 
 def _blocks(m):

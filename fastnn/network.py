@@ -13,6 +13,7 @@ from .optimizers import SGD, check_optimizer
 from .training import Fit, History, TrainState
 
 _MOST_WEIGHTS = 2**46
+_MOST_STEPS = 2**62
 _MOST_THREADS = 256  # OpenMP ends the process when it cannot start a thread
 
 
@@ -90,6 +91,7 @@ class Network:
         self._engine = self._backend.Engine(sizes, self._activations, self._loss, dtype, self._threads)
         self._guard = Guard()
         self._optimizer = SGD()
+        self._state_key = None  # the optimizer's key() when its state was started; None: there is no state
         self._epochs_done = 0
 
     # --- what it is ---------------------------------------------------------------------------
@@ -140,7 +142,7 @@ class Network:
         return pairs
 
     def set_parameters(self, parameters):
-        """Replace all weights and biases.
+        """Replace all weights and biases. The optimizer's state stays.
 
         Parameters
         ----------
@@ -173,9 +175,13 @@ class Network:
             self._engine.set_parameters(clean)
 
     def reset_optimizer(self):
-        """Forget the optimizer's state: the next step starts it afresh. Settings and weights stay."""
+        """Drop the optimizer's state, moments and step count: the next step starts it afresh.
+
+        Settings and weights stay.
+        """
         with self._guard.writing:
-            pass  # plain SGD keeps none
+            self._engine.start_optimizer(0)
+            self._state_key = None
 
     def summary(self):
         """A table of the layers, as a string.
@@ -454,7 +460,7 @@ class Network:
         callbacks=(),
         progress=None,
     ):
-        """Train by gradient descent on mini-batches; another fit goes on where this one ended.
+        """Train on mini-batches; another fit with the same optimizer goes on where this one ended.
 
         Parameters
         ----------
@@ -468,12 +474,14 @@ class Network:
         batch_size : int or None
             Samples per update; None, or more than m: all of them. The last batch of an epoch may
             be short, and its mean is over its own samples.
-        optimizer : SGD, optional
-            None: the network's last one, at first ``SGD()``.
+        optimizer : SGD, Adam or AdamW, optional
+            None: the network's last one, at first ``SGD()``. Its state (moments and step count)
+            is the network's, and train_step shares it: the same object goes on, with a changed lr
+            too; another object, or changed momentum, nesterov or betas, starts afresh.
         shuffle : bool
             A new order each epoch, from the network's seed and the epoch's number alone.
         sample_weight : array_like, (m,), optional
-            Finite, at least 0. A batch whose weights are all 0 is skipped.
+            Finite, at least 0. A batch whose weights are all 0 is skipped, and is no step.
         callbacks : callable or sequence of callables
             ``callback(epoch, history)`` after each epoch, counted from 0; a true result ends
             training. They may do anything with the network but fit it. What they raise comes out
@@ -488,10 +496,11 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            For data or settings that do not fit; the weights are then unchanged. Non-finite data
-            is found when it makes the loss or a weight non-finite.
+            For data or settings that do not fit; weights and optimizer are then as before.
+            Non-finite data is found when it makes the loss, a weight or a moment non-finite.
         FloatingPointError
-            If training diverges: names the epoch and batch; the last finite weights are kept.
+            If training diverges: names the epoch and batch; the last finite weights and moments
+            are kept.
         RuntimeError
             If the network is in use by another call.
         KeyboardInterrupt
@@ -514,13 +523,17 @@ class Network:
         m = X.shape[1]
         if shuffle and m >= 2**32:
             raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
-        history, before = History(), self._epochs_done
+        history, epochs_before = History(), self._epochs_done
 
         def count(epoch, history):
-            self._epochs_done = before + epoch + 1  # what a callback sees, and saves
+            self._epochs_done = epochs_before + epoch + 1  # what a callback sees, and saves
+
+        def go_on(epoch, history):
+            self._make_current(optimizer)  # a callback may have trained with another, or changed this one
 
         with self._guard.fitting:
-            self._optimizer = optimizer
+            before = self._training_state()
+            afresh = self._make_current(optimizer)
             job = Fit(
                 self._engine,
                 self._backend,
@@ -532,9 +545,11 @@ class Network:
                 self._seed if shuffle else None,
                 self._epochs_done,
                 6.0 * self.n_params,
+                self._engine.snapshot() if afresh else before[0],
+                lambda: self._go_back(before),
             )
             try:
-                job.run(epochs, [count, *callbacks] if callbacks else [], progress, history)
+                job.run(epochs, [count, *callbacks, go_on] if callbacks else [], progress, history)
             finally:
                 self._epochs_done = job.state.epoch
         return history
@@ -547,8 +562,9 @@ class Network:
         X : array_like, (n_0, m)
         y : array_like
             As for :meth:`loss`.
-        optimizer : SGD, optional
-            None: the network's last one, at first ``SGD()``.
+        optimizer : SGD, Adam or AdamW, optional
+            None: the network's last one, at first ``SGD()``. As for :meth:`fit`, whose state of
+            the optimizer goes on here.
 
         Returns
         -------
@@ -558,29 +574,47 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            For data that does not fit, or is not finite; the weights are then unchanged.
+            For data that does not fit, or is not finite; weights and optimizer are then unchanged.
         FloatingPointError
-            If the loss or a weight would not be finite; the weights are then unchanged.
+            If the loss, a weight or a moment would not be finite; weights and optimizer are then
+            unchanged.
         """
         optimizer = self._optimizer if optimizer is None else check_optimizer(optimizer)
         X, y, _ = self._training_data(X, y, None)
         readable = passes.cast(self._engine, X, y, slice(None), arrays.in_place(X, y))
         with self._guard.writing:
-            self._optimizer = optimizer
             engine, m = self._engine, X.shape[1]
-            state, before = TrainState(0), engine.snapshot()
+            state, before = TrainState(0), self._training_state()
+            self._make_current(optimizer)
             sums = engine.train(*readable, None, optimizer, m, None, state, 1, 1)
             if state.failed or not engine.is_finite():
-                engine.restore(before)
+                self._go_back(before)
                 for name, array in (("X", X), ("y", y)):
                     found = arrays.first_non_finite(array, self._dtype)
                     if found:
                         raise ValueError(f"{name} has {found}; the weights are unchanged")
                 raise FloatingPointError(
-                    f"the step diverged (with {optimizer}): the loss or a weight would not be finite; "
+                    f"the step diverged (with {optimizer}): the loss, a weight or a moment would not be finite; "
                     "the weights are unchanged. Try a smaller lr, or scale X"
                 )
         return float(sums[0, 0]) / m
+
+    def _make_current(self, optimizer):
+        """Train with `optimizer` from here on. True if its state starts afresh, False if it goes on."""
+        key = optimizer.key()
+        if optimizer is self._optimizer and key == self._state_key:
+            return False
+        self._engine.start_optimizer(optimizer.slots)
+        self._optimizer, self._state_key = optimizer, key
+        return True
+
+    def _training_state(self):
+        """What a call that fails has to put back."""
+        return self._engine.snapshot(), self._optimizer, self._state_key
+
+    def _go_back(self, state):
+        snapshot, self._optimizer, self._state_key = state
+        self._engine.restore(snapshot)
 
     def _training_data(self, X, y, sample_weight):
         X = arrays.features(X, self._sizes[0])
@@ -605,33 +639,40 @@ class Network:
         path : path-like
             Taken as it is; an existing file is replaced in one step or not at all.
         optimizer : bool
-            Also the optimizer's settings (plain SGD has no state).
+            Also the optimizer's settings and state: a loaded network goes on, with
+            ``optimizer=None``, as this one would.
         """
         from . import files  # zipfile and hashlib take longer to import than all of fastnn
 
         state = self.__getstate__()
         header = {key: state[key] for key in ("sizes", "activations", "loss", "dtype", "seed", "epochs_done")}
+        named = _named("", state["parameters"])
         if optimizer:
-            header["optimizer"] = optimizers.spec(self._optimizer)
-        named = {}
-        for i, (W, b) in enumerate(state["parameters"], start=1):
-            named[f"W{i}"], named[f"b{i}"] = W, b
+            header["optimizer"] = optimizers.spec(state["optimizer"])
+            if state["optimizer_state"]:
+                header["steps"] = state["optimizer_state"]["steps"]
+                for slot, pairs in enumerate(state["optimizer_state"]["moments"], start=1):
+                    named |= _named(f"m{slot}_", pairs)
         files.save(path, header, named)
 
     def __getstate__(self):
-        """What a copy, a pickle and a file hold: settings and weights, no scratch memory."""
-        return {
-            "sizes": list(self._sizes),
-            "activations": self.activations,
-            "loss": self.loss_name,
-            "dtype": self._dtype.name,
-            "seed": self._seed,
-            "epochs_done": self._epochs_done,
-            "backend": self._backend_name,
-            "threads": self._threads,
-            "optimizer": self._optimizer,
-            "parameters": [(np.ascontiguousarray(W), np.ascontiguousarray(b)) for W, b in self.parameters],
-        }
+        """What a copy, a pickle and a file hold: settings, weights and moments, no scratch memory."""
+        with self._guard.reading:
+            # A state that the next step would not go on with is not carried along.
+            goes_on = self._state_key == self._optimizer.key()
+            return {
+                "sizes": list(self._sizes),
+                "activations": self.activations,
+                "loss": self.loss_name,
+                "dtype": self._dtype.name,
+                "seed": self._seed,
+                "epochs_done": self._epochs_done,
+                "backend": self._backend_name,
+                "threads": self._threads,
+                "optimizer": self._optimizer,
+                "optimizer_state": self._engine.optimizer_state() if goes_on else None,
+                "parameters": [(np.ascontiguousarray(W), np.ascontiguousarray(b)) for W, b in self.parameters],
+            }
 
     def __setstate__(self, state):
         self._setup(
@@ -646,10 +687,13 @@ class Network:
         self.set_parameters(state["parameters"])
         self._epochs_done = state["epochs_done"]
         self._optimizer = state.get("optimizer") or SGD()
+        if state.get("optimizer_state"):
+            self._engine.set_optimizer_state(state["optimizer_state"])
+            self._state_key = self._optimizer.key()
 
     def __deepcopy__(self, memo):
         twin = object.__new__(type(self))
-        twin.__setstate__(self.__getstate__())
+        twin.__setstate__(self.__getstate__())  # with the same optimizer object, for the twin to go on with
         return twin
 
     __copy__ = lambda self: self.__deepcopy__({})  # noqa: E731 - weights are never shared
@@ -695,6 +739,7 @@ def load(path, backend="auto", threads=None):
         for i, shape in enumerate(itertools.pairwise(header["sizes"]), start=1):
             if named[f"W{i}"].shape != shape[::-1]:  # before memory is taken for sizes that are only claimed
                 raise ValueError(f"W{i} has shape {named[f'W{i}'].shape}, wanted {shape[::-1]}")
+        optimizer = optimizers.from_spec(header["optimizer"]) if "optimizer" in header else None
         state = {
             **header,
             "activations": [_from_json(a) for a in header["activations"]],
@@ -703,7 +748,8 @@ def load(path, backend="auto", threads=None):
             "epochs_done": arrays.whole_number(header["epochs_done"], "epochs_done", 0),
             "backend": backend,
             "threads": threads,
-            "optimizer": optimizers.from_spec(header["optimizer"]) if "optimizer" in header else None,
+            "optimizer": optimizer,
+            "optimizer_state": _optimizer_state(header, named, optimizer),
             "parameters": [(named[f"W{i}"], named[f"b{i}"]) for i in layers],
         }
         net = object.__new__(Network)
@@ -711,6 +757,35 @@ def load(path, backend="auto", threads=None):
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{os.fsdecode(path)!r} is not a readable fastnn model: {error}") from error
     return net
+
+
+def _named(prefix, pairs):
+    """The arrays of a file, from (W, b) per layer."""
+    named = {}
+    for i, (W, b) in enumerate(pairs, start=1):
+        named[f"{prefix}W{i}"], named[f"{prefix}b{i}"] = W, b
+    return named
+
+
+def _optimizer_state(header, named, optimizer):
+    """The optimizer's state in a file, as engines take it; None if it holds none."""
+    slots = optimizer.slots if optimizer and "steps" in header else 0
+    shapes = []
+    for i, (n_in, n_out) in enumerate(itertools.pairwise(header["sizes"]), start=1):
+        shapes += [(f"W{i}", (n_out, n_in)), (f"b{i}", (n_out, 1))]
+    wanted = {f"m{slot}_{name}": shape for slot in range(1, slots + 1) for name, shape in shapes}
+    found = sorted(name for name in named if name.startswith("m"))
+    if found != sorted(wanted):
+        raise ValueError(f"it has {len(found)} arrays of moments, wanted {', '.join(wanted) or 'none'}")
+    if not slots:
+        return None
+    dtype = _dtype(header["dtype"])
+    for name, shape in wanted.items():
+        if (named[name].shape, named[name].dtype) != (shape, dtype):
+            raise ValueError(f"{name} is {named[name].dtype} {named[name].shape}, wanted {dtype} {shape}")
+    flat = iter([named[name] for name in wanted])
+    moments = [[(next(flat), next(flat)) for _ in header["sizes"][1:]] for _ in range(slots)]
+    return {"steps": arrays.whole_number(header["steps"], "steps", 1, _MOST_STEPS), "moments": moments}
 
 
 def _from_json(spec):

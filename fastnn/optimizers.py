@@ -1,38 +1,23 @@
-"""Optimizers: settings only. Their state lives in the network that they train."""
+"""Optimizers: settings only. Their state lives in the network that they train.
+
+The definitions are PyTorch's. Below, w is a weight or a bias, g its gradient, and t counts the
+updates from 1; moments start at 0.
+"""
+
+import numpy as np
 
 from .tables import real_parameter
 
 
-class SGD:
-    """Stochastic gradient descent: ``W -= lr * (dW + weight_decay * W)``, and the same for b.
+class _Optimizer:
+    """What all have in common: lr, weight_decay, and what an engine and a file ask for.
 
-    Holds settings only, so one object may serve many networks, and `lr` may be changed between
-    calls.
-
-    Parameters
-    ----------
-    lr : float
-        Learning rate, finite and at least 0.
-    weight_decay : float
-        Coupled weight decay, added to the gradient of W and of b; it is not part of any reported
-        loss. The definition is that of ``torch.optim.SGD``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a setting is not a real number or out of range.
-
-    Examples
-    --------
-    >>> SGD(lr=0.1)
-    SGD(lr=0.1, weight_decay=0.0)
+    A subclass adds a row to ``OPTIMIZERS`` and its update to each backend's table.
     """
 
     __slots__ = ("_lr", "_weight_decay")
-
-    def __init__(self, lr=0.01, *, weight_decay=0.0):
-        self.lr = lr
-        self.weight_decay = weight_decay
+    kind = None  # the name in files and in the backends' tables
+    _names = ()  # of the settings, as the constructor takes them
 
     @property
     def lr(self):
@@ -45,27 +30,268 @@ class SGD:
 
     @property
     def weight_decay(self):
-        """Coefficient of the coupled weight decay."""
+        """Coefficient of the weight decay."""
         return self._weight_decay
 
     @weight_decay.setter
     def weight_decay(self, value):
         self._weight_decay = real_parameter(value, "weight_decay")
 
+    @property
+    def slots(self):
+        """How many moments a network keeps of each weight and bias."""
+        raise NotImplementedError
+
+    def key(self):
+        """The kind, and the settings whose change makes a network's state start afresh."""
+        raise NotImplementedError
+
     def settings(self):
         """The settings, as the constructor takes them."""
-        return {"lr": self.lr, "weight_decay": self.weight_decay}
+        return {name: getattr(self, name) for name in self._names}
 
     def __repr__(self):
-        return f"SGD({', '.join(f'{key}={value!r}' for key, value in self.settings().items())})"
+        return f"{self.kind}({', '.join(f'{key}={value!r}' for key, value in self.settings().items())})"
 
 
-OPTIMIZERS = (SGD,)
+class SGD(_Optimizer):
+    """Stochastic gradient descent, with momentum and Nesterov's momentum.
+
+    ::
+
+        g += weight_decay * w
+        w -= lr * g                         without momentum, else
+
+        buf = momentum * buf + g
+        w -= lr * buf                       or, with nesterov,
+        w -= lr * (g + momentum * buf)
+
+    Holds settings only: one object may serve many networks, and `lr` and `weight_decay` may be
+    changed between calls. Each network keeps its own buf, for as long as it is trained with this
+    object; a change of `momentum` or `nesterov` starts it afresh.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate, finite and at least 0.
+    momentum : float
+        At least 0, less than 1.
+    nesterov : bool
+        Needs momentum.
+    weight_decay : float
+        Coupled weight decay, added to the gradient of W and of b; it is not part of any reported
+        loss.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not a number or out of range.
+
+    Notes
+    -----
+    Momentum as in I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of
+    initialization and momentum in deep learning", ICML 2013, in the form of ``torch.optim.SGD``
+    (dampening 0): there lr is inside the buffer, here it multiplies the whole, which is the same
+    while lr stays.
+
+    Examples
+    --------
+    >>> SGD(lr=0.1)
+    SGD(lr=0.1, momentum=0.0, nesterov=False, weight_decay=0.0)
+    >>> net = Network([2, 3, 1], seed=0)
+    >>> loss = net.train_step([[0, 1], [1, 1]], [0, 1], SGD(lr=0.1, momentum=0.9, nesterov=True))
+    """
+
+    __slots__ = ("_momentum", "_nesterov")
+    kind = "SGD"
+    _names = ("lr", "momentum", "nesterov", "weight_decay")
+
+    def __init__(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
+        self.lr = lr
+        self._nesterov = False
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
+
+    @property
+    def momentum(self):
+        """What of the buffer stays in each step."""
+        return self._momentum
+
+    @momentum.setter
+    def momentum(self, value):
+        number = _share(value, "momentum")
+        if self._nesterov and not number:
+            raise ValueError(f"momentum must be more than 0 while nesterov is True, got {value!r}")
+        self._momentum = number
+
+    @property
+    def nesterov(self):
+        """Whether the momentum is Nesterov's."""
+        return self._nesterov
+
+    @nesterov.setter
+    def nesterov(self, value):
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"nesterov must be True or False, got {value!r}")
+        if value and not self._momentum:
+            raise ValueError(f"nesterov=True needs a momentum of more than 0, got momentum={self._momentum!r}")
+        self._nesterov = bool(value)
+
+    @property
+    def slots(self):
+        """How many moments a network keeps of each weight and bias."""
+        return 1 if self._momentum else 0
+
+    def key(self):
+        """The kind, and the settings whose change makes a network's state start afresh."""
+        return self.kind, self._momentum, self._nesterov
+
+
+class Adam(_Optimizer):
+    """Adam: steps of about lr, whatever the size of the gradient.
+
+    ::
+
+        g += weight_decay * w
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g^2
+        w -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+
+    Holds settings only: one object may serve many networks, and `lr`, `eps` and `weight_decay` may
+    be changed between calls. Each network keeps its own m, v and t, for as long as it is trained
+    with this object; a change of `betas` starts them afresh.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate, finite and at least 0.
+    betas : (float, float)
+        beta1 and beta2, each at least 0 and less than 1.
+    eps : float
+        Finite and more than 0.
+    weight_decay : float
+        Coupled weight decay, added to the gradient of W and of b; it is not part of any reported
+        loss.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not a number or out of range.
+
+    Notes
+    -----
+    D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1,
+    in the form of ``torch.optim.Adam``.
+
+    Examples
+    --------
+    >>> Adam()
+    Adam(lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0)
+    >>> net, adam = Network([2, 3, 1], seed=0), Adam(lr=0.01)
+    >>> X, y = [[0, 1], [1, 1]], [0, 1]
+    >>> history = net.fit(X, y, epochs=10, optimizer=adam)
+    >>> adam.lr /= 10  # m, v and t go on
+    >>> history = net.fit(X, y, epochs=10, optimizer=adam)
+    """
+
+    __slots__ = ("_betas", "_eps")
+    kind = "Adam"
+    _names = ("lr", "betas", "eps", "weight_decay")
+
+    def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        self.lr = lr
+        self.betas = betas
+        self.eps = eps
+        self.weight_decay = weight_decay
+
+    @property
+    def betas(self):
+        """What of m and of v stays in each step."""
+        return self._betas
+
+    @betas.setter
+    def betas(self, value):
+        if isinstance(value, np.ndarray) and value.ndim == 1:
+            value = tuple(value)
+        if not isinstance(value, (tuple, list)):
+            raise TypeError(f"betas must be a pair (beta1, beta2), got {value!r}")
+        if len(value) != 2:
+            raise ValueError(f"betas must be a pair (beta1, beta2), got {value!r}")
+        self._betas = _share(value[0], "betas[0]"), _share(value[1], "betas[1]")
+
+    @property
+    def eps(self):
+        """What keeps the division from one by 0."""
+        return self._eps
+
+    @eps.setter
+    def eps(self, value):
+        number = real_parameter(value, "eps")
+        if not number:
+            raise ValueError(f"eps must be more than 0, got {value!r}")
+        self._eps = number
+
+    @property
+    def slots(self):
+        """How many moments a network keeps of each weight and bias."""
+        return 2
+
+    def key(self):
+        """The kind, and the settings whose change makes a network's state start afresh."""
+        return self.kind, self._betas
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay.
+
+    As :class:`Adam`, with ``w *= 1 - lr * weight_decay`` before the step instead of the decay in
+    the gradient: so the decay is not divided by sqrt(v).
+
+    Parameters
+    ----------
+    lr, betas, eps
+        As for :class:`Adam`.
+    weight_decay : float
+        Decoupled weight decay, of W and of b.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not a number or out of range.
+
+    Notes
+    -----
+    I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019, in the form of
+    ``torch.optim.AdamW``, where lr multiplies the decay and biases decay too.
+
+    Examples
+    --------
+    >>> AdamW(lr=0.01)
+    AdamW(lr=0.01, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01)
+    """
+
+    __slots__ = ()
+    kind = "AdamW"
+
+    def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+        super().__init__(lr, betas, eps, weight_decay)
+
+
+OPTIMIZERS = (SGD, Adam, AdamW)
+
+
+def _share(value, what):
+    """Return `value` as a float of [0, 1)."""
+    number = real_parameter(value, what)
+    if number >= 1:
+        raise ValueError(f"{what} must be at least 0 and less than 1, got {value!r}")
+    return number
 
 
 def spec(optimizer):
-    """``[name, settings]``: the form that files store."""
-    return [type(optimizer).__name__, optimizer.settings()]
+    """``[kind, settings]``: the form that files store."""
+    return [optimizer.kind, optimizer.settings()]
 
 
 def from_spec(stored):
@@ -77,9 +303,9 @@ def from_spec(stored):
         If there is no optimizer of that name.
     """
     name, settings = stored
-    for kind in OPTIMIZERS:
-        if kind.__name__ == name:
-            return kind(**settings)
+    for optimizer in OPTIMIZERS:
+        if optimizer.kind == name:
+            return optimizer(**settings)
     raise ValueError(f"no optimizer {name!r} in this release")
 
 

@@ -76,7 +76,8 @@ class Fit:
         For the order of the samples where X has to be cast on its way in.
     X, y, sample_weight : ndarray, ndarray, ndarray or None
         Checked already.
-    optimizer : SGD
+    optimizer : Optimizer
+        The engine's current one.
     batch_size : int
     seed : int or None
         Of the order of the samples; None: as they stand.
@@ -84,9 +85,15 @@ class Fit:
         How many epochs the network has been through before.
     flop_per_sample : float
         To size the first slice.
+    snapshot : object
+        The engine's, of now.
+    undo : callable
+        Puts the network back to before the call.
     """
 
-    def __init__(self, engine, backend, X, y, sample_weight, optimizer, batch_size, seed, epoch, flop_per_sample):
+    def __init__(
+        self, engine, backend, X, y, sample_weight, optimizer, batch_size, seed, epoch, flop_per_sample, snapshot, undo
+    ):
         self.engine, self.backend = engine, backend
         self.X, self.y, self.sample_weight = X, y, sample_weight
         self.optimizer, self.batch_size, self.seed = optimizer, batch_size, seed
@@ -95,12 +102,12 @@ class Fit:
         self.first_epoch = epoch
         self.in_place = arrays.in_place(X, y)
         self.batches = max(1, int(_FIRST_SLICE_FLOP / max(1.0, flop_per_sample * batch_size)))
+        self.undo = undo
+        self._keep(snapshot)
 
     def run(self, epochs, callbacks, progress, history):
         """Train for `epochs` epochs, filling `history`; returns the epochs that ended."""
         start = time.perf_counter()
-        self._take_snapshot()
-        self.at_start = self.snapshot
         try:
             with Progress(progress, epochs) as bar:
                 while len(history.loss) < epochs and not history.stopped:
@@ -184,22 +191,25 @@ class Fit:
         return state.epoch * per_epoch + state.position // self.batch_size
 
     def _take_snapshot(self):
-        self.snapshot, self.snapshot_state = self.engine.snapshot(), self.state.copy()
+        self._keep(self.engine.snapshot())
+
+    def _keep(self, snapshot):
+        self.snapshot, self.snapshot_state = snapshot, self.state.copy()
         self.snapshot_time = time.perf_counter()
 
     def _explain(self):
-        """Raise for a loss or a weight that is not finite, with the weights left as promised."""
+        """Raise for a loss, a weight or a moment that is not finite, with the network left as promised."""
         for name, array in (("X", self.X), ("y", self.y)):
             found = arrays.first_non_finite(array, self.engine.dtype)
             if found:
-                self.engine.restore(self.at_start)
+                self.undo()
                 self.state = TrainState(self.first_epoch)
                 raise ValueError(f"{name} has {found}; the weights are as they were before this call")
         if not self.engine.is_finite():
             self._replay()
         batch = self.state.position // self.batch_size
         raise FloatingPointError(
-            f"training diverged: the loss or a weight was no longer finite in epoch "
+            f"training diverged: the loss, a weight or a moment was no longer finite in epoch "
             f"{self.state.epoch - self.first_epoch}, batch {batch} (counted from 0, with {self.optimizer}); "
             "the last finite weights are kept. Try a smaller lr, or scale X"
         )
