@@ -274,6 +274,39 @@ def sides(parameters, activations, X, bound, tested):
         yield masks
 
 
+class Optimizer:
+    """torch.optim's rules for one array w, in float64, by the formulas of their papers."""
+
+    def __init__(self, kind, lr, momentum=0.0, nesterov=False, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        self.rule = {"SGD": self._sgd, "Adam": self._adam, "AdamW": self._adamw}[kind]
+        self.lr, self.momentum, self.nesterov, self.weight_decay = lr, momentum, nesterov, weight_decay
+        self.betas, self.eps = betas, eps
+        self.t, self.buf, self.m, self.v = 0, 0.0, 0.0, 0.0
+
+    def step(self, w, g):
+        """w after one step with the gradient g."""
+        self.t += 1
+        return self.rule(np.asarray(w, np.float64), np.asarray(g, np.float64))
+
+    def _sgd(self, w, g):
+        g = g + self.weight_decay * w
+        self.buf = self.momentum * self.buf + g
+        return w - self.lr * (g + self.momentum * self.buf if self.nesterov else self.buf)
+
+    def _adam(self, w, g):
+        return w - self._adaptive(g + self.weight_decay * w)
+
+    def _adamw(self, w, g):
+        return w - self.lr * self.weight_decay * w - self._adaptive(g)
+
+    def _adaptive(self, g):
+        beta1, beta2 = self.betas
+        self.m = beta1 * self.m + (1 - beta1) * g
+        self.v = beta2 * self.v + (1 - beta2) * np.square(g)
+        m_hat, v_hat = self.m / (1 - beta1**self.t), self.v / (1 - beta2**self.t)
+        return self.lr * m_hat / (np.sqrt(v_hat) + self.eps)
+
+
 # --- the comparison -------------------------------------------------------------------------------------
 
 
