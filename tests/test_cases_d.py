@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import fastnn
 from case_helpers import affine, assert_all_refused, bits, complaint, python, weights_unchanged
-from fastnn import SGD, Network, kernels
+from fastnn import SGD, Adam, AdamW, Network, kernels
 
 
 def classifier(backend, dtype="float64", seed=2, **kw):
@@ -151,6 +151,7 @@ def settings_of(backend):
     no_init += [("normal", {"sd": v}) for v in BAD_REALS] + [("orthogonal", {"gain": -1}), ("xavier", 1.0)]
     no_callback = [5, "abc", b"x", [None], [5], [print, "x"], object(), 1.5, True]
     no_optimizer = ["sgd", SGD, 0.1, {"lr": 0.1}, object(), [SGD()]]
+    no_pair = [0.9, "ab", None, {0.9: 0.99}, {0.9, 0.99}, (), (0.9,), [0.9] * 3, np.eye(2), np.array(1), object()]
     no_size = [0, -1, *NO_INTEGERS, -(2**70), [3, 4], "3"]
     whole = [5, 5.0, None, "34", b"34", object(), [], [3], (), [[3, 4]]]
     seeds = [-1, 2**64, -(2**70), *(v for v in NO_INTEGERS if v is not None)]
@@ -190,6 +191,14 @@ def settings_of(backend):
         ("weight_decay", lambda v: SGD(weight_decay=v), NO_REALS + BAD_REALS),
         ("lr", lambda v: setattr(SGD(), "lr", v), NO_REALS + BAD_REALS),
         ("weight_decay", lambda v: setattr(SGD(), "weight_decay", v), NO_REALS + BAD_REALS),
+        ("momentum", lambda v: SGD(momentum=v), [*NO_REALS, *BAD_REALS, 1, 1.5]),
+        ("nesterov", lambda v: SGD(momentum=0.9, nesterov=v), [None, 0, 1, "yes", 0.5, [True], object()]),
+        ("betas", lambda v: Adam(betas=v), no_pair),
+        ("betas", lambda v: Adam(betas=(v, 0.9)), [*NO_REALS, *BAD_REALS, 1, 1.5]),
+        ("betas", lambda v: AdamW(betas=[0.9, v]), [*NO_REALS, *BAD_REALS, 1, 1.5]),
+        ("eps", lambda v: Adam(eps=v), [*NO_REALS, *BAD_REALS, 0, 0.0]),
+        ("lr", lambda v: AdamW(lr=v), NO_REALS + BAD_REALS),
+        ("weight_decay", lambda v: AdamW(weight_decay=v), NO_REALS + BAD_REALS),
         ("n", fastnn.set_threads, [0, -1, -(2**70), *NO_INTEGERS]),
         ("sizes", lambda v: new(sizes=v), whole),
         ("sizes[1]", lambda v: new(sizes=[3, v, 1]), no_size),
@@ -243,7 +252,8 @@ def test_d04_an_unknown_setting_is_not_swallowed(backend):
         lambda: net.fit(X, y, seed=1),
         lambda: net.train_step(X, y, lr=0.1),
         lambda: SGD(learning_rate=0.1),
-        lambda: SGD(0.1, 0.9),
+        lambda: SGD(0.1, beta=0.9),
+        lambda: Adam(momentum=0.9),
         lambda: Network([3, 1], activation="relu"),
         lambda: net.evaluate(X, y, batch_size=3),
     ]
