@@ -409,6 +409,33 @@ def test_a_second_moment_that_overflows_is_divergence(backend):
     assert state_of(net) == before
 
 
+def test_a_gradient_whose_square_overflows_may_pass(backend):
+    # (1 - beta2) g^2 is finite in float32, g^2 is not
+    net = Network([1, 1], ["identity"], "mse", "zeros", backend=backend)
+    net.train_step([[1e10]], [[5e9]], Adam(lr=0.25))
+    assert net.parameters[0][0][0, 0] == pytest.approx(0.25, rel=1e-6)
+
+
+def test_divergence_after_a_callback_keeps_what_it_left(backend, rng):
+    X, y = data(rng)
+    net, adam, left = network(backend), Adam(), []
+
+    def train(epoch, history):
+        net.train_step(X, y, SGD(lr=0.1, momentum=0.9))
+        left[:] = [bits(net)]
+        if epoch == 1:
+            adam.lr = 1e300
+
+    with pytest.raises(FloatingPointError, match="epoch 2, batch 0"):
+        net.fit(X, y, 5, None, adam, False, callbacks=train)
+    assert state_of(net) == (left[0], 2, None, b"")
+    adam.lr = 0.01
+    twin = afresh(backend, net)
+    for each in (net, twin):
+        each.train_step(X, y, adam)
+    assert state_of(net)[2:] == state_of(twin)[2:]
+
+
 def test_a_callback_may_train_with_another_optimizer(backend, rng):
     X, y = data(rng)
     adam, sgd = Adam(), SGD(lr=0.1)
