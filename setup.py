@@ -82,7 +82,7 @@ class BuildExt(build_ext):
                 depends=ext.depends,
             )
         ext.extra_objects = objects
-        ext.extra_link_args = [*openmp, "-Wl,-s"] if sys.platform.startswith("linux") else openmp
+        ext.extra_link_args = [*openmp, "-Wl,-s", "-lm"] if sys.platform.startswith("linux") else openmp
         super().build_extension(ext)
 
     def openmp_flags(self):

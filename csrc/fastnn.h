@@ -25,6 +25,13 @@ enum fnn_activation {
   FNN_RELU,
   FNN_SOFTMAX
 };
+enum fnn_optimizer_kind {
+  FNN_SGD,
+  FNN_MOMENTUM,
+  FNN_NESTEROV,
+  FNN_ADAM,
+  FNN_ADAMW
+};
 enum fnn_loss {
   FNN_BINARY_CROSS_ENTROPY,
   FNN_CROSS_ENTROPY,
@@ -53,7 +60,7 @@ int fnn_openmp_limit(void); /* what OpenMP grants the calling thread; 1 without 
 /* Philox4x32-10: out = four words from a counter of four and a key of two. */
 void fnn_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
 /* The order in which an epoch visits m samples (m < 2^32). */
-void fnn_permutation(int64_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch);
+void fnn_permutation(uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch);
 
 /* --- one layer; matrices of one dtype, `threads` at most --- */
 /* out (n_out x m) = g(W A_prev + b); W (n_out x n_in), A_prev (n_in x m), b (n_out x 1). */
@@ -94,10 +101,17 @@ void fnn_net_free(fnn_net *net);
 /* Layer 0..: W (n_out x n_in) and b (n_out x 1), of the network's dtype. */
 void fnn_net_set(fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b);
 void fnn_net_get(const fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b);
+/* The optimizer's state: afresh, with 0..2 moments for each parameter; its count of steps; one moment of a layer. */
+int fnn_net_start_optimizer(fnn_net *net, int slots);
+int fnn_net_slots(const fnn_net *net);
+uint64_t fnn_net_steps(const fnn_net *net);
+void fnn_net_set_steps(fnn_net *net, uint64_t steps);
+void fnn_net_set_moment(fnn_net *net, int slot, int layer, const fnn_matrix *W, const fnn_matrix *b);
+void fnn_net_get_moment(const fnn_net *net, int slot, int layer, const fnn_matrix *W, const fnn_matrix *b);
 /* All that training changes, as bytes. */
 size_t fnn_net_bytes(const fnn_net *net);
 void fnn_net_snapshot(const fnn_net *net, void *to);
-void fnn_net_restore(fnn_net *net, const void *from);
+int fnn_net_restore(fnn_net *net, const void *from);
 int fnn_net_finite(const fnn_net *net);
 
 /* Threads for m samples, or for training in batches of so many: `forced` if above 0, else what pays within 1..limit. */
@@ -112,25 +126,32 @@ int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int th
 int fnn_net_gradients(fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db, const fnn_data *data,
                       int threads);
 
+/* Settings of an optimizer; PyTorch's definitions. Its state is the network's. */
+typedef struct {
+  int kind;
+  double lr, weight_decay, momentum, beta1, beta2, eps;
+} fnn_optimizer;
+
 typedef struct {
   ptrdiff_t batch;
   int shuffle;
   uint64_t seed;
-  double lr, weight_decay;
-  ptrdiff_t max_batches, max_epochs; /* where to stop */
-  int64_t *order;                    /* m, with shuffle; kept by the caller between calls */
+  fnn_optimizer optimizer;
+  ptrdiff_t max_batches, max_epochs; /* where to stop; counted down */
+  uint32_t *order;                   /* m, with shuffle; kept by the caller between calls */
   int order_is_valid;                /* it is that of this epoch */
   /* Where training stands; moved on. */
   uint64_t epoch;
   ptrdiff_t position; /* samples of this epoch that are done */
   double loss_sum, weight_sum;
   int failed; /* a loss was not finite; that batch made no update */
-  /* Two numbers, sum of w_i L_i and sum of w_i, for each epoch that ended. */
+  int finite; /* all weights and moments are, at the end */
+  /* Two numbers, sum of w_i L_i and sum of w_i, for each epoch that ended; moved on. */
   double *ended;
   ptrdiff_t ended_count;
 } fnn_fit;
 
-/* Plain gradient descent over mini-batches. */
+/* Training over mini-batches. The network has the moments that the optimizer needs: start_optimizer. */
 int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads);
 
 #ifdef __cplusplus

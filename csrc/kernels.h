@@ -13,11 +13,22 @@
 
 #define FNN_INLINE static inline __attribute__((always_inline, unused))
 
+/* One step of an optimizer: what all parameters share. */
+typedef struct {
+  int kind;
+  double rate;  /* lr; for the Adams lr / (1 - beta1^t) */
+  double keep;  /* factor on w before the step: 1 - lr weight_decay where that is decoupled, or plain SGD's */
+  double decay; /* coupled weight decay, in the gradient */
+  double momentum, beta1, beta2;
+  double root; /* 1 / sqrt(1 - beta2^t) */
+  double eps;
+} fnn_update;
+
 /* What is done to a tile of sums before it is stored. */
 enum fnn_epilogue {
   FNN_FORWARD,  /* C = g(sum + bias)                      A by rows */
   FNN_BACKWARD, /* C = sum * g'(Z), from G = g(Z)         A by rows */
-  FNN_SGD,      /* C -= lr (scale sum + weight_decay C)   A by columns */
+  FNN_UPDATE,   /* C, weights: an optimizer's step        A by columns */
   FNN_GRADIENT, /* C = scale sum, any strides             A by columns */
   FNN_EPILOGUES
 };
@@ -27,6 +38,7 @@ typedef struct {
   ptrdiff_t m, n, k;
   const void *A;
   ptrdiff_t a_step; /* by rows: from row to row, elements of a row adjacent; by columns: from k to k, rows adjacent */
+  const uint32_t *order; /* NULL, or which sample is row i (by rows) or k (by columns); not for FNN_GRADIENT */
   const void *B;
   ptrdiff_t b_panel, b_k; /* from panel to panel, from k to k; b_k 0: the panel's width */
   void *C;
@@ -34,7 +46,10 @@ typedef struct {
   const void *bias;         /* FNN_FORWARD: n, padded */
   const void *G;            /* FNN_BACKWARD: m x n, strides of C */
   int activation;           /* FNN_FORWARD, FNN_BACKWARD; softmax is left to the row functions */
-  double scale, lr, weight_decay;
+  double scale;
+  const fnn_update *update; /* FNN_UPDATE */
+  void *moment[2];          /* FNN_UPDATE: laid out as C */
+  void *transposed;         /* FNN_UPDATE: a copy of C by panels the other way, kept up; or NULL */
 } fnn_product;
 
 /* The last layer's end: from Z the loss of each sample and dZ, in place. */
@@ -58,8 +73,8 @@ typedef struct {
   void (*product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
   /* sums[j] = scale * sum over rows of dZ[row][j], for n columns padded. */
   void (*rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale);
-  /* b -= lr (db + weight_decay b), for n padded. */
-  void (*update_bias)(void *b, const void *db, ptrdiff_t n, double lr, double weight_decay);
+  /* An optimizer's step on n parameters, padded, with their moments and gradients. */
+  void (*update)(const fnn_update *u, void *b, void *m1, void *m2, const void *db, ptrdiff_t n);
   /* out = g(in), row by row; in place too. */
   void (*activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, int g, ptrdiff_t rows, ptrdiff_t n);
   /* out = dA * g'(Z) from A = g(Z), row by row; in place too. */
@@ -69,16 +84,13 @@ typedef struct {
   int (*head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1);
   /* Samples first.. of a matrix (n x m, either dtype) into rows of a buffer, padded with 0; through `order` if there.
    */
-  void (*gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const int64_t *order, ptrdiff_t first, ptrdiff_t rows,
+  void (*gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uint32_t *order, ptrdiff_t first, ptrdiff_t rows,
                  ptrdiff_t n);
   /* Rows of a buffer to samples first.. of a matrix (n x m, this dtype). */
   void (*scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n);
   /* A matrix (k x n) of any strides, this dtype, into panels, and back. */
   void (*pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_t n);
   void (*unpack)(const fnn_matrix *to, const void *panels, ptrdiff_t k, ptrdiff_t n);
-  /* Panels of W^T (n_in x n_out) into panels of W (n_out x n_in): rows i0..i1 of the former, its panels p0..p1. */
-  void (*transpose)(void *W, const void *WT, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0,
-                    ptrdiff_t p1);
   int (*finite)(const void *x, ptrdiff_t n);
 } fnn_kernels;
 

@@ -1,9 +1,9 @@
 /* The bodies of the kernels, written once; an ISA's file includes this for float and for double.
-   It is given REAL, INT, FNN_DOUBLE, FN(name) and FNN_VECTOR_BYTES, FNN_MR (rows of a register tile). */
+   It is given REAL, INT, FNN_DOUBLE, FN(name) and FNN_VECTOR_BYTES, FNN_MR (rows of a register tile), FNN_MR_SINGLE (of one that is one vector wide), FNN_CHUNK_BYTES. */
 #include "simd.h"
 
 #define NR (2 * VL)   /* columns of a panel: a tile is FNN_MR rows of two vectors */
-#define SUM_BLOCK 128 /* longer products sum in blocks of this: rounding grows with the length of a running sum */
+#define SUM_BLOCK 256 /* longer products sum in blocks of this: rounding grows with the length of a running sum */
 #define SUM_RUN 16    /* rows that rowsum adds in turn, before it adds such runs in pairs */
 #define SUM_LANES 16  /* sums along a row run in this many lanes whatever the vector, for the same bits */
 #define LANE_VECTORS (SUM_LANES / VL > 0 ? SUM_LANES / VL : 1)
@@ -136,155 +136,269 @@ FNN_INLINE VI FN(inside)(ptrdiff_t v, ptrdiff_t n) {
   return lane < (INT)(n - v < VL ? n - v : VL) - (VI){0};
 }
 
+/* --- optimizers: one vector of parameters w, moments and gradient g; definitions as in fastnn/_numpy.py --- */
+
+/* The numbers of one step, in the kernels' dtype. */
+typedef struct {
+  V keep, rate, decay, momentum, beta1, rest1, beta2, rest2, root, eps;
+} FN(rates);
+
+FNN_INLINE V FN(adam)(const FN(rates) *c, V w, V g, REAL *m1, REAL *m2) {
+  V m = FN(fma)(c->beta1, FN(load)(m1), c->rest1 * g), v = FN(fma)(c->beta2, FN(load)(m2), c->rest2 * g * g);
+  FN(store)(m1, m);
+  FN(store)(m2, v);
+  return w - c->rate * m / FN(fma)(FN(sqrt)(v), c->root, c->eps);
+}
+
+FNN_INLINE V FN(updated)(const int kind, const FN(rates) *c, V w, V g, REAL *m1, REAL *m2) {
+  if (kind == FNN_ADAMW) return FN(adam)(c, w * c->keep, g, m1, m2);
+  if (kind == FNN_SGD) return FN(fma)(-c->rate, g, w * c->keep);
+  g = FN(fma)(c->decay, w, g);
+  if (kind == FNN_ADAM) return FN(adam)(c, w, g, m1, m2);
+  V m = FN(fma)(c->momentum, FN(load)(m1), g);
+  FN(store)(m1, m);
+  return FN(fma)(-c->rate, kind == FNN_NESTEROV ? FN(fma)(c->momentum, m, g) : m, w);
+}
+
+#define UPDATE_ALL(kind)                                                                                               \
+  case kind:                                                                                                           \
+    for (ptrdiff_t j = 0; j < n; j += VL)                                                                              \
+      FN(store)(w + j, FN(updated)(kind, &c, FN(load)(w + j), FN(load)(g + j), m1 + j, m2 + j));                       \
+    break;
+
+static __attribute__((noinline)) void FN(update)(const fnn_update *u, REAL *w, REAL *m1, REAL *m2, const REAL *g,
+                                                 ptrdiff_t n) {
+  const FN(rates) c = {FN(set1)((REAL)u->keep),        FN(set1)((REAL)u->rate),     FN(set1)((REAL)u->decay),
+                       FN(set1)((REAL)u->momentum),    FN(set1)((REAL)u->beta1),    FN(set1)((REAL)(1 - u->beta1)),
+                       FN(set1)((REAL)u->beta2),       FN(set1)((REAL)(1 - u->beta2)), FN(set1)((REAL)u->root),
+                       FN(set1)((REAL)u->eps)};
+  switch (u->kind) {
+    UPDATE_ALL(FNN_SGD)
+    UPDATE_ALL(FNN_MOMENTUM)
+    UPDATE_ALL(FNN_NESTEROV)
+    UPDATE_ALL(FNN_ADAM)
+    UPDATE_ALL(FNN_ADAMW)
+  }
+}
+#undef UPDATE_ALL
+
+static void FN(update_bias)(const fnn_update *u, void *b, void *m1, void *m2, const void *db, ptrdiff_t n) {
+  FN(update)(u, b, m1, m2, db, n);
+}
+
 /* --- the product --- */
 
-/* One tile: `height` rows from row i, `vectors` vectors of panel columns. The arguments before `p` are constants where
-   this is instantiated, so the sums live in registers. */
-FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue, const fnn_product *p, ptrdiff_t i,
-                         ptrdiff_t panel) {
-  const int by_rows = epilogue == FNN_FORWARD || epilogue == FNN_BACKWARD;
-  const ptrdiff_t width = vectors * VL, b_k = p->b_k ? p->b_k : width, K = p->k, step = p->a_step;
-  const REAL *B = (const REAL *)p->B + panel * p->b_panel;
-  const REAL *A = (const REAL *)p->A + (by_rows ? i * step : i);
-  V sum[FNN_MR][2];
-  REAL total[FNN_MR * 2 * VL]; /* in memory: registers are for the sums, and most products have one block only */
-  const int blocked = K > SUM_BLOCK;
-  ptrdiff_t k = 0;
-  if (blocked) {
-    memset(total, 0, sizeof total);
-    __asm__ volatile("" : : "r"(total) : "memory");
-  }
-  for (;;) {
-    const ptrdiff_t end = fnn_at_most(k + SUM_BLOCK, K);
-#pragma GCC unroll 16
-    for (int r = 0; r < height; r++)
-#pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) sum[r][v] = (V){0};
-    for (; k < end; k++) {
-      V b[2];
-#pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) b[v] = FN(load)(B + k * b_k + v * VL);
-#pragma GCC unroll 16
-      for (int r = 0; r < height; r++) {
-        V a = FN(set1)(by_rows ? A[r * step + k] : A[k * step + r]);
-#pragma GCC unroll 2
-        for (int v = 0; v < vectors; v++) sum[r][v] = FN(fma)(a, b[v], sum[r][v]);
-      }
-    }
-    if (!blocked) break;
-#pragma GCC unroll 16
-    for (int r = 0; r < height; r++)
-#pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) {
-        REAL *t = total + (2 * r + v) * VL;
-        sum[r][v] += FN(load)(t);
-        FN(store)(t, sum[r][v]);
-      }
-    __asm__ volatile("" : : "r"(total) : "memory");
-    if (end == K) break;
-  }
+static ptrdiff_t FN(panel_width)(ptrdiff_t n, ptrdiff_t panel) { return fnn_at_most(fnn_up(n, VL) - panel * NR, NR); }
 
-  const ptrdiff_t c_row = p->c_row ? p->c_row : width;
-  if (epilogue == FNN_GRADIENT) {
-    const ptrdiff_t first = panel * NR, columns = fnn_at_most(p->n - first, width), c_column = p->c_panel;
-    REAL *C = (REAL *)p->C + i * c_row + first * c_column, scaled[FNN_MR * 2 * VL];
+/* Row i of A, or its k-th sample: through the order if there is one. */
+FNN_INLINE const REAL *FN(sample)(const fnn_product *p, ptrdiff_t i) {
+  return (const REAL *)p->A + (p->order ? (ptrdiff_t)p->order[i] : i) * p->a_step;
+}
+
+#define TALLEST (FNN_MR > FNN_MR_SINGLE ? FNN_MR : FNN_MR_SINGLE)
+
+/* One term of every sum of a tile. */
+#define STEP(A_OF_ROW)                                                                                                 \
+  {                                                                                                                    \
+    V b[2];                                                                                                            \
+    _Pragma("GCC unroll 2") for (int v = 0; v < vectors; v++) b[v] = FN(load)(B + v * VL);                             \
+    _Pragma("GCC unroll 16") for (int r = 0; r < height; r++) {                                                        \
+      const V x = FN(set1)(A_OF_ROW);                                                                                  \
+      _Pragma("GCC unroll 2") for (int v = 0; v < vectors; v++) sum[r][v] = FN(fma)(x, b[v], sum[r][v]);               \
+    }                                                                                                                  \
+  }
+#define EACH_VECTOR                                                                                                    \
+  _Pragma("GCC unroll 16") for (int r = 0; r < height; r++)                                                            \
+      _Pragma("GCC unroll 2") for (int v = 0; v < vectors; v++)
+
+/* One tile: `height` rows from row i, `vectors` vectors of panel columns, terms k0..k1 of their sums. `partial` has the
+   sums of the terms before, and takes them if more are to come. The arguments before `p` are constants where this is
+   instantiated, so that the sums live in registers. */
+FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue, const fnn_product *p, ptrdiff_t i,
+                         ptrdiff_t panel, ptrdiff_t k0, ptrdiff_t k1, REAL *partial) {
+  const int by_rows = epilogue == FNN_FORWARD || epilogue == FNN_BACKWARD;
+  const ptrdiff_t width = vectors * VL, b_k = p->b_k ? p->b_k : width, c_row = p->c_row ? p->c_row : width;
+  const REAL *B = (const REAL *)p->B + panel * p->b_panel + k0 * b_k;
+  REAL *C = (REAL *)p->C + i * c_row + panel * p->c_panel;
+  V sum[TALLEST][2];
+  EACH_VECTOR sum[r][v] = (V){0};
+  if (by_rows) {
+    const REAL *row[TALLEST];
 #pragma GCC unroll 16
-    for (int r = 0; r < height; r++)
-#pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) FN(store)(scaled + (2 * r + v) * VL, sum[r][v] * (REAL)p->scale);
-    for (ptrdiff_t j = 0; j < columns; j++)
-#pragma GCC unroll 1
-      for (int r = 0; r < height; r++) C[r * c_row + j * c_column] = scaled[2 * r * VL + j];
+    for (int r = 0; r < height; r++) row[r] = FN(sample)(p, i + r);
+    for (ptrdiff_t k = k0; k < k1; k++, B += b_k) STEP(row[r][k])
+  } else {
+    if (epilogue == FNN_UPDATE) /* the weights come from afar, the sums take a while */
+#pragma GCC unroll 16
+      for (int r = 0; r < height; r++) __builtin_prefetch(C + r * c_row, 1);
+    if (p->order) {
+      const REAL *A = (const REAL *)p->A + i;
+      for (ptrdiff_t k = k0; k < k1; k++, B += b_k) {
+        const REAL *a = A + (ptrdiff_t)p->order[k] * p->a_step;
+        STEP(a[r])
+      }
+    } else {
+      const REAL *a = (const REAL *)p->A + i + k0 * p->a_step;
+      for (ptrdiff_t k = k0; k < k1; k++, B += b_k, a += p->a_step) STEP(a[r])
+    }
+  }
+  if (k0) EACH_VECTOR sum[r][v] += FN(load)(partial + (r * vectors + v) * VL);
+  if (k1 < p->k) {
+    EACH_VECTOR FN(store)(partial + (r * vectors + v) * VL, sum[r][v]);
     return;
   }
-  REAL *C = (REAL *)p->C + i * c_row + panel * p->c_panel;
-  if (epilogue == FNN_FORWARD) {
+
+  if (epilogue == FNN_GRADIENT) {
+    const ptrdiff_t first = panel * NR, columns = fnn_at_most(p->n - first, width), c_column = p->c_panel;
+    REAL scaled[TALLEST * 2 * VL];
+    C = (REAL *)p->C + i * c_row + first * c_column;
+    EACH_VECTOR FN(store)(scaled + (r * vectors + v) * VL, sum[r][v] * (REAL)p->scale);
+    for (ptrdiff_t j = 0; j < columns; j++)
+#pragma GCC unroll 1
+      for (int r = 0; r < height; r++) C[r * c_row + j * c_column] = scaled[r * width + j];
+  } else if (epilogue == FNN_FORWARD) {
     const REAL *bias = (const REAL *)p->bias + panel * NR;
     const int relu = p->activation == FNN_RELU;
-#pragma GCC unroll 16
-    for (int r = 0; r < height; r++)
-#pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) {
-        V z = sum[r][v] + FN(load)(bias + v * VL);
-        FN(store)(C + r * c_row + v * VL, relu ? FN(relu)(z) : z);
-      }
+    EACH_VECTOR {
+      V z = sum[r][v] + FN(load)(bias + v * VL);
+      FN(store)(C + r * c_row + v * VL, relu ? FN(relu)(z) : z);
+    }
   } else if (epilogue == FNN_BACKWARD) {
     const REAL *G = (const REAL *)p->G + i * c_row + panel * p->c_panel;
     const int relu = p->activation == FNN_RELU;
-#pragma GCC unroll 16
-    for (int r = 0; r < height; r++)
-#pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) {
-        const ptrdiff_t at = r * c_row + v * VL;
-        FN(store)(C + at, relu ? sum[r][v] * FN(slope)(FNN_RELU, FN(load)(G + at)) : sum[r][v]);
-      }
+    EACH_VECTOR {
+      const ptrdiff_t at = r * c_row + v * VL;
+      FN(store)(C + at, relu ? sum[r][v] * FN(slope)(FNN_RELU, FN(load)(G + at)) : sum[r][v]);
+    }
+  } else if (p->update->kind == FNN_SGD) {
+    const V keep = FN(set1)((REAL)p->update->keep), rate = FN(set1)((REAL)(-p->update->rate * p->scale));
+    EACH_VECTOR {
+      REAL *w = C + r * c_row + v * VL;
+      FN(store)(w, FN(fma)(rate, sum[r][v], FN(load)(w) * keep));
+    }
   } else {
-    const V scale = FN(set1)((REAL)p->scale), lr = FN(set1)((REAL)-p->lr), decay = FN(set1)((REAL)p->weight_decay);
-#pragma GCC unroll 16
-    for (int r = 0; r < height; r++)
-#pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) {
-        const ptrdiff_t at = r * c_row + v * VL;
-        V w = FN(load)(C + at), gradient = FN(fma)(decay, w, sum[r][v] * scale);
-        FN(store)(C + at, FN(fma)(lr, gradient, w));
-      }
+    const ptrdiff_t at = C - (REAL *)p->C;
+    REAL gradient[TALLEST * 2 * VL];
+    EACH_VECTOR FN(store)(gradient + (r * vectors + v) * VL, sum[r][v] * (REAL)p->scale);
+    FN(update)(p->update, C, (REAL *)p->moment[0] + at, (REAL *)p->moment[1] + at, gradient, height * width);
   }
 }
+#undef STEP
+#undef EACH_VECTOR
 
-typedef void FN(tile_function)(const fnn_product *, ptrdiff_t i, ptrdiff_t panel);
-#define TILE(rows, vectors, epilogue)                                                                                  \
-  static __attribute__((noinline)) void FN(tile_##rows##_##vectors##_##epilogue)(const fnn_product *p, ptrdiff_t i,    \
-                                                                                 ptrdiff_t panel) {                    \
-    FN(tile)(rows, vectors, epilogue, p, i, panel);                                                                    \
+/* `count` tiles below one another. */
+typedef void FN(tiles_function)(const fnn_product *, ptrdiff_t i, ptrdiff_t count, ptrdiff_t panel, ptrdiff_t k0,
+                                ptrdiff_t k1, REAL *partial);
+#define TILES(rows, vectors, epilogue)                                                                                 \
+  static __attribute__((noinline)) void FN(tiles_##rows##_##vectors##_##epilogue)(                                     \
+      const fnn_product *p, ptrdiff_t i, ptrdiff_t count, ptrdiff_t panel, ptrdiff_t k0, ptrdiff_t k1,                 \
+      REAL *partial) {                                                                                                 \
+    for (; count; count--, i += rows, partial += rows * vectors * VL)                                                  \
+      FN(tile)(rows, vectors, epilogue, p, i, panel, k0, k1, partial);                                                 \
   }
-#define PAIR(rows, epilogue) TILE(rows, 1, epilogue) TILE(rows, 2, epilogue)
-#define TILES(rows) PAIR(rows, 0) PAIR(rows, 1) PAIR(rows, 2) PAIR(rows, 3)
-FNN_EACH_ROW_COUNT(TILES)
-#define NAME(rows, vectors, epilogue) FN(tile_##rows##_##vectors##_##epilogue)
-#define NAMES(rows)                                                                                                    \
-  {{NAME(rows, 1, 0), NAME(rows, 2, 0)},                                                                               \
-   {NAME(rows, 1, 1), NAME(rows, 2, 1)},                                                                               \
-   {NAME(rows, 1, 2), NAME(rows, 2, 2)},                                                                               \
-   {NAME(rows, 1, 3), NAME(rows, 2, 3)}},
-static FN(tile_function) *const FN(tiles)[FNN_MR][FNN_EPILOGUES][2] = {FNN_EACH_ROW_COUNT(NAMES)};
-#undef TILE
-#undef PAIR
+#define SINGLE(rows) TILES(rows, 1, 0) TILES(rows, 1, 1) TILES(rows, 1, 2) TILES(rows, 1, 3)
+#define DOUBLE(rows) TILES(rows, 2, 0) TILES(rows, 2, 1) TILES(rows, 2, 2) TILES(rows, 2, 3)
+FNN_EACH_SINGLE(SINGLE)
+FNN_EACH_DOUBLE(DOUBLE)
+#define NAME(rows, vectors, epilogue) FN(tiles_##rows##_##vectors##_##epilogue)
+#define SINGLES(rows) {NAME(rows, 1, 0), NAME(rows, 1, 1), NAME(rows, 1, 2), NAME(rows, 1, 3)},
+#define DOUBLES(rows) {NAME(rows, 2, 0), NAME(rows, 2, 1), NAME(rows, 2, 2), NAME(rows, 2, 3)},
+static FN(tiles_function) *const FN(single)[FNN_MR_SINGLE][FNN_EPILOGUES] = {FNN_EACH_SINGLE(SINGLES)};
+static FN(tiles_function) *const FN(pair)[FNN_MR][FNN_EPILOGUES] = {FNN_EACH_DOUBLE(DOUBLES)};
 #undef TILES
+#undef SINGLE
+#undef DOUBLE
 #undef NAME
-#undef NAMES
-
-static ptrdiff_t FN(panel_width)(ptrdiff_t n, ptrdiff_t panel) { return fnn_at_most(fnn_up(n, VL) - panel * NR, NR); }
+#undef SINGLES
+#undef DOUBLES
 
 static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, int g, ptrdiff_t rows,
                            ptrdiff_t n);
 static void FN(derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A, ptrdiff_t ld_A,
                            int g, ptrdiff_t rows, ptrdiff_t n);
 
-/* The functions that are too long to be repeated in every tile: done to the tile that was just stored. */
+/* The functions that are too long to be repeated in every tile: done to what was just stored, `width` columns. */
 static void FN(finish)(const fnn_product *p, int epilogue, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t panel,
                        ptrdiff_t width) {
+  if (p->activation != FNN_SIGMOID && p->activation != FNN_TANH) return;
   const ptrdiff_t at = i * p->c_row + panel * p->c_panel;
   REAL *C = (REAL *)p->C + at;
   if (epilogue == FNN_FORWARD)
     FN(activation)(C, p->c_row, C, p->c_row, p->activation, rows, width);
-  else
+  else if (epilogue == FNN_BACKWARD)
     FN(derivative)(C, p->c_row, C, p->c_row, (const REAL *)p->G + at, p->c_row, p->activation, rows, width);
 }
 
+#define ROW_PANELS 4 /* panels of a single row at a time: enough sums to hide an addition's latency */
+
+/* Forward of one row through ROW_PANELS whole panels; same order of terms as a tile. */
+static void FN(row)(const fnn_product *p, ptrdiff_t i, ptrdiff_t panel) {
+  const REAL *a = FN(sample)(p, i), *B = (const REAL *)p->B + panel * p->b_panel;
+  const REAL *bias = (const REAL *)p->bias + panel * NR;
+  REAL *C = (REAL *)p->C + i * p->c_row + panel * p->c_panel;
+  V total[ROW_PANELS][2];
+  for (ptrdiff_t k = 0, first = 1; first || k < p->k; first = 0) {
+    const ptrdiff_t end = fnn_at_most(k + SUM_BLOCK, p->k);
+    V sum[ROW_PANELS][2] = {{{0}}};
+    for (; k < end; k++) {
+      const V x = FN(set1)(a[k]);
+#pragma GCC unroll 4
+      for (int q = 0; q < ROW_PANELS; q++)
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++)
+          sum[q][v] = FN(fma)(x, FN(load)(B + q * p->b_panel + k * NR + v * VL), sum[q][v]);
+    }
+#pragma GCC unroll 4
+    for (int q = 0; q < ROW_PANELS; q++)
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; v++) total[q][v] = first ? sum[q][v] : sum[q][v] + total[q][v];
+  }
+  for (int q = 0; q < ROW_PANELS; q++)
+    for (int v = 0; v < 2; v++) {
+      V z = total[q][v] + FN(load)(bias + q * NR + v * VL);
+      FN(store)(C + q * p->c_panel + v * VL, p->activation == FNN_RELU ? FN(relu)(z) : z);
+    }
+}
+
+#define MOST_ROWS (16 * FNN_MR) /* of a chunk; a multiple of every VL, so that weights transpose by whole blocks */
+
+/* Rows that stay in the second cache while panel after panel passes by. */
+static ptrdiff_t FN(chunk)(const fnn_product *p, int epilogue) {
+  if (epilogue == FNN_UPDATE || epilogue == FNN_GRADIENT) return MOST_ROWS;
+  const ptrdiff_t tiles = FNN_CHUNK_BYTES / (ptrdiff_t)sizeof(REAL) / (p->k + 1) / FNN_MR;
+  return FNN_MR * (tiles < 4 ? 4 : fnn_at_most(tiles, 16));
+}
+
+static void FN(transpose)(REAL *W, const REAL *WT, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t i0, ptrdiff_t i1,
+                          ptrdiff_t panel);
+
 static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1) {
-  const ptrdiff_t tiles = (i1 - i0 + FNN_MR - 1) / FNN_MR;
-  const int apart = (epilogue == FNN_FORWARD || epilogue == FNN_BACKWARD) &&
-                    (p->activation == FNN_SIGMOID || p->activation == FNN_TANH);
-  if (tiles <= 0) return;
-  /* Rows in even parts: a last tile of one row would take nearly as long as a full one. */
-  const ptrdiff_t rows = (i1 - i0) / tiles, longer = (i1 - i0) % tiles;
-  for (ptrdiff_t panel = p0; panel < p1; panel++) {
-    const ptrdiff_t width = FN(panel_width)(p->n, panel);
-    for (ptrdiff_t t = 0, i = i0; t < tiles; t++) {
-      const ptrdiff_t height = rows + (t < longer);
-      FN(tiles)[height - 1][epilogue][width / VL - 1](p, i, panel);
-      if (apart) FN(finish)(p, epilogue, i, height, panel, width);
-      i += height;
+  const ptrdiff_t chunk = FN(chunk)(p, epilogue);
+  REAL partial[MOST_ROWS * NR];
+  for (ptrdiff_t c0 = i0; c0 < i1; c0 += chunk) {
+    const ptrdiff_t rows = fnn_at_most(chunk, i1 - c0);
+    ptrdiff_t panel = p0;
+    if (rows == 1 && epilogue == FNN_FORWARD && p->c_panel == NR)
+      for (; panel + ROW_PANELS <= p1 && (panel + ROW_PANELS) * NR <= fnn_up(p->n, VL); panel += ROW_PANELS) {
+        FN(row)(p, c0, panel);
+        FN(finish)(p, epilogue, c0, 1, panel, ROW_PANELS * NR);
+      }
+    for (; panel < p1; panel++) {
+      const ptrdiff_t width = FN(panel_width)(p->n, panel), most = width == VL ? FNN_MR_SINGLE : FNN_MR;
+      /* Rows in even parts: a last tile of one row would take nearly as long as a full one. */
+      const ptrdiff_t tiles = (rows + most - 1) / most, height = rows / tiles, taller = rows % tiles;
+      const ptrdiff_t edge = c0 + taller * (height + 1);
+      FN(tiles_function) *const *one = width == VL ? FN(single)[height - 1] : FN(pair)[height - 1];
+      FN(tiles_function) *const *more = one + FNN_EPILOGUES;
+      for (ptrdiff_t k = 0, end; k == 0 || k < p->k; k = end) {
+        end = fnn_at_most(k + SUM_BLOCK, p->k); /* of B, so much stays in the first cache */
+        if (taller) more[epilogue](p, c0, taller, panel, k, end, partial);
+        one[epilogue](p, edge, tiles - taller, panel, k, end, partial + (edge - c0) * width);
+        if (end == p->k) break;
+      }
+      FN(finish)(p, epilogue, c0, rows, panel, width);
+      if (epilogue == FNN_UPDATE && p->transposed)
+        FN(transpose)(p->transposed, (const REAL *)p->C + panel * p->c_panel, p->m, p->n, c0, c0 + rows, panel);
     }
   }
 }
@@ -322,13 +436,47 @@ static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows,
   }
 }
 
-static void FN(update_bias)(void *b, const void *db, ptrdiff_t n, double lr, double weight_decay) {
-  const V decay = FN(set1)((REAL)weight_decay), minus_lr = FN(set1)((REAL)-lr);
-  for (ptrdiff_t j = 0; j < n; j += VL) {
-    V x = FN(load)((REAL *)b + j), gradient = FN(fma)(decay, x, FN(load)((const REAL *)db + j));
-    FN(store)((REAL *)b + j, FN(fma)(minus_lr, gradient, x));
+/* --- few units: VL samples at a time, a vector holding one unit of each --- */
+
+#define FEW 32 /* units */
+
+/* Rows first.. of a buffer as columns; past the last row, that row again. */
+FNN_INLINE void FN(load_columns)(V *columns, const REAL *rows, ptrdiff_t ld, ptrdiff_t count, ptrdiff_t n) {
+  for (ptrdiff_t v = 0; v < n; v += VL) {
+#pragma GCC unroll 16
+    for (ptrdiff_t r = 0; r < VL; r++) columns[v + r] = FN(load)(rows + fnn_at_most(r, count - 1) * ld + v);
+    FN(transpose_block)(columns + v);
   }
 }
+
+/* Back again; the padding of a row becomes 0. */
+FNN_INLINE void FN(store_columns)(REAL *rows, ptrdiff_t ld, V *columns, ptrdiff_t count, ptrdiff_t n) {
+  for (ptrdiff_t v = 0; v < n; v += VL) {
+    V block[VL];
+#pragma GCC unroll 16
+    for (ptrdiff_t r = 0; r < VL; r++) block[r] = v + r < n ? columns[v + r] : (V){0};
+    FN(transpose_block)(block);
+#pragma GCC unroll 16
+    for (ptrdiff_t r = 0; r < VL; r++)
+      if (r < count) FN(store)(rows + r * ld + v, block[r]);
+  }
+}
+
+/* Z becomes A = exp(Z - max Z) / sum; returns what cross entropy needs of it. */
+FNN_INLINE void FN(softmax_columns)(V *z, ptrdiff_t n, V *max_z, V *sum) {
+  V top = z[0], whole = {0};
+  for (ptrdiff_t j = 1; j < n; j++) top = FN(select)(z[j] > top, z[j], top);
+  for (ptrdiff_t j = 0; j < n; j++) {
+    z[j] = FN(exp)(z[j] - top);
+    whole += z[j];
+  }
+  const V inverse = 1 / whole;
+  for (ptrdiff_t j = 0; j < n; j++) z[j] *= inverse;
+  *max_z = top;
+  *sum = whole;
+}
+
+/* --- rows of many units --- */
 
 /* A row of softmax: exp(z - max z) over its sum. Padding comes out 0. */
 FNN_INLINE void FN(softmax_row)(REAL *out, const REAL *z, ptrdiff_t n, REAL *max_z, REAL *sum) {
@@ -372,6 +520,16 @@ static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_
                            ptrdiff_t n) {
   REAL *to = out, unused[2];
   const REAL *from = in;
+  if (g == FNN_SOFTMAX && n <= FEW) {
+    for (ptrdiff_t r = 0; r < rows; r += VL) {
+      const ptrdiff_t count = fnn_at_most(rows - r, VL);
+      V z[FEW], top, sum;
+      FN(load_columns)(z, from + r * ld, ld, count, n);
+      FN(softmax_columns)(z, n, &top, &sum);
+      FN(store_columns)(to + r * ld_out, ld_out, z, count, n);
+    }
+    return;
+  }
   for (ptrdiff_t r = 0; r < rows; r++, to += ld_out, from += ld) {
     if (g == FNN_SOFTMAX)
       FN(softmax_row)(to, from, n, unused, unused + 1);
@@ -450,9 +608,8 @@ static double FN(mse_row)(REAL *z, ptrdiff_t n, const REAL *y, int g, REAL *a) {
 
 #define HEAD_ROWS 32 /* rows whose logarithms are taken together */
 
-static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
+static void FN(head_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
   const ptrdiff_t n = h->n, padded = fnn_up(n, VL);
-  int finite = 1;
   for (ptrdiff_t first = i0; first < i1; first += HEAD_ROWS) {
     const ptrdiff_t rows = fnn_at_most(i1 - first, HEAD_ROWS);
     REAL sums[HEAD_ROWS + 64 / sizeof(REAL)], masses[HEAD_ROWS];
@@ -495,9 +652,100 @@ static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
         for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(z + v, FN(load)(z + v) * (REAL)h->weights[i]);
         h->losses[i] *= h->weights[i];
       }
-      finite &= h->losses[i] - h->losses[i] == 0;
     }
   }
+}
+
+/* w_i L_i of VL samples, of which `count` are there, and dZ over their Z. */
+static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count) {
+  const ptrdiff_t n = h->n;
+  REAL *Z = (REAL *)h->Z + first * h->ld;
+  V z[FEW], y[FEW];
+  double loss[VL], terms[VL];
+  for (int r = 0; r < VL; r++) loss[r] = 0;
+  FN(load_columns)(z, Z, h->ld, count, n);
+  if (h->codes && h->loss != FNN_CROSS_ENTROPY) {
+    for (ptrdiff_t j = 0; j < n; j++) y[j] = (V){0};
+    for (ptrdiff_t r = 0; r < count; r++) ((REAL *)(y + h->codes[first + r]))[r] = 1;
+  } else if (!h->codes) {
+    FN(load_columns)(y, (const REAL *)h->Y + first * h->y_ld, h->y_ld, count, n);
+  }
+#define ADD_TO_LOSS(term)                                                                                              \
+  {                                                                                                                    \
+    FN(doubles)(terms, term);                                                                                          \
+    for (int r = 0; r < VL; r++) loss[r] += terms[r];                                                                  \
+  }
+  if (h->loss == FNN_CROSS_ENTROPY) {
+    V top, sum, mass = FN(set1)(1);
+    if (h->codes) {
+      for (ptrdiff_t r = 0; r < count; r++) loss[r] = -(double)((REAL *)(z + h->codes[first + r]))[r];
+      FN(softmax_columns)(z, n, &top, &sum);
+      FN(doubles)(terms, top);
+      for (int r = 0; r < VL; r++) loss[r] += terms[r];
+      for (ptrdiff_t r = 0; r < count; r++) ((REAL *)(z + h->codes[first + r]))[r] -= 1;
+    } else {
+      top = z[0];
+      for (ptrdiff_t j = 1; j < n; j++) top = FN(select)(z[j] > top, z[j], top);
+      FN(doubles)(terms, top);
+      mass = (V){0};
+      for (ptrdiff_t j = 0; j < n; j++) {
+        double zs[VL], ys[VL];
+        FN(doubles)(zs, z[j]);
+        FN(doubles)(ys, y[j]);
+        for (int r = 0; r < VL; r++)
+          if (ys[r] != 0) loss[r] += ys[r] * (terms[r] - zs[r]); /* 0 times an infinite distance is 0 */
+        mass += y[j];
+      }
+      FN(softmax_columns)(z, n, &top, &sum);
+      for (ptrdiff_t j = 0; j < n; j++) z[j] = z[j] * mass - y[j];
+    }
+    ADD_TO_LOSS(mass * FN(log)(sum))
+  } else if (h->loss == FNN_BINARY_CROSS_ENTROPY) {
+    for (ptrdiff_t j = 0; j < n; j++) {
+      /* -y log a - (1-y) log(1-a) = max(z, 0) - z y + log(1 + exp(-|z|)), for z of any size */
+      const V x = z[j];
+      double xs[VL], ys[VL];
+      FN(doubles)(xs, x);
+      FN(doubles)(ys, y[j]);
+      FN(doubles)(terms, FN(log1p)(FN(exp)((V)((VI)x | SIGN))));
+      for (int r = 0; r < VL; r++) loss[r] += (xs[r] > 0 ? xs[r] : 0.0) - xs[r] * ys[r] + terms[r];
+      z[j] = FN(sigmoid)(x) - y[j];
+    }
+  } else {
+    V a[FEW], unused;
+    for (ptrdiff_t j = 0; j < n; j++) a[j] = FN(activate)(h->activation, z[j]);
+    if (h->activation == FNN_SOFTMAX) FN(softmax_columns)(a, n, &unused, &unused);
+    V sum = {0};
+    for (ptrdiff_t j = 0; j < n; j++) {
+      double as[VL], ys[VL];
+      FN(doubles)(as, a[j]);
+      FN(doubles)(ys, y[j]);
+      for (int r = 0; r < VL; r++) loss[r] += (as[r] - ys[r]) * (as[r] - ys[r]);
+      z[j] = 2 * (a[j] - y[j]);
+      if (h->activation == FNN_SOFTMAX)
+        sum += z[j] * a[j];
+      else
+        z[j] *= FN(slope)(h->activation, a[j]);
+    }
+    for (ptrdiff_t j = 0; j < n && h->activation == FNN_SOFTMAX; j++) z[j] = a[j] * (z[j] - sum);
+  }
+#undef ADD_TO_LOSS
+  if (h->weights) {
+    V w = {0};
+    for (ptrdiff_t r = 0; r < count; r++) ((REAL *)&w)[r] = (REAL)h->weights[first + r], loss[r] *= h->weights[first + r];
+    for (ptrdiff_t j = 0; j < n; j++) z[j] *= w;
+  }
+  for (ptrdiff_t r = 0; r < count; r++) h->losses[first + r] = loss[r];
+  FN(store_columns)(Z, h->ld, z, count, n);
+}
+
+static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
+  if (h->n <= FEW)
+    for (ptrdiff_t i = i0; i < i1; i += VL) FN(head_columns)(h, i, fnn_at_most(i1 - i, VL));
+  else
+    FN(head_rows)(h, i0, i1);
+  int finite = 1;
+  for (ptrdiff_t i = i0; i < i1; i++) finite &= h->losses[i] - h->losses[i] == 0;
   return finite;
 }
 
@@ -506,7 +754,7 @@ static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
 /* One body for both source dtypes: `from` is a constant at each call. */
 #define GATHER_ROWS(FROM)                                                                                              \
   for (ptrdiff_t r = 0; r < rows; r++, out += ld) {                                                                    \
-    const FROM *in = (const FROM *)from->data + (order ? order[first + r] : first + r) * from->col;                    \
+    const FROM *in = (const FROM *)from->data + (order ? (ptrdiff_t)order[first + r] : first + r) * from->col;                    \
     if (from->row == 1)                                                                                                \
       for (ptrdiff_t j = 0; j < n; j++) out[j] = (REAL)in[j];                                                          \
     else                                                                                                               \
@@ -514,7 +762,7 @@ static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
     for (ptrdiff_t j = n; j < fnn_up(n, VL); j++) out[j] = 0;                                                          \
   }
 
-static void FN(gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const int64_t *order, ptrdiff_t first,
+static void FN(gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uint32_t *order, ptrdiff_t first,
                        ptrdiff_t rows, ptrdiff_t n) {
   REAL *out = to;
   if (from->dtype == FNN_FLOAT64) {
@@ -565,19 +813,26 @@ static void FN(unpack)(const fnn_matrix *to, const void *panels, ptrdiff_t k, pt
   }
 }
 
-static void FN(transpose)(void *W, const void *WT, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t i0, ptrdiff_t i1,
-                          ptrdiff_t p0, ptrdiff_t p1) {
-  for (ptrdiff_t panel = p0; panel < p1; panel++) {
-    const ptrdiff_t width = FN(panel_width)(n_out, panel), columns = fnn_at_most(n_out - panel * NR, width);
-    const REAL *in = (const REAL *)WT + panel * NR * n_in;
-    for (ptrdiff_t i = i0; i < i1;) {
-      const ptrdiff_t to_panel = i / NR, to_width = FN(panel_width)(n_in, to_panel);
-      const ptrdiff_t end = fnn_at_most(i1, (to_panel + 1) * NR);
-      REAL *out = (REAL *)W + to_panel * NR * n_out + panel * NR * to_width - to_panel * NR;
-      for (ptrdiff_t j = 0; j < columns; j++)
-        for (ptrdiff_t r = i; r < end; r++) out[j * to_width + r] = in[r * width + j];
-      i = end;
-    }
+/* A panel of W^T, rows i0..i1, into the panels of W that it crosses. */
+static void FN(transpose)(REAL *W, const REAL *WT, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t i0, ptrdiff_t i1,
+                          ptrdiff_t panel) {
+  const ptrdiff_t width = FN(panel_width)(n_out, panel), columns = fnn_at_most(n_out - panel * NR, width);
+  for (ptrdiff_t i = i0, end; i < i1; i = end) {
+    const ptrdiff_t to_panel = i / NR, to_width = FN(panel_width)(n_in, to_panel);
+    REAL *out = W + to_panel * NR * n_out + panel * NR * to_width + i % NR;
+    end = fnn_at_most(fnn_up(i + 1, VL), i1);
+    ptrdiff_t j = 0;
+    if (end - i == VL)
+      for (; j + VL <= columns; j += VL) {
+        V block[VL];
+#pragma GCC unroll 16
+        for (int r = 0; r < VL; r++) block[r] = FN(load)(WT + (i + r) * width + j);
+        FN(transpose_block)(block);
+#pragma GCC unroll 16
+        for (int r = 0; r < VL; r++) FN(store)(out + (j + r) * to_width, block[r]);
+      }
+    for (; j < columns; j++)
+      for (ptrdiff_t r = i; r < end; r++) out[j * to_width + r - i] = WT[r * width + j];
   }
 }
 
@@ -601,7 +856,7 @@ static const fnn_kernels FN(table) = {
     .nr = NR,
     .product = FN(product),
     .rowsum = FN(rowsum),
-    .update_bias = FN(update_bias),
+    .update = FN(update_bias),
     .activation = FN(activation),
     .derivative = FN(derivative),
     .head = FN(head),
@@ -609,13 +864,13 @@ static const fnn_kernels FN(table) = {
     .scatter = FN(scatter),
     .pack = FN(pack),
     .unpack = FN(unpack),
-    .transpose = FN(transpose),
     .finite = FN(finite),
 };
 
 #undef V
 #undef VI
 #undef VL
+#undef FNN_LANES
 #undef NR
 #undef SUM_BLOCK
 #undef SUM_RUN
@@ -633,3 +888,7 @@ static const fnn_kernels FN(table) = {
 #undef SIGN
 #undef ROUND
 #undef HEAD_ROWS
+#undef FEW
+#undef ROW_PANELS
+#undef TALLEST
+#undef MOST_ROWS

@@ -1,10 +1,15 @@
 /* One ISA's kernels: includes the bodies for float and double and defines its pair of tables, FNN_TABLES.
-   Given FNN_VECTOR_BYTES, FNN_MR, FNN_EACH_ROW_COUNT and FNN_TABLES by the ISA's file, which setup.py compiles with the
-   ISA's flags. */
+   Given by the ISA's file, which setup.py compiles with the ISA's flags: FNN_VECTOR_BYTES; FNN_MR and FNN_MR_SINGLE,
+   the most rows of a register tile of two vectors and of one; FNN_EACH_DOUBLE and FNN_EACH_SINGLE, a macro for each
+   number of rows; FNN_CHUNK_BYTES, what of A may stay in the second cache; FNN_TABLES. */
 #include <math.h>
 #include <string.h>
 
 #include "kernels.h"
+
+#define FNN_1_TO_6(M) M(1) M(2) M(3) M(4) M(5) M(6)
+#define FNN_1_TO_12(M) FNN_1_TO_6(M) M(7) M(8) M(9) M(10) M(11) M(12)
+#define FNN_1_TO_14(M) FNN_1_TO_12(M) M(13) M(14)
 
 #define REAL float
 #define INT int32_t

@@ -1,9 +1,17 @@
 /* A network: its memory, and the way of a minibatch through it. Knows layers and phases; numbers are the kernels'. */
+#include <math.h>
 #include <string.h>
 
+#include "fpmode.h"
 #include "kernels.h"
 #include "memory.h"
 #include "parallel.h"
+
+#define KEEP_WEIGHTS 4096 /* a layer of so many is split by columns: its weights stay with a core */
+#define LOSS_SUMS 8
+#define FINITE_STEP 16 /* a flag of each thread, on a cache line of its own */
+/* Samples that are so many bytes apart fall into few sets of the caches; a batch of them is copied first. */
+#define FNN_BAD_STRIDE 2048
 
 /* A thread more pays from about so much arithmetic on, measured between two barriers of a step. */
 #define FLOP_PER_PHASE 8e5
@@ -15,6 +23,7 @@ typedef struct {
   void *WT;     /* panels of W^T (n_in x n_out): what forward multiplies by and the update changes */
   void *W;      /* panels of W (n_out x n_in), a copy for dA_prev = W^T dZ; the first layer has none */
   void *b, *db; /* n_out, padded */
+  void *moment[2], *moment_b[2]; /* the optimizer's, laid out as WT and b; what there is none of is those themselves */
 } layer;
 
 /* Rows of activations are samples: A[l] is rows x n_out of layer l, and so is dZ[l]. */
@@ -23,7 +32,8 @@ typedef struct {
   void *block;
   void *X, *Y;
   void **A, **dZ;
-  void *heads; /* two rows of the last layer a thread; only within a call */
+  int threads;
+  void *heads; /* for each thread two rows of the last layer, and a flag */
   int32_t *codes;
   double *weights, *losses;
 } workspace;
@@ -32,8 +42,10 @@ struct fnn_net {
   const fnn_kernels *K;
   int layers, loss;
   layer *layer;
-  void *parameters; /* one block: WT, W and b of all layers */
+  void *parameters; /* one block: WT, W and b of all layers, and as much again for each slot of moments */
   size_t parameter_bytes;
+  int slots; /* of the optimizer's moments: 0 .. 2 */
+  uint64_t steps;
   workspace work;
 };
 
@@ -48,6 +60,7 @@ static void *piece(char *block, ptrdiff_t *used, ptrdiff_t bytes) {
   return p;
 }
 
+/* The moments lie as far behind the weights as whole copies of those would: W has some too, never used. */
 static ptrdiff_t lay_out_parameters(fnn_net *net, char *block) {
   const fnn_kernels *K = net->K;
   ptrdiff_t used = 0;
@@ -56,6 +69,11 @@ static ptrdiff_t lay_out_parameters(fnn_net *net, char *block) {
     y->WT = piece(block, &used, y->n_in * fnn_padded(K, y->n_out) * K->size);
     y->W = l ? piece(block, &used, y->n_out * fnn_padded(K, y->n_in) * K->size) : NULL;
     y->b = piece(block, &used, fnn_padded(K, y->n_out) * K->size);
+    for (int slot = 0; slot < 2; slot++) {
+      const ptrdiff_t behind = slot < net->slots ? (slot + 1) * (ptrdiff_t)net->parameter_bytes : 0;
+      y->moment[slot] = (char *)y->WT + behind;
+      y->moment_b[slot] = (char *)y->b + behind;
+    }
   }
   return used;
 }
@@ -84,6 +102,7 @@ fnn_net *fnn_net_new(int isa, int dtype, int layers, const ptrdiff_t *sizes, con
 
 static void free_workspace(workspace *w) {
   fnn_free(w->block);
+  fnn_free(w->heads);
   free(w->A);
   *w = (workspace){0};
 }
@@ -153,18 +172,86 @@ void fnn_net_get(const fnn_net *net, int l, const fnn_matrix *W, const fnn_matri
   net->K->scatter(b, 0, y->b, 0, 1, y->n_out);
 }
 
-size_t fnn_net_bytes(const fnn_net *net) { return net->parameter_bytes; }
-void fnn_net_snapshot(const fnn_net *net, void *to) { memcpy(to, net->parameters, net->parameter_bytes); }
-void fnn_net_restore(fnn_net *net, const void *from) { memcpy(net->parameters, from, net->parameter_bytes); }
+/* --- the optimizer's state: moments and a count of steps, which follow the weights in a snapshot --- */
+
+int fnn_net_start_optimizer(fnn_net *net, int slots) {
+  const size_t bytes = net->parameter_bytes * (size_t)(1 + slots);
+  if (slots != net->slots) {
+    void *block = fnn_alloc((ptrdiff_t)bytes);
+    if (!block) return FNN_NO_MEMORY;
+    memcpy(block, net->parameters, net->parameter_bytes);
+    fnn_free(net->parameters);
+    net->parameters = block;
+    net->slots = slots;
+    lay_out_parameters(net, block);
+  }
+  memset((char *)net->parameters + net->parameter_bytes, 0, bytes - net->parameter_bytes);
+  net->steps = 0;
+  return FNN_OK;
+}
+
+int fnn_net_slots(const fnn_net *net) { return net->slots; }
+uint64_t fnn_net_steps(const fnn_net *net) { return net->steps; }
+void fnn_net_set_steps(fnn_net *net, uint64_t steps) { net->steps = steps; }
+
+void fnn_net_set_moment(fnn_net *net, int slot, int l, const fnn_matrix *W, const fnn_matrix *b) {
+  const layer *y = &net->layer[l];
+  const fnn_matrix WT = {W->data, W->col, W->row, W->dtype};
+  net->K->pack(y->moment[slot], &WT, y->n_in, y->n_out);
+  net->K->gather(y->moment_b[slot], 0, b, NULL, 0, 1, y->n_out);
+}
+
+void fnn_net_get_moment(const fnn_net *net, int slot, int l, const fnn_matrix *W, const fnn_matrix *b) {
+  const layer *y = &net->layer[l];
+  const fnn_matrix WT = {W->data, W->col, W->row, W->dtype};
+  net->K->unpack(&WT, y->moment[slot], y->n_in, y->n_out);
+  net->K->scatter(b, 0, y->moment_b[slot], 0, 1, y->n_out);
+}
+
+static size_t numbers_bytes(const fnn_net *net) { return net->parameter_bytes * (size_t)(1 + net->slots); }
+
+/* What a snapshot begins with. */
+typedef struct {
+  uint64_t steps, slots;
+} snapshot_head;
+
+size_t fnn_net_bytes(const fnn_net *net) { return sizeof(snapshot_head) + numbers_bytes(net); }
+
+void fnn_net_snapshot(const fnn_net *net, void *to) {
+  const snapshot_head head = {net->steps, (uint64_t)net->slots};
+  memcpy(to, &head, sizeof head);
+  memcpy((char *)to + sizeof head, net->parameters, numbers_bytes(net));
+}
+
+int fnn_net_restore(fnn_net *net, const void *from) {
+  snapshot_head head;
+  memcpy(&head, from, sizeof head);
+  if ((int)head.slots != net->slots && fnn_net_start_optimizer(net, (int)head.slots)) return FNN_NO_MEMORY;
+  memcpy(net->parameters, (const char *)from + sizeof head, numbers_bytes(net));
+  net->steps = head.steps;
+  return FNN_OK;
+}
 
 int fnn_net_finite(const fnn_net *net) {
-  const fnn_kernels *K = net->K;
-  for (int l = 0; l < net->layers; l++) {
-    const layer *y = &net->layer[l];
-    const ptrdiff_t padded = fnn_padded(K, y->n_out);
-    if (!K->finite(y->WT, y->n_in * padded) || !K->finite(y->b, padded)) return 0;
+  return net->K->finite(net->parameters, (ptrdiff_t)numbers_bytes(net) / net->K->size);
+}
+
+/* What one step shares: D. P. Kingma, J. Ba, "Adam", ICLR 2015, algorithm 1, in PyTorch's form. */
+static fnn_update update_of(const fnn_optimizer *o, uint64_t t) {
+  fnn_update u = {.kind = o->kind,
+                  .rate = o->lr,
+                  .keep = 1 - o->lr * o->weight_decay,
+                  .decay = o->weight_decay,
+                  .momentum = o->momentum,
+                  .beta1 = o->beta1,
+                  .beta2 = o->beta2,
+                  .root = 1,
+                  .eps = o->eps};
+  if (o->kind == FNN_ADAM || o->kind == FNN_ADAMW) {
+    u.rate = o->lr / (1 - pow(o->beta1, (double)t));
+    u.root = 1 / sqrt(1 - pow(o->beta2, (double)t));
   }
-  return 1;
+  return u;
 }
 
 /* --- forward: each thread takes its own blocks of samples through all layers, and waits for nobody --- */
@@ -205,16 +292,9 @@ static fnn_product forward_product(const fnn_net *net, int l, const void *A, ptr
                        .activation = y->activation};
 }
 
-/* X as the kernels read it: in place where units are adjacent and the dtype is ours, else gathered into `to`. */
-static const void *input_rows(const fnn_net *net, const fnn_matrix *X, const int64_t *order, ptrdiff_t first, void *to,
-                              ptrdiff_t *step) {
-  const fnn_kernels *K = net->K;
-  if (X->row == 1 && X->dtype == (K->size == 8) && !order) {
-    *step = X->col;
-    return fnn_at(K, X->data, first * X->col);
-  }
-  *step = fnn_ld(K, net->layer[0].n_in);
-  return to;
+/* Whether the kernels can read X where it is: units adjacent, our dtype. */
+static int is_readable(const fnn_kernels *K, const fnn_matrix *X) {
+  return X->row == 1 && X->dtype == (K->size == 8) && X->col * K->size % FNN_BAD_STRIDE != 0;
 }
 
 /* Z or A of the last layer for some samples, and where: its Z if there is a loss to take from it. */
@@ -222,11 +302,13 @@ static void *forward_block(const forward_job *job, ptrdiff_t first, ptrdiff_t ro
   const fnn_net *net = job->net;
   const fnn_kernels *K = net->K;
   const ptrdiff_t side = job->rows * fnn_ld(K, widest(net));
-  ptrdiff_t step;
+  ptrdiff_t step = job->X->col;
   void *to = scratch, *other = fnn_at(K, scratch, side);
-  const void *A = input_rows(net, job->X, NULL, first, to, &step);
-  if (A == to) {
+  const void *A = fnn_at(K, job->X->data, first * step);
+  if (job->X->row != 1 || job->X->dtype != (K->size == 8)) {
+    step = fnn_ld(K, net->layer[0].n_in);
     K->gather(to, step, job->X, NULL, first, rows, net->layer[0].n_in);
+    A = to;
     to = other, other = scratch;
   }
   for (int l = 0; l < net->layers; l++) {
@@ -310,89 +392,123 @@ int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int th
   return status;
 }
 
-/* --- a training step, in phases between barriers --- */
+/* --- a training step, in phases between barriers ---
+
+   A product is split among the threads by rows, which are samples, or by panels of columns, which are units. Work by
+   rows runs on from layer to layer without waiting: a thread needs its own samples only. A layer split by columns keeps
+   its weights with the core that changes them. Either way an element is summed by one thread, in one order. */
 
 typedef struct {
   fnn_net *net;
   const fnn_data *data;
-  fnn_fit *fit;              /* NULL: gradients only */
+  fnn_fit *fit; /* NULL: gradients only */
   const fnn_matrix *dW, *db; /* gradients only, per layer */
   double total;
   int *finite; /* per thread */
+  int leave;   /* a thread is kept from running: go on without it */
 } train_job;
 
-/* One thread's part of a product: panels if they split evenly, so that weights stay with their core; else rows. Any
-   split gives the same numbers: an element of the result is summed by one thread. */
+/* One thread in a phase, and where its batch is. */
 typedef struct {
-  ptrdiff_t i0, i1, p0, p1;
-} part;
+  train_job *job;
+  fnn_team *team;
+  int thread, threads;
+  ptrdiff_t m, from, to;        /* the batch, and this thread's rows of it */
+  const void *X;                /* of the batch; */
+  ptrdiff_t x_step;
+  const uint32_t *order;        /* in this order, or as they stand */
+  fnn_update update;
+  uint64_t steps;               /* of the optimizer */
+  int columns_pending;          /* the last output was split by columns, and nobody has waited since */
+} worker;
 
-static part split(const fnn_kernels *K, ptrdiff_t m, ptrdiff_t n, const fnn_team *team, int thread) {
-  const int threads = fnn_team_size(team);
-  const ptrdiff_t panels = fnn_panels(K, n), tiles = (m + K->mr - 1) / K->mr;
-  part s = {0, m, 0, panels};
-  if (panels % threads == 0 || (panels + threads - 1) / threads * tiles < panels * ((tiles + threads - 1) / threads))
-    fnn_share(panels, 1, threads, thread, &s.p0, &s.p1);
-  else
-    fnn_share(m, K->mr, threads, thread, &s.i0, &s.i1);
-  return s;
+static void wait_for_columns(worker *me) {
+  if (me->columns_pending) fnn_barrier(me->team);
+  me->columns_pending = 0;
 }
 
-static void run_part(const fnn_kernels *K, const fnn_product *p, int epilogue, fnn_team *team, int thread) {
-  const part s = split(K, p->m, p->n, team, thread);
-  K->product(p, epilogue, s.i0, s.i1, s.p0, s.p1);
+/* Whether layer l's forward and update are split by columns: where that is no more work, and the weights are many. */
+static int by_columns(const worker *me, int l) {
+  const fnn_kernels *K = me->job->net->K;
+  const layer *y = &me->job->net->layer[l];
+  const ptrdiff_t panels = fnn_panels(K, y->n_out), rows = (me->m + me->threads - 1) / me->threads;
+  const ptrdiff_t columns_cost = (panels + me->threads - 1) / me->threads * ((me->m + K->mr - 1) / K->mr);
+  const ptrdiff_t rows_cost = panels * ((rows + K->mr - 1) / K->mr);
+  return me->threads > 1 && panels >= me->threads && columns_cost <= rows_cost &&
+         y->n_in * y->n_out > KEEP_WEIGHTS;
 }
 
-/* This thread's share of the batch's data that is not read in place. */
-static void gather_batch(const train_job *job, const int64_t *order, ptrdiff_t first, ptrdiff_t i0, ptrdiff_t i1,
-                         int gather_X) {
+static void own_panels(const worker *me, ptrdiff_t n, ptrdiff_t *from, ptrdiff_t *to) {
+  fnn_share(fnn_panels(me->job->net->K, n), 1, me->threads, me->thread, from, to);
+}
+
+/* This thread's rows of the batch's data that is not read in place. */
+static void gather_batch(worker *me, ptrdiff_t first, const uint32_t *order) {
+  const train_job *job = me->job;
   const fnn_net *net = job->net;
   const fnn_kernels *K = net->K;
   const workspace *w = &net->work;
   const fnn_data *data = job->data;
   const ptrdiff_t n_in = net->layer[0].n_in, n_out = net->layer[net->layers - 1].n_out;
-  if (gather_X)
-    K->gather(fnn_at(K, w->X, i0 * fnn_ld(K, n_in)), fnn_ld(K, n_in), &data->X, order, first + i0, i1 - i0, n_in);
-  if (!data->codes)
-    K->gather(fnn_at(K, w->Y, i0 * fnn_ld(K, n_out)), fnn_ld(K, n_out), &data->Y, order, first + i0, i1 - i0, n_out);
-  for (ptrdiff_t i = i0; i < i1; i++) {
-    const ptrdiff_t j = order ? order[first + i] : first + i;
+  const ptrdiff_t rows = me->to - me->from, at = first + me->from;
+  if (is_readable(K, &data->X)) {
+    me->X = order ? data->X.data : fnn_at(K, data->X.data, first * data->X.col);
+    me->x_step = data->X.col;
+    me->order = order ? order + first : NULL;
+  } else {
+    me->X = w->X;
+    me->x_step = fnn_ld(K, n_in);
+    me->order = NULL;
+    K->gather(fnn_at(K, w->X, me->from * me->x_step), me->x_step, &data->X, order, at, rows, n_in);
+    me->columns_pending = me->threads > 1; /* all rows are needed where the first layer goes by columns */
+  }
+  if (!data->codes) {
+    const ptrdiff_t ld = fnn_ld(K, n_out);
+    K->gather(fnn_at(K, w->Y, me->from * ld), ld, &data->Y, order, at, rows, n_out);
+  }
+  for (ptrdiff_t i = me->from; i < me->to; i++) {
+    const ptrdiff_t j = order ? (ptrdiff_t)order[first + i] : first + i;
     if (data->codes) w->codes[i] = data->codes[j];
     if (data->weights) w->weights[i] = data->weights[j];
   }
 }
 
-static void forward_layers(const fnn_net *net, const void *X, ptrdiff_t x_step, ptrdiff_t m, fnn_team *team,
-                           int thread) {
+/* Z of the last layer, A of the others. */
+static void forward_layers(worker *me) {
+  const fnn_net *net = me->job->net;
   const fnn_kernels *K = net->K;
   const workspace *w = &net->work;
-  const void *A = X;
-  ptrdiff_t step = x_step, from, to;
   for (int l = 0; l < net->layers; l++) {
-    fnn_product p = forward_product(net, l, A, step, w->A[l], m);
-    const int last = l == net->layers - 1;
-    if (last) p.activation = FNN_IDENTITY; /* the loss is taken from Z */
-    run_part(K, &p, FNN_FORWARD, team, thread);
-    fnn_barrier(team);
-    if (p.activation == FNN_SOFTMAX) {
-      fnn_share(m, 1, fnn_team_size(team), thread, &from, &to);
-      void *rows = fnn_at(K, p.C, from * p.c_row);
-      K->activation(rows, p.c_row, rows, p.c_row, FNN_SOFTMAX, to - from, p.n);
-      fnn_barrier(team);
+    fnn_product p = forward_product(net, l, l ? w->A[l - 1] : me->X, l ? fnn_ld(K, net->layer[l].n_in) : me->x_step,
+                                    w->A[l], me->m);
+    if (l == 0) p.order = me->order;
+    if (l == net->layers - 1) p.activation = FNN_IDENTITY; /* the loss is taken from Z */
+    if (by_columns(me, l)) {
+      ptrdiff_t p0, p1;
+      own_panels(me, p.n, &p0, &p1);
+      if (l || me->columns_pending) fnn_barrier(me->team); /* for all rows */
+      K->product(&p, FNN_FORWARD, 0, me->m, p0, p1);
+      me->columns_pending = 1;
+    } else {
+      wait_for_columns(me);
+      K->product(&p, FNN_FORWARD, me->from, me->to, 0, fnn_panels(K, p.n));
     }
-    A = w->A[l], step = p.c_row;
+    if (p.activation == FNN_SOFTMAX) {
+      wait_for_columns(me);
+      void *rows = fnn_at(K, p.C, me->from * p.c_row);
+      K->activation(rows, p.c_row, rows, p.c_row, FNN_SOFTMAX, me->to - me->from, p.n);
+    }
   }
 }
 
-/* This thread's share of losses and of the last dZ; 0 if one of its losses is not finite. */
-static int output_gradient(const train_job *job, ptrdiff_t m, fnn_team *team, int thread) {
+/* Losses and the last dZ of this thread's rows; 0 if a loss is not finite. */
+static int output_gradient(worker *me) {
+  const train_job *job = me->job;
   const fnn_net *net = job->net;
   const fnn_kernels *K = net->K;
   const workspace *w = &net->work;
   const layer *last = &net->layer[net->layers - 1];
   const ptrdiff_t ld = fnn_ld(K, last->n_out);
-  ptrdiff_t from, to;
-  fnn_share(m, 1, fnn_team_size(team), thread, &from, &to);
   const fnn_head head = {.loss = net->loss,
                          .activation = last->activation,
                          .n = last->n_out,
@@ -403,18 +519,20 @@ static int output_gradient(const train_job *job, ptrdiff_t m, fnn_team *team, in
                          .y_ld = ld,
                          .weights = job->data->weights ? w->weights : NULL,
                          .losses = w->losses,
-                         .scratch = fnn_at(K, w->heads, thread * 2 * ld)};
-  return K->head(&head, from, to);
+                         .scratch = fnn_at(K, w->heads, me->thread * 2 * ld)};
+  wait_for_columns(me);
+  return K->head(&head, me->from, me->to);
 }
 
-/* dZ of layer l - 1 from that of layer l. */
-static void backward_layer(const fnn_net *net, int l, ptrdiff_t m, fnn_team *team, int thread) {
+/* dZ of layer l - 1 from that of layer l, for this thread's rows. */
+static void backward_layer(worker *me, int l) {
+  const fnn_net *net = me->job->net;
   const fnn_kernels *K = net->K;
   const workspace *w = &net->work;
   const layer *y = &net->layer[l];
   const int g = net->layer[l - 1].activation;
   const ptrdiff_t ld = fnn_ld(K, y->n_in);
-  const fnn_product p = {.m = m,
+  const fnn_product p = {.m = me->m,
                          .n = y->n_in,
                          .k = y->n_out,
                          .A = w->dZ[l],
@@ -426,20 +544,16 @@ static void backward_layer(const fnn_net *net, int l, ptrdiff_t m, fnn_team *tea
                          .c_panel = K->nr,
                          .G = w->A[l - 1],
                          .activation = g == FNN_SOFTMAX ? FNN_IDENTITY : g};
-  run_part(K, &p, FNN_BACKWARD, team, thread);
-  fnn_barrier(team);
+  K->product(&p, FNN_BACKWARD, me->from, me->to, 0, fnn_panels(K, p.n));
   if (g == FNN_SOFTMAX) {
-    ptrdiff_t from, to;
-    fnn_share(m, 1, fnn_team_size(team), thread, &from, &to);
-    void *d = fnn_at(K, w->dZ[l - 1], from * ld);
-    K->derivative(d, ld, d, ld, fnn_at(K, w->A[l - 1], from * ld), ld, FNN_SOFTMAX, to - from, y->n_in);
-    fnn_barrier(team);
+    void *d = fnn_at(K, w->dZ[l - 1], me->from * ld);
+    K->derivative(d, ld, d, ld, fnn_at(K, w->A[l - 1], me->from * ld), ld, FNN_SOFTMAX, me->to - me->from, y->n_in);
   }
 }
 
 /* dW and db of layer l: into the weights, or out to the caller. */
-static void update_layer(const train_job *job, int l, const void *A_prev, ptrdiff_t a_step, ptrdiff_t m, double scale,
-                         fnn_team *team, int thread) {
+static void update_layer(worker *me, int l, double scale) {
+  const train_job *job = me->job;
   const fnn_net *net = job->net;
   const fnn_kernels *K = net->K;
   const workspace *w = &net->work;
@@ -447,33 +561,37 @@ static void update_layer(const train_job *job, int l, const void *A_prev, ptrdif
   const ptrdiff_t ld = fnn_ld(K, y->n_out);
   fnn_product p = {.m = y->n_in,
                    .n = y->n_out,
-                   .k = m,
-                   .A = A_prev,
-                   .a_step = a_step,
+                   .k = me->m,
+                   .A = l ? w->A[l - 1] : me->X,
+                   .a_step = l ? fnn_ld(K, y->n_in) : me->x_step,
+                   .order = l ? NULL : me->order,
                    .B = w->dZ[l],
                    .b_panel = K->nr,
                    .b_k = ld,
                    .C = y->WT,
                    .c_panel = y->n_in * K->nr,
-                   .scale = scale};
-  ptrdiff_t from, to;
-  fnn_share(fnn_padded(K, y->n_out), K->vl, fnn_team_size(team), thread, &from, &to);
+                   .scale = scale,
+                   .update = &me->update,
+                   .moment = {y->moment[0], y->moment[1]},
+                   .transposed = y->W};
+  ptrdiff_t i0 = 0, i1 = p.m, p0 = 0, p1 = fnn_panels(K, p.n), from, to;
+  if (by_columns(me, l))
+    own_panels(me, p.n, &p0, &p1);
+  else
+    fnn_share(p.m, K->nr, me->threads, me->thread, &i0, &i1); /* whole blocks of the transposed copy */
+  fnn_share(fnn_padded(K, y->n_out), K->vl, me->threads, me->thread, &from, &to);
   void *db = fnn_at(K, y->db, from);
-  if (from < to) K->rowsum(db, fnn_at(K, w->dZ[l], from), ld, m, to - from, scale);
+  if (from < to) K->rowsum(db, fnn_at(K, w->dZ[l], from), ld, me->m, to - from, scale);
   if (job->fit) {
-    p.lr = job->fit->lr;
-    p.weight_decay = job->fit->weight_decay;
-    run_part(K, &p, FNN_SGD, team, thread);
-    if (from < to) K->update_bias(fnn_at(K, y->b, from), db, to - from, p.lr, p.weight_decay);
-    if (y->W) {
-      const part s = split(K, p.m, p.n, team, thread);
-      K->transpose(y->W, y->WT, y->n_in, y->n_out, s.i0, s.i1, s.p0, s.p1);
-    }
+    K->product(&p, FNN_UPDATE, i0, i1, p0, p1);
+    if (from < to)
+      K->update(&me->update, fnn_at(K, y->b, from), fnn_at(K, y->moment_b[0], from), fnn_at(K, y->moment_b[1], from),
+                db, to - from);
   } else {
     p.C = job->dW[l].data;
     p.c_row = job->dW[l].col;
     p.c_panel = job->dW[l].row;
-    run_part(K, &p, FNN_GRADIENT, team, thread);
+    K->product(&p, FNN_GRADIENT, i0, i1, p0, p1);
     if (from < y->n_out) {
       const fnn_matrix out = {fnn_at(K, job->db[l].data, from * job->db[l].row), job->db[l].row, 0, job->db[l].dtype};
       K->scatter(&out, 0, db, 0, 1, fnn_at_most(to, y->n_out) - from);
@@ -481,118 +599,154 @@ static void update_layer(const train_job *job, int l, const void *A_prev, ptrdif
   }
 }
 
+/* The batch's sum of losses, in an order of its own: LOSS_SUMS running sums, in turn. */
+static double sum_of_losses(const double *losses, ptrdiff_t m) {
+  double sums[LOSS_SUMS] = {0}, total = 0;
+  for (ptrdiff_t i = 0; i < m; i++) sums[i % LOSS_SUMS] += losses[i];
+  for (int i = 0; i < LOSS_SUMS; i++) total += sums[i];
+  return total;
+}
+
+static double weight_of(const fnn_data *data, const uint32_t *order, ptrdiff_t first, ptrdiff_t m) {
+  double weight = 0;
+  if (!data->weights) return (double)m;
+  for (ptrdiff_t i = 0; i < m; i++) weight += data->weights[order ? (ptrdiff_t)order[first + i] : first + i];
+  return weight;
+}
+
 /* One batch, `m` samples from place `first` of the epoch on. Every thread returns the same: 0 if a loss is not finite,
    with no update made. */
-static int step(train_job *job, const int64_t *order, ptrdiff_t first, ptrdiff_t m, fnn_team *team, int thread) {
+static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m) {
+  train_job *job = me->job;
   fnn_net *net = job->net;
-  const workspace *w = &net->work;
-  const int threads = fnn_team_size(team);
-  ptrdiff_t from, to, x_step;
-  const void *X = input_rows(net, &job->data->X, order, first, w->X, &x_step);
-  fnn_share(m, 1, threads, thread, &from, &to);
-  gather_batch(job, order, first, from, to, X == w->X);
-  fnn_barrier(team);
-
-  double weight = (double)m;
-  if (job->data->weights) {
-    weight = 0;
-    for (ptrdiff_t i = 0; i < m; i++) weight += w->weights[i];
-    if (weight == 0) { /* a batch that counts for nothing is skipped */
-      fnn_barrier(team);
-      return 1;
-    }
-  }
-  forward_layers(net, X, x_step, m, team, thread);
-  job->finite[thread] = output_gradient(job, m, team, thread);
-  fnn_barrier(team);
+  const double weight = weight_of(job->data, order, first, m);
+  if (weight == 0) return 1; /* a batch that counts for nothing is skipped */
+  me->m = m;
+  me->columns_pending = 0;
+  fnn_share(m, 1, me->threads, me->thread, &me->from, &me->to);
+  gather_batch(me, first, order);
+  forward_layers(me);
+  job->finite[me->thread * FINITE_STEP] = output_gradient(me);
+  for (int l = net->layers - 1; l >= 1; l--) backward_layer(me, l);
+  fnn_barrier(me->team);
   int finite = 1;
-  for (int t = 0; t < threads; t++) finite &= job->finite[t];
+  for (int t = 0; t < me->threads; t++) finite &= job->finite[t * FINITE_STEP];
   if (!finite && job->fit) return 0;
-  if (thread == 0) {
-    double total = 0;
-    for (ptrdiff_t i = 0; i < m; i++) total += w->losses[i];
-    job->total = total;
+  if (me->thread == 0) {
+    job->total = sum_of_losses(net->work.losses, m);
     if (job->fit) {
-      job->fit->loss_sum += total;
+      job->fit->loss_sum += job->total;
       job->fit->weight_sum += weight;
+      job->leave = fnn_team_is_stalled(me->team);
     }
   }
-  for (int l = net->layers - 1; l >= 0; l--) {
-    if (l) backward_layer(net, l, m, team, thread);
-    const void *A_prev = l ? w->A[l - 1] : X;
-    update_layer(job, l, A_prev, l ? fnn_ld(net->K, net->layer[l].n_in) : x_step, m, 1.0 / weight, team, thread);
-  }
-  fnn_barrier(team);
+  if (job->fit) me->update = update_of(&job->fit->optimizer, ++me->steps);
+  for (int l = net->layers - 1; l >= 0; l--) update_layer(me, l, 1.0 / weight);
+  fnn_barrier(me->team);
   return 1;
 }
 
 static void gradients_task(void *arg, fnn_team *team, int thread) {
   train_job *job = arg;
-  step(job, NULL, 0, job->data->m, team, thread);
+  worker me = {.job = job, .team = team, .thread = thread, .threads = fnn_team_size(team)};
+  const fnn_mode mode = fnn_flush_subnormals();
+  step(&me, NULL, 0, job->data->m);
+  fnn_restore_mode(mode);
+}
+
+/* Whether this thread's share of weights and moments is finite. */
+static int own_share_is_finite(const worker *me) {
+  const fnn_net *net = me->job->net;
+  ptrdiff_t from, to;
+  const ptrdiff_t numbers = (ptrdiff_t)net->parameter_bytes / net->K->size;
+  fnn_share(numbers * (1 + net->slots), 16, me->threads, me->thread, &from, &to);
+  return net->K->finite(fnn_at(net->K, net->parameters, from), to - from);
 }
 
 /* Batch after batch. All threads count alike; thread 0 writes to `fit`. */
 static void train_task(void *arg, fnn_team *team, int thread) {
   train_job *job = arg;
   fnn_fit *fit = job->fit;
+  worker me = {.job = job, .team = team, .thread = thread, .threads = fnn_team_size(team), .steps = job->net->steps};
   const ptrdiff_t m = job->data->m;
-  ptrdiff_t position = fit->position, epochs = 0;
+  ptrdiff_t position = fit->position, epochs = 0, batches = 0;
   uint64_t epoch = fit->epoch;
-  int order_is_valid = fit->order_is_valid;
+  int order_is_valid = fit->order_is_valid, done = 1, leave = 0;
+  const fnn_mode mode = fnn_flush_subnormals();
   fnn_barrier(team); /* all have read where they start */
-  for (ptrdiff_t batch = 0; batch < fit->max_batches && epochs < fit->max_epochs; batch++) {
+  while (batches < fit->max_batches && epochs < fit->max_epochs && !leave) {
     if (fit->shuffle && !(order_is_valid && position)) {
       if (thread == 0) fnn_permutation(fit->order, m, fit->seed, epoch);
       order_is_valid = 1;
       fnn_barrier(team);
     }
     const ptrdiff_t rows = fnn_at_most(fit->batch, m - position);
-    const int done = step(job, fit->shuffle ? fit->order : NULL, position, rows, team, thread);
-    if (done) position += rows;
-    if (thread == 0) {
-      fit->failed = !done;
-      if (position == m) {
+    done = step(&me, fit->shuffle ? fit->order : NULL, position, rows);
+    if (!done) break;
+    batches++;
+    leave = job->leave;
+    position += rows;
+    if (position == m) {
+      if (thread == 0) {
         fit->ended[2 * epochs] = fit->loss_sum;
         fit->ended[2 * epochs + 1] = fit->weight_sum;
         fit->loss_sum = fit->weight_sum = 0;
       }
+      position = 0, epoch++, epochs++;
     }
-    if (!done) break;
-    if (position == m) position = 0, epoch++, epochs++;
   }
+  job->finite[thread * FINITE_STEP] = own_share_is_finite(&me);
+  fnn_barrier(team);
   if (thread == 0) {
+    fit->failed = !done;
+    fit->finite = 1;
+    for (int t = 0; t < me.threads; t++) fit->finite &= job->finite[t * FINITE_STEP];
     fit->position = position;
     fit->epoch = epoch;
-    fit->ended_count = epochs;
+    fit->ended += 2 * epochs;
+    fit->ended_count += epochs;
+    fit->max_batches -= batches;
+    fit->max_epochs -= epochs;
     fit->order_is_valid = order_is_valid && position;
+    job->net->steps = me.steps;
   }
+  fnn_restore_mode(mode);
 }
 
-static int run_training(train_job *job, fnn_task *task, ptrdiff_t batch, int threads) {
+/* Room for a call: the batch's activations stay for the next one, the threads' own things do not. */
+static int begin_training(train_job *job, ptrdiff_t batch, int threads) {
   fnn_net *net = job->net;
   const ptrdiff_t two_rows = 2 * fnn_ld(net->K, net->layer[net->layers - 1].n_out) * net->K->size;
   int status = reserve(net, batch);
-  job->finite = malloc((size_t)threads * sizeof *job->finite);
-  net->work.heads = fnn_alloc(threads * two_rows);
-  if (!job->finite || !net->work.heads) status = FNN_NO_MEMORY;
-  if (status == FNN_OK) fnn_parallel(threads, task, job);
-  free(job->finite);
-  fnn_free(net->work.heads);
-  net->work.heads = NULL;
+  if (net->work.threads < threads) {
+    fnn_free(net->work.heads);
+    net->work.heads = fnn_alloc(threads * (two_rows + FINITE_STEP * (ptrdiff_t)sizeof *job->finite));
+    net->work.threads = net->work.heads ? threads : 0;
+  }
+  if (!net->work.heads) return FNN_NO_MEMORY;
+  job->finite = (int *)((char *)net->work.heads + net->work.threads * two_rows);
   return status;
 }
 
 int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads) {
   train_job job = {.net = net, .data = data, .fit = fit};
-  return run_training(&job, train_task, fnn_at_most(fit->batch, data->m), threads);
+  if (begin_training(&job, fnn_at_most(fit->batch, data->m), threads)) return FNN_NO_MEMORY;
+  fit->ended_count = 0;
+  do {
+    job.leave = 0;
+    fnn_parallel(threads, train_task, &job);
+    threads = 1; /* if it left early, another process has one of the cores */
+  } while (job.leave && !fit->failed && fit->finite && fit->max_batches && fit->max_epochs);
+  return FNN_OK;
 }
 
 int fnn_net_gradients(fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db, const fnn_data *data,
                       int threads) {
   train_job job = {.net = net, .data = data, .dW = dW, .db = db};
-  const int status = run_training(&job, gradients_task, data->m, threads);
+  if (begin_training(&job, data->m, threads)) return FNN_NO_MEMORY;
+  fnn_parallel(threads, gradients_task, &job);
   *total = job.total;
-  return status;
+  return FNN_OK;
 }
 
 /* --- how many threads --- */

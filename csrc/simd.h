@@ -10,7 +10,8 @@
 
 #define V FN(vector)
 #define VI FN(integers)
-#define VL ((ptrdiff_t)(FNN_VECTOR_BYTES / sizeof(REAL)))
+#define FNN_LANES (FNN_VECTOR_BYTES / (FNN_DOUBLE ? 8 : 4))
+#define VL ((ptrdiff_t)FNN_LANES)
 typedef REAL V __attribute__((vector_size(FNN_VECTOR_BYTES)));
 typedef INT VI __attribute__((vector_size(FNN_VECTOR_BYTES)));
 typedef REAL FN(unaligned) __attribute__((vector_size(FNN_VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
@@ -54,6 +55,60 @@ FNN_INLINE V FN(fma)(V a, V b, V c) {
   return a * b + c;
 #endif
 }
+
+FNN_INLINE V FN(sqrt)(V x) {
+#if FNN_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  return (V)X86(_mm512_sqrt)((M512)x);
+#elif FNN_VECTOR_BYTES == 32 && defined(__FMA__)
+  return (V)X86(_mm256_sqrt)((M256)x);
+#else
+  V y;
+  for (int i = 0; i < VL; i++) y[i] = FNN_DOUBLE ? (REAL)sqrt((double)x[i]) : (REAL)sqrtf((float)x[i]);
+  return y;
+#endif
+}
+
+FNN_INLINE void FN(doubles)(double *to, V x) {
+  for (int i = 0; i < VL; i++) to[i] = (double)x[i];
+}
+
+/* VL vectors as the rows of a square, which is transposed: quarters change places at half the size each round. */
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (VI){__VA_ARGS__})
+#endif
+#define ROUND(half, upper, lower)                                                                                      \
+  _Pragma("GCC unroll 16") for (int i = 0; i < VL; i++) if (!(i & (half))) {                                           \
+    const V a = x[i], b = x[i + (half)];                                                                               \
+    x[i] = SHUFFLE(a, b, upper);                                                                                       \
+    x[i + (half)] = SHUFFLE(a, b, lower);                                                                              \
+  }
+#define LIST(...) __VA_ARGS__
+FNN_INLINE void FN(transpose_block)(V *x) {
+#if FNN_LANES == 2
+  ROUND(1, LIST(0, 2), LIST(1, 3))
+#elif FNN_LANES == 4
+  ROUND(2, LIST(0, 1, 4, 5), LIST(2, 3, 6, 7))
+  ROUND(1, LIST(0, 4, 2, 6), LIST(1, 5, 3, 7))
+#elif FNN_LANES == 8
+  ROUND(4, LIST(0, 1, 2, 3, 8, 9, 10, 11), LIST(4, 5, 6, 7, 12, 13, 14, 15))
+  ROUND(2, LIST(0, 1, 8, 9, 4, 5, 12, 13), LIST(2, 3, 10, 11, 6, 7, 14, 15))
+  ROUND(1, LIST(0, 8, 2, 10, 4, 12, 6, 14), LIST(1, 9, 3, 11, 5, 13, 7, 15))
+#elif FNN_LANES == 16
+  ROUND(8, LIST(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+        LIST(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
+  ROUND(4, LIST(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
+        LIST(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31))
+  ROUND(2, LIST(0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+        LIST(2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
+  ROUND(1, LIST(0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
+        LIST(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
+#endif
+}
+#undef SHUFFLE
+#undef ROUND
+#undef LIST
 #undef X86
 #undef M512
 #undef M256

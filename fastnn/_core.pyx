@@ -10,7 +10,7 @@ import numpy as np
 
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from . import threads as _threads
@@ -30,18 +30,22 @@ cdef extern from "fastnn.h" nogil:
         const int32_t *codes
         fnn_matrix Y
         const double *weights
+    enum: FNN_SGD, FNN_MOMENTUM, FNN_NESTEROV, FNN_ADAM, FNN_ADAMW
+    ctypedef struct fnn_optimizer:
+        int kind
+        double lr, weight_decay, momentum, beta1, beta2, eps
     ctypedef struct fnn_fit:
         ptrdiff_t batch
         int shuffle
         uint64_t seed
-        double lr, weight_decay
+        fnn_optimizer optimizer
         ptrdiff_t max_batches, max_epochs
-        int64_t *order
+        uint32_t *order
         int order_is_valid
         uint64_t epoch
         ptrdiff_t position
         double loss_sum, weight_sum
-        int failed
+        int failed, finite
         double *ended
         ptrdiff_t ended_count
     ctypedef struct fnn_net:
@@ -54,7 +58,7 @@ cdef extern from "fastnn.h" nogil:
     int fnn_openmp_limit()
     const char *fnn_compiler()
     void fnn_philox(uint32_t *out, const uint32_t *counter, const uint32_t *key)
-    void fnn_permutation(int64_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch)
+    void fnn_permutation(uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch)
     int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
                            const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m,
                            int threads)
@@ -71,9 +75,15 @@ cdef extern from "fastnn.h" nogil:
     void fnn_net_free(fnn_net *net)
     void fnn_net_set(fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b)
     void fnn_net_get(const fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b)
+    int fnn_net_start_optimizer(fnn_net *net, int slots)
+    int fnn_net_slots(const fnn_net *net)
+    uint64_t fnn_net_steps(const fnn_net *net)
+    void fnn_net_set_steps(fnn_net *net, uint64_t steps)
+    void fnn_net_set_moment(fnn_net *net, int slot, int layer, const fnn_matrix *W, const fnn_matrix *b)
+    void fnn_net_get_moment(const fnn_net *net, int slot, int layer, const fnn_matrix *W, const fnn_matrix *b)
     size_t fnn_net_bytes(const fnn_net *net)
     void fnn_net_snapshot(const fnn_net *net, void *to)
-    void fnn_net_restore(fnn_net *net, const void *source)
+    int fnn_net_restore(fnn_net *net, const void *source)
     int fnn_net_finite(const fnn_net *net)
     int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit, int forced)
     int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit, int forced)
@@ -244,8 +254,8 @@ def loss_backward(Z, y, loss, sample_weight, out):
 
 def permutation(m, seed, epoch):
     """The order in which epoch `epoch` visits `m` samples."""
-    cdef cnp.ndarray order = np.empty(m, np.int64)
-    cdef int64_t *p = <int64_t *>cnp.PyArray_DATA(order)
+    cdef cnp.ndarray order = np.empty(m, np.uint32)
+    cdef uint32_t *p = <uint32_t *>cnp.PyArray_DATA(order)
     cdef ptrdiff_t n = m
     cdef uint64_t key = seed, counter = epoch
     with nogil:
@@ -259,6 +269,19 @@ def philox(counter, key):
     cdef uint32_t[2] k = key
     fnn_philox(out, c, k)
     return list(out)
+
+
+cdef dict _KINDS = {"SGD": FNN_SGD, "Adam": FNN_ADAM, "AdamW": FNN_ADAMW}
+
+
+cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
+    # By the moments that there are: a setting may be changed from another thread.
+    o.kind, o.lr, o.weight_decay = _KINDS[optimizer.kind], optimizer.lr, optimizer.weight_decay
+    if o.kind != FNN_SGD:
+        (o.beta1, o.beta2), o.eps = optimizer.betas, optimizer.eps
+    elif slots:
+        o.kind, o.momentum = FNN_NESTEROV if optimizer.nesterov else FNN_MOMENTUM, optimizer.momentum
+    return 0
 
 
 # --- the network -----------------------------------------------------------------------------------
@@ -304,6 +327,10 @@ cdef class Engine:
 
     def parameters(self):
         """Copies of the (W, b) of every layer."""
+        return self._pairs(-1)
+
+    cdef list _pairs(self, int slot):
+        """Copies of the weights (slot -1), or of a slot of moments."""
         cdef int i
         cdef fnn_matrix w, c
         pairs = []
@@ -311,9 +338,35 @@ cdef class Engine:
             W = np.empty((self.sizes[i + 1], self.sizes[i]), self.dtype)
             b = np.empty((self.sizes[i + 1], 1), self.dtype)
             w, c = _matrix(W), _matrix(b)
-            fnn_net_get(self.net, i, &w, &c)
+            if slot < 0:
+                fnn_net_get(self.net, i, &w, &c)
+            else:
+                fnn_net_get_moment(self.net, slot, i, &w, &c)
             pairs.append((W, b))
         return pairs
+
+    def start_optimizer(self, slots):
+        """Drop the optimizer's state; from here on `slots` moments of each parameter, 0, and no step."""
+        _done(fnn_net_start_optimizer(self.net, slots))
+
+    def optimizer_state(self):
+        """Copies of what :meth:`set_optimizer_state` takes, or None where there is nothing to keep."""
+        cdef int slot, slots = fnn_net_slots(self.net)
+        if not slots or not fnn_net_steps(self.net):
+            return None
+        return {"steps": fnn_net_steps(self.net), "moments": [self._pairs(slot) for slot in range(slots)]}
+
+    def set_optimizer_state(self, state):
+        """Take copies of a state; None: drop it, no slots."""
+        cdef int slot, i
+        cdef fnn_matrix w, c
+        moments = state["moments"] if state else []
+        self.start_optimizer(len(moments))
+        for slot, pairs in enumerate(moments):
+            for i, (W, b) in enumerate(pairs):
+                w, c = _matrix(W), _matrix(b)
+                fnn_net_set_moment(self.net, slot, i, &w, &c)
+        fnn_net_set_steps(self.net, state["steps"] if state else 0)
 
     def snapshot(self):
         """Everything that training changes, to give back to :meth:`restore`."""
@@ -322,19 +375,19 @@ cdef class Engine:
         return data
 
     def restore(self, snapshot):
-        """Go back to a snapshot."""
+        """Go back to a snapshot, also to one with another number of slots."""
         cdef bytes data = snapshot
-        fnn_net_restore(self.net, PyBytes_AS_STRING(data))
+        _done(fnn_net_restore(self.net, PyBytes_AS_STRING(data)))
 
     def is_finite(self):
-        """Whether every weight and bias is finite."""
+        """Whether every weight, bias and moment is finite."""
         cdef int finite
         with nogil:
             finite = fnn_net_finite(self.net)
         return bool(finite)
 
     def copy(self):
-        """An engine of its own with the same parameters: the frozen side of a predictor."""
+        """An engine of its own with the same parameters, no moments: the frozen side of a predictor."""
         global _isa
         cdef Engine twin
         cdef int isa = _isa
@@ -343,7 +396,7 @@ cdef class Engine:
             twin = Engine(self.sizes, *self.settings, self.dtype, self.forced or None)
         finally:
             _isa = isa
-        twin.restore(self.snapshot())
+        twin.set_parameters(self.parameters())
         return twin
 
     def predict(self, X, out):
@@ -398,7 +451,7 @@ cdef class Engine:
         fit.batch = batch_size
         fit.shuffle = seed is not None
         fit.seed = seed or 0
-        fit.lr, fit.weight_decay = optimizer.lr, optimizer.weight_decay
+        _set_optimizer(&fit.optimizer, optimizer, fnn_net_slots(self.net))
         fit.position, fit.epoch = state.position, state.epoch
         fit.loss_sum, fit.weight_sum, fit.failed = state.loss_sum, state.weight_sum, 0
         per_epoch = (data.m + fit.batch - 1) // fit.batch
@@ -408,13 +461,14 @@ cdef class Engine:
         fit.ended, fit.ended_count = <double *>cnp.PyArray_DATA(ended), 0
         fit.order, fit.order_is_valid = NULL, 0
         if fit.shuffle:
-            order = np.empty(data.m, np.int64) if state.order is None else state.order
-            fit.order, fit.order_is_valid = <int64_t *>cnp.PyArray_DATA(order), state.order is not None
+            order = np.empty(data.m, np.uint32) if state.order is None else state.order
+            fit.order, fit.order_is_valid = <uint32_t *>cnp.PyArray_DATA(order), state.order is not None
         threads = fnn_net_train_threads(self.net, min(fit.batch, data.m), _limit(), self.forced)
         with nogil:
             status = fnn_net_train(self.net, &data, &fit, threads)
         _done(status)
         state.epoch, state.position = fit.epoch, fit.position
-        state.loss_sum, state.weight_sum, state.failed = fit.loss_sum, fit.weight_sum, bool(fit.failed)
+        state.loss_sum, state.weight_sum = fit.loss_sum, fit.weight_sum
+        state.failed, state.finite = bool(fit.failed), bool(fit.finite)
         state.order = order if fit.order_is_valid else None
         return ended[:fit.ended_count]

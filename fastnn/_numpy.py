@@ -344,6 +344,7 @@ class Engine:
         state : TrainState
             Where training stands; updated. On a non-finite loss, `state.failed` is set, the
             update of that batch was not made, and the state names its epoch and position.
+            `state.finite`: whether all weights and moments are finite at the end.
         max_batches, max_epochs : int
 
         Returns
@@ -364,6 +365,7 @@ class Engine:
                 state.next_epoch()
                 if len(ended) == max_epochs:
                     break
+        state.finite = self.is_finite()
         return np.array(ended).reshape(-1, 2)
 
     def _step(self, X, y, sample_weight, optimizer, batch, state):

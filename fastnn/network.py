@@ -587,7 +587,7 @@ class Network:
             state, before = TrainState(0), self._training_state()
             self._make_current(optimizer)
             sums = engine.train(*readable, None, optimizer, m, None, state, 1, 1)
-            if state.failed or not engine.is_finite():
+            if state.failed or not state.finite:
                 self._go_back(before)
                 for name, array in (("X", X), ("y", y)):
                     found = arrays.first_non_finite(array, self._dtype)

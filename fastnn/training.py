@@ -47,13 +47,14 @@ class History:
 class TrainState:
     """Where training stands between two slices; an engine moves it on."""
 
-    __slots__ = ("epoch", "failed", "loss_sum", "order", "position", "weight_sum")
+    __slots__ = ("epoch", "failed", "finite", "loss_sum", "order", "position", "weight_sum")
 
     def __init__(self, epoch, position=0, loss_sum=0.0, weight_sum=0.0):
         self.epoch = epoch  # of the network's life
         self.position = position  # samples of this epoch that are done
         self.loss_sum, self.weight_sum = loss_sum, weight_sum  # over those
         self.failed = False  # a loss was not finite
+        self.finite = True  # all weights and moments are
         self.order = None  # of the epoch, where it is shuffled; an engine's own business
 
     def next_epoch(self):
@@ -128,7 +129,7 @@ class Fit:
             self._take_snapshot()
         start = time.perf_counter()
         sums, batches = self._train(self.state, self.batches, epochs)
-        if self.state.failed or not self.engine.is_finite():
+        if self.state.failed or not self.state.finite:
             self._explain()
         seconds = time.perf_counter() - start
         if batches:
@@ -175,6 +176,7 @@ class Fit:
         loss_sum, weight_sum = sums[0].tolist() if len(sums) else (block.loss_sum, block.weight_sum)
         state.loss_sum += loss_sum
         state.weight_sum += weight_sum
+        state.finite = block.finite
         if block.failed:
             state.failed = True
             state.position += block.position
@@ -205,7 +207,7 @@ class Fit:
                 self.undo()
                 self.state = TrainState(self.first_epoch)
                 raise ValueError(f"{name} has {found}; the weights are as they were before this call")
-        if not self.engine.is_finite():
+        if not self.state.finite:
             self._replay()
         batch = self.state.position // self.batch_size
         raise FloatingPointError(
@@ -221,7 +223,7 @@ class Fit:
         while True:
             weights, state = self.engine.snapshot(), self.state.copy()
             self._train(self.state, 1, 1)
-            if self.state.failed or not self.engine.is_finite():
+            if self.state.failed or not self.state.finite:
                 self.engine.restore(weights)
                 self.state = state
                 return
