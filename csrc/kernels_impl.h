@@ -1,5 +1,6 @@
 /* The bodies of the kernels, written once; an ISA's file includes this for float and for double.
-   It is given REAL, INT, FNN_DOUBLE, FN(name) and FNN_VECTOR_BYTES, FNN_MR (rows of a register tile), FNN_MR_SINGLE (of one that is one vector wide), FNN_CHUNK_BYTES. */
+   It is given REAL, INT, FNN_DOUBLE, FN(name) and FNN_VECTOR_BYTES, FNN_MR (rows of a register tile), FNN_MR_SINGLE (of
+   one that is one vector wide), FNN_CHUNK_BYTES. */
 #include "simd.h"
 
 #define NR (2 * VL)   /* columns of a panel: a tile is FNN_MR rows of two vectors */
@@ -143,14 +144,14 @@ typedef struct {
   V keep, rate, decay, momentum, beta1, rest1, beta2, rest2, root, eps;
 } FN(rates);
 
-FNN_INLINE V FN(adam)(const FN(rates) *c, V w, V g, REAL *m1, REAL *m2) {
+FNN_INLINE V FN(adam)(const FN(rates) * c, V w, V g, REAL *m1, REAL *m2) {
   V m = FN(fma)(c->beta1, FN(load)(m1), c->rest1 * g), v = FN(fma)(c->beta2, FN(load)(m2), c->rest2 * g * g);
   FN(store)(m1, m);
   FN(store)(m2, v);
   return w - c->rate * m / FN(fma)(FN(sqrt)(v), c->root, c->eps);
 }
 
-FNN_INLINE V FN(updated)(const int kind, const FN(rates) *c, V w, V g, REAL *m1, REAL *m2) {
+FNN_INLINE V FN(updated)(const int kind, const FN(rates) * c, V w, V g, REAL *m1, REAL *m2) {
   if (kind == FNN_ADAMW) return FN(adam)(c, w * c->keep, g, m1, m2);
   if (kind == FNN_SGD) return FN(fma)(-c->rate, g, w * c->keep);
   g = FN(fma)(c->decay, w, g);
@@ -168,9 +169,9 @@ FNN_INLINE V FN(updated)(const int kind, const FN(rates) *c, V w, V g, REAL *m1,
 
 static __attribute__((noinline)) void FN(update)(const fnn_update *u, REAL *w, REAL *m1, REAL *m2, const REAL *g,
                                                  ptrdiff_t n) {
-  const FN(rates) c = {FN(set1)((REAL)u->keep),        FN(set1)((REAL)u->rate),     FN(set1)((REAL)u->decay),
-                       FN(set1)((REAL)u->momentum),    FN(set1)((REAL)u->beta1),    FN(set1)((REAL)(1 - u->beta1)),
-                       FN(set1)((REAL)u->beta2),       FN(set1)((REAL)(1 - u->beta2)), FN(set1)((REAL)u->root),
+  const FN(rates) c = {FN(set1)((REAL)u->keep),     FN(set1)((REAL)u->rate),        FN(set1)((REAL)u->decay),
+                       FN(set1)((REAL)u->momentum), FN(set1)((REAL)u->beta1),       FN(set1)((REAL)(1 - u->beta1)),
+                       FN(set1)((REAL)u->beta2),    FN(set1)((REAL)(1 - u->beta2)), FN(set1)((REAL)u->root),
                        FN(set1)((REAL)u->eps)};
   switch (u->kind) {
     UPDATE_ALL(FNN_SGD)
@@ -208,8 +209,7 @@ FNN_INLINE const REAL *FN(sample)(const fnn_product *p, ptrdiff_t i) {
     }                                                                                                                  \
   }
 #define EACH_VECTOR                                                                                                    \
-  _Pragma("GCC unroll 16") for (int r = 0; r < height; r++)                                                            \
-      _Pragma("GCC unroll 2") for (int v = 0; v < vectors; v++)
+  _Pragma("GCC unroll 16") for (int r = 0; r < height; r++) _Pragma("GCC unroll 2") for (int v = 0; v < vectors; v++)
 
 /* One tile: `height` rows from row i, `vectors` vectors of panel columns, terms k0..k1 of their sums. `partial` has the
    sums of the terms before, and takes them if more are to come. The arguments before `p` are constants where this is
@@ -345,8 +345,7 @@ static void FN(row)(const fnn_product *p, ptrdiff_t i, ptrdiff_t panel) {
 #pragma GCC unroll 4
       for (int q = 0; q < ROW_PANELS; q++)
 #pragma GCC unroll 2
-        for (int v = 0; v < 2; v++)
-          sum[q][v] = FN(fma)(x, FN(load)(B + q * p->b_panel + k * NR + v * VL), sum[q][v]);
+        for (int v = 0; v < 2; v++) sum[q][v] = FN(fma)(x, FN(load)(B + q * p->b_panel + k * NR + v * VL), sum[q][v]);
     }
 #pragma GCC unroll 4
     for (int q = 0; q < ROW_PANELS; q++)
@@ -732,7 +731,8 @@ static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count
 #undef ADD_TO_LOSS
   if (h->weights) {
     V w = {0};
-    for (ptrdiff_t r = 0; r < count; r++) ((REAL *)&w)[r] = (REAL)h->weights[first + r], loss[r] *= h->weights[first + r];
+    for (ptrdiff_t r = 0; r < count; r++)
+      ((REAL *)&w)[r] = (REAL)h->weights[first + r], loss[r] *= h->weights[first + r];
     for (ptrdiff_t j = 0; j < n; j++) z[j] *= w;
   }
   for (ptrdiff_t r = 0; r < count; r++) h->losses[first + r] = loss[r];
@@ -754,7 +754,7 @@ static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
 /* One body for both source dtypes: `from` is a constant at each call. */
 #define GATHER_ROWS(FROM)                                                                                              \
   for (ptrdiff_t r = 0; r < rows; r++, out += ld) {                                                                    \
-    const FROM *in = (const FROM *)from->data + (order ? (ptrdiff_t)order[first + r] : first + r) * from->col;                    \
+    const FROM *in = (const FROM *)from->data + (order ? (ptrdiff_t)order[first + r] : first + r) * from->col;         \
     if (from->row == 1)                                                                                                \
       for (ptrdiff_t j = 0; j < n; j++) out[j] = (REAL)in[j];                                                          \
     else                                                                                                               \

@@ -20,9 +20,9 @@
 typedef struct {
   ptrdiff_t n_in, n_out;
   int activation;
-  void *WT;     /* panels of W^T (n_in x n_out): what forward multiplies by and the update changes */
-  void *W;      /* panels of W (n_out x n_in), a copy for dA_prev = W^T dZ; the first layer has none */
-  void *b, *db; /* n_out, padded */
+  void *WT;                      /* panels of W^T (n_in x n_out): what forward multiplies by and the update changes */
+  void *W;                       /* panels of W (n_out x n_in), a copy for dA_prev = W^T dZ; the first layer has none */
+  void *b, *db;                  /* n_out, padded */
   void *moment[2], *moment_b[2]; /* the optimizer's, laid out as WT and b; what there is none of is those themselves */
 } layer;
 
@@ -401,7 +401,7 @@ int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int th
 typedef struct {
   fnn_net *net;
   const fnn_data *data;
-  fnn_fit *fit; /* NULL: gradients only */
+  fnn_fit *fit;              /* NULL: gradients only */
   const fnn_matrix *dW, *db; /* gradients only, per layer */
   double total;
   int *finite; /* per thread */
@@ -413,13 +413,13 @@ typedef struct {
   train_job *job;
   fnn_team *team;
   int thread, threads;
-  ptrdiff_t m, from, to;        /* the batch, and this thread's rows of it */
-  const void *X;                /* of the batch; */
+  ptrdiff_t m, from, to; /* the batch, and this thread's rows of it */
+  const void *X;         /* of the batch; */
   ptrdiff_t x_step;
-  const uint32_t *order;        /* in this order, or as they stand */
+  const uint32_t *order; /* in this order, or as they stand */
   fnn_update update;
-  uint64_t steps;               /* of the optimizer */
-  int columns_pending;          /* the last output was split by columns, and nobody has waited since */
+  uint64_t steps;      /* of the optimizer */
+  int columns_pending; /* the last output was split by columns, and nobody has waited since */
 } worker;
 
 static void wait_for_columns(worker *me) {
@@ -434,8 +434,7 @@ static int by_columns(const worker *me, int l) {
   const ptrdiff_t panels = fnn_panels(K, y->n_out), rows = (me->m + me->threads - 1) / me->threads;
   const ptrdiff_t columns_cost = (panels + me->threads - 1) / me->threads * ((me->m + K->mr - 1) / K->mr);
   const ptrdiff_t rows_cost = panels * ((rows + K->mr - 1) / K->mr);
-  return me->threads > 1 && panels >= me->threads && columns_cost <= rows_cost &&
-         y->n_in * y->n_out > KEEP_WEIGHTS;
+  return me->threads > 1 && panels >= me->threads && columns_cost <= rows_cost && y->n_in * y->n_out > KEEP_WEIGHTS;
 }
 
 static void own_panels(const worker *me, ptrdiff_t n, ptrdiff_t *from, ptrdiff_t *to) {

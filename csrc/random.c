@@ -39,7 +39,8 @@ static void philox_lanes(uint32_t *words, uint32_t first, uint32_t c2_of_all, ui
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  for (int i = 0; i < LANES; i++) words[4 * i] = c0[i], words[4 * i + 1] = c1[i], words[4 * i + 2] = c2[i], words[4 * i + 3] = c3[i];
+  for (int i = 0; i < LANES; i++)
+    words[4 * i] = c0[i], words[4 * i + 1] = c1[i], words[4 * i + 2] = c2[i], words[4 * i + 3] = c3[i];
 }
 
 void fnn_permutation(uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch) {
