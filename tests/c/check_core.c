@@ -135,9 +135,14 @@ static uint64_t check_training(int isa, int dtype, int threads) {
   }
   const fnn_data data = {M, X.x, codes, X.x, NULL};
   double before, after, ended[2 * 60];
-  int64_t order[M];
+  uint32_t order[M];
   fnn_net_loss(net, &before, &data, threads);
-  fnn_fit fit = {.batch = 20, .shuffle = 1, .seed = 5, .lr = 0.1, .max_batches = 1 << 20, .max_epochs = 60};
+  fnn_fit fit = {.batch = 20,
+                 .shuffle = 1,
+                 .seed = 5,
+                 .optimizer = {.kind = FNN_SGD, .lr = 0.1},
+                 .max_batches = 1 << 20,
+                 .max_epochs = 60};
   fit.order = order, fit.ended = ended;
   fnn_net_train(net, &data, &fit, threads);
   fnn_net_loss(net, &after, &data, threads);
