@@ -5,15 +5,14 @@
 #include <stdint.h>
 
 #if defined(__SSE__)
-#include <xmmintrin.h>
 typedef unsigned fnn_mode;
 #define FNN_FLUSH 0x8040u /* flush results, and take operands as zeros */
 static inline fnn_mode fnn_flush_subnormals(void) {
-  const fnn_mode mode = _mm_getcsr();
-  _mm_setcsr(mode | FNN_FLUSH);
+  const fnn_mode mode = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(mode | FNN_FLUSH);
   return mode;
 }
-static inline void fnn_restore_mode(fnn_mode mode) { _mm_setcsr(mode); }
+static inline void fnn_restore_mode(fnn_mode mode) { __builtin_ia32_ldmxcsr(mode); }
 #elif defined(__aarch64__)
 typedef uint64_t fnn_mode;
 static inline fnn_mode fnn_flush_subnormals(void) {

@@ -4,7 +4,7 @@
 #include "simd.h"
 
 #define NR (2 * VL)   /* columns of a panel: a tile is FNN_MR rows of two vectors */
-#define SUM_BLOCK 256 /* longer products sum in blocks of this: rounding grows with the length of a running sum */
+#define SUM_BLOCK 128 /* longer products sum in blocks of this: rounding grows with the length of a running sum */
 #define SUM_RUN 16    /* rows that rowsum adds in turn, before it adds such runs in pairs */
 #define SUM_LANES 16  /* sums along a row run in this many lanes whatever the vector, for the same bits */
 #define LANE_VECTORS (SUM_LANES / VL > 0 ? SUM_LANES / VL : 1)
