@@ -522,7 +522,7 @@ static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_
   if (g == FNN_SOFTMAX && n <= FEW) {
     for (ptrdiff_t r = 0; r < rows; r += VL) {
       const ptrdiff_t count = fnn_at_most(rows - r, VL);
-      V z[FEW], top, sum;
+      V z[FEW] = {{0}}, top, sum;
       FN(load_columns)(z, from + r * ld, ld, count, n);
       FN(softmax_columns)(z, n, &top, &sum);
       FN(store_columns)(to + r * ld_out, ld_out, z, count, n);
@@ -659,7 +659,7 @@ static void FN(head_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
 static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count) {
   const ptrdiff_t n = h->n;
   REAL *Z = (REAL *)h->Z + first * h->ld;
-  V z[FEW], y[FEW];
+  V z[FEW] = {{0}}, y[FEW] = {{0}};
   double loss[VL], terms[VL];
   for (int r = 0; r < VL; r++) loss[r] = 0;
   FN(load_columns)(z, Z, h->ld, count, n);
@@ -711,7 +711,7 @@ static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count
       z[j] = FN(sigmoid)(x) - y[j];
     }
   } else {
-    V a[FEW], unused;
+    V a[FEW] = {{0}}, unused;
     for (ptrdiff_t j = 0; j < n; j++) a[j] = FN(activate)(h->activation, z[j]);
     if (h->activation == FNN_SOFTMAX) FN(softmax_columns)(a, n, &unused, &unused);
     V sum = {0};
