@@ -614,12 +614,15 @@ static double weight_of(const fnn_data *data, const uint32_t *order, ptrdiff_t f
 }
 
 /* One batch, `m` samples from place `first` of the epoch on. Every thread returns the same: 0 if a loss is not finite,
-   with no update made. */
+   with no update made. Each way out ends with a barrier: what follows writes to what the others may still read here. */
 static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m) {
   train_job *job = me->job;
   fnn_net *net = job->net;
   const double weight = weight_of(job->data, order, first, m);
-  if (weight == 0) return 1; /* a batch that counts for nothing is skipped */
+  if (weight == 0) { /* a batch that counts for nothing is skipped */
+    fnn_barrier(me->team);
+    return 1;
+  }
   me->m = m;
   me->columns_pending = 0;
   fnn_share(m, 1, me->threads, me->thread, &me->from, &me->to);
@@ -630,7 +633,10 @@ static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m)
   fnn_barrier(me->team);
   int finite = 1;
   for (int t = 0; t < me->threads; t++) finite &= job->finite[t * FINITE_STEP];
-  if (!finite && job->fit) return 0;
+  if (!finite && job->fit) {
+    fnn_barrier(me->team);
+    return 0;
+  }
   if (me->thread == 0) {
     job->total = sum_of_losses(net->work.losses, m);
     if (job->fit) {

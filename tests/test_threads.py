@@ -113,6 +113,27 @@ def test_a_forked_child_trains():
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, timeout=60, check=True)
 
 
+END_EARLY = """
+import numpy as np, fastnn
+X, y = np.random.default_rng(0).standard_normal((4, 64)).astype("f4"), np.zeros(64, int)
+bad, weights = X.copy(), np.arange(64) < 32
+bad[:, 40] = np.nan
+for _ in range(200):
+    net = fastnn.Network([4, 8, 2], seed=0, threads=4)
+    try:
+        net.fit(bad, y, epochs=2, batch_size=8, progress=False)
+    except ValueError:
+        net.fit(X, y, epochs=5, batch_size=8, sample_weight=weights, progress=False)
+    assert net.epochs_done == 5
+"""
+
+
+@needs_compiled
+def test_threads_leave_together():
+    """A batch that fails or is skipped: no thread may read what another has gone on to write, or it waits for ever."""
+    subprocess.run([sys.executable, "-c", END_EARLY], timeout=60, check=True)
+
+
 def test_many_threads_predict_and_train(backend, rng):
     X, y = rng.standard_normal((40, 300)).astype("f4"), np.arange(300) % 4
     net = fastnn.Network([40, 60, 4], seed=1, backend=backend)
