@@ -112,7 +112,6 @@ void fnn_net_get_moment(const fnn_net *net, int slot, int layer, const fnn_matri
 size_t fnn_net_bytes(const fnn_net *net);
 void fnn_net_snapshot(const fnn_net *net, void *to);
 int fnn_net_restore(fnn_net *net, const void *from);
-int fnn_net_finite(const fnn_net *net);
 
 /* Threads for m samples, or for training in batches of so many: `forced` if above 0, else what pays within 1..limit. */
 int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit, int forced);
@@ -137,7 +136,7 @@ typedef struct {
   int shuffle;
   uint64_t seed;
   fnn_optimizer optimizer;
-  ptrdiff_t max_batches, max_epochs; /* where to stop; counted down */
+  ptrdiff_t max_batches, max_epochs; /* where to stop */
   uint32_t *order;                   /* m, with shuffle; kept by the caller between calls */
   int order_is_valid;                /* it is that of this epoch */
   /* Where training stands; moved on. */
@@ -146,7 +145,7 @@ typedef struct {
   double loss_sum, weight_sum;
   int failed; /* a loss was not finite; that batch made no update */
   int finite; /* all weights and moments are, at the end */
-  /* Two numbers, sum of w_i L_i and sum of w_i, for each epoch that ended; moved on. */
+  /* Two numbers, sum of w_i L_i and sum of w_i, for each epoch that ended. */
   double *ended;
   ptrdiff_t ended_count;
 } fnn_fit;

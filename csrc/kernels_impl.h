@@ -167,8 +167,10 @@ FNN_INLINE V FN(updated)(const int kind, const FN(rates) * c, V w, V g, REAL *m1
       FN(store)(w + j, FN(updated)(kind, &c, FN(load)(w + j), FN(load)(g + j), m1 + j, m2 + j));                       \
     break;
 
-static __attribute__((noinline)) void FN(update)(const fnn_update *u, REAL *w, REAL *m1, REAL *m2, const REAL *g,
-                                                 ptrdiff_t n) {
+static __attribute__((noinline)) void FN(update)(const fnn_update *u, void *parameters, void *moment_1, void *moment_2,
+                                                 const void *gradient, ptrdiff_t n) {
+  REAL *w = parameters, *m1 = moment_1, *m2 = moment_2;
+  const REAL *g = gradient;
   const FN(rates) c = {FN(set1)((REAL)u->keep),     FN(set1)((REAL)u->rate),        FN(set1)((REAL)u->decay),
                        FN(set1)((REAL)u->momentum), FN(set1)((REAL)u->beta1),       FN(set1)((REAL)(1 - u->beta1)),
                        FN(set1)((REAL)u->beta2),    FN(set1)((REAL)(1 - u->beta2)), FN(set1)((REAL)u->root),
@@ -182,10 +184,6 @@ static __attribute__((noinline)) void FN(update)(const fnn_update *u, REAL *w, R
   }
 }
 #undef UPDATE_ALL
-
-static void FN(update_bias)(const fnn_update *u, void *b, void *m1, void *m2, const void *db, ptrdiff_t n) {
-  FN(update)(u, b, m1, m2, db, n);
-}
 
 /* --- the product --- */
 
@@ -461,10 +459,16 @@ FNN_INLINE void FN(store_columns)(REAL *rows, ptrdiff_t ld, V *columns, ptrdiff_
   }
 }
 
+FNN_INLINE V FN(largest)(const V *z, ptrdiff_t n) {
+  V top = z[0];
+  for (ptrdiff_t j = 1; j < n; j++) top = FN(select)(z[j] > top, z[j], top);
+  return top;
+}
+
 /* Z becomes A = exp(Z - max Z) / sum; returns what cross entropy needs of it. */
 FNN_INLINE void FN(softmax_columns)(V *z, ptrdiff_t n, V *max_z, V *sum) {
-  V top = z[0], whole = {0};
-  for (ptrdiff_t j = 1; j < n; j++) top = FN(select)(z[j] > top, z[j], top);
+  V whole = {0};
+  const V top = FN(largest)(z, n);
   for (ptrdiff_t j = 0; j < n; j++) {
     z[j] = FN(exp)(z[j] - top);
     whole += z[j];
@@ -683,9 +687,7 @@ static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count
       for (int r = 0; r < VL; r++) loss[r] += terms[r];
       for (ptrdiff_t r = 0; r < count; r++) ((REAL *)(z + h->codes[first + r]))[r] -= 1;
     } else {
-      top = z[0];
-      for (ptrdiff_t j = 1; j < n; j++) top = FN(select)(z[j] > top, z[j], top);
-      FN(doubles)(terms, top);
+      FN(doubles)(terms, FN(largest)(z, n));
       mass = (V){0};
       for (ptrdiff_t j = 0; j < n; j++) {
         double zs[VL], ys[VL];
@@ -856,7 +858,7 @@ static const fnn_kernels FN(table) = {
     .nr = NR,
     .product = FN(product),
     .rowsum = FN(rowsum),
-    .update = FN(update_bias),
+    .update = FN(update),
     .activation = FN(activation),
     .derivative = FN(derivative),
     .head = FN(head),

@@ -11,7 +11,7 @@
 #define LOSS_SUMS 8
 #define FINITE_STEP 16 /* a flag of each thread, on a cache line of its own */
 /* Samples that are so many bytes apart fall into few sets of the caches; a batch of them is copied first. */
-#define FNN_BAD_STRIDE 2048
+#define BAD_STRIDE 2048
 
 /* A thread more pays from about so much arithmetic on, measured between two barriers of a step. */
 #define FLOP_PER_PHASE 8e5
@@ -156,20 +156,30 @@ static int reserve(fnn_net *net, ptrdiff_t m) {
 
 /* --- parameters --- */
 
+/* W and b of a layer, or what is laid out alike, into panels and a padded row; and back. */
+static void put_layer(const fnn_kernels *K, const layer *y, void *WT, void *row, const fnn_matrix *W,
+                      const fnn_matrix *b) {
+  const fnn_matrix transposed = {W->data, W->col, W->row, W->dtype};
+  K->pack(WT, &transposed, y->n_in, y->n_out);
+  K->gather(row, 0, b, NULL, 0, 1, y->n_out);
+}
+
+static void take_layer(const fnn_kernels *K, const layer *y, const void *WT, const void *row, const fnn_matrix *W,
+                       const fnn_matrix *b) {
+  const fnn_matrix transposed = {W->data, W->col, W->row, W->dtype};
+  K->unpack(&transposed, WT, y->n_in, y->n_out);
+  K->scatter(b, 0, row, 0, 1, y->n_out);
+}
+
 void fnn_net_set(fnn_net *net, int l, const fnn_matrix *W, const fnn_matrix *b) {
-  const fnn_kernels *K = net->K;
-  layer *y = &net->layer[l];
-  const fnn_matrix WT = {W->data, W->col, W->row, W->dtype};
-  K->pack(y->WT, &WT, y->n_in, y->n_out);
-  if (y->W) K->pack(y->W, W, y->n_out, y->n_in);
-  K->gather(y->b, 0, b, NULL, 0, 1, y->n_out);
+  const layer *y = &net->layer[l];
+  put_layer(net->K, y, y->WT, y->b, W, b);
+  if (y->W) net->K->pack(y->W, W, y->n_out, y->n_in);
 }
 
 void fnn_net_get(const fnn_net *net, int l, const fnn_matrix *W, const fnn_matrix *b) {
   const layer *y = &net->layer[l];
-  const fnn_matrix WT = {W->data, W->col, W->row, W->dtype};
-  net->K->unpack(&WT, y->WT, y->n_in, y->n_out);
-  net->K->scatter(b, 0, y->b, 0, 1, y->n_out);
+  take_layer(net->K, y, y->WT, y->b, W, b);
 }
 
 /* --- the optimizer's state: moments and a count of steps, which follow the weights in a snapshot --- */
@@ -196,16 +206,12 @@ void fnn_net_set_steps(fnn_net *net, uint64_t steps) { net->steps = steps; }
 
 void fnn_net_set_moment(fnn_net *net, int slot, int l, const fnn_matrix *W, const fnn_matrix *b) {
   const layer *y = &net->layer[l];
-  const fnn_matrix WT = {W->data, W->col, W->row, W->dtype};
-  net->K->pack(y->moment[slot], &WT, y->n_in, y->n_out);
-  net->K->gather(y->moment_b[slot], 0, b, NULL, 0, 1, y->n_out);
+  put_layer(net->K, y, y->moment[slot], y->moment_b[slot], W, b);
 }
 
 void fnn_net_get_moment(const fnn_net *net, int slot, int l, const fnn_matrix *W, const fnn_matrix *b) {
   const layer *y = &net->layer[l];
-  const fnn_matrix WT = {W->data, W->col, W->row, W->dtype};
-  net->K->unpack(&WT, y->moment[slot], y->n_in, y->n_out);
-  net->K->scatter(b, 0, y->moment_b[slot], 0, 1, y->n_out);
+  take_layer(net->K, y, y->moment[slot], y->moment_b[slot], W, b);
 }
 
 static size_t numbers_bytes(const fnn_net *net) { return net->parameter_bytes * (size_t)(1 + net->slots); }
@@ -230,10 +236,6 @@ int fnn_net_restore(fnn_net *net, const void *from) {
   memcpy(net->parameters, (const char *)from + sizeof head, numbers_bytes(net));
   net->steps = head.steps;
   return FNN_OK;
-}
-
-int fnn_net_finite(const fnn_net *net) {
-  return net->K->finite(net->parameters, (ptrdiff_t)numbers_bytes(net) / net->K->size);
 }
 
 /* What one step shares: D. P. Kingma, J. Ba, "Adam", ICLR 2015, algorithm 1, in PyTorch's form. */
@@ -293,9 +295,7 @@ static fnn_product forward_product(const fnn_net *net, int l, const void *A, ptr
 }
 
 /* Whether the kernels can read X where it is: units adjacent, our dtype. */
-static int is_readable(const fnn_kernels *K, const fnn_matrix *X) {
-  return X->row == 1 && X->dtype == (K->size == 8) && X->col * K->size % FNN_BAD_STRIDE != 0;
-}
+static int is_readable(const fnn_kernels *K, const fnn_matrix *X) { return X->row == 1 && X->dtype == (K->size == 8); }
 
 /* Z or A of the last layer for some samples, and where: its Z if there is a loss to take from it. */
 static void *forward_block(const forward_job *job, ptrdiff_t first, ptrdiff_t rows, char *scratch) {
@@ -305,7 +305,7 @@ static void *forward_block(const forward_job *job, ptrdiff_t first, ptrdiff_t ro
   ptrdiff_t step = job->X->col;
   void *to = scratch, *other = fnn_at(K, scratch, side);
   const void *A = fnn_at(K, job->X->data, first * step);
-  if (job->X->row != 1 || job->X->dtype != (K->size == 8)) {
+  if (!is_readable(K, job->X)) {
     step = fnn_ld(K, net->layer[0].n_in);
     K->gather(to, step, job->X, NULL, first, rows, net->layer[0].n_in);
     A = to;
@@ -405,7 +405,6 @@ typedef struct {
   const fnn_matrix *dW, *db; /* gradients only, per layer */
   double total;
   int *finite; /* per thread */
-  int leave;   /* a thread is kept from running: go on without it */
 } train_job;
 
 /* One thread in a phase, and where its batch is. */
@@ -450,7 +449,7 @@ static void gather_batch(worker *me, ptrdiff_t first, const uint32_t *order) {
   const fnn_data *data = job->data;
   const ptrdiff_t n_in = net->layer[0].n_in, n_out = net->layer[net->layers - 1].n_out;
   const ptrdiff_t rows = me->to - me->from, at = first + me->from;
-  if (is_readable(K, &data->X)) {
+  if (is_readable(K, &data->X) && data->X.col * K->size % BAD_STRIDE) {
     me->X = order ? data->X.data : fnn_at(K, data->X.data, first * data->X.col);
     me->x_step = data->X.col;
     me->order = order ? order + first : NULL;
@@ -642,7 +641,6 @@ static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m)
     if (job->fit) {
       job->fit->loss_sum += job->total;
       job->fit->weight_sum += weight;
-      job->leave = fnn_team_is_stalled(me->team);
     }
   }
   if (job->fit) me->update = update_of(&job->fit->optimizer, ++me->steps);
@@ -663,8 +661,7 @@ static void gradients_task(void *arg, fnn_team *team, int thread) {
 static int own_share_is_finite(const worker *me) {
   const fnn_net *net = me->job->net;
   ptrdiff_t from, to;
-  const ptrdiff_t numbers = (ptrdiff_t)net->parameter_bytes / net->K->size;
-  fnn_share(numbers * (1 + net->slots), 16, me->threads, me->thread, &from, &to);
+  fnn_share((ptrdiff_t)numbers_bytes(net) / net->K->size, 16, me->threads, me->thread, &from, &to);
   return net->K->finite(fnn_at(net->K, net->parameters, from), to - from);
 }
 
@@ -674,12 +671,12 @@ static void train_task(void *arg, fnn_team *team, int thread) {
   fnn_fit *fit = job->fit;
   worker me = {.job = job, .team = team, .thread = thread, .threads = fnn_team_size(team), .steps = job->net->steps};
   const ptrdiff_t m = job->data->m;
-  ptrdiff_t position = fit->position, epochs = 0, batches = 0;
+  ptrdiff_t position = fit->position, epochs = 0;
   uint64_t epoch = fit->epoch;
-  int order_is_valid = fit->order_is_valid, done = 1, leave = 0;
+  int order_is_valid = fit->order_is_valid, done = 1;
   const fnn_mode mode = fnn_flush_subnormals();
   fnn_barrier(team); /* all have read where they start */
-  while (batches < fit->max_batches && epochs < fit->max_epochs && !leave) {
+  for (ptrdiff_t batch = 0; batch < fit->max_batches && epochs < fit->max_epochs; batch++) {
     if (fit->shuffle && !(order_is_valid && position)) {
       if (thread == 0) fnn_permutation(fit->order, m, fit->seed, epoch);
       order_is_valid = 1;
@@ -688,8 +685,6 @@ static void train_task(void *arg, fnn_team *team, int thread) {
     const ptrdiff_t rows = fnn_at_most(fit->batch, m - position);
     done = step(&me, fit->shuffle ? fit->order : NULL, position, rows);
     if (!done) break;
-    batches++;
-    leave = job->leave;
     position += rows;
     if (position == m) {
       if (thread == 0) {
@@ -708,17 +703,14 @@ static void train_task(void *arg, fnn_team *team, int thread) {
     for (int t = 0; t < me.threads; t++) fit->finite &= job->finite[t * FINITE_STEP];
     fit->position = position;
     fit->epoch = epoch;
-    fit->ended += 2 * epochs;
-    fit->ended_count += epochs;
-    fit->max_batches -= batches;
-    fit->max_epochs -= epochs;
+    fit->ended_count = epochs;
     fit->order_is_valid = order_is_valid && position;
     job->net->steps = me.steps;
   }
   fnn_restore_mode(mode);
 }
 
-/* Room for a call: the batch's activations stay for the next one, the threads' own things do not. */
+/* Room for a call, kept for the next one. */
 static int begin_training(train_job *job, ptrdiff_t batch, int threads) {
   fnn_net *net = job->net;
   const ptrdiff_t two_rows = 2 * fnn_ld(net->K, net->layer[net->layers - 1].n_out) * net->K->size;
@@ -736,12 +728,7 @@ static int begin_training(train_job *job, ptrdiff_t batch, int threads) {
 int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads) {
   train_job job = {.net = net, .data = data, .fit = fit};
   if (begin_training(&job, fnn_at_most(fit->batch, data->m), threads)) return FNN_NO_MEMORY;
-  fit->ended_count = 0;
-  do {
-    job.leave = 0;
-    fnn_parallel(threads, train_task, &job);
-    threads = 1; /* if it left early, another process has one of the cores */
-  } while (job.leave && !fit->failed && fit->finite && fit->max_batches && fit->max_epochs);
+  fnn_parallel(threads, train_task, &job);
   return FNN_OK;
 }
 

@@ -31,11 +31,6 @@ struct fnn_team {
 
 int fnn_team_size(const fnn_team *team) { return team->size; }
 
-int fnn_team_is_stalled(const fnn_team *team) {
-  (void)team; /* nobody watches the barriers yet */
-  return 0;
-}
-
 void fnn_barrier(fnn_team *team) {
   if (team->size == 1) return;
   const int phase = atomic_load_explicit(&team->phase, memory_order_relaxed);

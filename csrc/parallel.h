@@ -12,9 +12,6 @@ int fnn_team_size(const fnn_team *team);
 /* Nobody goes on before all are here; what was written before is seen after. */
 void fnn_barrier(fnn_team *team);
 
-/* Whether a thread of the team is kept from running, by another process on its core: it was waited for far too long. */
-int fnn_team_is_stalled(const fnn_team *team);
-
 /* Part `thread` of 0..total, in steps of `step`: *from..*to. */
 void fnn_share(ptrdiff_t total, ptrdiff_t step, int threads, int thread, ptrdiff_t *from, ptrdiff_t *to);
 #endif

@@ -6,16 +6,26 @@ enum {
   PERMUTATION = 1
 };
 
+/* One of ten rounds on a counter. */
+static inline void philox_round(uint32_t *c0, uint32_t *c1, uint32_t *c2, uint32_t *c3, uint32_t k0, uint32_t k1) {
+  const uint64_t p0 = (uint64_t)0xD2511F53u * *c0, p1 = (uint64_t)0xCD9E8D57u * *c2;
+  *c0 = (uint32_t)(p1 >> 32) ^ *c1 ^ k0;
+  *c1 = (uint32_t)p1;
+  *c2 = (uint32_t)(p0 >> 32) ^ *c3 ^ k1;
+  *c3 = (uint32_t)p0;
+}
+
+/* The keys of the next round. */
+static inline void next_keys(uint32_t *k0, uint32_t *k1) {
+  *k0 += 0x9E3779B9u;
+  *k1 += 0xBB67AE85u;
+}
+
 void fnn_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]) {
   uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3], k0 = key[0], k1 = key[1];
   for (int round = 0; round < 10; round++) {
-    const uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
-    c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-    c1 = (uint32_t)p1;
-    c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-    c3 = (uint32_t)p0;
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
+    philox_round(&c0, &c1, &c2, &c3, k0, k1);
+    next_keys(&k0, &k1);
   }
   out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
@@ -29,15 +39,8 @@ static void philox_lanes(uint32_t *words, uint32_t first, uint32_t c2_of_all, ui
   uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES], k0 = key[0], k1 = key[1];
   for (int i = 0; i < LANES; i++) c0[i] = first + (uint32_t)i, c1[i] = 0, c2[i] = c2_of_all, c3[i] = c3_of_all;
   for (int round = 0; round < 10; round++) {
-    for (int i = 0; i < LANES; i++) {
-      const uint64_t p0 = (uint64_t)0xD2511F53u * c0[i], p1 = (uint64_t)0xCD9E8D57u * c2[i];
-      c0[i] = (uint32_t)(p1 >> 32) ^ c1[i] ^ k0;
-      c1[i] = (uint32_t)p1;
-      c2[i] = (uint32_t)(p0 >> 32) ^ c3[i] ^ k1;
-      c3[i] = (uint32_t)p0;
-    }
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
+    for (int i = 0; i < LANES; i++) philox_round(&c0[i], &c1[i], &c2[i], &c3[i], k0, k1);
+    next_keys(&k0, &k1);
   }
   for (int i = 0; i < LANES; i++)
     words[4 * i] = c0[i], words[4 * i + 1] = c1[i], words[4 * i + 2] = c2[i], words[4 * i + 3] = c3[i];

@@ -84,7 +84,6 @@ cdef extern from "fastnn.h" nogil:
     size_t fnn_net_bytes(const fnn_net *net)
     void fnn_net_snapshot(const fnn_net *net, void *to)
     int fnn_net_restore(fnn_net *net, const void *source)
-    int fnn_net_finite(const fnn_net *net)
     int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit, int forced)
     int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit, int forced)
     int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads)
@@ -276,6 +275,7 @@ cdef dict _KINDS = {"SGD": FNN_SGD, "Adam": FNN_ADAM, "AdamW": FNN_ADAMW}
 
 cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
     # By the moments that there are: a setting may be changed from another thread.
+    o.momentum = o.beta1 = o.beta2 = o.eps = 0  # where the kind has none
     o.kind, o.lr, o.weight_decay = _KINDS[optimizer.kind], optimizer.lr, optimizer.weight_decay
     if o.kind != FNN_SGD:
         (o.beta1, o.beta2), o.eps = optimizer.betas, optimizer.eps
@@ -378,13 +378,6 @@ cdef class Engine:
         """Go back to a snapshot, also to one with another number of slots."""
         cdef bytes data = snapshot
         _done(fnn_net_restore(self.net, PyBytes_AS_STRING(data)))
-
-    def is_finite(self):
-        """Whether every weight, bias and moment is finite."""
-        cdef int finite
-        with nogil:
-            finite = fnn_net_finite(self.net)
-        return bool(finite)
 
     def copy(self):
         """An engine of its own with the same parameters, no moments: the frozen side of a predictor."""

@@ -292,7 +292,7 @@ class Engine:
         self.set_parameters(parameters)
         self.set_optimizer_state({"steps": steps, "moments": moments})
 
-    def is_finite(self):
+    def _is_finite(self):
         """Whether every weight, bias and moment is finite: an infinite v would freeze its weight unseen."""
         slots = (self._parameters, *self._moments)
         return all(np.isfinite(T).all() for slot in slots for pair in slot for T in pair)
@@ -365,7 +365,7 @@ class Engine:
                 state.next_epoch()
                 if len(ended) == max_epochs:
                     break
-        state.finite = self.is_finite()
+        state.finite = self._is_finite()
         return np.array(ended).reshape(-1, 2)
 
     def _step(self, X, y, sample_weight, optimizer, batch, state):
