@@ -113,8 +113,8 @@ core = Extension(
     "fastnn._core",
     ["fastnn/_core.pyx"],
     include_dirs=["csrc", numpy.get_include()],
-    # All of csrc, or an edit there would not be linked in.
-    depends=[*glob("csrc/*"), "setup.py"],
+    # All that is included or linked, or an edit there would have no effect.
+    depends=[*glob("csrc/*"), *glob("fastnn/*.pxi"), "setup.py"],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
     extra_compile_args=["-O2", "-fvisibility=hidden", "-g0"],
 )

@@ -137,6 +137,7 @@ typedef struct {
   uint64_t seed;
   fnn_optimizer optimizer;
   ptrdiff_t max_batches, max_epochs; /* where to stop */
+  int cautious;                      /* make no update that could leave a weight or a moment not finite */
   uint32_t *order;                   /* m, with shuffle; kept by the caller between calls */
   int order_is_valid;                /* it is that of this epoch */
   /* Where training stands; moved on. */
@@ -144,6 +145,7 @@ typedef struct {
   ptrdiff_t position; /* samples of this epoch that are done */
   double loss_sum, weight_sum;
   int failed; /* a loss was not finite; that batch made no update */
+  int unsafe; /* cautious, a batch might have done so: it made no update, and nor did those after it */
   int finite; /* all weights and moments are, at the end */
   /* Two numbers, sum of w_i L_i and sum of w_i, for each epoch that ended. */
   double *ended;

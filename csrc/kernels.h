@@ -91,7 +91,8 @@ typedef struct {
   /* A matrix (k x n) of any strides, this dtype, into panels, and back. */
   void (*pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_t n);
   void (*unpack)(const fnn_matrix *to, const void *panels, ptrdiff_t k, ptrdiff_t n);
-  int (*finite)(const void *x, ptrdiff_t n);
+  /* The largest |x| of rows of n; INFINITY if one is not finite. */
+  double (*magnitude)(const void *x, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n);
 } fnn_kernels;
 
 typedef struct {

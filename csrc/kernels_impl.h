@@ -838,17 +838,33 @@ static void FN(transpose)(REAL *W, const REAL *WT, ptrdiff_t n_in, ptrdiff_t n_o
   }
 }
 
-static int FN(finite)(const void *x, ptrdiff_t n) {
-  V zeros[4] = {{0}}; /* 0 times a number is 0; times inf or NaN it is NaN, and stays so in a sum */
-  const REAL *p = x;
-  ptrdiff_t i = 0;
-  for (; i + 4 * VL <= n; i += 4 * VL)
-    for (int v = 0; v < 4; v++) zeros[v] += FN(load)(p + i + v * VL) * 0;
-  REAL rest = 0;
-  for (; i < n; i++) rest += p[i] * 0;
-  V all = (zeros[0] + zeros[1]) + (zeros[2] + zeros[3]);
-  for (int l = 0; l < VL; l++) rest += all[l];
-  return rest == 0;
+/* Without their signs floats are in the order of their bits, with inf and then the NaNs above all numbers. */
+static double FN(magnitude)(const void *x, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n) {
+  VI most[4] = {{0}};
+  INT rest = 0;
+  for (ptrdiff_t r = 0; r < rows; r++) {
+    const REAL *p = (const REAL *)x + r * ld;
+    ptrdiff_t j = 0;
+    for (; j + 4 * VL <= n; j += 4 * VL)
+      for (int v = 0; v < 4; v++) {
+        const VI bits = (VI)FN(load)(p + j + v * VL) & ~SIGN;
+        most[v] = (VI)FN(select)(bits > most[v], (V)bits, (V)most[v]);
+      }
+    for (; j + VL <= n; j += VL) {
+      const VI bits = (VI)FN(load)(p + j) & ~SIGN;
+      most[0] = (VI)FN(select)(bits > most[0], (V)bits, (V)most[0]);
+    }
+    for (; j < n; j++) {
+      INT bits;
+      memcpy(&bits, p + j, sizeof bits);
+      rest = (bits & ~SIGN) > rest ? bits & ~SIGN : rest;
+    }
+  }
+  for (int v = 0; v < 4; v++)
+    for (int l = 0; l < VL; l++) rest = most[v][l] > rest ? most[v][l] : rest;
+  REAL largest;
+  memcpy(&largest, &rest, sizeof largest);
+  return largest - largest == 0 ? (double)largest : (double)INFINITY;
 }
 
 static const fnn_kernels FN(table) = {
@@ -866,7 +882,7 @@ static const fnn_kernels FN(table) = {
     .scatter = FN(scatter),
     .pack = FN(pack),
     .unpack = FN(unpack),
-    .finite = FN(finite),
+    .magnitude = FN(magnitude),
 };
 
 #undef V

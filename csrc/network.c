@@ -9,7 +9,6 @@
 
 #define KEEP_WEIGHTS 4096 /* a layer of so many is split by columns: its weights stay with a core */
 #define LOSS_SUMS 8
-#define FINITE_STEP 16 /* a flag of each thread, on a cache line of its own */
 /* Samples that are so many bytes apart fall into few sets of the caches; a batch of them is copied first. */
 #define BAD_STRIDE 2048
 
@@ -26,6 +25,12 @@ typedef struct {
   void *moment[2], *moment_b[2]; /* the optimizer's, laid out as WT and b; what there is none of is those themselves */
 } layer;
 
+/* What a thread tells the others about its part; on a cache line of its own. */
+typedef struct {
+  _Alignas(FNN_LINE) int finite;
+  double most_A, most_dZ, most[3];
+} report;
+
 /* Rows of activations are samples: A[l] is rows x n_out of layer l, and so is dZ[l]. */
 typedef struct {
   ptrdiff_t capacity; /* samples */
@@ -33,7 +38,7 @@ typedef struct {
   void *X, *Y;
   void **A, **dZ;
   int threads;
-  void *heads; /* for each thread two rows of the last layer, and a flag */
+  void *heads; /* for each thread two rows of the last layer, and a report */
   int32_t *codes;
   double *weights, *losses;
 } workspace;
@@ -46,6 +51,7 @@ struct fnn_net {
   size_t parameter_bytes;
   int slots; /* of the optimizer's moments: 0 .. 2 */
   uint64_t steps;
+  double most[3]; /* what no weight, and no moment of either slot, is beyond; INFINITY where that is not known */
   workspace work;
 };
 
@@ -78,6 +84,10 @@ static ptrdiff_t lay_out_parameters(fnn_net *net, char *block) {
   return used;
 }
 
+static void forget_most(fnn_net *net) {
+  for (int i = 0; i < 3; i++) net->most[i] = INFINITY;
+}
+
 fnn_net *fnn_net_new(int isa, int dtype, int layers, const ptrdiff_t *sizes, const int *activations, int loss) {
   fnn_net *net = calloc(1, sizeof *net);
   if (!net) return NULL;
@@ -97,6 +107,7 @@ fnn_net *fnn_net_new(int isa, int dtype, int layers, const ptrdiff_t *sizes, con
   }
   memset(net->parameters, 0, net->parameter_bytes);
   lay_out_parameters(net, net->parameters);
+  forget_most(net);
   return net;
 }
 
@@ -173,6 +184,7 @@ static void take_layer(const fnn_kernels *K, const layer *y, const void *WT, con
 
 void fnn_net_set(fnn_net *net, int l, const fnn_matrix *W, const fnn_matrix *b) {
   const layer *y = &net->layer[l];
+  forget_most(net);
   put_layer(net->K, y, y->WT, y->b, W, b);
   if (y->W) net->K->pack(y->W, W, y->n_out, y->n_in);
 }
@@ -197,6 +209,7 @@ int fnn_net_start_optimizer(fnn_net *net, int slots) {
   }
   memset((char *)net->parameters + net->parameter_bytes, 0, bytes - net->parameter_bytes);
   net->steps = 0;
+  forget_most(net);
   return FNN_OK;
 }
 
@@ -206,6 +219,7 @@ void fnn_net_set_steps(fnn_net *net, uint64_t steps) { net->steps = steps; }
 
 void fnn_net_set_moment(fnn_net *net, int slot, int l, const fnn_matrix *W, const fnn_matrix *b) {
   const layer *y = &net->layer[l];
+  forget_most(net);
   put_layer(net->K, y, y->moment[slot], y->moment_b[slot], W, b);
 }
 
@@ -235,6 +249,7 @@ int fnn_net_restore(fnn_net *net, const void *from) {
   if ((int)head.slots != net->slots && fnn_net_start_optimizer(net, (int)head.slots)) return FNN_NO_MEMORY;
   memcpy(net->parameters, (const char *)from + sizeof head, numbers_bytes(net));
   net->steps = head.steps;
+  forget_most(net);
   return FNN_OK;
 }
 
@@ -404,7 +419,7 @@ typedef struct {
   fnn_fit *fit;              /* NULL: gradients only */
   const fnn_matrix *dW, *db; /* gradients only, per layer */
   double total;
-  int *finite; /* per thread */
+  report *report; /* per thread */
 } train_job;
 
 /* One thread in a phase, and where its batch is. */
@@ -418,6 +433,7 @@ typedef struct {
   const uint32_t *order; /* in this order, or as they stand */
   fnn_update update;
   uint64_t steps;      /* of the optimizer */
+  double most[3];      /* as in fnn_net */
   int columns_pending; /* the last output was split by columns, and nobody has waited since */
 } worker;
 
@@ -612,29 +628,93 @@ static double weight_of(const fnn_data *data, const uint32_t *order, ptrdiff_t f
   return weight;
 }
 
-/* One batch, `m` samples from place `first` of the epoch on. Every thread returns the same: 0 if a loss is not finite,
-   with no update made. Each way out ends with a barrier: what follows writes to what the others may still read here. */
+/* --- no step out of the floats ---
+
+   A step that is cautious bounds what it would make of the weights and moments before it makes it, from the largest
+   numbers that go into it: so that a call of one step need not keep a copy of them all to go back to. */
+
+/* The largest |A|, X included, and |dZ| of this thread's rows. */
+static void measure(worker *me) {
+  const fnn_net *net = me->job->net;
+  const fnn_kernels *K = net->K;
+  const workspace *w = &net->work;
+  const ptrdiff_t rows = me->to - me->from, n_in = net->layer[0].n_in;
+  report *mine = &me->job->report[me->thread];
+  double A = 1, dZ = 0; /* db is as dW with A = 1 */
+  for (ptrdiff_t i = me->from; me->order && i < me->to; i++)
+    A = fmax(A, K->magnitude(fnn_at(K, me->X, me->order[i] * me->x_step), 0, 1, n_in));
+  if (!me->order) A = fmax(A, K->magnitude(fnn_at(K, me->X, me->from * me->x_step), me->x_step, rows, n_in));
+  for (int l = 0; l < net->layers; l++) {
+    const ptrdiff_t n = net->layer[l].n_out, ld = fnn_ld(K, n);
+    dZ = fmax(dZ, K->magnitude(fnn_at(K, w->dZ[l], me->from * ld), ld, rows, n));
+    if (l < net->layers - 1) A = fmax(A, K->magnitude(fnn_at(K, w->A[l], me->from * ld), ld, rows, n));
+  }
+  mine->most_A = A;
+  mine->most_dZ = dZ;
+}
+
+/* Whether an update with this batch keeps all finite for certain; if so, `most` is what bounds them then. */
+static int is_safe(worker *me, const fnn_update *u, double weight) {
+  const double limit = me->job->net->K->size == 4 ? 1e30 : 1e290; /* products of two such may overflow; sums do not */
+  double A = 0, dZ = 0;
+  for (int t = 0; t < me->threads; t++) {
+    A = fmax(A, me->job->report[t].most_A);
+    dZ = fmax(dZ, me->job->report[t].most_dZ);
+  }
+  const double sum = (double)me->m * A * dZ, *most = me->most;
+  double g = sum / weight, w = most[0], m = most[1], v = most[2], step;
+  if (u->kind != FNN_SGD && u->kind != FNN_ADAMW) g += u->decay * w;
+  if (u->kind == FNN_ADAM || u->kind == FNN_ADAMW) {
+    if (!(u->eps > 1 / limit && u->root < limit)) return 0;
+    m = u->beta1 * m + (1 - u->beta1) * g;
+    v = u->beta2 * v + (1 - u->beta2) * g * g;
+    step = m / u->eps;
+  } else {
+    m = u->momentum * m + g;
+    step = g + m;
+  }
+  w = fmax(1, fabs(u->keep)) * w + u->rate * step;
+  if (!(sum < limit && g * g < limit && m < limit && v < limit && w < limit && u->rate < limit)) return 0;
+  me->most[0] = w, me->most[1] = m, me->most[2] = v;
+  return 1;
+}
+
+enum step_result {
+  STEP_DONE,
+  STEP_FAILED, /* a loss is not finite */
+  STEP_UNSAFE  /* cautious, and a weight might not be */
+};
+
+/* One batch, `m` samples from place `first` of the epoch on. Every thread returns the same; only STEP_DONE has made the
+   update. Each way out ends with a barrier: what follows writes to what the others may still read here. */
 static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m) {
   train_job *job = me->job;
   fnn_net *net = job->net;
   const double weight = weight_of(job->data, order, first, m);
   if (weight == 0) { /* a batch that counts for nothing is skipped */
     fnn_barrier(me->team);
-    return 1;
+    return STEP_DONE;
   }
   me->m = m;
   me->columns_pending = 0;
   fnn_share(m, 1, me->threads, me->thread, &me->from, &me->to);
   gather_batch(me, first, order);
   forward_layers(me);
-  job->finite[me->thread * FINITE_STEP] = output_gradient(me);
+  job->report[me->thread].finite = output_gradient(me);
   for (int l = net->layers - 1; l >= 1; l--) backward_layer(me, l);
+  if (job->fit && job->fit->cautious) measure(me);
   fnn_barrier(me->team);
-  int finite = 1;
-  for (int t = 0; t < me->threads; t++) finite &= job->finite[t * FINITE_STEP];
-  if (!finite && job->fit) {
-    fnn_barrier(me->team);
-    return 0;
+  int result = STEP_DONE;
+  if (job->fit) {
+    for (int t = 0; t < me->threads; t++)
+      if (!job->report[t].finite) result = STEP_FAILED;
+    me->update = update_of(&job->fit->optimizer, me->steps + 1);
+    if (!result && job->fit->cautious && !is_safe(me, &me->update, weight)) result = STEP_UNSAFE;
+    if (result) {
+      fnn_barrier(me->team);
+      return result;
+    }
+    me->steps++;
   }
   if (me->thread == 0) {
     job->total = sum_of_losses(net->work.losses, m);
@@ -643,10 +723,9 @@ static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m)
       job->fit->weight_sum += weight;
     }
   }
-  if (job->fit) me->update = update_of(&job->fit->optimizer, ++me->steps);
   for (int l = net->layers - 1; l >= 0; l--) update_layer(me, l, 1.0 / weight);
   fnn_barrier(me->team);
-  return 1;
+  return STEP_DONE;
 }
 
 static void gradients_task(void *arg, fnn_team *team, int thread) {
@@ -657,12 +736,12 @@ static void gradients_task(void *arg, fnn_team *team, int thread) {
   fnn_restore_mode(mode);
 }
 
-/* Whether this thread's share of weights and moments is finite. */
-static int own_share_is_finite(const worker *me) {
-  const fnn_net *net = me->job->net;
+/* The largest of a share of the weights (i = 0), or of a slot of moments. */
+static double largest_parameter(const fnn_net *net, int i, int threads, int thread) {
+  const ptrdiff_t all = (ptrdiff_t)net->parameter_bytes / net->K->size;
   ptrdiff_t from, to;
-  fnn_share((ptrdiff_t)numbers_bytes(net) / net->K->size, 16, me->threads, me->thread, &from, &to);
-  return net->K->finite(fnn_at(net->K, net->parameters, from), to - from);
+  fnn_share(all, 16, threads, thread, &from, &to);
+  return i > net->slots ? 0 : net->K->magnitude(fnn_at(net->K, net->parameters, i * all + from), 0, 1, to - from);
 }
 
 /* Batch after batch. All threads count alike; thread 0 writes to `fit`. */
@@ -670,10 +749,11 @@ static void train_task(void *arg, fnn_team *team, int thread) {
   train_job *job = arg;
   fnn_fit *fit = job->fit;
   worker me = {.job = job, .team = team, .thread = thread, .threads = fnn_team_size(team), .steps = job->net->steps};
+  memcpy(me.most, job->net->most, sizeof me.most);
   const ptrdiff_t m = job->data->m;
   ptrdiff_t position = fit->position, epochs = 0;
   uint64_t epoch = fit->epoch;
-  int order_is_valid = fit->order_is_valid, done = 1;
+  int order_is_valid = fit->order_is_valid, result = STEP_DONE;
   const fnn_mode mode = fnn_flush_subnormals();
   fnn_barrier(team); /* all have read where they start */
   for (ptrdiff_t batch = 0; batch < fit->max_batches && epochs < fit->max_epochs; batch++) {
@@ -683,8 +763,8 @@ static void train_task(void *arg, fnn_team *team, int thread) {
       fnn_barrier(team);
     }
     const ptrdiff_t rows = fnn_at_most(fit->batch, m - position);
-    done = step(&me, fit->shuffle ? fit->order : NULL, position, rows);
-    if (!done) break;
+    result = step(&me, fit->shuffle ? fit->order : NULL, position, rows);
+    if (result) break;
     position += rows;
     if (position == m) {
       if (thread == 0) {
@@ -695,17 +775,23 @@ static void train_task(void *arg, fnn_team *team, int thread) {
       position = 0, epoch++, epochs++;
     }
   }
-  job->finite[thread * FINITE_STEP] = own_share_is_finite(&me);
+  for (int i = 0; i < 3 && !fit->cautious; i++)
+    job->report[thread].most[i] = largest_parameter(job->net, i, me.threads, thread);
   fnn_barrier(team);
   if (thread == 0) {
-    fit->failed = !done;
-    fit->finite = 1;
-    for (int t = 0; t < me.threads; t++) fit->finite &= job->finite[t * FINITE_STEP];
+    fnn_net *net = job->net;
+    for (int i = 0; i < 3; i++) {
+      net->most[i] = fit->cautious ? me.most[i] : 0;
+      for (int t = 0; t < me.threads && !fit->cautious; t++) net->most[i] = fmax(net->most[i], job->report[t].most[i]);
+    }
+    fit->failed = result == STEP_FAILED;
+    fit->unsafe = result == STEP_UNSAFE;
+    fit->finite = net->most[0] < INFINITY && net->most[1] < INFINITY && net->most[2] < INFINITY;
     fit->position = position;
     fit->epoch = epoch;
     fit->ended_count = epochs;
     fit->order_is_valid = order_is_valid && position;
-    job->net->steps = me.steps;
+    net->steps = me.steps;
   }
   fnn_restore_mode(mode);
 }
@@ -717,16 +803,18 @@ static int begin_training(train_job *job, ptrdiff_t batch, int threads) {
   int status = reserve(net, batch);
   if (net->work.threads < threads) {
     fnn_free(net->work.heads);
-    net->work.heads = fnn_alloc(threads * (two_rows + FINITE_STEP * (ptrdiff_t)sizeof *job->finite));
+    net->work.heads = fnn_alloc(threads * (two_rows + (ptrdiff_t)sizeof *job->report));
     net->work.threads = net->work.heads ? threads : 0;
   }
   if (!net->work.heads) return FNN_NO_MEMORY;
-  job->finite = (int *)((char *)net->work.heads + net->work.threads * two_rows);
+  job->report = (report *)((char *)net->work.heads + net->work.threads * two_rows);
   return status;
 }
 
 int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads) {
   train_job job = {.net = net, .data = data, .fit = fit};
+  for (int i = 0; i < 3 && fit->cautious; i++)
+    if (!(net->most[i] < INFINITY)) net->most[i] = largest_parameter(net, i, 1, 0);
   if (begin_training(&job, fnn_at_most(fit->batch, data->m), threads)) return FNN_NO_MEMORY;
   fnn_parallel(threads, train_task, &job);
   return FNN_OK;

@@ -5,7 +5,6 @@ from ._version import __version__
 from .information import info
 from .network import Network, load
 from .optimizers import SGD, Adam, AdamW
-from .passes import Predictor
 from .threads import get_threads, set_threads
 from .training import History
 
@@ -15,7 +14,6 @@ __all__ = [
     "AdamW",
     "History",
     "Network",
-    "Predictor",
     "__version__",
     "get_threads",
     "info",

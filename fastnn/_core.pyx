@@ -1,25 +1,31 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The compiled backend: takes pointers of arrays that were checked at the border, drops the GIL, calls C.
 
-Same names and signatures as ``_numpy.py``, where they are explained. No loops over numbers here.
+Same names and signatures as ``_numpy.py``, where they are explained. Of one layer here, of a network in the
+included files. No loops over numbers but the one over class codes.
 """
 
 import os
 
 import numpy as np
 
+cimport cython
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from cpython.pythread cimport PyThread_get_thread_ident
+from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from . import threads as _threads
+from .guard import busy
 from .tables import ACTIVATION_CODE, LOSS_CODE
 
 cnp.import_array()
 
 cdef extern from "fastnn.h" nogil:
     enum: FNN_OK
+    enum: FNN_BINARY_CROSS_ENTROPY, FNN_MSE
     ctypedef struct fnn_matrix:
         void *data
         ptrdiff_t row, col
@@ -40,12 +46,13 @@ cdef extern from "fastnn.h" nogil:
         uint64_t seed
         fnn_optimizer optimizer
         ptrdiff_t max_batches, max_epochs
+        int cautious
         uint32_t *order
         int order_is_valid
         uint64_t epoch
         ptrdiff_t position
         double loss_sum, weight_sum
-        int failed, finite
+        int failed, unsafe, finite
         double *ended
         ptrdiff_t ended_count
     ctypedef struct fnn_net:
@@ -270,198 +277,5 @@ def philox(counter, key):
     return list(out)
 
 
-cdef dict _KINDS = {"SGD": FNN_SGD, "Adam": FNN_ADAM, "AdamW": FNN_ADAMW}
-
-
-cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
-    # By the moments that there are: a setting may be changed from another thread.
-    o.momentum = o.beta1 = o.beta2 = o.eps = 0  # where the kind has none
-    o.kind, o.lr, o.weight_decay = _KINDS[optimizer.kind], optimizer.lr, optimizer.weight_decay
-    if o.kind != FNN_SGD:
-        (o.beta1, o.beta2), o.eps = optimizer.betas, optimizer.eps
-    elif slots:
-        o.kind, o.momentum = FNN_NESTEROV if optimizer.nesterov else FNN_MOMENTUM, optimizer.momentum
-    return 0
-
-
-# --- the network -----------------------------------------------------------------------------------
-
-cdef class Engine:
-    """The numbers of one network, and what is done to them."""
-
-    cdef fnn_net *net
-    cdef int isa, forced
-    cdef readonly object sizes, dtype
-    cdef object settings
-
-    def __cinit__(self, sizes, activations, loss, dtype, threads):
-        cdef int layers = len(activations), i
-        cdef ptrdiff_t *n = <ptrdiff_t *>malloc((layers + 1) * sizeof(ptrdiff_t))
-        cdef int *g = <int *>malloc(layers * sizeof(int))
-        self.sizes, self.dtype, self.settings = sizes, dtype, (activations, loss)
-        self.isa, self.forced = _isa, threads or 0
-        try:
-            if n == NULL or g == NULL:
-                raise MemoryError("fastnn: no memory for the network")
-            for i in range(layers + 1):
-                n[i] = sizes[i]
-            for i in range(layers):
-                g[i] = ACTIVATION_CODE[activations[i].name]
-            self.net = fnn_net_new(self.isa, dtype.itemsize == 8, layers, n, g, LOSS_CODE[loss.name])
-            if self.net == NULL:
-                raise MemoryError(f"fastnn: no memory for the weights of {sizes}")
-        finally:
-            free(n)
-            free(g)
-
-    def __dealloc__(self):
-        fnn_net_free(self.net)
-
-    def set_parameters(self, parameters):
-        """Take copies of the (W, b) of every layer."""
-        cdef int i
-        cdef fnn_matrix w, c
-        for i, (W, b) in enumerate(parameters):
-            w, c = _matrix(W), _matrix(b)
-            fnn_net_set(self.net, i, &w, &c)
-
-    def parameters(self):
-        """Copies of the (W, b) of every layer."""
-        return self._pairs(-1)
-
-    cdef list _pairs(self, int slot):
-        """Copies of the weights (slot -1), or of a slot of moments."""
-        cdef int i
-        cdef fnn_matrix w, c
-        pairs = []
-        for i in range(len(self.sizes) - 1):
-            W = np.empty((self.sizes[i + 1], self.sizes[i]), self.dtype)
-            b = np.empty((self.sizes[i + 1], 1), self.dtype)
-            w, c = _matrix(W), _matrix(b)
-            if slot < 0:
-                fnn_net_get(self.net, i, &w, &c)
-            else:
-                fnn_net_get_moment(self.net, slot, i, &w, &c)
-            pairs.append((W, b))
-        return pairs
-
-    def start_optimizer(self, slots):
-        """Drop the optimizer's state; from here on `slots` moments of each parameter, 0, and no step."""
-        _done(fnn_net_start_optimizer(self.net, slots))
-
-    def optimizer_state(self):
-        """Copies of what :meth:`set_optimizer_state` takes, or None where there is nothing to keep."""
-        cdef int slot, slots = fnn_net_slots(self.net)
-        if not slots or not fnn_net_steps(self.net):
-            return None
-        return {"steps": fnn_net_steps(self.net), "moments": [self._pairs(slot) for slot in range(slots)]}
-
-    def set_optimizer_state(self, state):
-        """Take copies of a state; None: drop it, no slots."""
-        cdef int slot, i
-        cdef fnn_matrix w, c
-        moments = state["moments"] if state else []
-        self.start_optimizer(len(moments))
-        for slot, pairs in enumerate(moments):
-            for i, (W, b) in enumerate(pairs):
-                w, c = _matrix(W), _matrix(b)
-                fnn_net_set_moment(self.net, slot, i, &w, &c)
-        fnn_net_set_steps(self.net, state["steps"] if state else 0)
-
-    def snapshot(self):
-        """Everything that training changes, to give back to :meth:`restore`."""
-        cdef bytes data = PyBytes_FromStringAndSize(NULL, fnn_net_bytes(self.net))
-        fnn_net_snapshot(self.net, PyBytes_AS_STRING(data))
-        return data
-
-    def restore(self, snapshot):
-        """Go back to a snapshot, also to one with another number of slots."""
-        cdef bytes data = snapshot
-        _done(fnn_net_restore(self.net, PyBytes_AS_STRING(data)))
-
-    def copy(self):
-        """An engine of its own with the same parameters, no moments: the frozen side of a predictor."""
-        global _isa
-        cdef Engine twin
-        cdef int isa = _isa
-        _isa = self.isa  # a snapshot is in the layout of its ISA
-        try:
-            twin = Engine(self.sizes, *self.settings, self.dtype, self.forced or None)
-        finally:
-            _isa = isa
-        twin.set_parameters(self.parameters())
-        return twin
-
-    def predict(self, X, out):
-        """``out[...] = A[L]``, out (n_L, m)."""
-        cdef fnn_matrix x = _matrix(X), o = _matrix(out)
-        cdef ptrdiff_t m = X.shape[1]
-        cdef int status, threads = fnn_net_forward_threads(self.net, m, _limit(), self.forced)
-        with nogil:
-            status = fnn_net_predict(self.net, &o, &x, m, threads)
-        _done(status)
-
-    def loss(self, X, y, sample_weight):
-        """Sum of w_i L_i and sum of w_i over the samples (w_i = 1 without weights)."""
-        cdef fnn_data data = _data(X, y, sample_weight)
-        cdef double total
-        cdef int status, threads = fnn_net_forward_threads(self.net, data.m, _limit(), self.forced)
-        with nogil:
-            status = fnn_net_loss(self.net, &total, &data, threads)
-        _done(status)
-        return total, float(data.m if sample_weight is None else sample_weight.sum())
-
-    def gradients(self, X, y, sample_weight):
-        """Mean loss, and (dW, db) of every layer."""
-        cdef fnn_data data = _data(X, y, sample_weight)
-        cdef int layers = len(self.sizes) - 1, i, status
-        cdef int threads = fnn_net_train_threads(self.net, data.m, _limit(), self.forced)
-        cdef fnn_matrix *outs = <fnn_matrix *>malloc(2 * layers * sizeof(fnn_matrix))
-        cdef double total
-        if outs == NULL:
-            raise MemoryError("fastnn: no memory for the gradients")
-        try:
-            pairs = []
-            for i in range(layers):
-                dW = np.empty((self.sizes[i + 1], self.sizes[i]), self.dtype)
-                db = np.empty((self.sizes[i + 1], 1), self.dtype)
-                outs[i], outs[layers + i] = _matrix(dW), _matrix(db)
-                pairs.append((dW, db))
-            with nogil:
-                status = fnn_net_gradients(self.net, &total, outs, outs + layers, &data, threads)
-            _done(status)
-        finally:
-            free(outs)
-        return total / float(data.m if sample_weight is None else sample_weight.sum()), pairs
-
-    def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs):
-        """Train for up to `max_batches` batches and `max_epochs` epochs' ends."""
-        cdef fnn_data data = _data(X, y, sample_weight)
-        cdef fnn_fit fit
-        cdef cnp.ndarray order = None, ended
-        cdef ptrdiff_t per_epoch
-        cdef int status, threads
-        fit.batch = batch_size
-        fit.shuffle = seed is not None
-        fit.seed = seed or 0
-        _set_optimizer(&fit.optimizer, optimizer, fnn_net_slots(self.net))
-        fit.position, fit.epoch = state.position, state.epoch
-        fit.loss_sum, fit.weight_sum, fit.failed = state.loss_sum, state.weight_sum, 0
-        per_epoch = (data.m + fit.batch - 1) // fit.batch
-        fit.max_batches = max_batches
-        fit.max_epochs = min(max_epochs, (fit.position // fit.batch + fit.max_batches) // per_epoch + 1)
-        ended = np.empty((fit.max_epochs, 2))
-        fit.ended, fit.ended_count = <double *>cnp.PyArray_DATA(ended), 0
-        fit.order, fit.order_is_valid = NULL, 0
-        if fit.shuffle:
-            order = np.empty(data.m, np.uint32) if state.order is None else state.order
-            fit.order, fit.order_is_valid = <uint32_t *>cnp.PyArray_DATA(order), state.order is not None
-        threads = fnn_net_train_threads(self.net, min(fit.batch, data.m), _limit(), self.forced)
-        with nogil:
-            status = fnn_net_train(self.net, &data, &fit, threads)
-        _done(status)
-        state.epoch, state.position = fit.epoch, fit.position
-        state.loss_sum, state.weight_sum = fit.loss_sum, fit.weight_sum
-        state.failed, state.finite = bool(fit.failed), bool(fit.finite)
-        state.order = order if fit.order_is_valid else None
-        return ended[:fit.ended_count]
+include "_core_engine.pxi"
+include "_core_guard.pxi"

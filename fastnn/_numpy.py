@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from . import _philox
+from .guard import Guard  # noqa: F401 - a part of the backend
 from .tables import IDENTITY
 
 NAME = "numpy"
@@ -286,6 +287,12 @@ class Engine:
         """Everything that training changes, to give back to :meth:`restore`."""
         return self.parameters(), self._steps, [_copies(slot, self.dtype) for slot in self._moments]
 
+    def quick_predict(self, X, out):
+        """A[L] of X, in `out` or new, where both can be checked in no time; here None: take the long way."""
+
+    def quick_step(self, X, y, optimizer):
+        """One update by the current optimizer, and the loss before it; here None: take the long way."""
+
     def restore(self, snapshot):
         """Go back to a snapshot, also to one with another number of slots."""
         parameters, steps, moments = snapshot
@@ -417,6 +424,24 @@ class Engine:
                 dA = self._parameters[layer][0].T @ dZ
                 dZ = _ACTIVATIONS[self._activations[layer - 1].name][1](dA, A_prev)
         return float(total), float(weight), gradients
+
+
+class Predictor:
+    """A frozen network that only predicts; made by :meth:`Network.predictor`.
+
+    Parameters
+    ----------
+    engine : Engine
+    long_way : callable
+        ``passes.predict``: for what the engine has no quick way for.
+    """
+
+    def __init__(self, engine, long_way):
+        self._engine, self._long_way = engine, long_way
+
+    def __call__(self, X, out=None):
+        """Outputs A[L] of the network as it was; arguments as for :meth:`Network.predict`."""
+        return self._long_way(self._engine, X, out)
 
 
 def _copies(pairs, dtype):

@@ -32,7 +32,7 @@ class _Reading:
         g = self._guard
         with g._lock:
             if g._writer is not None and g._writer != threading.get_ident():
-                raise _busy("being trained or changed")
+                raise busy("being trained or changed")
             g._readers += 1
 
     def __exit__(self, *exc):
@@ -48,9 +48,9 @@ class _Writing:
         g, me = self._guard, threading.get_ident()
         with g._lock:
             if g._writer is not None and not (self._nests and g._writer == me):
-                raise _busy("being trained or changed")
+                raise busy("being trained or changed")
             if g._readers:
-                raise _busy("being used")
+                raise busy("being used")
             g._writer = me
             g._depth += 1
 
@@ -62,7 +62,8 @@ class _Writing:
                 g._writer = None
 
 
-def _busy(what):
+def busy(what):
+    """What is raised where a call would have to wait."""
     return RuntimeError(
         f"this network is {what} in another call; wait for it, or use a copy or a predictor() made before"
     )

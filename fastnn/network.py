@@ -7,7 +7,6 @@ import numpy as np
 
 from . import arrays, optimizers, passes, tables
 from . import backend as backends
-from .guard import Guard
 from .initializers import initial_parameters
 from .optimizers import SGD, check_optimizer
 from .training import Fit, History, TrainState
@@ -89,7 +88,7 @@ class Network:
         self._threads = None if threads is None else arrays.whole_number(threads, "threads", 1, _MOST_THREADS)
         self._backend_name, self._backend = backend, backends.get(backend)
         self._engine = self._backend.Engine(sizes, self._activations, self._loss, dtype, self._threads)
-        self._guard = Guard()
+        self._guard = self._backend.Guard()
         self._optimizer = SGD()
         self._state_key = None  # the optimizer's key() when its state was started; None: there is no state
         self._epochs_done = 0
@@ -229,7 +228,8 @@ class Network:
             If `X` or `out` does not fit.
         """
         with self._guard.reading:
-            return passes.predict(self._engine, X, out)
+            result = self._engine.quick_predict(X, out)
+            return passes.predict(self._engine, X, out) if result is None else result
 
     def forward(self, X, cache=False):
         """Outputs A[L], and with `cache` what each layer computed on the way.
@@ -297,7 +297,7 @@ class Network:
             ``p(X, out=None)``, with the weights of now; any number of threads may call it.
         """
         with self._guard.reading:
-            return passes.Predictor(self._engine.copy())
+            return self._backend.Predictor(self._engine.copy(), passes.predict)
 
     # --- losses and gradients ---------------------------------------------------------------------
 
@@ -579,24 +579,33 @@ class Network:
             If the loss, a weight or a moment would not be finite; weights and optimizer are then
             unchanged.
         """
-        optimizer = self._optimizer if optimizer is None else check_optimizer(optimizer)
-        X, y, _ = self._training_data(X, y, None)
-        readable = passes.cast(self._engine, X, y, slice(None), arrays.in_place(X, y))
+        if optimizer is None:
+            optimizer = self._optimizer
         with self._guard.writing:
-            engine, m = self._engine, X.shape[1]
-            state, before = TrainState(0), self._training_state()
-            self._make_current(optimizer)
-            sums = engine.train(*readable, None, optimizer, m, None, state, 1, 1)
-            if state.failed or not state.finite:
-                self._go_back(before)
-                for name, array in (("X", X), ("y", y)):
-                    found = arrays.first_non_finite(array, self._dtype)
-                    if found:
-                        raise ValueError(f"{name} has {found}; the weights are unchanged")
-                raise FloatingPointError(
-                    f"the step diverged (with {optimizer}): the loss, a weight or a moment would not be finite; "
-                    "the weights are unchanged. Try a smaller lr, or scale X"
-                )
+            if optimizer is self._optimizer and optimizer.key() == self._state_key:
+                loss = self._engine.quick_step(X, y, optimizer)
+                if loss is not None:
+                    return loss
+            return self._careful_step(X, y, check_optimizer(optimizer))
+
+    def _careful_step(self, X, y, optimizer):
+        """One update, whatever the arguments: clear errors, and a copy of all weights to go back to."""
+        X, y, _ = self._training_data(X, y, None)
+        engine, m = self._engine, X.shape[1]
+        state, before = TrainState(0), self._training_state()
+        self._make_current(optimizer)
+        readable = passes.cast(engine, X, y, slice(None), arrays.in_place(X, y))
+        sums = engine.train(*readable, None, optimizer, m, None, state, 1, 1)
+        if state.failed or not state.finite:
+            self._go_back(before)
+            for name, array in (("X", X), ("y", y)):
+                found = arrays.first_non_finite(array, self._dtype)
+                if found:
+                    raise ValueError(f"{name} has {found}; the weights are unchanged")
+            raise FloatingPointError(
+                f"the step diverged (with {optimizer}): the loss, a weight or a moment would not be finite; "
+                "the weights are unchanged. Try a smaller lr, or scale X"
+            )
         return float(sums[0, 0]) / m
 
     def _make_current(self, optimizer):

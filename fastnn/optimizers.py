@@ -19,7 +19,6 @@ class _Optimizer:
     kind = None  # the name in files and in the backends' tables
     slots = None  # how many moments a network keeps of each weight and bias
     _names = ()  # of the settings, as the constructor takes them
-    _fresh = ()  # those whose change makes a network's state start afresh
 
     @property
     def lr(self):
@@ -41,7 +40,7 @@ class _Optimizer:
 
     def key(self):
         """The kind, and the settings whose change makes a network's state start afresh."""
-        return self.kind, *(getattr(self, name) for name in self._fresh)
+        raise NotImplementedError
 
     def settings(self):
         """The settings, as the constructor takes them."""
@@ -102,7 +101,6 @@ class SGD(_Optimizer):
     __slots__ = ("_momentum", "_nesterov")
     kind = "SGD"
     _names = ("lr", "momentum", "nesterov", "weight_decay")
-    _fresh = ("momentum", "nesterov")
 
     def __init__(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
         self.lr = lr
@@ -140,6 +138,10 @@ class SGD(_Optimizer):
     def slots(self):
         """How many moments a network keeps of each weight and bias."""
         return 1 if self._momentum else 0
+
+    def key(self):
+        """The kind, and the settings whose change makes a network's state start afresh."""
+        return self.kind, self._momentum, self._nesterov
 
 
 class Adam(_Optimizer):
@@ -193,7 +195,6 @@ class Adam(_Optimizer):
     kind = "Adam"
     slots = 2
     _names = ("lr", "betas", "eps", "weight_decay")
-    _fresh = ("betas",)
 
     def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         self.lr = lr
@@ -227,6 +228,10 @@ class Adam(_Optimizer):
         if not number:
             raise ValueError(f"eps must be more than 0, got {value!r}")
         self._eps = number
+
+    def key(self):
+        """The kind, and the settings whose change makes a network's state start afresh."""
+        return self.kind, self._betas
 
 
 class AdamW(Adam):

@@ -11,17 +11,6 @@ from . import arrays
 _SLICE_WEIGHTS = 10**8  # times samples: 0.2 GFLOP, some 10 ms
 
 
-class Predictor:
-    """A frozen network that only predicts; made by :meth:`Network.predictor`."""
-
-    def __init__(self, engine):
-        self._engine = engine
-
-    def __call__(self, X, out=None):
-        """Outputs A[L] of the network as it was; arguments as for :meth:`Network.predict`."""
-        return predict(self._engine, X, out)
-
-
 def predict(engine, X, out):
     """A[L] of X, which is checked here, into `out` or a new array."""
     X = arrays.features(X, engine.sizes[0])
