@@ -113,9 +113,11 @@ size_t fnn_net_bytes(const fnn_net *net);
 void fnn_net_snapshot(const fnn_net *net, void *to);
 int fnn_net_restore(fnn_net *net, const void *from);
 
-/* Threads for m samples, or for training in batches of so many: `forced` if above 0, else what pays within 1..limit. */
-int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit, int forced);
-int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit, int forced);
+/* Exactly so many threads from now on, also where a core is busy elsewhere; 0: what pays. */
+void fnn_net_force_threads(fnn_net *net, int threads);
+/* Threads for m samples, or for training in batches of so many: as forced, else what pays within 1..limit. */
+int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit);
+int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit);
 
 /* out (n_L x m) = A[L]; X of either dtype. Many threads may call it on one network. */
 int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads);

@@ -46,6 +46,7 @@ typedef struct {
 struct fnn_net {
   const fnn_kernels *K;
   int layers, loss;
+  int forced; /* threads that were asked for; 0: what pays */
   layer *layer;
   void *parameters; /* one block: WT, W and b of all layers, and as much again for each slot of moments */
   size_t parameter_bytes;
@@ -271,6 +272,13 @@ static fnn_update update_of(const fnn_optimizer *o, uint64_t t) {
   return u;
 }
 
+static void run(const fnn_net *net, int threads, fnn_task *task, void *job) {
+  if (net->forced)
+    fnn_parallel_forced(threads, task, job);
+  else
+    fnn_parallel(threads, task, job);
+}
+
 /* --- forward: each thread takes its own blocks of samples through all layers, and waits for nobody --- */
 
 typedef struct {
@@ -386,7 +394,7 @@ static int run_forward(forward_job *job, int threads) {
                              job->rows * (ptrdiff_t)sizeof(double));
   job->scratch = fnn_alloc(threads * job->scratch_bytes);
   if (!job->scratch) return FNN_NO_MEMORY;
-  fnn_parallel(threads, forward_task, job);
+  run(net, threads, forward_task, job);
   fnn_free(job->scratch);
   return FNN_OK;
 }
@@ -419,7 +427,9 @@ typedef struct {
   fnn_fit *fit;              /* NULL: gradients only */
   const fnn_matrix *dW, *db; /* gradients only, per layer */
   double total;
-  report *report; /* per thread */
+  report *report;            /* per thread */
+  int stalled;               /* the threads parted early, with nothing wrong but a core that is busy elsewhere */
+  ptrdiff_t batches, epochs; /* done in this call */
 } train_job;
 
 /* One thread in a phase, and where its batch is. */
@@ -751,12 +761,12 @@ static void train_task(void *arg, fnn_team *team, int thread) {
   worker me = {.job = job, .team = team, .thread = thread, .threads = fnn_team_size(team), .steps = job->net->steps};
   memcpy(me.most, job->net->most, sizeof me.most);
   const ptrdiff_t m = job->data->m;
-  ptrdiff_t position = fit->position, epochs = 0;
+  ptrdiff_t position = fit->position, batches = job->batches, epochs = job->epochs;
   uint64_t epoch = fit->epoch;
-  int order_is_valid = fit->order_is_valid, result = STEP_DONE;
+  int order_is_valid = fit->order_is_valid, result = STEP_DONE, stalled = 0;
   const fnn_mode mode = fnn_flush_subnormals();
   fnn_barrier(team); /* all have read where they start */
-  for (ptrdiff_t batch = 0; batch < fit->max_batches && epochs < fit->max_epochs; batch++) {
+  while (batches < fit->max_batches && epochs < fit->max_epochs && !stalled) {
     if (fit->shuffle && !(order_is_valid && position)) {
       if (thread == 0) fnn_permutation(fit->order, m, fit->seed, epoch);
       order_is_valid = 1;
@@ -765,6 +775,8 @@ static void train_task(void *arg, fnn_team *team, int thread) {
     const ptrdiff_t rows = fnn_at_most(fit->batch, m - position);
     result = step(&me, fit->shuffle ? fit->order : NULL, position, rows);
     if (result) break;
+    stalled = fnn_stalled(team) && !job->net->forced;
+    batches++;
     position += rows;
     if (position == m) {
       if (thread == 0) {
@@ -791,6 +803,9 @@ static void train_task(void *arg, fnn_team *team, int thread) {
     fit->epoch = epoch;
     fit->ended_count = epochs;
     fit->order_is_valid = order_is_valid && position;
+    job->stalled = stalled;
+    job->batches = batches;
+    job->epochs = epochs;
     net->steps = me.steps;
   }
   fnn_restore_mode(mode);
@@ -816,7 +831,8 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
   for (int i = 0; i < 3 && fit->cautious; i++)
     if (!(net->most[i] < INFINITY)) net->most[i] = largest_parameter(net, i, 1, 0);
   if (begin_training(&job, fnn_at_most(fit->batch, data->m), threads)) return FNN_NO_MEMORY;
-  fnn_parallel(threads, train_task, &job);
+  run(net, threads, train_task, &job);
+  if (job.stalled) run(net, 1, train_task, &job);
   return FNN_OK;
 }
 
@@ -824,15 +840,17 @@ int fnn_net_gradients(fnn_net *net, double *total, const fnn_matrix *dW, const f
                       int threads) {
   train_job job = {.net = net, .data = data, .dW = dW, .db = db};
   if (begin_training(&job, data->m, threads)) return FNN_NO_MEMORY;
-  fnn_parallel(threads, gradients_task, &job);
+  run(net, threads, gradients_task, &job);
   *total = job.total;
   return FNN_OK;
 }
 
 /* --- how many threads --- */
 
-static int threads_for(double threads, int limit, int forced) {
-  if (forced > 0) return forced;
+void fnn_net_force_threads(fnn_net *net, int threads) { net->forced = threads; }
+
+static int threads_for(const fnn_net *net, double threads, int limit) {
+  if (net->forced) return net->forced;
   return threads < 1 ? 1 : threads < limit ? (int)threads : limit;
 }
 
@@ -843,11 +861,11 @@ static double flop_of(const fnn_net *net, ptrdiff_t m) {
   return flop;
 }
 
-int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit, int forced) {
-  return threads_for(flop_of(net, m) / FLOP_PER_PREDICT, limit, forced);
+int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit) {
+  return threads_for(net, flop_of(net, m) / FLOP_PER_PREDICT, limit);
 }
 
-int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit, int forced) {
+int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit) {
   const int phases = 2 * net->layers + 1;
-  return threads_for(3 * flop_of(net, batch) / phases / FLOP_PER_PHASE, limit, forced);
+  return threads_for(net, 3 * flop_of(net, batch) / phases / FLOP_PER_PHASE, limit);
 }

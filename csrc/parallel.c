@@ -2,6 +2,8 @@
 #include "parallel.h"
 
 #include <stdatomic.h>
+#include <stdint.h>
+#include <time.h>
 
 #include "fastnn.h"
 #ifdef _OPENMP
@@ -24,27 +26,56 @@
 
 #define SPINS 2000 /* about 20 us: longer than a phase of any net that is worth two threads is late by */
 
+/* A thread that waits longer than it has worked, and this besides, waits for one that has lost its core. */
+#define PATIENCE 150000        /* ns */
+#define START_PATIENCE 1000000 /* of a region's first barrier: a thread may have to be woken */
+/* After that, one thread for a while; longer each time that it happens again at once. */
+#define FIRST_PAUSE 50000000
+#define LONGEST_PAUSE 1000000000
+
 struct fnn_team {
-  int size;
-  atomic_int waiting, phase;
+  atomic_int size; /* a constant once the threads run: each of them stores the same */
+  int stalled;
+  atomic_int waiting, phase, late;
 };
 
-int fnn_team_size(const fnn_team *team) { return team->size; }
+static _Thread_local int64_t last_arrival;
+static atomic_llong alone_until, pause_length;
+
+static int64_t now(void) {
+  struct timespec t;
+#if defined(_WIN32)
+  timespec_get(&t, TIME_UTC);
+#else
+  clock_gettime(CLOCK_MONOTONIC, &t);
+#endif
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int fnn_team_size(const fnn_team *team) { return atomic_load_explicit(&team->size, memory_order_relaxed); }
+int fnn_stalled(const fnn_team *team) { return team->stalled; }
 
 void fnn_barrier(fnn_team *team) {
-  if (team->size == 1) return;
+  const int size = fnn_team_size(team);
+  if (size == 1) return;
   const int phase = atomic_load_explicit(&team->phase, memory_order_relaxed);
-  if (atomic_fetch_add_explicit(&team->waiting, 1, memory_order_acq_rel) == team->size - 1) {
+  const int64_t arrival = now(), worked = arrival - last_arrival;
+  last_arrival = arrival;
+  if (atomic_fetch_add_explicit(&team->waiting, 1, memory_order_acq_rel) == size - 1) {
     atomic_store_explicit(&team->waiting, 0, memory_order_relaxed);
+    team->stalled = atomic_load_explicit(&team->late, memory_order_relaxed); /* for all alike, until the next barrier */
     atomic_store_explicit(&team->phase, phase + 1, memory_order_release);
     return;
   }
-  /* With more threads than cores the one that is waited for may need this core. */
+  const int64_t patience = worked + (phase ? PATIENCE : START_PATIENCE);
   for (int spins = 0; atomic_load_explicit(&team->phase, memory_order_acquire) == phase; spins++)
-    if (spins < SPINS)
+    if (spins < SPINS) {
       PAUSE();
-    else
+    } else {
+      /* With more threads than cores the one that is waited for may need this core. */
+      if (now() - arrival > patience) atomic_store_explicit(&team->late, 1, memory_order_relaxed);
       YIELD();
+    }
 }
 
 void fnn_share(ptrdiff_t total, ptrdiff_t step, int threads, int thread, ptrdiff_t *from, ptrdiff_t *to) {
@@ -67,8 +98,16 @@ static pthread_once_t watching = PTHREAD_ONCE_INIT;
 int fnn_has_openmp(void) { return 1; }
 int fnn_openmp_limit(void) { return omp_get_max_threads(); }
 
-void fnn_parallel(int threads, fnn_task *task, void *arg) {
-  fnn_team team = {1, 0, 0};
+static void remember_stall(void) {
+  const int64_t time = now(), since = time - atomic_load(&alone_until), last = atomic_load(&pause_length);
+  int64_t pause = since < 2 * last ? 4 * last : FIRST_PAUSE;
+  if (pause > LONGEST_PAUSE) pause = LONGEST_PAUSE;
+  atomic_store(&pause_length, pause);
+  atomic_store(&alone_until, time + pause);
+}
+
+void fnn_parallel_forced(int threads, fnn_task *task, void *arg) {
+  fnn_team team = {.size = 1};
   if (threads <= 1 || atomic_load(&forked)) { /* a region of one thread would still cost 0.3 us */
     task(arg, &team, 0);
     return;
@@ -78,18 +117,26 @@ void fnn_parallel(int threads, fnn_task *task, void *arg) {
 #endif
 #pragma omp parallel num_threads(threads)
   {
-#pragma omp single
-    team.size = omp_get_num_threads(); /* may be fewer than asked for */
+    atomic_store_explicit(&team.size, omp_get_num_threads(), memory_order_relaxed); /* may be fewer than asked for */
+    last_arrival = now();
     task(arg, &team, omp_get_thread_num());
+    fnn_barrier(&team);
   }
+  if (team.stalled) remember_stall();
+}
+
+void fnn_parallel(int threads, fnn_task *task, void *arg) {
+  fnn_parallel_forced(threads > 1 && now() < atomic_load(&alone_until) ? 1 : threads, task, arg);
 }
 #else
 int fnn_has_openmp(void) { return 0; }
 int fnn_openmp_limit(void) { return 1; }
 
-void fnn_parallel(int threads, fnn_task *task, void *arg) {
-  fnn_team team = {1, 0, 0};
+void fnn_parallel_forced(int threads, fnn_task *task, void *arg) {
+  fnn_team team = {.size = 1};
   (void)threads;
   task(arg, &team, 0);
 }
+
+void fnn_parallel(int threads, fnn_task *task, void *arg) { fnn_parallel_forced(threads, task, arg); }
 #endif

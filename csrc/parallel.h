@@ -6,9 +6,14 @@
 typedef struct fnn_team fnn_team;
 typedef void fnn_task(void *arg, fnn_team *team, int thread);
 
-/* Run task(arg, team, 0..n-1) on n threads, n at most `threads`; on the caller's alone where that is 1. */
+/* Run task(arg, team, 0..n-1) on n threads, n at most `threads`; on the caller's alone where that is 1, and for a while
+   after a team has stalled. */
 void fnn_parallel(int threads, fnn_task *task, void *arg);
+/* The same with no regard to stalls. */
+void fnn_parallel_forced(int threads, fnn_task *task, void *arg);
 int fnn_team_size(const fnn_team *team);
+/* Whether by the last barrier a thread had waited for one that has lost its core; all of the team get one answer. */
+int fnn_stalled(const fnn_team *team);
 /* Nobody goes on before all are here; what was written before is seen after. */
 void fnn_barrier(fnn_team *team);
 

@@ -91,8 +91,9 @@ cdef extern from "fastnn.h" nogil:
     size_t fnn_net_bytes(const fnn_net *net)
     void fnn_net_snapshot(const fnn_net *net, void *to)
     int fnn_net_restore(fnn_net *net, const void *source)
-    int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit, int forced)
-    int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit, int forced)
+    void fnn_net_force_threads(fnn_net *net, int threads)
+    int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit)
+    int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit)
     int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads)
     int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int threads)
     int fnn_net_gradients(fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db,

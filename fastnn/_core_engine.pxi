@@ -128,6 +128,7 @@ cdef class Engine:
             self.net = fnn_net_new(self.isa, dtype.itemsize == 8, layers, n, g, self.loss_code)
             if self.net == NULL:
                 raise MemoryError(f"fastnn: no memory for the weights of {sizes}")
+            fnn_net_force_threads(self.net, self.forced)
         finally:
             free(n)
             free(g)
@@ -218,7 +219,7 @@ cdef class Engine:
     cdef int _predict(self, cnp.ndarray X, cnp.ndarray out) except -1:
         cdef fnn_matrix x = _matrix(X), o = _matrix(out)
         cdef ptrdiff_t m = cnp.PyArray_DIM(X, 1)
-        cdef int threads = self._threads(fnn_net_forward_threads(self.net, m, _MOST_THREADS, self.forced)), status
+        cdef int threads = self._threads(fnn_net_forward_threads(self.net, m, _MOST_THREADS)), status
         if m * self.flop < _SHORT:
             status = fnn_net_predict(self.net, &o, &x, m, threads)
         else:
@@ -249,7 +250,7 @@ cdef class Engine:
         """Sum of w_i L_i and sum of w_i over the samples (w_i = 1 without weights)."""
         cdef fnn_data data = _data(X, y, sample_weight)
         cdef double total
-        cdef int threads = self._threads(fnn_net_forward_threads(self.net, data.m, _MOST_THREADS, self.forced)), status
+        cdef int threads = self._threads(fnn_net_forward_threads(self.net, data.m, _MOST_THREADS)), status
         with nogil:
             status = fnn_net_loss(self.net, &total, &data, threads)
         _done(status)
@@ -259,7 +260,7 @@ cdef class Engine:
         """Mean loss, and (dW, db) of every layer."""
         cdef fnn_data data = _data(X, y, sample_weight)
         cdef int layers = len(self.sizes) - 1, i, status
-        cdef int threads = self._threads(fnn_net_train_threads(self.net, data.m, _MOST_THREADS, self.forced))
+        cdef int threads = self._threads(fnn_net_train_threads(self.net, data.m, _MOST_THREADS))
         cdef fnn_matrix *outs = <fnn_matrix *>malloc(2 * layers * sizeof(fnn_matrix))
         cdef double total
         if outs == NULL:
@@ -340,7 +341,7 @@ cdef class Engine:
         fit.seed = fit.epoch = fit.position = 0
         fit.loss_sum = fit.weight_sum = 0
         fit.order, fit.ended, fit.ended_count = NULL, ended, 0
-        threads = self._threads(fnn_net_train_threads(self.net, data.m, _MOST_THREADS, self.forced))
+        threads = self._threads(fnn_net_train_threads(self.net, data.m, _MOST_THREADS))
         if 3 * data.m * self.flop < _SHORT:
             status = fnn_net_train(self.net, &data, &fit, threads)
         else:
@@ -371,7 +372,7 @@ cdef class Engine:
         if fit.shuffle:
             order = np.empty(data.m, np.uint32) if state.order is None else state.order
             fit.order, fit.order_is_valid = <uint32_t *>cnp.PyArray_DATA(order), state.order is not None
-        threads = self._threads(fnn_net_train_threads(self.net, min(fit.batch, data.m), _MOST_THREADS, self.forced))
+        threads = self._threads(fnn_net_train_threads(self.net, min(fit.batch, data.m), _MOST_THREADS))
         with nogil:
             status = fnn_net_train(self.net, &data, &fit, threads)
         _done(status)
