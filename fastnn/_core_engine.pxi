@@ -83,6 +83,28 @@ cdef bint _copy_codes(int32_t *to, const char *source, ptrdiff_t step, ptrdiff_t
     return legal
 
 
+cdef bint _read_codes(int32_t *to, cnp.ndarray y, ptrdiff_t m, ptrdiff_t n):
+    """:func:`_copy_codes` of an array of m; False where it is of no dtype that is read here, too."""
+    cdef const char *source = <const char *>cnp.PyArray_DATA(y)
+    if cnp.PyArray_TYPE(y) == cnp.NPY_INT64:
+        return _copy_codes[int64_t](to, source, cnp.PyArray_STRIDE(y, 0), m, n, 0)
+    if cnp.PyArray_TYPE(y) == cnp.NPY_INT32:
+        return _copy_codes[int32_t](to, source, cnp.PyArray_STRIDE(y, 0), m, n, 0)
+    return False
+
+
+def quick_codes(y, n_out, m):
+    """Class codes as engines take them, int32 (m,); None where y is not plain, or not legal."""
+    if not cnp.PyArray_CheckExact(y) or n_out < 2:
+        return None
+    cdef cnp.ndarray a = y, codes
+    cdef cnp.npy_intp size = m
+    if cnp.PyArray_NDIM(a) != 1 or cnp.PyArray_DIM(a, 0) != size or not cnp.PyArray_ISBEHAVED_RO(a):
+        return None
+    codes = cnp.PyArray_EMPTY(1, &size, cnp.NPY_INT32, False)
+    return codes if _read_codes(<int32_t *>cnp.PyArray_DATA(codes), a, size, n_out) else None
+
+
 cdef bint _are_within(const fnn_matrix *y, ptrdiff_t n, ptrdiff_t m, double high, _real unused) noexcept:
     """Whether all targets are within 0..high, and finite."""
     cdef ptrdiff_t i, j
@@ -297,13 +319,7 @@ cdef class Engine:
                     self.room = 0
                     raise MemoryError("fastnn: no memory for the class codes")
             data.codes = self.codes
-            if kind == cnp.NPY_INT64:
-                return _copy_codes[int64_t](self.codes, <char *>cnp.PyArray_DATA(a), cnp.PyArray_STRIDE(a, 0), data.m,
-                                            self.n_out, 0)
-            if kind == cnp.NPY_INT32:
-                return _copy_codes[int32_t](self.codes, <char *>cnp.PyArray_DATA(a), cnp.PyArray_STRIDE(a, 0), data.m,
-                                            self.n_out, 0)
-            return False
+            return _read_codes(self.codes, a, data.m, self.n_out)
         if kind != self.type_num:
             return False
         data.codes, data.Y = NULL, data.X

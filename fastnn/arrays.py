@@ -103,7 +103,6 @@ def targets(y, n_out, m, loss, name="y"):
         Codes as int32 (m,), or values as (n_out, m) of any real dtype.
     """
     y = real_array(y, name)
-    wanted = f"({n_out}, m) = ({n_out}, {m})" + (f" or ({m},)" if n_out == 1 else f", or codes ({m},)")
     if y.ndim == 1 and y.shape[0] == m:
         if n_out > 1:
             return _codes(y, n_out, name)
@@ -111,6 +110,7 @@ def targets(y, n_out, m, loss, name="y"):
     if y.ndim != 2 or y.shape != (n_out, m):
         transposed = y.ndim == 2 and y.shape == (m, n_out)
         hint = f": columns are samples; did you mean {name}.T?" if transposed else ""
+        wanted = f"({n_out}, m) = ({n_out}, {m})" + (f" or ({m},)" if n_out == 1 else f", or codes ({m},)")
         raise ValueError(f"{name} has shape {y.shape}, wanted {wanted}{hint}")
     if loss in CLASSIFIERS and y.dtype.kind != "b":
         _check_probabilities(y, loss, name)
@@ -243,8 +243,11 @@ def _overlaps_itself(out):
 
 def is_plain(array):
     """Whether a backend can read `array` where it is: float32 or float64, native and aligned."""
+    flags = array.flags
+    if array.dtype not in FLOATS or not flags.aligned:
+        return False
     size = array.itemsize
-    return array.dtype in FLOATS and array.flags.aligned and all(s % size == 0 for s in array.strides)
+    return flags.forc or all(s % size == 0 for s in array.strides)
 
 
 def in_place(X, y):

@@ -84,6 +84,7 @@ class Network:
     def _setup(self, sizes, activations, loss, dtype, seed, backend, threads):
         """Everything but the parameters: common to a new network, a loaded one and a copy."""
         self._sizes, self._dtype, self._seed = sizes, dtype, seed
+        self._n_params = sum(n_out * (n_in + 1) for n_in, n_out in self._layers())
         self._activations, self._loss = tables.network_specs(sizes, activations, loss)
         self._threads = None if threads is None else arrays.whole_number(threads, "threads", 1, _MOST_THREADS)
         self._backend_name, self._backend = backend, backends.get(backend)
@@ -128,7 +129,7 @@ class Network:
     @property
     def n_params(self):
         """Number of weights and biases."""
-        return sum(n_out * (n_in + 1) for n_in, n_out in self._layers())
+        return self._n_params
 
     @property
     def parameters(self):
@@ -628,8 +629,12 @@ class Network:
     def _training_data(self, X, y, sample_weight):
         X = arrays.features(X, self._sizes[0])
         m = arrays.samples(X.shape[1])
-        y = arrays.targets(y, self._sizes[-1], m, self._loss.name)
-        y = arrays.readable_targets(X, y, self._dtype)
+        codes = self._backend.quick_codes(y, self._sizes[-1], m)
+        if codes is None:
+            y = arrays.targets(y, self._sizes[-1], m, self._loss.name)
+            y = arrays.readable_targets(X, y, self._dtype)
+        else:
+            y = codes
         return X, y, arrays.weights_of_samples(sample_weight, m)
 
     def _operand(self, array, name):

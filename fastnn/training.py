@@ -114,7 +114,7 @@ class Fit:
                 while len(history.loss) < epochs and not history.stopped:
                     # With callbacks a slice ends where an epoch does.
                     sums = self._slice(1 if callbacks else min(epochs - len(history.loss), _SLICE_EPOCHS))
-                    history.loss += (sums[:, 0] / sums[:, 1]).tolist()
+                    history.loss += [total / weight for total, weight in sums.tolist()]
                     bar.update(history.loss)
                     if len(sums) and callbacks:
                         for callback in callbacks:
