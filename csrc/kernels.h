@@ -107,12 +107,15 @@ extern const int fnn_isa_count;
 
 static inline ptrdiff_t fnn_at_most(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 static inline ptrdiff_t fnn_up(ptrdiff_t n, ptrdiff_t step) { return (n + step - 1) / step * step; }
-static inline ptrdiff_t fnn_padded(const fnn_kernels *K, ptrdiff_t n) { return fnn_up(n, K->vl); }
-static inline ptrdiff_t fnn_panels(const fnn_kernels *K, ptrdiff_t n) { return (n + K->nr - 1) / K->nr; }
+/* Of powers of two, vl and nr: divisions would be a good part of a small network's step. */
+static inline ptrdiff_t fnn_padded(const fnn_kernels *K, ptrdiff_t n) { return (n + K->vl - 1) & -K->vl; }
+static inline ptrdiff_t fnn_panels(const fnn_kernels *K, ptrdiff_t n) {
+  return (n + K->nr - 1) >> __builtin_ctzll((unsigned long long)K->nr);
+}
 /* An odd number of cache lines, so that a column of a buffer does not fall into few sets of the cache. */
 static inline ptrdiff_t fnn_ld(const fnn_kernels *K, ptrdiff_t n) {
-  ptrdiff_t line = 64 / K->size;
-  return (fnn_up(fnn_padded(K, n), line) / line | 1) * line;
+  const ptrdiff_t line = K->size == 4 ? 16 : 8;
+  return ((n + line - 1) & -line) | line;
 }
 static inline void *fnn_at(const fnn_kernels *K, const void *p, ptrdiff_t i) { return (char *)p + i * K->size; }
 #endif

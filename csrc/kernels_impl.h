@@ -315,16 +315,15 @@ static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_
 static void FN(derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A, ptrdiff_t ld_A,
                            int g, ptrdiff_t rows, ptrdiff_t n);
 
-/* The functions that are too long to be repeated in every tile: done to what was just stored, `width` columns. */
-static void FN(finish)(const fnn_product *p, int epilogue, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t panel,
-                       ptrdiff_t width) {
-  if (p->activation != FNN_SIGMOID && p->activation != FNN_TANH) return;
-  const ptrdiff_t at = i * p->c_row + panel * p->c_panel;
+/* The functions that are too long to be repeated in every tile: done to rows of panels that were just stored. */
+static void FN(finish)(const fnn_product *p, int epilogue, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t p0, ptrdiff_t p1) {
+  if ((p->activation != FNN_SIGMOID && p->activation != FNN_TANH) || epilogue > FNN_BACKWARD) return;
+  const ptrdiff_t at = i * p->c_row + p0 * NR, n = fnn_at_most(p1 * NR, fnn_up(p->n, VL)) - p0 * NR;
   REAL *C = (REAL *)p->C + at;
   if (epilogue == FNN_FORWARD)
-    FN(activation)(C, p->c_row, C, p->c_row, p->activation, rows, width);
-  else if (epilogue == FNN_BACKWARD)
-    FN(derivative)(C, p->c_row, C, p->c_row, (const REAL *)p->G + at, p->c_row, p->activation, rows, width);
+    FN(activation)(C, p->c_row, C, p->c_row, p->activation, rows, n);
+  else
+    FN(derivative)(C, p->c_row, C, p->c_row, (const REAL *)p->G + at, p->c_row, p->activation, rows, n);
 }
 
 #define ROW_PANELS 4 /* panels of a single row at a time: enough sums to hide an addition's latency */
@@ -375,11 +374,9 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
   for (ptrdiff_t c0 = i0; c0 < i1; c0 += chunk) {
     const ptrdiff_t rows = fnn_at_most(chunk, i1 - c0);
     ptrdiff_t panel = p0;
-    if (rows == 1 && epilogue == FNN_FORWARD && p->c_panel == NR)
-      for (; panel + ROW_PANELS <= p1 && (panel + ROW_PANELS) * NR <= fnn_up(p->n, VL); panel += ROW_PANELS) {
+    if (rows == 1 && epilogue == FNN_FORWARD)
+      for (; panel + ROW_PANELS <= p1 && (panel + ROW_PANELS) * NR <= fnn_up(p->n, VL); panel += ROW_PANELS)
         FN(row)(p, c0, panel);
-        FN(finish)(p, epilogue, c0, 1, panel, ROW_PANELS * NR);
-      }
     for (; panel < p1; panel++) {
       const ptrdiff_t width = FN(panel_width)(p->n, panel), most = width == VL ? FNN_MR_SINGLE : FNN_MR;
       /* Rows in even parts: a last tile of one row would take nearly as long as a full one. */
@@ -393,10 +390,10 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
         one[epilogue](p, edge, tiles - taller, panel, k, end, partial + (edge - c0) * width);
         if (end == p->k) break;
       }
-      FN(finish)(p, epilogue, c0, rows, panel, width);
       if (epilogue == FNN_UPDATE && p->transposed)
         FN(transpose)(p->transposed, (const REAL *)p->C + panel * p->c_panel, p->m, p->n, c0, c0 + rows, panel);
     }
+    FN(finish)(p, epilogue, c0, rows, p0, p1);
   }
 }
 

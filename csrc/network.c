@@ -9,6 +9,7 @@
 
 #define KEEP_WEIGHTS 4096 /* a layer of so many is split by columns: its weights stay with a core */
 #define LOSS_SUMS 8
+#define SMALL_SCRATCH 16384 /* bytes that a prediction takes from the stack */
 /* Samples that are so many bytes apart fall into few sets of the caches; a batch of them is copied first. */
 #define BAD_STRIDE 2048
 
@@ -392,10 +393,12 @@ static int run_forward(forward_job *job, int threads) {
   if (threads > blocks) threads = (int)blocks;
   job->scratch_bytes = lines((2 * job->rows * fnn_ld(K, widest(net)) + (job->rows + 2) * ld) * K->size +
                              job->rows * (ptrdiff_t)sizeof(double));
-  job->scratch = fnn_alloc(threads * job->scratch_bytes);
+  _Alignas(FNN_LINE) char small[SMALL_SCRATCH];
+  const int is_small = threads * job->scratch_bytes <= SMALL_SCRATCH;
+  job->scratch = is_small ? small : fnn_alloc(threads * job->scratch_bytes);
   if (!job->scratch) return FNN_NO_MEMORY;
   run(net, threads, forward_task, job);
-  fnn_free(job->scratch);
+  if (!is_small) fnn_free(job->scratch);
   return FNN_OK;
 }
 
@@ -456,10 +459,11 @@ static void wait_for_columns(worker *me) {
 static int by_columns(const worker *me, int l) {
   const fnn_kernels *K = me->job->net->K;
   const layer *y = &me->job->net->layer[l];
+  if (me->threads == 1 || y->n_in * y->n_out <= KEEP_WEIGHTS) return 0;
   const ptrdiff_t panels = fnn_panels(K, y->n_out), rows = (me->m + me->threads - 1) / me->threads;
   const ptrdiff_t columns_cost = (panels + me->threads - 1) / me->threads * ((me->m + K->mr - 1) / K->mr);
   const ptrdiff_t rows_cost = panels * ((rows + K->mr - 1) / K->mr);
-  return me->threads > 1 && panels >= me->threads && columns_cost <= rows_cost && y->n_in * y->n_out > KEEP_WEIGHTS;
+  return panels >= me->threads && columns_cost <= rows_cost;
 }
 
 static void own_panels(const worker *me, ptrdiff_t n, ptrdiff_t *from, ptrdiff_t *to) {

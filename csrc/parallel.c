@@ -79,6 +79,8 @@ void fnn_barrier(fnn_team *team) {
 }
 
 void fnn_share(ptrdiff_t total, ptrdiff_t step, int threads, int thread, ptrdiff_t *from, ptrdiff_t *to) {
+  *from = 0, *to = total;
+  if (threads == 1) return;
   const ptrdiff_t steps = (total + step - 1) / step;
   *from = steps * thread / threads * step;
   *to = steps * (thread + 1) / threads * step;

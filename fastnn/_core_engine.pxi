@@ -400,7 +400,11 @@ cdef class Engine:
 
 
 cdef class Predictor:
-    """A frozen network that only predicts; made by :meth:`Network.predictor`."""
+    """A frozen network that only predicts: :meth:`Network.predictor` gives its method.
+
+    The object itself is not callable, because such a call packs its keywords into a dict, which takes as long as
+    a small network.
+    """
 
     cdef Engine engine
     cdef object long_way
@@ -408,7 +412,7 @@ cdef class Predictor:
     def __init__(self, engine, long_way):
         self.engine, self.long_way = engine, long_way
 
-    def __call__(self, X, out=None):
+    def predict(self, X, out=None):
         """Outputs A[L] of the network as it was; arguments as for :meth:`Network.predict`."""
         result = self.engine.quick_predict(X, out)
         return self.long_way(self.engine, X, out) if result is None else result

@@ -431,7 +431,7 @@ class Engine:
 
 
 class Predictor:
-    """A frozen network that only predicts; made by :meth:`Network.predictor`.
+    """A frozen network that only predicts: :meth:`Network.predictor` gives its method.
 
     Parameters
     ----------
@@ -443,7 +443,7 @@ class Predictor:
     def __init__(self, engine, long_way):
         self._engine, self._long_way = engine, long_way
 
-    def __call__(self, X, out=None):
+    def predict(self, X, out=None):
         """Outputs A[L] of the network as it was; arguments as for :meth:`Network.predict`."""
         return self._long_way(self._engine, X, out)
 

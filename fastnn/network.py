@@ -294,11 +294,11 @@ class Network:
 
         Returns
         -------
-        Predictor
-            ``p(X, out=None)``, with the weights of now; any number of threads may call it.
+        callable
+            ``p(X, out=None)``, as :meth:`predict` with the weights of now; any number of threads may call it.
         """
         with self._guard.reading:
-            return self._backend.Predictor(self._engine.copy(), passes.predict)
+            return self._backend.Predictor(self._engine.copy(), passes.predict).predict
 
     # --- losses and gradients ---------------------------------------------------------------------
 
