@@ -399,34 +399,41 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
 
 /* --- row by row --- */
 
-/* Pairwise over runs of rows (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 4.2): the
+/* Sums of `vectors` vectors of columns, a constant where this is instantiated: one chain of additions each.
+   Pairwise over runs of rows (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 4.2): the
    error grows with the logarithm of the rows, where a running float32 sum of a whole data set would lose its digits. */
-static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale) {
-  for (ptrdiff_t j = 0; j < n; j += 4 * VL) { /* four chains of additions at a time hide the latency of one */
-    const int vectors = (int)fnn_at_most((fnn_up(n, VL) - j) / VL, 4);
-    V pairs[sizeof(ptrdiff_t) * 8][4]; /* one sum for each bit that is set in the number of runs */
-    int depth = 0;
-    for (ptrdiff_t row = 0, run = 0; row < rows; row += SUM_RUN, run++) {
-      const ptrdiff_t end = fnn_at_most(row + SUM_RUN, rows);
-      V sum[4] = {{0}};
-      const REAL *p = (const REAL *)dZ + row * ld + j;
-      if (vectors == 4)
-        for (ptrdiff_t r = row; r < end; r++, p += ld)
-          for (int v = 0; v < 4; v++) sum[v] += FN(load)(p + v * VL);
-      else
-        for (ptrdiff_t r = row; r < end; r++, p += ld)
-          for (int v = 0; v < vectors; v++) sum[v] += FN(load)(p + v * VL);
-      for (ptrdiff_t merged = run; merged & 1; merged >>= 1) {
-        depth--;
-        for (int v = 0; v < vectors; v++) sum[v] += pairs[depth][v];
-      }
-      for (int v = 0; v < vectors; v++) pairs[depth][v] = sum[v];
-      depth++;
+FNN_INLINE void FN(sum_of_rows)(const int vectors, REAL *sums, const REAL *rows, ptrdiff_t ld, ptrdiff_t m,
+                                double scale) {
+#define EACH _Pragma("GCC unroll 4") for (int v = 0; v < vectors; v++)
+  V pairs[sizeof(ptrdiff_t) * 8][4], sum[4]; /* a pair for each bit that is set in the number of runs */
+  int depth = 0;
+  for (ptrdiff_t row = 0, run = 0; row < m; row += SUM_RUN, run++) {
+    const ptrdiff_t end = fnn_at_most(row + SUM_RUN, m);
+    EACH sum[v] = (V){0};
+    for (ptrdiff_t r = row; r < end; r++) EACH sum[v] += FN(load)(rows + r * ld + v * VL);
+    for (ptrdiff_t merged = run; merged & 1; merged >>= 1) {
+      depth--;
+      EACH sum[v] += pairs[depth][v];
     }
-    V total[4] = {{0}};
-    while (depth--)
-      for (int v = 0; v < vectors; v++) total[v] += pairs[depth][v];
-    for (int v = 0; v < vectors; v++) FN(store)((REAL *)sums + j + v * VL, total[v] * (REAL)scale);
+    EACH pairs[depth][v] = sum[v];
+    depth++;
+  }
+  EACH sum[v] = (V){0};
+  while (depth--) EACH sum[v] += pairs[depth][v];
+  EACH FN(store)(sums + v * VL, sum[v] * (REAL)scale);
+#undef EACH
+}
+
+static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale) {
+  for (ptrdiff_t j = 0; j < n; j += 4 * VL) {
+    REAL *out = (REAL *)sums + j;
+    const REAL *in = (const REAL *)dZ + j;
+    switch (fnn_at_most((fnn_up(n, VL) - j) / VL, 4)) {
+    case 1: FN(sum_of_rows)(1, out, in, ld, rows, scale); break;
+    case 2: FN(sum_of_rows)(2, out, in, ld, rows, scale); break;
+    case 3: FN(sum_of_rows)(3, out, in, ld, rows, scale); break;
+    default: FN(sum_of_rows)(4, out, in, ld, rows, scale);
+    }
   }
 }
 
@@ -434,13 +441,14 @@ static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows,
 
 #define FEW 32 /* units */
 
-/* Rows first.. of a buffer as columns; past the last row, that row again. */
+/* Rows first.. of a buffer as columns, at least one; past the last row, that row again. */
 FNN_INLINE void FN(load_columns)(V *columns, const REAL *rows, ptrdiff_t ld, ptrdiff_t count, ptrdiff_t n) {
-  for (ptrdiff_t v = 0; v < n; v += VL) {
+  ptrdiff_t v = 0;
+  do {
 #pragma GCC unroll 16
     for (ptrdiff_t r = 0; r < VL; r++) columns[v + r] = FN(load)(rows + fnn_at_most(r, count - 1) * ld + v);
     FN(transpose_block)(columns + v);
-  }
+  } while ((v += VL) < n);
 }
 
 /* Back again; the padding of a row becomes 0. */
@@ -523,7 +531,7 @@ static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_
   if (g == FNN_SOFTMAX && n <= FEW) {
     for (ptrdiff_t r = 0; r < rows; r += VL) {
       const ptrdiff_t count = fnn_at_most(rows - r, VL);
-      V z[FEW] = {{0}}, top, sum;
+      V z[FEW], top, sum;
       FN(load_columns)(z, from + r * ld, ld, count, n);
       FN(softmax_columns)(z, n, &top, &sum);
       FN(store_columns)(to + r * ld_out, ld_out, z, count, n);
@@ -660,7 +668,7 @@ static void FN(head_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
 static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count) {
   const ptrdiff_t n = h->n;
   REAL *Z = (REAL *)h->Z + first * h->ld;
-  V z[FEW] = {{0}}, y[FEW] = {{0}};
+  V z[FEW], y[FEW];
   double loss[VL], terms[VL];
   for (int r = 0; r < VL; r++) loss[r] = 0;
   FN(load_columns)(z, Z, h->ld, count, n);
@@ -710,7 +718,7 @@ static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count
       z[j] = FN(sigmoid)(x) - y[j];
     }
   } else {
-    V a[FEW] = {{0}}, unused;
+    V a[FEW], unused;
     for (ptrdiff_t j = 0; j < n; j++) a[j] = FN(activate)(h->activation, z[j]);
     if (h->activation == FNN_SOFTMAX) FN(softmax_columns)(a, n, &unused, &unused);
     V sum = {0};
