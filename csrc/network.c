@@ -356,6 +356,7 @@ static void forward_task(void *arg, fnn_team *team, int thread) {
   void *Y = fnn_at(K, scratch, 2 * job->rows * fnn_ld(K, widest(net))), *two_rows = fnn_at(K, Y, job->rows * ld);
   double *losses = fnn_at(K, two_rows, 2 * ld);
   ptrdiff_t from, to;
+  const fnn_mode mode = fnn_flush_subnormals();
   fnn_share(job->m, job->rows, fnn_team_size(team), thread, &from, &to);
   for (ptrdiff_t first = from, rows; first < to; first += rows) {
     rows = fnn_at_most(job->rows, to - first);
@@ -382,6 +383,7 @@ static void forward_task(void *arg, fnn_team *team, int thread) {
     for (ptrdiff_t r = 0; r < rows; r++) sum += losses[r];
     job->losses[first / job->rows] = sum; /* blocks are the same for any number of threads */
   }
+  fnn_restore_mode(mode);
 }
 
 static int run_forward(forward_job *job, int threads) {
