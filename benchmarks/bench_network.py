@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from roofline import BATCHES, LR, NETS, data
+from roofline import BATCHES, LR, NETS, data, name
 
 OPERATIONS = [
     ("train_step", "sgd"),
@@ -297,7 +297,7 @@ def check(work, sizes, m, operation, kind):
 
 # The library varies slowest: a peer is imported, and its threads started, when the ones before are done.
 @pytest.mark.filterwarnings("ignore")  # the peers' own
-@pytest.mark.parametrize("net", NETS, ids=lambda net: f"{'-'.join(map(str, net[0]))}x{net[1]}")
+@pytest.mark.parametrize("net", NETS, ids=lambda net: name(*net))
 @pytest.mark.parametrize(("operation", "kind"), OPERATIONS, ids=["-".join(filter(None, o)) for o in OPERATIONS])
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_network(benchmark, library, operation, kind, net):
@@ -306,7 +306,7 @@ def test_network(benchmark, library, operation, kind, net):
     call = getattr(work, operation)
     if call is None:
         pytest.skip("a predictor only predicts")
-    benchmark.group = " ".join(filter(None, [operation, kind, f"{'-'.join(map(str, sizes))}x{m}"]))
+    benchmark.group = " ".join(filter(None, [operation, kind, name(*net)]))
     benchmark.extra_info.update(steps=BATCHES if operation == "fit" else 1, threads=fastnn.get_threads())
     check(work, sizes, m, operation, kind)
     benchmark(call)
