@@ -19,7 +19,6 @@ from roofline import BATCHES, LR, NETS, begin, data, fit_call, flops, name, opti
 from threads import train_step_call
 
 SUBNORMAL = {"float32": 1e-40, "float64": 1e-310}
-CALL_FLOP = 2e8  # of a timed call at least, or what it costs to call fit would count
 
 
 def shuffle(sizes, m, args):
@@ -30,7 +29,7 @@ def shuffle(sizes, m, args):
 
 def call(sizes, m, args):
     """Of as many steps both ways."""
-    epochs = max(1, int(CALL_FLOP / flops(sizes, m) / BATCHES))
+    epochs = max(1, min(40, int(2e8 / flops(sizes, m) / BATCHES)))  # or what it costs to call fit would count
     one, other = (make(sizes, m, args.dtype, epochs=epochs) for make in (train_step_call, fit_call))
     found = pairs(one, other, args.seconds)
     return [f"{statistics.median(a - b for a, b in found) / (epochs * BATCHES) * 1e6:+.2f} us"]
