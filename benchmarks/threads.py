@@ -71,10 +71,10 @@ def ratio_to_one_thread(make, sizes, m, dtype, batches, seconds):
 
 
 @contextlib.contextmanager
-def busy_core():
-    """Another process that keeps one of the cores busy."""
-    core = max(os.sched_getaffinity(0))
-    code = f"import os; os.sched_setaffinity(0, {{{core}}}); print(flush=True)\nwhile True: pass"
+def busy_core(pinned=True):
+    """Another process that keeps one of the cores busy: always the same, or whichever it is given."""
+    cores = {max(os.sched_getaffinity(0))} if pinned else os.sched_getaffinity(0)
+    code = f"import os; os.sched_setaffinity(0, {cores}); print(flush=True)\nwhile True: pass"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
         try:
             child.stdout.readline()
@@ -103,11 +103,12 @@ def sweep(args):
 def busy(args):
     """One net beside another process; yields figures."""
     sizes, m = (784, 128, 10), 32
-    with busy_core():
-        for make, what in ((fit_call, "fit of"), (train_step_call, "train_step,")):
-            for batches in args.batches:
-                own, one = (make(sizes, m, args.dtype, batches, threads=threads) for threads in (None, 1))
-                yield f"{what} {batches} batches: {ratio(own, one, args.seconds):.3f}"
+    calls = {"fit": fit_call, "train_step": train_step_call}
+    for pinned, what, batches in itertools.product((True, False), calls, args.batches):
+        own, one = (calls[what](sizes, m, args.dtype, batches, threads=threads) for threads in (None, 1))
+        with busy_core(pinned):
+            where = "on one core" if pinned else "on either"
+            yield f"{what}, {batches} batches, busy {where}: {ratio(own, one, args.seconds):.3f}"
 
 
 def main(argv=None):

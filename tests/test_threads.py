@@ -83,6 +83,20 @@ def test_f05_the_setting_is_obeyed():
     assert two <= 1
 
 
+FORCED = """
+net = fastnn.Network([784, 256, 10], seed=0, threads=5)
+net.fit(X, y, batch_size=256); net.predict(X)
+print(threads() - before)
+"""
+
+
+@needs_compiled
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in /proc")
+def test_a_network_s_own_threads_are_so_many():
+    done = subprocess.run([sys.executable, "-c", BIG + FORCED], capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout.split()[-1]) == 4 * COMPILED.BUILD["openmp"]
+
+
 @needs_compiled
 def test_f07_other_libraries_keep_their_threads(threads):
     from threadpoolctl import threadpool_info
