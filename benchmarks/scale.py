@@ -55,9 +55,12 @@ def curve(label, points, args):
     exponent = np.polyfit(np.log(work[half:]), np.log(times[half:]), 1)[0]
     line = np.polyval(np.polyfit(work, times, 1), work)
     r2 = 1 - np.square(times - line).sum() / np.square(times - times.mean()).sum()
-    at = steps.argmax()
-    where = f"{points[at][0]} to {points[at + 1][0]}"
-    figures = f"{label}: exponent {exponent:.3f}, R2 {r2:.4f}, largest step {steps[at]:.2f} ({where})"
+    figures = f"{label}: exponent {exponent:.3f}, R2 {r2:.4f}"
+    is_narrow = np.array([sizes[0] < 64 for _, sizes, _ in points[:-1]])
+    for those, where in ((~is_narrow, ""), (is_narrow, " below 64 units")):
+        if those.any():
+            at = np.where(those, steps, 0).argmax()
+            figures += f", largest step{where} {steps[at]:.2f} ({points[at][0]} to {points[at + 1][0]})"
     print(figures, flush=True)
     return figures
 

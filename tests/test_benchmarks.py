@@ -120,9 +120,11 @@ def test_a_curve_tells_its_law_and_its_steps(monkeypatch, label):
         return slow.get((sizes, m), 1) * scale.arithmetic(sizes, m, dtype) * 1e-12
 
     monkeypatch.setattr(scale, "step_seconds", seconds)
-    assert scale.curve(label, points, args).startswith(f"{label}: exponent 1.000, R2 1.0000, largest step 1.00 ")
-    slow[points[3][1:]] = 1.5
-    assert f"largest step 1.50 ({points[2][0]} to {points[3][0]})" in scale.curve(label, points, args)
+    figures = scale.curve(label, points, args)
+    assert figures.startswith(f"{label}: exponent 1.000, R2 1.0000, largest step 1.00 ")
+    assert ("below 64 units 1.00 (" in figures) == (label == "width")
+    slow[points[-1][1:]] = 1.5
+    assert f"largest step 1.50 ({points[-2][0]} to {points[-1][0]})" in scale.curve(label, points, args)
 
 
 @needs_gcc
