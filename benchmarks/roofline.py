@@ -175,11 +175,11 @@ def flops(sizes, m):
     return 2 * m * (3 * sum(products) - products[0])
 
 
-def data(sizes, m, dtype):
+def data(sizes, m, dtype, batches=BATCHES):
     """Samples for one call of fit, as columns over rows-as-samples memory, and codes."""
     rng = np.random.default_rng(0)
-    rows = rng.standard_normal((BATCHES * m, sizes[0]), np.float32).astype(dtype)
-    return rows.T, rng.integers(0, sizes[-1], BATCHES * m)
+    rows = rng.standard_normal((batches * m, sizes[0]), np.float32).astype(dtype, copy=False)
+    return rows.T, rng.integers(0, sizes[-1], batches * m)
 
 
 def check(sizes, m, dtype):
@@ -194,19 +194,46 @@ def check(sizes, m, dtype):
             np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance * np.abs(other).max())
 
 
-def step_seconds(sizes, m, dtype, seconds):
+def fit_call(sizes, m, dtype, batches=BATCHES, epochs=1, shuffle=False, **settings):
+    """A call that trains a network, always the same one, on so many batches."""
+    net, optimizer = fastnn.Network(sizes, dtype=dtype, seed=0, **settings), fastnn.SGD(lr=LR)
+    X, y = data(sizes, m, dtype, batches)
+    return lambda: net.fit(X, y, epochs, m, optimizer, shuffle, progress=False)
+
+
+def timed(call):
+    """Seconds of a call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def step_seconds(sizes, m, dtype, seconds, batches=BATCHES):
     """Median seconds of a step over calls of fit, for about `seconds`, at least 5 of them."""
-    X, y = data(sizes, m, dtype)
-    net, optimizer, times = fastnn.Network(sizes, dtype=dtype, seed=0), fastnn.SGD(lr=LR), []
-    end = None
-    while end is None or len(times) < 5 or time.perf_counter() < end:
-        start = time.perf_counter()
-        net.fit(X, y, batch_size=m, optimizer=optimizer, shuffle=False, progress=False)
-        if end is None:  # the first call warms up
+    call, times = fit_call(sizes, m, dtype, batches), []
+    call()  # warms up
+    end = time.perf_counter() + seconds
+    while len(times) < 5 or time.perf_counter() < end:
+        times.append(timed(call) / batches)
+    return statistics.median(times)
+
+
+def pairs(one, other, seconds, prepare=lambda: None):
+    """(seconds of one, seconds of the other), called in turn for about `seconds`, at least 5 times."""
+    found, end = [], None
+    while end is None or len(found) < 5 or time.perf_counter() < end:
+        prepare()
+        pair = [timed(call) for call in ((one, other) if len(found) % 2 else (other, one))]
+        if end is None:  # the first calls warm up
             end = time.perf_counter() + seconds
         else:
-            times.append((time.perf_counter() - start) / BATCHES)
-    return statistics.median(times)
+            found.append(pair if len(found) % 2 else pair[::-1])
+    return found
+
+
+def ratio(one, other, seconds, prepare=lambda: None):
+    """Median of one's time over the other's."""
+    return statistics.median(a / b for a, b in pairs(one, other, seconds, prepare))
 
 
 def net(text):
@@ -215,34 +242,55 @@ def net(text):
     return tuple(int(n) for n in sizes.split("-")), int(m)
 
 
+def name(sizes, m):
+    """The other way."""
+    return f"{'-'.join(map(str, sizes))}x{m}"
+
+
+def options(doc, seconds):
+    """The parser of a script, with what all of them take."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=fastnn.get_threads(), help="default: all that are allowed")
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    parser.add_argument("--seconds", type=float, default=seconds, help="of timing, per figure")
+    return parser
+
+
+def begin(args):
+    """Set the threads; what figures depend on, in words."""
+    fastnn.set_threads(args.threads)
+    facts = fastnn.info()
+    return f"{facts['cpu']}, {args.threads} threads, {facts['backend']} {facts['isa']}, {args.dtype}"
+
+
+def print_row(script, argv, machine, figures):
+    """The run as a row for RESULTS.md."""
+    command = " ".join([f"python benchmarks/{Path(script).name}", *argv])
+    today = datetime.date.today().isoformat()
+    print(f"\n| {today} | {_commit()} | {machine} | `{command}` | {'; '.join(figures)} |")
+
+
 def main(argv=None):
     """Print the table and its row for RESULTS.md."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=fastnn.get_threads(), help="default: all that are allowed")
-    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    parser = options(__doc__, seconds=1.0)
     parser.add_argument("--nets", nargs="+", type=net, default=NETS, metavar="NET", help="such as 784-128-10x32")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of timing, per net")
     args = parser.parse_args(argv)
-    fastnn.set_threads(args.threads)
-    facts, limit = fastnn.info(), fma_limit(args.dtype, args.threads)
-    machine = f"{facts['cpu']}, {args.threads} threads, {facts['backend']} {facts['isa']}, {args.dtype}"
+    machine, limit = begin(args), fma_limit(args.dtype, args.threads)
     print(f"{machine}; FMA limit {limit:.1f} GFLOP/s")
     print(f"{'net x batch':<30}{'us/step':>12}{'GFLOP/s':>10}{'share':>8}")
-    figures, quiet = [], True
+    figures, quiet = [f"limit {limit:.0f} GFLOP/s"], True
     for sizes, m in args.nets:
         check(sizes, m, args.dtype)
         seconds = step_seconds(sizes, m, args.dtype, args.seconds)
-        rate, name = flops(sizes, m) / seconds * 1e-9, f"{'-'.join(map(str, sizes))}x{m}"
-        print(f"{name:<30}{seconds * 1e6:>12.2f}{rate:>10.1f}{rate / limit:>8.1%}", flush=True)
-        figures.append(f"{name} {seconds * 1e6:.2f} us {rate / limit:.0%}")
+        rate = flops(sizes, m) / seconds * 1e-9
+        print(f"{name(sizes, m):<30}{seconds * 1e6:>12.2f}{rate:>10.1f}{rate / limit:>8.1%}", flush=True)
+        figures.append(f"{name(sizes, m)} {seconds * 1e6:.2f} us {rate / limit:.0%}")
         quiet = quiet and rate < 1.02 * limit
     after = fma_limit(args.dtype, args.threads)
     if not quiet or abs(after / limit - 1) > 0.05:
         print(f"The limit is now {after:.1f} GFLOP/s. The machine was not quiet: do not publish these figures.")
-    command = " ".join(["python benchmarks/roofline.py", *argv])
-    today = datetime.date.today().isoformat()
-    print(f"\n| {today} | {_commit()} | {machine} | `{command}` | limit {limit:.0f} GFLOP/s; {'; '.join(figures)} |")
+    print_row(__file__, argv, machine, figures)
     return 0
 
 

@@ -26,6 +26,14 @@ def bits(net):
     return b"".join(a.tobytes() for pair in net.parameters for a in pair)
 
 
+def state_of(net):
+    """All that a step goes on from, as bytes."""
+    state = net.__getstate__()
+    moments = state["optimizer_state"]
+    arrays = [T for slot in moments["moments"] for pair in slot for T in pair] if moments else []
+    return bits(net), net.epochs_done, moments and moments["steps"], b"".join(T.tobytes() for T in arrays)
+
+
 @contextlib.contextmanager
 def weights_unchanged(net):
     """Whatever happens inside, the weights have the bits that they had."""

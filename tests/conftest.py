@@ -1,7 +1,9 @@
 """Fixtures that walk over the backends and, of the compiled one, over every instruction set."""
 
 import os
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ with warnings.catch_warnings():
     import fastnn
     from fastnn import _numpy, kernels
     from fastnn import backend as backends
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # whose scripts import each other by name
 
 # The default suite draws the same examples every time; HYPOTHESIS_PROFILE=explore draws new ones.
 settings.register_profile(

@@ -1,6 +1,7 @@
 """The benchmarks run and agree with their peers. Nothing is timed here."""
 
-import importlib.util
+import argparse
+import itertools
 import os
 import re
 import shutil
@@ -11,26 +12,23 @@ from pathlib import Path
 import pytest
 
 import fastnn
+import overheads
+import roofline
+import scale
+import threads as threads_script
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
 
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="affinity and /proc are Linux's")
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
-
-
-@pytest.fixture(scope="module")
-def roofline():
-    spec = importlib.util.spec_from_file_location("roofline", BENCHMARKS / "roofline.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(
     ("file", "selection", "passed"),
     [
         ("bench_kernels.py", "32x64x32", 18 * 2 * 2),  # cases, dtypes, and at least two variants
-        ("bench_network.py", "30-16-2x64 and (fastnn or numpy)", 4 + 4 + 2),
+        ("bench_network.py", "30-16-2x64 and (fastnn or numpy)", 6 + 6 + 2),
     ],
 )
 def test_benchmarks_run(file, selection, passed):
@@ -44,37 +42,93 @@ def test_benchmarks_run(file, selection, passed):
     assert int(re.search(r"(\d+) passed", result.stdout)[1]) >= passed
 
 
-def test_flops_are_those_counted_by_hand(roofline):
+def test_flops_are_those_counted_by_hand():
     # Forward 2*3 + 3*4 = 18 products a sample, as many for dW, 12 for dA_prev of layer 2: 48, two FLOP each.
     assert roofline.flops((2, 3, 4), 5) == 2 * 48 * 5
     assert roofline.flops((7, 3), 2) == 2 * 42 * 2
 
 
-def test_nets_are_read_as_they_are_printed(roofline):
+def test_nets_are_read_as_they_are_printed():
     assert roofline.net("784-128-10x32") == ((784, 128, 10), 32)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_roofline_checks_what_it_times(roofline, dtype):
+def test_roofline_checks_what_it_times(dtype):
     roofline.check((6, 5, 3), 4, dtype)
     assert roofline.step_seconds((6, 5, 3), 4, dtype, seconds=0) > 0
 
 
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        pytest.param(roofline, "--nets 6-5-3x4", marks=needs_gcc),
+        (threads_script, "--shapes 2"),
+        pytest.param(threads_script, "--busy --batches 2", marks=on_linux),
+        (overheads, "shuffle --nets 6-5-3x4"),
+        (overheads, "call --nets 6-5-3x4"),
+        (overheads, "subnormal --nets 6-5-3x4"),
+        (overheads, "subnormal --nets 6-5-3x4 --dtype float64"),
+        (scale, "--curves width depth --points 4 --passes 1"),
+        pytest.param(scale, "--curves memory --points 1", marks=on_linux),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+@pytest.mark.usefixtures("threads")
+def test_a_script_ends_with_a_row_for_the_results(script, arguments, capsys):
+    arguments += " --threads 1 --seconds 0"
+    assert script.main(arguments.split()) == 0
+    row = capsys.readouterr().out.splitlines()[-1]
+    header = (BENCHMARKS / "RESULTS.md").read_text().partition("| date ")[2].splitlines()[0]
+    assert row.count("|") == header.count("|") + 1
+    assert f"`python benchmarks/{script.__name__}.py {arguments}`" in row
+    assert re.search(r"\d", row.split("|")[-2])
+
+
 @needs_gcc
 @pytest.mark.usefixtures("threads")
-def test_roofline_ends_with_a_row_for_the_results(roofline, capsys):
-    arguments = ["--threads", "1", "--seconds", "0", "--nets", "6-5-3x4"]
-    assert roofline.main(arguments) == 0
+def test_roofline_prints_shares(capsys):
+    roofline.main(["--threads", "1", "--seconds", "0", "--nets", "6-5-3x4"])
     lines = capsys.readouterr().out.splitlines()
     assert re.search(r"FMA limit \d+\.\d GFLOP/s$", lines[0])
     assert re.fullmatch(r"6-5-3x4 +[\d.]+ +[\d.]+ +[\d.]+%", lines[2])
-    header = (BENCHMARKS / "RESULTS.md").read_text().partition("| date ")[2].splitlines()[0]
-    assert lines[-1].count("|") == header.count("|") + 1
-    assert f"`python benchmarks/roofline.py {' '.join(arguments)}`" in lines[-1]
+
+
+def test_pairs_keep_their_sides(monkeypatch):
+    monkeypatch.setattr(roofline, "timed", lambda call: call())
+    prepared = []
+    assert roofline.pairs(lambda: 2, lambda: 1, 0, lambda: prepared.append(1)) == [[2, 1]] * 5
+    assert len(prepared) == 6
+    assert roofline.ratio(lambda: 2, lambda: 1, 0) == 2
+
+
+def test_shapes_are_from_tiny_to_large():
+    shapes = list(itertools.islice(threads_script.shapes(), 100))
+    sizes, batches = zip(*shapes, strict=True)
+    assert len(set(shapes)) == 100
+    assert {len(s) - 1 for s in sizes} == {1, 2, 3, 4}
+    for values, low, high in (([s[0] for s in sizes], 4, 1024), (batches, 1, 2048)):
+        assert low <= min(values) <= 1.2 * low
+        assert high / 1.2 <= max(values) <= high
+
+
+@pytest.mark.parametrize("label", scale.CURVES)
+def test_a_curve_tells_its_law_and_its_steps(monkeypatch, label):
+    points, slow = scale.CURVES[label], {}
+    args = argparse.Namespace(dtype="float32", seconds=0, passes=2)
+
+    def seconds(sizes, m, dtype, seconds, batches):
+        return slow.get((sizes, m), 1) * scale.arithmetic(sizes, m, dtype) * 1e-12
+
+    monkeypatch.setattr(scale, "step_seconds", seconds)
+    figures = scale.curve(label, points, args)
+    assert figures.startswith(f"{label}: exponent 1.000, R2 1.0000, largest step 1.00 ")
+    assert ("below 64 units 1.00 (" in figures) == (label == "width")
+    slow[points[-1][1:]] = 1.5
+    assert f"largest step 1.50 ({points[-2][0]} to {points[-1][0]})" in scale.curve(label, points, args)
 
 
 @needs_gcc
-def test_the_limit_counts_what_the_loop_does(roofline, tmp_path):
+def test_the_limit_counts_what_the_loop_does(tmp_path):
     roofline.build_peak(tmp_path / "peak.s", "float32", "-S")
     code = (tmp_path / "peak.s").read_text()
     fused = re.findall(r"vfmadd\w*ps\s+%.mm\d+, %.mm\d+, %.mm\d+|fmla\s+v\d+\.4s", code)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import fastnn
+from case_helpers import bits, state_of
 from conftest import COMPILED
+from roofline import NETS as TABLE
 
 pytestmark = pytest.mark.skipif(COMPILED is None, reason="a promise of the compiled backend")
 
@@ -17,10 +19,14 @@ NETS = [
     ([70, 65, 33, 1], ["sigmoid", "relu", "identity"], 50),
     ([3, 1], None, 7),
 ]
-
-
-def bits(net):
-    return b"".join(a.tobytes() for pair in net.parameters for a in pair)
+# The table's largest in slow runs only; its place is taken by one like it.
+TABLE = [*TABLE[:-1], ((784, 160, 160, 160, 10), 96), pytest.param(*TABLE[-1], marks=pytest.mark.slow)]
+THREADS = (1, 2, 3, 7)
+OPTIMIZERS = [fastnn.SGD(lr=0.05), fastnn.SGD(lr=0.01, momentum=0.9), fastnn.Adam(lr=0.01)]
+of_the_table = pytest.mark.parametrize(
+    ("sizes", "batch"), TABLE, ids=lambda v: "-".join(map(str, v)) if isinstance(v, tuple) else f"x{v}"
+)
+with_each = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["SGD", "momentum", "Adam"])
 
 
 def data(sizes, m, seed=0):
@@ -29,23 +35,41 @@ def data(sizes, m, seed=0):
     return rng.standard_normal((m, sizes[0])).astype("f4").T, y
 
 
-@pytest.mark.parametrize("isa", COMPILED.isas() if COMPILED else [])
-@pytest.mark.parametrize(("sizes", "activations", "batch"), NETS)
-def test_threads_do_not_change_bits(isa, sizes, activations, batch, dtype, monkeypatch):
+@pytest.fixture(params=COMPILED.isas() if COMPILED else [])
+def isa(request):
+    """Each instruction set of this machine, forced."""
     before = COMPILED.current_isa()
-    COMPILED.force_isa(isa)
-    try:
-        X, y = data(sizes, 5 * batch - 3)
-        seen, losses = set(), set()
-        for threads in (1, 2, 3, 7):
-            net = fastnn.Network(sizes, activations, dtype=dtype, seed=1, backend="compiled", threads=threads)
-            history = net.fit(X, y, epochs=4, batch_size=batch, optimizer=fastnn.SGD(lr=0.05))
-            seen.add(bits(net))
-            loss, gradients = net.gradients(X, y)
-            losses.add((tuple(history.loss), loss, net.loss(X, y), *(a.tobytes() for g in gradients for a in g)))
-        assert len(seen) == len(losses) == 1
-    finally:
-        COMPILED.force_isa(before)
+    COMPILED.force_isa(request.param)
+    yield request.param
+    COMPILED.force_isa(before)
+
+
+def assert_threads_do_not_change_bits(sizes, activations, batch, dtype, optimizer):
+    """Not after 20 steps, the last of each epoch a short one; nor in what is computed without a step."""
+    X, y = data(sizes, 10 * batch - 3)
+    trained, computed = set(), set()
+    for threads in THREADS:
+        net = fastnn.Network(sizes, activations, dtype=dtype, seed=1, backend="compiled", threads=threads)
+        history = net.fit(X, y, epochs=2, batch_size=batch, optimizer=optimizer)
+        trained.add((tuple(history.loss), *state_of(net)))
+        some = X[:, :300], y[:300]
+        loss, gradients = net.gradients(*some)
+        arrays = [net.predict(some[0]), *(a for pair in gradients for a in pair)]
+        computed.add((loss, net.loss(*some), *(a.tobytes() for a in arrays)))
+    assert len(trained) == len(computed) == 1
+
+
+@of_the_table
+@pytest.mark.parametrize("optimizer", OPTIMIZERS[::2], ids=["SGD", "Adam"])
+def test_threads_do_not_change_bits_in_the_table(sizes, batch, dtype, optimizer):
+    assert_threads_do_not_change_bits(sizes, None, batch, dtype, optimizer)
+
+
+@pytest.mark.parametrize(("sizes", "activations", "batch"), NETS)
+@with_each
+@pytest.mark.usefixtures("isa")
+def test_threads_do_not_change_bits(sizes, activations, batch, dtype, optimizer):
+    assert_threads_do_not_change_bits(sizes, activations, batch, dtype, optimizer)
 
 
 @pytest.mark.parametrize(("sizes", "activations", "batch"), NETS)
@@ -66,30 +90,44 @@ def test_fma_isas_agree_in_bits(sizes, activations, batch, dtype):
         COMPILED.force_isa(before)
 
 
-@pytest.mark.parametrize(("sizes", "activations", "batch"), NETS)
-def test_a_sample_alone_and_in_a_batch(sizes, activations, batch, dtype):
-    net = fastnn.Network(sizes, activations, dtype=dtype, seed=1, backend="compiled")
-    X, _ = data(sizes, 70)
-    whole = net.predict(X)
-    p = net.predictor()
+def assert_batches_do_not_change_bits(sizes, activations, batch, dtype):
+    X, _ = data(sizes, 70 + 2 * batch)
+    net = fastnn.Network(sizes, activations, dtype=dtype, seed=1, backend="compiled", threads=1)
+    whole, p = net.predict(X), net.predictor()
     for m in range(1, 71):
         assert (net.predict(X[:, :m]) == whole[:, :m]).all()
     for j in range(70):
         assert (p(X[:, j : j + 1]) == whole[:, j : j + 1]).all()
     assert (net.forward(X, cache=True)[0] == whole).all()
+    for threads in THREADS[1:]:
+        net = fastnn.Network(sizes, activations, dtype=dtype, seed=1, backend="compiled", threads=threads)
+        for m in (1, 2, 33, 70, batch, X.shape[1]):
+            assert (net.predict(X[:, :m]) == whole[:, :m]).all()
 
 
-def test_a_resumed_run_equals_an_unbroken_one(tmp_path, backend):
+@of_the_table
+def test_a_sample_alone_and_in_a_batch_in_the_table(sizes, batch, dtype):
+    assert_batches_do_not_change_bits(sizes, None, batch, dtype)
+
+
+@pytest.mark.parametrize(("sizes", "activations", "batch"), NETS)
+@pytest.mark.usefixtures("isa")
+def test_a_sample_alone_and_in_a_batch(sizes, activations, batch, dtype):
+    assert_batches_do_not_change_bits(sizes, activations, batch, dtype)
+
+
+@with_each
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path, backend, optimizer):
     X, y = data([20, 30, 5], 300)
     nets = [fastnn.Network([20, 30, 5], seed=4, backend=backend) for _ in range(3)]
-    nets[0].fit(X, y, epochs=6)
-    nets[1].fit(X, y, epochs=2)
-    nets[1].fit(X, y, epochs=4)
-    nets[2].fit(X, y, epochs=2)
-    nets[2].save(tmp_path / "half")
+    nets[0].fit(X, y, epochs=6, optimizer=optimizer)
+    nets[1].fit(X, y, epochs=2, optimizer=optimizer)
+    nets[1].fit(X, y, epochs=4, optimizer=optimizer)
+    nets[2].fit(X, y, epochs=2, optimizer=optimizer)
+    nets[2].save(tmp_path / "half", optimizer=True)
     loaded = fastnn.load(tmp_path / "half", backend=backend)
     loaded.fit(X, y, epochs=4)
-    assert bits(nets[0]) == bits(nets[1]) == bits(loaded)
+    assert state_of(nets[0]) == state_of(nets[1]) == state_of(loaded)
 
 
 def test_slices_do_not_change_bits(monkeypatch, backend):

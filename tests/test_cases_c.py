@@ -1,5 +1,8 @@
 """Activations, losses and gradients: finite for all that is finite, one stable form, NaN where NaN was."""
 
+import contextlib
+import ctypes
+import platform
 import threading
 import warnings
 
@@ -11,7 +14,7 @@ from hypothesis.extra import numpy as npst
 
 import reference as ref
 from case_helpers import affine, assert_finite, bits, weights_unchanged
-from fastnn import SGD, Network, kernels
+from fastnn import SGD, Adam, Network, kernels
 
 
 @pytest.fixture(autouse=True)
@@ -90,27 +93,71 @@ def test_bits_do_not_depend_on_the_float_mode(backend, dtype, mode, rng):
         assert trained() == want
 
 
-def test_the_float_mode_of_the_process_is_left_alone(backend, dtype):
-    # Subnormals must still be numbers afterwards, here and in threads that start later.
-    before = np.geterr()
-    net = Network([30, 40, 2], seed=0, dtype=dtype, backend=backend)
-    net.fit(np.full((30, 64), 1e-20), np.arange(64) % 2, epochs=20)
-    net.predict(np.ones((30, 2000)))
-    kernels.activation_forward(np.full((9, 9), -1e4, dtype), "sigmoid")
+def fails(method, y):
+    with pytest.raises(ValueError, match="X has"):
+        method(np.full((30, 64), np.nan), y)
+
+
+CALLS = {
+    "predict": lambda net, X, y: net.predict(np.ones((30, 2000))),
+    "predictor": lambda net, X, y: net.predictor()(X),
+    "evaluate": lambda net, X, y: net.evaluate(X, y),
+    "gradients": lambda net, X, y: net.gradients(X, y),
+    "fit": lambda net, X, y: net.fit(X, y, epochs=5),
+    "train_step": lambda net, X, y: net.train_step(X, y, Adam()),
+    "a fit that fails": lambda net, X, y: fails(net.fit, y),
+    "a step that fails": lambda net, X, y: fails(net.train_step, y),
+    "a kernel": lambda net, X, y: kernels.activation_forward(np.full((9, 9), -1e4, net.dtype), "sigmoid"),
+}
+
+
+def subnormals_are_numbers():
+    with np.errstate(all="ignore"):
+        single, double = np.full(64, 1e-40, "f4") * np.float32(0.5), np.full(64, 1e-310) * 0.5
+        dot = np.full((1, 1), 1e-40, "f4") @ np.ones((1, 1), "f4")
+    return bool(single.all() and double.all() and dot.all())
+
+
+@contextlib.contextmanager
+def subnormals_flushed():
+    """The mode of a caller who has chosen so: in glibc's fenv_t for x86-64 the last of eight words."""
+    libm, before, flushed = ctypes.CDLL("libm.so.6"), (ctypes.c_uint32 * 8)(), (ctypes.c_uint32 * 8)()
+    libm.fegetenv(before), libm.fegetenv(flushed)
+    flushed[7] |= 0x8040
+    libm.fesetenv(flushed)
+    try:
+        yield
+    finally:
+        libm.fesetenv(before)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("what", CALLS)
+def test_the_float_mode_of_the_caller_is_left_alone(backend, dtype, what, threads):
+    # Subnormals must be numbers afterwards as before, here and in threads that start later; or flushed as before.
+    numpy_mode = np.geterr()
+    net = Network([30, 40, 2], seed=0, dtype=dtype, backend=backend, threads=threads)
+    X, y = np.full((30, 64), 1e-20), np.arange(64) % 2
     seen = []
 
-    def subnormal():
-        with np.errstate(all="ignore"):
-            seen.append((np.full(64, 1e-40, "f4") * np.float32(0.5)).min())
-            seen.append((np.full(64, 1e-310) * 0.5).min())
-            seen.append((np.full((1, 1), 1e-40, "f4") @ np.ones((1, 1), "f4")).min())
+    def call():
+        before = subnormals_are_numbers()
+        CALLS[what](net, X, y)
+        seen.append((before, subnormals_are_numbers()))
 
-    subnormal()
-    thread = threading.Thread(target=subnormal)
-    thread.start()
-    thread.join()
-    assert all(number > 0 for number in seen)
-    assert np.geterr() == before
+    def call_in_a_thread():
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+
+    call(), call_in_a_thread()
+    assert seen == [(True, True)] * 2
+    if platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc":
+        with subnormals_flushed():
+            call(), call_in_a_thread()
+        assert seen[2:] == [(False, False)] * 2
+        assert subnormals_are_numbers()
+    assert np.geterr() == numpy_mode
 
 
 @np.errstate(all="ignore")
@@ -122,6 +169,28 @@ def test_subnormal_weights_are_weights(backend):
     assert got == 0 or abs(got - want) <= 3e-45
     np.testing.assert_array_equal(net.parameters[0][0], W)
     np.testing.assert_array_equal(net.parameters[0][1][0], b)
+
+
+@np.errstate(all="ignore")
+@pytest.mark.parametrize("share", [0.5, 1])
+def test_subnormal_weights_disturb_no_others(backend, dtype, rng, share):
+    tiny, kinds = float(np.finfo(dtype).smallest_normal), ["tanh", "identity"]
+    net = Network([20, 30, 3], kinds, dtype=dtype, seed=1, backend=backend)
+    (W1, b1), (W2, b2) = ((W.copy(), b + dtype.type(0.1)) for W, b in net.parameters)
+    W1[rng.random(W1.shape) < share] = tiny / 8
+    W2[:, ::2] = tiny / 8
+    net.set_parameters([(W1, b1), (W2, b2)])
+    exact = [(ref.exact(W, dtype), ref.exact(b, dtype)) for W, b in net.parameters]
+    X, Y = ref.exact(rng.standard_normal((20, 50)), dtype), ref.exact(rng.standard_normal((3, 50)), dtype)
+    last = ref.forward(exact, kinds, X)[-1]
+    ref.assert_close(net.predict(X), (last["A"], last["S_A"]), dtype, "A")
+    loss, gradients = net.gradients(X, Y)
+    want, grads = ref.gradients(exact, kinds, "mse", X, Y)
+    ref.assert_close(loss, want, dtype, "J")
+    flushed = tiny * 1e3  # what a sum may lack whose terms are flushed
+    for got, pairs in zip(gradients, grads, strict=True):
+        for T, (right, scale) in zip(got, pairs, strict=True):
+            ref.assert_close(T, (right, scale + flushed / ref.BOUND[dtype]), dtype, "a gradient")
 
 
 # --- the rule: NaN in, NaN out, in the columns it touches ---------------------------------------------------------

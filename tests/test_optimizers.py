@@ -10,7 +10,7 @@ import pytest
 
 import fastnn
 import reference as ref
-from case_helpers import assert_refused, bits
+from case_helpers import assert_refused, bits, state_of
 from fastnn import SGD, Adam, AdamW, Network, files
 
 TORCH = np.load(Path(__file__).parent / "data" / "torch_steps.npz")  # see make_torch_steps.py beside it
@@ -137,14 +137,6 @@ def afresh(backend, net):
     twin = network(backend, net.dtype)
     twin.set_parameters(net.parameters)
     return twin
-
-
-def state_of(net):
-    """All that a step goes on from, as bytes."""
-    state = net.__getstate__()
-    moments = state["optimizer_state"]
-    arrays = [T for slot in moments["moments"] for pair in slot for T in pair] if moments else []
-    return bits(net), net.epochs_done, moments and moments["steps"], b"".join(T.tobytes() for T in arrays)
 
 
 @with_state

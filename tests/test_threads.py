@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import fastnn
+from case_helpers import state_of
 from conftest import COMPILED
+from threads import busy_core
 
 SHOW = "import fastnn; print(fastnn.get_threads())"
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -81,6 +83,20 @@ def test_f05_the_setting_is_obeyed():
     assert two <= 1
 
 
+FORCED = """
+net = fastnn.Network([784, 256, 10], seed=0, threads=5)
+net.fit(X, y, batch_size=256); net.predict(X)
+print(threads() - before)
+"""
+
+
+@needs_compiled
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in /proc")
+def test_a_network_s_own_threads_are_so_many():
+    done = subprocess.run([sys.executable, "-c", BIG + FORCED], capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout.split()[-1]) == 4 * COMPILED.BUILD["openmp"]
+
+
 @needs_compiled
 def test_f07_other_libraries_keep_their_threads(threads):
     from threadpoolctl import threadpool_info
@@ -132,6 +148,25 @@ for _ in range(200):
 def test_threads_leave_together():
     """A batch that fails or is skipped: no thread may read what another has gone on to write, or it waits for ever."""
     subprocess.run([sys.executable, "-c", END_EARLY], timeout=60, check=True)
+
+
+@needs_compiled
+@pytest.mark.skipif(CORES < 2 or not hasattr(os, "sched_setaffinity"), reason="keeps one of several cores busy")
+@pytest.mark.parametrize("optimizer", [fastnn.SGD(lr=0.1), fastnn.Adam()], ids=["SGD", "Adam"])
+def test_a_core_that_is_busy_elsewhere_changes_no_bits(rng, optimizer):
+    X, y = rng.standard_normal((3190, 784), "f4").T, np.arange(3190) % 10
+
+    def trained(threads):
+        net = fastnn.Network([784, 128, 10], seed=1, backend="compiled", threads=threads)
+        history = net.fit(X, y, epochs=3, optimizer=optimizer)
+        losses = [net.train_step(X[:, i : i + 32], y[i : i + 32], optimizer) for i in range(0, 3190, 32)]
+        return history.loss, losses, net.predict(X).tobytes(), state_of(net)
+
+    alone = trained(1)
+    with busy_core():
+        for _ in range(3):
+            assert trained(None) == alone
+    assert trained(None) == alone
 
 
 def test_many_threads_predict_and_train(backend, rng):
