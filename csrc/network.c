@@ -832,13 +832,21 @@ static int begin_training(train_job *job, ptrdiff_t batch, int threads) {
   return status;
 }
 
+static void measure_parameters(fnn_net *net) {
+  for (int i = 0; i < 3; i++) net->most[i] = largest_parameter(net, i, 1, 0);
+}
+
 int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads) {
   train_job job = {.net = net, .data = data, .fit = fit};
-  for (int i = 0; i < 3 && fit->cautious; i++)
-    if (!(net->most[i] < INFINITY)) net->most[i] = largest_parameter(net, i, 1, 0);
   if (begin_training(&job, fnn_at_most(fit->batch, data->m), threads)) return FNN_NO_MEMORY;
+  const int known = net->most[0] < INFINITY;
+  if (fit->cautious && !known) measure_parameters(net);
   run(net, threads, train_task, &job);
   if (job.stalled) run(net, 1, train_task, &job);
+  if (fit->unsafe && known) { /* perhaps only by what the bounds have grown to, step by step */
+    measure_parameters(net);
+    run(net, 1, train_task, &job);
+  }
   return FNN_OK;
 }
 

@@ -72,9 +72,8 @@ void fnn_barrier(fnn_team *team) {
     if (spins < SPINS) {
       PAUSE();
     } else {
-      /* With more threads than cores the one that is waited for may need this core. */
+      YIELD(); /* with more threads than cores the one that is waited for may need this core */
       if (now() - arrival > patience) atomic_store_explicit(&team->late, 1, memory_order_relaxed);
-      YIELD();
     }
 }
 
@@ -108,27 +107,35 @@ static void remember_stall(void) {
   atomic_store(&alone_until, time + pause);
 }
 
-void fnn_parallel_forced(int threads, fnn_task *task, void *arg) {
+/* Whether the team, or OpenMP before or after it, was kept waiting. */
+static int run_team(int threads, fnn_task *task, void *arg) {
   fnn_team team = {.size = 1};
   if (threads <= 1 || atomic_load(&forked)) { /* a region of one thread would still cost 0.3 us */
     task(arg, &team, 0);
-    return;
+    return 0;
   }
 #if !defined(_WIN32)
   pthread_once(&watching, watch_forks);
 #endif
+  int64_t outside = now(), inside = 0;
 #pragma omp parallel num_threads(threads)
   {
+    const int thread = omp_get_thread_num();
     atomic_store_explicit(&team.size, omp_get_num_threads(), memory_order_relaxed); /* may be fewer than asked for */
-    last_arrival = now();
-    task(arg, &team, omp_get_thread_num());
+    const int64_t start = last_arrival = now();
+    task(arg, &team, thread);
     fnn_barrier(&team);
+    if (thread == 0) inside = now() - start;
   }
-  if (team.stalled) remember_stall();
+  outside = now() - outside - inside;
+  return atomic_load(&team.late) || outside > START_PATIENCE;
 }
 
+void fnn_parallel_forced(int threads, fnn_task *task, void *arg) { run_team(threads, task, arg); }
+
 void fnn_parallel(int threads, fnn_task *task, void *arg) {
-  fnn_parallel_forced(threads > 1 && now() < atomic_load(&alone_until) ? 1 : threads, task, arg);
+  if (threads > 1 && now() < atomic_load(&alone_until)) threads = 1;
+  if (run_team(threads, task, arg)) remember_stall();
 }
 #else
 int fnn_has_openmp(void) { return 0; }
