@@ -42,8 +42,7 @@ TABLES(neon);
 
 TABLES(generic);
 
-#define ISA(name, here)                                                                                                \
-  { #name, here, fnn_tables_##name }
+#define ISA(name, here) {#name, here, fnn_tables_##name}
 /* clang-format off */
 const fnn_isa fnn_isas[] = {
     ISA(generic, always),

@@ -50,6 +50,8 @@ typedef struct {
   const fnn_update *update; /* FNN_UPDATE */
   void *moment[2];          /* FNN_UPDATE: laid out as C */
   void *transposed;         /* FNN_UPDATE: a copy of C by panels the other way, kept up; or NULL */
+  void *packed;             /* FNN_UPDATE: room for `chunk` rows of A, or NULL; */
+  ptrdiff_t packed_row;     /* then, inside, which row it begins with */
 } fnn_product;
 
 /* The last layer's end: from Z the loss of each sample and dZ, in place. */
@@ -69,6 +71,7 @@ typedef struct {
 typedef struct {
   ptrdiff_t size;       /* bytes of an element */
   ptrdiff_t vl, mr, nr; /* elements of a vector, rows of a tile, columns of a panel */
+  ptrdiff_t chunk;      /* rows of C that are done panel after panel, at most */
   /* Rows i0..i1 and panels p0..p1 of C. */
   void (*product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
   /* sums[j] = scale * sum over rows of dZ[row][j], for n columns padded. */

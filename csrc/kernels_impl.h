@@ -229,7 +229,10 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     if (epilogue == FNN_UPDATE) /* the weights come from afar, the sums take a while */
 #pragma GCC unroll 16
       for (int r = 0; r < height; r++) __builtin_prefetch(C + r * c_row, 1);
-    if (p->order) {
+    if (p->packed) {
+      const REAL *a = (const REAL *)p->packed + (i - p->packed_row) * p->k + k0 * height;
+      for (ptrdiff_t k = k0; k < k1; k++, B += b_k, a += height) STEP(a[r])
+    } else if (p->order) {
       const REAL *A = (const REAL *)p->A + i;
       for (ptrdiff_t k = k0; k < k1; k++, B += b_k) {
         const REAL *a = A + (ptrdiff_t)p->order[k] * p->a_step;
@@ -368,8 +371,32 @@ static ptrdiff_t FN(chunk)(const fnn_product *p, int epilogue) {
 static void FN(transpose)(REAL *W, const REAL *WT, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t i0, ptrdiff_t i1,
                           ptrdiff_t panel);
 
+#define PACK_PANELS 8 /* so many make up for a copy of A */
+
+/* A by columns, `rows` from row i on, tile after tile and in these k after k: else a tile reads a piece of a cache line
+   at each k, from as many pages as there are samples. */
+static void FN(pack_rows)(const fnn_product *p, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t tiles) {
+  const ptrdiff_t height = rows / tiles, end = i + rows;
+  REAL *to = p->packed;
+  for (ptrdiff_t t = 0, h; t < tiles; t++, i += h) {
+    h = height + (t < rows % tiles);
+    const int whole =
+        i + FNN_MR + VL <= end; /* what is copied beyond the tile is a row of A still, and overwritten here */
+    for (ptrdiff_t k = 0; k < p->k; k++, to += h) {
+      const REAL *a = FN(sample)(p, k) + i;
+      if (whole)
+        for (ptrdiff_t r = 0; r < FNN_MR; r += VL) FN(store)(to + r, FN(load)(a + r));
+      else
+        for (ptrdiff_t r = 0; r < h; r++) to[r] = a[r];
+    }
+  }
+}
+
 static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1) {
   const ptrdiff_t chunk = FN(chunk)(p, epilogue);
+  const int packs = epilogue == FNN_UPDATE && p->packed && p1 - p0 >= PACK_PANELS;
+  fnn_product plain = *p, packed = *p;
+  plain.packed = NULL;
   REAL partial[MOST_ROWS * NR];
   for (ptrdiff_t c0 = i0; c0 < i1; c0 += chunk) {
     const ptrdiff_t rows = fnn_at_most(chunk, i1 - c0);
@@ -377,6 +404,10 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
     if (rows == 1 && epilogue == FNN_FORWARD)
       for (; panel + ROW_PANELS <= p1 && (panel + ROW_PANELS) * NR <= fnn_up(p->n, VL); panel += ROW_PANELS)
         FN(row)(p, c0, panel);
+    if (packs) {
+      FN(pack_rows)(p, c0, rows, (rows + FNN_MR - 1) / FNN_MR);
+      packed.packed_row = c0;
+    }
     for (; panel < p1; panel++) {
       const ptrdiff_t width = FN(panel_width)(p->n, panel), most = width == VL ? FNN_MR_SINGLE : FNN_MR;
       /* Rows in even parts: a last tile of one row would take nearly as long as a full one. */
@@ -386,8 +417,9 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
       FN(tiles_function) *const *more = one + FNN_EPILOGUES;
       for (ptrdiff_t k = 0, end; k == 0 || k < p->k; k = end) {
         end = fnn_at_most(k + SUM_BLOCK, p->k); /* of B, so much stays in the first cache */
-        if (taller) more[epilogue](p, c0, taller, panel, k, end, partial);
-        one[epilogue](p, edge, tiles - taller, panel, k, end, partial + (edge - c0) * width);
+        const fnn_product *q = packs && width == NR ? &packed : &plain;
+        if (taller) more[epilogue](q, c0, taller, panel, k, end, partial);
+        one[epilogue](q, edge, tiles - taller, panel, k, end, partial + (edge - c0) * width);
         if (end == p->k) break;
       }
       if (epilogue == FNN_UPDATE && p->transposed)
@@ -877,6 +909,7 @@ static const fnn_kernels FN(table) = {
     .vl = VL,
     .mr = FNN_MR,
     .nr = NR,
+    .chunk = MOST_ROWS,
     .product = FN(product),
     .rowsum = FN(rowsum),
     .update = FN(update),
@@ -913,5 +946,6 @@ static const fnn_kernels FN(table) = {
 #undef HEAD_ROWS
 #undef FEW
 #undef ROW_PANELS
+#undef PACK_PANELS
 #undef TALLEST
 #undef MOST_ROWS

@@ -9,6 +9,8 @@
 
 #define KEEP_WEIGHTS 4096 /* a layer of so many is split by columns: its weights stay with a core */
 #define LOSS_SUMS 8
+#define MOST_PACKED 1024 /* samples of a batch whose activations are packed: a chunk of more leaves the second cache   \
+                          */
 #define SMALL_SCRATCH 16384 /* bytes that a prediction takes from the stack */
 /* Samples that are so many bytes apart fall into few sets of the caches; a batch of them is copied first. */
 #define BAD_STRIDE 2048
@@ -39,7 +41,9 @@ typedef struct {
   void *X, *Y;
   void **A, **dZ;
   int threads;
-  void *heads; /* for each thread two rows of the last layer, and a report */
+  void *heads;  /* for each thread two rows of the last layer, */
+  void *packed; /* room to pack a chunk of A, or NULL, */
+  report *reports;
   int32_t *codes;
   double *weights, *losses;
 } workspace;
@@ -115,7 +119,6 @@ fnn_net *fnn_net_new(int isa, int dtype, int layers, const ptrdiff_t *sizes, con
 
 static void free_workspace(workspace *w) {
   fnn_free(w->block);
-  fnn_free(w->heads);
   free(w->A);
   *w = (workspace){0};
 }
@@ -126,6 +129,11 @@ void fnn_net_free(fnn_net *net) {
   fnn_free(net->parameters);
   free(net->layer);
   free(net);
+}
+
+/* Two rows of the last layer. */
+static ptrdiff_t head_bytes(const fnn_net *net) {
+  return 2 * fnn_ld(net->K, net->layer[net->layers - 1].n_out) * net->K->size;
 }
 
 static ptrdiff_t lay_out_workspace(fnn_net *net, workspace *w, char *block) {
@@ -145,13 +153,19 @@ static ptrdiff_t lay_out_workspace(fnn_net *net, workspace *w, char *block) {
   w->codes = piece(block, &used, m * (ptrdiff_t)sizeof *w->codes);
   w->weights = piece(block, &used, m * (ptrdiff_t)sizeof *w->weights);
   w->losses = piece(block, &used, m * (ptrdiff_t)sizeof *w->losses);
+  w->heads = piece(block, &used, w->threads * head_bytes(net));
+  w->packed = NULL;
+  if (m <= MOST_PACKED) w->packed = piece(block, &used, w->threads * K->chunk * m * K->size);
+  w->reports = piece(block, &used, w->threads * (ptrdiff_t)sizeof *w->reports);
   return used;
 }
 
-/* One batch's activations, kept for the next call. */
-static int reserve(fnn_net *net, ptrdiff_t m) {
-  if (net->work.capacity >= m) return FNN_OK;
-  workspace w = {.capacity = m};
+/* One batch's activations and what each thread needs, kept for the next call. */
+static int reserve(fnn_net *net, ptrdiff_t m, int threads) {
+  const workspace *old = &net->work;
+  if (old->capacity >= m && old->threads >= threads) return FNN_OK;
+  workspace w = {.capacity = m > old->capacity ? m : old->capacity,
+                 .threads = threads > old->threads ? threads : old->threads};
   w.A = calloc(2 * (size_t)net->layers, sizeof *w.A);
   if (!w.A) return FNN_NO_MEMORY;
   w.dZ = w.A + net->layers;
@@ -549,7 +563,7 @@ static int output_gradient(worker *me) {
                          .y_ld = ld,
                          .weights = job->data->weights ? w->weights : NULL,
                          .losses = w->losses,
-                         .scratch = fnn_at(K, w->heads, me->thread * 2 * ld)};
+                         .scratch = (char *)w->heads + me->thread * head_bytes(net)};
   wait_for_columns(me);
   return K->head(&head, me->from, me->to);
 }
@@ -603,7 +617,8 @@ static void update_layer(worker *me, int l, double scale) {
                    .scale = scale,
                    .update = &me->update,
                    .moment = {y->moment[0], y->moment[1]},
-                   .transposed = y->W};
+                   .transposed = y->W,
+                   .packed = w->packed ? fnn_at(K, w->packed, me->thread * K->chunk * me->m) : NULL};
   ptrdiff_t i0 = 0, i1 = p.m, p0 = 0, p1 = fnn_panels(K, p.n), from, to;
   if (by_columns(me, l))
     own_panels(me, p.n, &p0, &p1);
@@ -655,7 +670,7 @@ static void measure(worker *me) {
   const fnn_kernels *K = net->K;
   const workspace *w = &net->work;
   const ptrdiff_t rows = me->to - me->from, n_in = net->layer[0].n_in;
-  report *mine = &me->job->report[me->thread];
+  report *mine = &me->job->net->work.reports[me->thread];
   double A = 1, dZ = 0; /* db is as dW with A = 1 */
   for (ptrdiff_t i = me->from; me->order && i < me->to; i++)
     A = fmax(A, K->magnitude(fnn_at(K, me->X, me->order[i] * me->x_step), 0, 1, n_in));
@@ -674,8 +689,8 @@ static int is_safe(worker *me, const fnn_update *u, double weight) {
   const double limit = me->job->net->K->size == 4 ? 1e30 : 1e290; /* products of two such may overflow; sums do not */
   double A = 0, dZ = 0;
   for (int t = 0; t < me->threads; t++) {
-    A = fmax(A, me->job->report[t].most_A);
-    dZ = fmax(dZ, me->job->report[t].most_dZ);
+    A = fmax(A, me->job->net->work.reports[t].most_A);
+    dZ = fmax(dZ, me->job->net->work.reports[t].most_dZ);
   }
   const double sum = (double)me->m * A * dZ, *most = me->most;
   double g = sum / weight, w = most[0], m = most[1], v = most[2], step;
@@ -716,14 +731,14 @@ static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m)
   fnn_share(m, 1, me->threads, me->thread, &me->from, &me->to);
   gather_batch(me, first, order);
   forward_layers(me);
-  job->report[me->thread].finite = output_gradient(me);
+  job->net->work.reports[me->thread].finite = output_gradient(me);
   for (int l = net->layers - 1; l >= 1; l--) backward_layer(me, l);
   if (job->fit && job->fit->cautious) measure(me);
   fnn_barrier(me->team);
   int result = STEP_DONE;
   if (job->fit) {
     for (int t = 0; t < me->threads; t++)
-      if (!job->report[t].finite) result = STEP_FAILED;
+      if (!job->net->work.reports[t].finite) result = STEP_FAILED;
     me->update = update_of(&job->fit->optimizer, me->steps + 1);
     if (!result && job->fit->cautious && !is_safe(me, &me->update, weight)) result = STEP_UNSAFE;
     if (result) {
@@ -794,13 +809,14 @@ static void train_task(void *arg, fnn_team *team, int thread) {
     }
   }
   for (int i = 0; i < 3 && !fit->cautious; i++)
-    job->report[thread].most[i] = largest_parameter(job->net, i, me.threads, thread);
+    job->net->work.reports[thread].most[i] = largest_parameter(job->net, i, me.threads, thread);
   fnn_barrier(team);
   if (thread == 0) {
     fnn_net *net = job->net;
     for (int i = 0; i < 3; i++) {
       net->most[i] = fit->cautious ? me.most[i] : 0;
-      for (int t = 0; t < me.threads && !fit->cautious; t++) net->most[i] = fmax(net->most[i], job->report[t].most[i]);
+      for (int t = 0; t < me.threads && !fit->cautious; t++)
+        net->most[i] = fmax(net->most[i], job->net->work.reports[t].most[i]);
     }
     fit->failed = result == STEP_FAILED;
     fit->unsafe = result == STEP_UNSAFE;
@@ -817,28 +833,13 @@ static void train_task(void *arg, fnn_team *team, int thread) {
   fnn_restore_mode(mode);
 }
 
-/* Room for a call, kept for the next one. */
-static int begin_training(train_job *job, ptrdiff_t batch, int threads) {
-  fnn_net *net = job->net;
-  const ptrdiff_t two_rows = 2 * fnn_ld(net->K, net->layer[net->layers - 1].n_out) * net->K->size;
-  int status = reserve(net, batch);
-  if (net->work.threads < threads) {
-    fnn_free(net->work.heads);
-    net->work.heads = fnn_alloc(threads * (two_rows + (ptrdiff_t)sizeof *job->report));
-    net->work.threads = net->work.heads ? threads : 0;
-  }
-  if (!net->work.heads) return FNN_NO_MEMORY;
-  job->report = (report *)((char *)net->work.heads + net->work.threads * two_rows);
-  return status;
-}
-
 static void measure_parameters(fnn_net *net) {
   for (int i = 0; i < 3; i++) net->most[i] = largest_parameter(net, i, 1, 0);
 }
 
 int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads) {
   train_job job = {.net = net, .data = data, .fit = fit};
-  if (begin_training(&job, fnn_at_most(fit->batch, data->m), threads)) return FNN_NO_MEMORY;
+  if (reserve(net, fnn_at_most(fit->batch, data->m), threads)) return FNN_NO_MEMORY;
   const int known = net->most[0] < INFINITY;
   if (fit->cautious && !known) measure_parameters(net);
   run(net, threads, train_task, &job);
@@ -853,7 +854,7 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
 int fnn_net_gradients(fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db, const fnn_data *data,
                       int threads) {
   train_job job = {.net = net, .data = data, .dW = dW, .db = db};
-  if (begin_training(&job, data->m, threads)) return FNN_NO_MEMORY;
+  if (reserve(net, data->m, threads)) return FNN_NO_MEMORY;
   run(net, threads, gradients_task, &job);
   *total = job.total;
   return FNN_OK;
