@@ -9,15 +9,15 @@
 
 #define KEEP_WEIGHTS 4096 /* a layer of so many is split by columns: its weights stay with a core */
 #define LOSS_SUMS 8
-#define MOST_PACKED 1024 /* samples of a batch whose activations are packed: a chunk of more leaves the second cache   \
-                          */
+#define MOST_PACKED                                                                                                    \
+  1024 /* samples of a batch whose activations are packed: a chunk of more leaves the second cache                     \
+        */
 #define SMALL_SCRATCH 16384 /* bytes that a prediction takes from the stack */
 /* Samples that are so many bytes apart fall into few sets of the caches; a batch of them is copied first. */
 #define BAD_STRIDE 2048
 
-/* A thread more pays from about so much arithmetic on, measured between two barriers of a step. */
-#define FLOP_PER_PHASE 8e5
-#define FLOP_PER_PREDICT 2e6
+#define US_PER_THREAD 12 /* work that each thread of a prediction has at least: see the model */
+#define US_PER_PHASE 6   /* and of a step, between two of its layers */
 
 typedef struct {
   ptrdiff_t n_in, n_out;
@@ -471,13 +471,15 @@ static void wait_for_columns(worker *me) {
   me->columns_pending = 0;
 }
 
+static ptrdiff_t largest_share(ptrdiff_t total, int threads) { return (total + threads - 1) / threads; }
+
 /* Whether layer l's forward and update are split by columns: where that is no more work, and the weights are many. */
 static int by_columns(const worker *me, int l) {
   const fnn_kernels *K = me->job->net->K;
   const layer *y = &me->job->net->layer[l];
   if (me->threads == 1 || y->n_in * y->n_out <= KEEP_WEIGHTS) return 0;
-  const ptrdiff_t panels = fnn_panels(K, y->n_out), rows = (me->m + me->threads - 1) / me->threads;
-  const ptrdiff_t columns_cost = (panels + me->threads - 1) / me->threads * ((me->m + K->mr - 1) / K->mr);
+  const ptrdiff_t panels = fnn_panels(K, y->n_out), rows = largest_share(me->m, me->threads);
+  const ptrdiff_t columns_cost = largest_share(panels, me->threads) * ((me->m + K->mr - 1) / K->mr);
   const ptrdiff_t rows_cost = panels * ((rows + K->mr - 1) / K->mr);
   return panels >= me->threads && columns_cost <= rows_cost;
 }
@@ -620,10 +622,11 @@ static void update_layer(worker *me, int l, double scale) {
                    .transposed = y->W,
                    .packed = w->packed ? fnn_at(K, w->packed, me->thread * K->chunk * me->m) : NULL};
   ptrdiff_t i0 = 0, i1 = p.m, p0 = 0, p1 = fnn_panels(K, p.n), from, to;
-  if (by_columns(me, l))
+  const ptrdiff_t blocks = fnn_panels(K, p.m); /* of rows: whole ones of the transposed copy */
+  if (by_columns(me, l) || largest_share(blocks, me->threads) * p1 > largest_share(p1, me->threads) * blocks)
     own_panels(me, p.n, &p0, &p1);
   else
-    fnn_share(p.m, K->nr, me->threads, me->thread, &i0, &i1); /* whole blocks of the transposed copy */
+    fnn_share(p.m, K->nr, me->threads, me->thread, &i0, &i1);
   fnn_share(fnn_padded(K, y->n_out), K->vl, me->threads, me->thread, &from, &to);
   void *db = fnn_at(K, y->db, from);
   if (from < to) K->rowsum(db, fnn_at(K, w->dZ[l], from), ld, me->m, to - from, scale);
@@ -869,18 +872,28 @@ static int threads_for(const fnn_net *net, double threads, int limit) {
   return threads < 1 ? 1 : threads < limit ? (int)threads : limit;
 }
 
-/* Of one pass of products: forward makes one, a training step three. */
-static double flop_of(const fnn_net *net, ptrdiff_t m) {
-  double flop = 0;
-  for (int l = 0; l < net->layers; l++) flop += 2.0 * (double)m * net->layer[l].n_in * net->layer[l].n_out;
-  return flop;
+/* The model. What one thread needs in microseconds, about: fitted to 239 shapes of 4 us to 2 ms (depth 1 to 4, width 8
+   to 512, batches of 8 to 1024) on one core of Zen 3 with AVX2; half of them are within 9%. `products` is 1 for
+   forward, 3 with both gradients. A second thread began to pay within fit from 14 to 20 us on, in train_step, where
+   the team has to gather, from 24 us with one layer to 60 us with four: so there is a least share for each layer and
+   one more. benchmarks/threads.py checks the choice. */
+static double microseconds(const fnn_net *net, ptrdiff_t m, int products) {
+  const fnn_kernels *K = net->K;
+  const double wide = K->size == 8 ? 2 : 1;
+  double us = 0.014 * (double)m; /* the loss */
+  for (int l = 0; l < net->layers; l++) {
+    const double n_in = (double)net->layer[l].n_in, n_out = (double)fnn_padded(K, net->layer[l].n_out);
+    const int here = l || products == 1 ? products : 2; /* no dX */
+    us += wide * (2.3e-5 * here * (double)m * n_in * n_out + 1.8e-4 * products * (double)m * n_out);
+    if (products > 1) us += wide * 2e-4 * n_in * n_out; /* the update */
+  }
+  return us;
 }
 
 int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit) {
-  return threads_for(net, flop_of(net, m) / FLOP_PER_PREDICT, limit);
+  return threads_for(net, microseconds(net, m, 1) / US_PER_THREAD, limit);
 }
 
 int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit) {
-  const int phases = 2 * net->layers + 1;
-  return threads_for(net, 3 * flop_of(net, batch) / phases / FLOP_PER_PHASE, limit);
+  return threads_for(net, microseconds(net, batch, 3) / (US_PER_PHASE * (net->layers + 1)), limit);
 }
