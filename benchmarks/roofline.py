@@ -242,11 +242,11 @@ def main(argv=None):
         print(f"The limit is now {after:.1f} GFLOP/s. The machine was not quiet: do not publish these figures.")
     command = " ".join(["python benchmarks/roofline.py", *argv])
     today = datetime.date.today().isoformat()
-    print(f"\n| {today} | {_commit()} | {machine} | `{command}` | limit {limit:.0f} GFLOP/s; {'; '.join(figures)} |")
+    print(f"\n| {today} | {commit()} | {machine} | `{command}` | limit {limit:.0f} GFLOP/s; {'; '.join(figures)} |")
     return 0
 
 
-def _commit():
+def commit():
     root = Path(__file__).parents[1]
     git = ["git", "-C", str(root), "describe", "--always", "--dirty"]
     found = subprocess.run(git, capture_output=True, text=True) if shutil.which("git") else None

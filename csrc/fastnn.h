@@ -72,12 +72,12 @@ int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, con
                         ptrdiff_t n_in, ptrdiff_t m, int threads);
 /* out (n x m) = g(Z). */
 int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, int activation, ptrdiff_t n,
-                           ptrdiff_t m);
+                           ptrdiff_t m, int threads);
 /* out (n x m) = dA * g'(Z), from A = g(Z). */
 int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A, int activation,
-                            ptrdiff_t n, ptrdiff_t m);
+                            ptrdiff_t n, ptrdiff_t m, int threads);
 /* out (n x 1) = the sum of each row of dZ (n x m). */
-int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m);
+int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads);
 
 /* Targets: codes (m), or Y (n x m). Weights: (m), or NULL for 1. */
 typedef struct {
@@ -88,9 +88,15 @@ typedef struct {
   const double *weights;
 } fnn_data;
 
-/* losses (m) = w_i L_i from Z = data->X (n x m), whose dtype is the computation's; dZ (n x m), per sample, times w_i,
-   unless NULL. */
-int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n);
+/* losses (m) = w_i L_i from Z = data->X (n x m), whose dtype is the computation's, and dZ (n x m), per sample, times
+   w_i; either may be NULL. */
+int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n, int threads);
+/* The sum of x[i] / whole. */
+double fnn_shares(const double *x, ptrdiff_t m, double whole);
+/* Codes from integers of 4 or 8 bytes; whether all are within 0..n-1. */
+int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n);
+/* Whether n adjacent elements are all finite and within 0..high. */
+int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high);
 
 /* --- a network --- */
 typedef struct fnn_net fnn_net;

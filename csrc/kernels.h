@@ -29,7 +29,8 @@ enum fnn_epilogue {
   FNN_FORWARD,  /* C = g(sum + bias)                      A by rows */
   FNN_BACKWARD, /* C = sum * g'(Z), from G = g(Z)         A by rows */
   FNN_UPDATE,   /* C, weights: an optimizer's step        A by columns */
-  FNN_GRADIENT, /* C = scale sum, any strides             A by columns */
+  FNN_GRADIENT, /* as FNN_DENSE                           A by columns */
+  FNN_DENSE,    /* C = g(scale sum + bias), any strides   A by rows */
   FNN_EPILOGUES
 };
 
@@ -42,10 +43,11 @@ typedef struct {
   const void *B;
   ptrdiff_t b_panel, b_k; /* from panel to panel, from k to k; b_k 0: the panel's width */
   void *C;
-  ptrdiff_t c_row, c_panel; /* c_row 0: the panel's width; FNN_GRADIENT: c_panel is the step from column to column */
-  const void *bias;         /* FNN_FORWARD: n, padded */
+  ptrdiff_t c_row, c_panel; /* c_row 0: the panel's width; dense: c_panel is the step from column to column */
+  const void *bias;         /* forward: n, padded; dense: NULL or that */
+  const void *row_bias;     /* dense: NULL, or m */
   const void *G;            /* FNN_BACKWARD: m x n, strides of C */
-  int activation;           /* FNN_FORWARD, FNN_BACKWARD; softmax is left to the row functions */
+  int activation;           /* FNN_FORWARD, FNN_BACKWARD; softmax is left to the row functions; dense: relu alone */
   double scale;
   const fnn_update *update; /* FNN_UPDATE */
   void *moment[2];          /* FNN_UPDATE: laid out as C */
@@ -71,8 +73,13 @@ typedef struct {
   ptrdiff_t vl, mr, nr; /* elements of a vector, rows of a tile, columns of a panel */
   /* Rows i0..i1 and panels p0..p1 of C. */
   void (*product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
+  /* The dense epilogues for n = 1, with B of adjacent elements: rows i0..i1. */
+  void (*matvec)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1);
   /* sums[j] = scale * sum over rows of dZ[row][j], for n columns padded. */
   void (*rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale);
+  /* out[row * step] = scale * sum of row `row` of dZ, n elements exactly. */
+  void (*sums_along)(void *out, ptrdiff_t step, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n,
+                     double scale);
   /* An optimizer's step on n parameters, padded, with their moments and gradients. */
   void (*update)(const fnn_update *u, void *b, void *m1, void *m2, const void *db, ptrdiff_t n);
   /* out = g(in), row by row; in place too. */
@@ -82,6 +89,10 @@ typedef struct {
                      ptrdiff_t rows, ptrdiff_t n);
   /* dZ over Z, and losses; returns 0 if a loss is not finite. */
   int (*head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1);
+  /* Of values y, not of the cross-entropy over units: dZ, and what a sample's loss is the sum of. */
+  void (*residual)(void *out, const void *Z, const void *Y, int loss, ptrdiff_t n);
+  void (*terms)(double *out, const void *Z, const void *Y, int loss, ptrdiff_t n);
+  int (*within)(const void *x, ptrdiff_t n, double high);
   /* Samples first.. of a matrix (n x m, either dtype) into rows of a buffer, padded with 0; through `order` if there.
    */
   void (*gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uint32_t *order, ptrdiff_t first, ptrdiff_t rows,

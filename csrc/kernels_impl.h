@@ -5,6 +5,7 @@
 
 #define NR (2 * VL)   /* columns of a panel: a tile is FNN_MR rows of two vectors */
 #define SUM_BLOCK 128 /* longer products sum in blocks of this: rounding grows with the length of a running sum */
+#define STRIP 16      /* vectors of a row that rowsum takes at a time: long enough reads for the memory */
 #define SUM_RUN 16    /* rows that rowsum adds in turn, before it adds such runs in pairs */
 #define SUM_LANES 16  /* sums along a row run in this many lanes whatever the vector, for the same bits */
 #define LANE_VECTORS (SUM_LANES / VL > 0 ? SUM_LANES / VL : 1)
@@ -214,7 +215,7 @@ FNN_INLINE const REAL *FN(sample)(const fnn_product *p, ptrdiff_t i) {
    instantiated, so that the sums live in registers. */
 FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue, const fnn_product *p, ptrdiff_t i,
                          ptrdiff_t panel, ptrdiff_t k0, ptrdiff_t k1, REAL *partial) {
-  const int by_rows = epilogue == FNN_FORWARD || epilogue == FNN_BACKWARD;
+  const int by_rows = epilogue == FNN_FORWARD || epilogue == FNN_BACKWARD || epilogue == FNN_DENSE;
   const ptrdiff_t width = vectors * VL, b_k = p->b_k ? p->b_k : width, c_row = p->c_row ? p->c_row : width;
   const REAL *B = (const REAL *)p->B + panel * p->b_panel + k0 * b_k;
   REAL *C = (REAL *)p->C + i * c_row + panel * p->c_panel;
@@ -246,14 +247,24 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     return;
   }
 
-  if (epilogue == FNN_GRADIENT) {
+  if (epilogue == FNN_DENSE || epilogue == FNN_GRADIENT) {
     const ptrdiff_t first = panel * NR, columns = fnn_at_most(p->n - first, width), c_column = p->c_panel;
-    REAL scaled[TALLEST * 2 * VL];
+    const REAL *bias = (const REAL *)p->bias + first, *row_bias = (const REAL *)p->row_bias + i;
+    const V scale = FN(set1)((REAL)p->scale);
+    EACH_VECTOR sum[r][v] *= scale;
+    if (p->bias) EACH_VECTOR sum[r][v] += FN(load)(bias + v * VL);
+    if (p->row_bias) EACH_VECTOR sum[r][v] += row_bias[r];
+    if (p->activation == FNN_RELU) EACH_VECTOR sum[r][v] = FN(relu)(sum[r][v]);
     C = (REAL *)p->C + i * c_row + first * c_column;
-    EACH_VECTOR FN(store)(scaled + (r * vectors + v) * VL, sum[r][v] * (REAL)p->scale);
+    if (c_column == 1 && columns == width) {
+      EACH_VECTOR FN(store)(C + r * c_row + v * VL, sum[r][v]);
+      return;
+    }
+    REAL results[TALLEST * 2 * VL];
+    EACH_VECTOR FN(store)(results + (r * vectors + v) * VL, sum[r][v]);
     for (ptrdiff_t j = 0; j < columns; j++)
 #pragma GCC unroll 1
-      for (int r = 0; r < height; r++) C[r * c_row + j * c_column] = scaled[r * width + j];
+      for (int r = 0; r < height; r++) C[r * c_row + j * c_column] = results[r * width + j];
   } else if (epilogue == FNN_FORWARD) {
     const REAL *bias = (const REAL *)p->bias + panel * NR;
     const int relu = p->activation == FNN_RELU;
@@ -294,13 +305,13 @@ typedef void FN(tiles_function)(const fnn_product *, ptrdiff_t i, ptrdiff_t coun
     for (; count; count--, i += rows, partial += rows * vectors * VL)                                                  \
       FN(tile)(rows, vectors, epilogue, p, i, panel, k0, k1, partial);                                                 \
   }
-#define SINGLE(rows) TILES(rows, 1, 0) TILES(rows, 1, 1) TILES(rows, 1, 2) TILES(rows, 1, 3)
-#define DOUBLE(rows) TILES(rows, 2, 0) TILES(rows, 2, 1) TILES(rows, 2, 2) TILES(rows, 2, 3)
+#define SINGLE(rows) TILES(rows, 1, 0) TILES(rows, 1, 1) TILES(rows, 1, 2) TILES(rows, 1, 3) TILES(rows, 1, 4)
+#define DOUBLE(rows) TILES(rows, 2, 0) TILES(rows, 2, 1) TILES(rows, 2, 2) TILES(rows, 2, 3) TILES(rows, 2, 4)
 FNN_EACH_SINGLE(SINGLE)
 FNN_EACH_DOUBLE(DOUBLE)
 #define NAME(rows, vectors, epilogue) FN(tiles_##rows##_##vectors##_##epilogue)
-#define SINGLES(rows) {NAME(rows, 1, 0), NAME(rows, 1, 1), NAME(rows, 1, 2), NAME(rows, 1, 3)},
-#define DOUBLES(rows) {NAME(rows, 2, 0), NAME(rows, 2, 1), NAME(rows, 2, 2), NAME(rows, 2, 3)},
+#define SINGLES(rows) {NAME(rows, 1, 0), NAME(rows, 1, 1), NAME(rows, 1, 2), NAME(rows, 1, 3), NAME(rows, 1, 4)},
+#define DOUBLES(rows) {NAME(rows, 2, 0), NAME(rows, 2, 1), NAME(rows, 2, 2), NAME(rows, 2, 3), NAME(rows, 2, 4)},
 static FN(tiles_function) *const FN(single)[FNN_MR_SINGLE][FNN_EPILOGUES] = {FNN_EACH_SINGLE(SINGLES)};
 static FN(tiles_function) *const FN(pair)[FNN_MR][FNN_EPILOGUES] = {FNN_EACH_DOUBLE(DOUBLES)};
 #undef TILES
@@ -400,36 +411,212 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
   }
 }
 
+/* --- a matrix times a vector: every sum in the order of k, as in a tile --- */
+
+#define DOT_GROUPS 4 /* vectors of rows at a time: a chain of additions each */
+
+/* Sums of up to SUM_BLOCK terms in the lanes of `groups` vectors, lane l of them all for row l of `a`, of which `count`
+   are there; x is one for all rows (x_step 0), or has a row for each. */
+FNN_INLINE void FN(dots)(const int groups, V *sum, const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t x_step,
+                         ptrdiff_t count, ptrdiff_t k) {
+  const REAL *row[DOT_GROUPS * VL];
+  for (ptrdiff_t r = 0; r < groups * VL; r++) row[r] = a + fnn_at_most(r, count - 1) * a_step;
+  for (int g = 0; g < groups; g++) sum[g] = (V){0};
+  ptrdiff_t i = 0;
+  for (; i + VL <= k; i += VL)
+#pragma GCC unroll 4
+    for (int g = 0; g < groups; g++) {
+      V block[VL], factors[VL];
+#pragma GCC unroll 16
+      for (ptrdiff_t r = 0; r < VL; r++) {
+        block[r] = FN(load)(row[g * VL + r] + i);
+        factors[r] = x_step ? FN(load)(x + fnn_at_most(r, count - 1) * x_step + i) : FN(set1)(x[i + r]);
+      }
+      FN(transpose_block)(block);
+      if (x_step) FN(transpose_block)(factors);
+#pragma GCC unroll 16
+      for (ptrdiff_t r = 0; r < VL; r++) sum[g] = FN(fma)(factors[r], block[r], sum[g]);
+    }
+  for (; i < k; i++)
+    for (int g = 0; g < groups; g++) {
+      V terms = {0}, factors = FN(set1)(x[i]);
+      for (ptrdiff_t r = 0; r < VL; r++) {
+        terms[r] = row[g * VL + r][i];
+        if (x_step) factors[r] = x[fnn_at_most(r, count - 1) * x_step + i];
+      }
+      sum[g] = FN(fma)(factors, terms, sum[g]);
+    }
+}
+
+/* A lies by rows. */
+FNN_INLINE void FN(dot_rows)(const int groups, REAL *y, const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t count,
+                             ptrdiff_t k) {
+  V total[DOT_GROUPS], sum[DOT_GROUPS];
+  FN(dots)(groups, total, a, a_step, x, 0, count, fnn_at_most(k, SUM_BLOCK));
+  for (ptrdiff_t i = SUM_BLOCK; i < k; i += SUM_BLOCK) {
+    FN(dots)(groups, sum, a + i, a_step, x + i, 0, count, fnn_at_most(k - i, SUM_BLOCK));
+    for (int g = 0; g < groups; g++) total[g] = sum[g] + total[g];
+  }
+  for (int g = 0; g < groups; g++) FN(store)(y + g * VL, total[g]);
+}
+
+/* One long row: its blocks of terms are in the lanes. */
+static REAL FN(dot)(const REAL *a, const REAL *x, ptrdiff_t k) {
+  REAL total = 0, sums[VL];
+  V sum;
+  for (ptrdiff_t i = 0; i < k; i += VL * SUM_BLOCK) {
+    const ptrdiff_t whole = fnn_at_most((k - i) / SUM_BLOCK, VL), rest = k - i - whole * SUM_BLOCK;
+    if (whole) {
+      FN(dots)(1, &sum, a + i, SUM_BLOCK, x + i, SUM_BLOCK, whole, SUM_BLOCK);
+      FN(store)(sums, sum);
+      for (ptrdiff_t r = 0; r < whole; r++) total = i + r ? sums[r] + total : sums[r];
+    }
+    if (whole < VL && rest) {
+      const ptrdiff_t at = i + whole * SUM_BLOCK;
+      FN(dots)(1, &sum, a + at, 0, x + at, 0, 1, rest);
+      total = at ? sum[0] + total : sum[0];
+    }
+  }
+  return total;
+}
+
+/* A lies by columns; rows of `vectors` vectors. */
+FNN_INLINE void FN(add_columns)(const int vectors, REAL *y, const REAL *a, ptrdiff_t a_step, const REAL *x,
+                                ptrdiff_t k) {
+  V total[8];
+  for (ptrdiff_t i = 0, first = 1; first || i < k; first = 0) {
+    const ptrdiff_t end = fnn_at_most(i + SUM_BLOCK, k);
+    V sum[8] = {{0}};
+    for (; i < end; i++)
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; v++) sum[v] = FN(fma)(FN(set1)(x[i]), FN(load)(a + i * a_step + v * VL), sum[v]);
+    for (int v = 0; v < vectors; v++) total[v] = first ? sum[v] : sum[v] + total[v];
+  }
+  for (int v = 0; v < vectors; v++) FN(store)(y + v * VL, total[v]);
+}
+
+/* The same for fewer rows than lanes. */
+static void FN(add_few)(REAL *y, const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t rows, ptrdiff_t k) {
+  REAL block[SUM_BLOCK * VL], sums[VL];
+  for (ptrdiff_t i = 0, first = 1; first || i < k; i += SUM_BLOCK, first = 0) {
+    const ptrdiff_t terms = fnn_at_most(SUM_BLOCK, k - i);
+    for (ptrdiff_t t = 0; t < terms; t++)
+      for (ptrdiff_t r = 0; r < VL; r++) block[t * VL + r] = r < rows ? a[(i + t) * a_step + r] : 0;
+    FN(add_columns)(1, sums, block, VL, x + i, terms);
+    for (ptrdiff_t r = 0; r < rows; r++) y[r] = first ? sums[r] : sums[r] + y[r];
+  }
+}
+
+#define MATVEC_ROWS (8 * VL) /* at a time */
+
+static void FN(matvec)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1) {
+  const REAL *A = p->A, *x = p->B;
+  for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
+    REAL y[MATVEC_ROWS + VL];
+    rows = fnn_at_most(MATVEC_ROWS, i1 - i);
+    if (epilogue == FNN_GRADIENT) {
+      ptrdiff_t r = 0;
+      const REAL *a = A + i;
+      if (rows == MATVEC_ROWS) FN(add_columns)(8, y, a, p->a_step, x, p->k), r = rows;
+      for (; r + VL <= rows; r += VL) FN(add_columns)(1, y + r, a + r, p->a_step, x, p->k);
+      if (r < rows && rows >= VL) /* the last ones, and some again */
+        FN(add_columns)(1, y + rows - VL, a + rows - VL, p->a_step, x, p->k);
+      else if (r < rows)
+        FN(add_few)(y, a, p->a_step, x, rows, p->k);
+    } else if (rows < VL && p->k >= 2 * SUM_BLOCK) {
+      for (ptrdiff_t r = 0; r < rows; r++) y[r] = FN(dot)(A + (i + r) * p->a_step, x, p->k);
+    } else {
+      for (ptrdiff_t r = 0; r < rows;) {
+        const REAL *a = A + (i + r) * p->a_step;
+        if (rows - r > 2 * VL) {
+          FN(dot_rows)(DOT_GROUPS, y + r, a, p->a_step, x, fnn_at_most(rows - r, DOT_GROUPS * VL), p->k);
+          r += DOT_GROUPS * VL;
+        } else if (rows - r > VL) {
+          FN(dot_rows)(2, y + r, a, p->a_step, x, rows - r, p->k);
+          r += 2 * VL;
+        } else {
+          FN(dot_rows)(1, y + r, a, p->a_step, x, rows - r, p->k);
+          r += VL;
+        }
+      }
+    }
+    for (ptrdiff_t r = 0; r < rows; r++) {
+      REAL z = y[r] * (REAL)p->scale;
+      if (p->row_bias) z += ((const REAL *)p->row_bias)[i + r];
+      if (p->activation == FNN_RELU && z <= 0) z = 0;
+      ((REAL *)p->C)[(i + r) * p->c_row] = z;
+    }
+  }
+}
+
 /* --- row by row --- */
 
 /* Pairwise over runs of rows (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 4.2): the
    error grows with the logarithm of the rows, where a running float32 sum of a whole data set would lose its digits. */
 static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale) {
-  for (ptrdiff_t j = 0; j < n; j += 4 * VL) { /* four chains of additions at a time hide the latency of one */
-    const int vectors = (int)fnn_at_most((fnn_up(n, VL) - j) / VL, 4);
-    V pairs[sizeof(ptrdiff_t) * 8][4]; /* one sum for each bit that is set in the number of runs */
+  for (ptrdiff_t j = 0; j < n; j += STRIP * VL) {
+    const ptrdiff_t vectors = fnn_at_most((fnn_up(n, VL) - j) / VL, STRIP);
+    V pairs[sizeof(ptrdiff_t) * 8][STRIP]; /* one sum for each bit that is set in the number of runs */
     int depth = 0;
     for (ptrdiff_t row = 0, run = 0; row < rows; row += SUM_RUN, run++) {
       const ptrdiff_t end = fnn_at_most(row + SUM_RUN, rows);
-      V sum[4] = {{0}};
-      const REAL *p = (const REAL *)dZ + row * ld + j;
-      if (vectors == 4)
-        for (ptrdiff_t r = row; r < end; r++, p += ld)
-          for (int v = 0; v < 4; v++) sum[v] += FN(load)(p + v * VL);
-      else
-        for (ptrdiff_t r = row; r < end; r++, p += ld)
-          for (int v = 0; v < vectors; v++) sum[v] += FN(load)(p + v * VL);
-      for (ptrdiff_t merged = run; merged & 1; merged >>= 1) {
-        depth--;
-        for (int v = 0; v < vectors; v++) sum[v] += pairs[depth][v];
+      for (ptrdiff_t v = 0; v < vectors; v += 4) { /* four chains of additions at a time hide the latency of one */
+        const int wide = (int)fnn_at_most(vectors - v, 4);
+        V sum[4] = {{0}};
+        const REAL *p = (const REAL *)dZ + row * ld + j + v * VL;
+        if (wide == 4)
+          for (ptrdiff_t r = row; r < end; r++, p += ld)
+            for (int i = 0; i < 4; i++) sum[i] += FN(load)(p + i * VL);
+        else
+          for (ptrdiff_t r = row; r < end; r++, p += ld)
+            for (int i = 0; i < wide; i++) sum[i] += FN(load)(p + i * VL);
+        int level = depth;
+        for (ptrdiff_t merged = run; merged & 1; merged >>= 1) {
+          level--;
+          for (int i = 0; i < wide; i++) sum[i] += pairs[level][v + i];
+        }
+        for (int i = 0; i < wide; i++) pairs[level][v + i] = sum[i];
       }
-      for (int v = 0; v < vectors; v++) pairs[depth][v] = sum[v];
+      for (ptrdiff_t merged = run; merged & 1; merged >>= 1) depth--;
       depth++;
     }
-    V total[4] = {{0}};
+    for (ptrdiff_t v = 0; v < vectors; v++) {
+      V total = {0};
+      for (int level = depth; level--;) total += pairs[level][v];
+      FN(store)((REAL *)sums + j + v * VL, total * (REAL)scale);
+    }
+  }
+}
+
+/* The same along rows in memory: 4 VL lanes, over runs and pairs of them, then the lanes. */
+static void FN(sums_along)(void *out, ptrdiff_t step, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n,
+                           double scale) {
+  const REAL *p = dZ;
+  for (ptrdiff_t row = 0; row < rows; row++, p += ld) {
+    V pairs[sizeof(ptrdiff_t) * 8][4], total[4] = {{0}};
+    int depth = 0;
+    ptrdiff_t j = 0;
+    for (ptrdiff_t run = 0; j + 4 * VL <= n; run++) {
+      const ptrdiff_t end = fnn_at_most(j + SUM_RUN * 4 * VL, n);
+      V sum[4] = {{0}};
+      for (; j + 4 * VL <= end; j += 4 * VL)
+        for (int v = 0; v < 4; v++) sum[v] += FN(load)(p + j + v * VL);
+      for (ptrdiff_t merged = run; merged & 1; merged >>= 1) {
+        depth--;
+        for (int v = 0; v < 4; v++) sum[v] += pairs[depth][v];
+      }
+      for (int v = 0; v < 4; v++) pairs[depth][v] = sum[v];
+      depth++;
+    }
     while (depth--)
-      for (int v = 0; v < vectors; v++) total[v] += pairs[depth][v];
-    for (int v = 0; v < vectors; v++) FN(store)((REAL *)sums + j + v * VL, total[v] * (REAL)scale);
+      for (int v = 0; v < 4; v++) total[v] += pairs[depth][v];
+    for (; j + VL <= n; j += VL) total[0] += FN(load)(p + j);
+    REAL lanes[VL];
+    FN(store)(lanes, (total[0] + total[1]) + (total[2] + total[3]));
+    for (; j < n; j++) lanes[j % VL] += p[j];
+    for (ptrdiff_t half = VL / 2; half; half /= 2)
+      for (ptrdiff_t i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    ((REAL *)out)[row * step] = lanes[0] * (REAL)scale;
   }
 }
 
@@ -751,6 +938,52 @@ static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
   return finite;
 }
 
+/* --- losses of values, element by element, wherever a sample lies --- */
+
+/* dZ: of the cross-entropy sigmoid(z) - y, of mse 2 (z - y). */
+static void FN(residual)(void *out, const void *Z, const void *Y, int loss, ptrdiff_t n) {
+  REAL *to = out;
+  const REAL *z = Z, *y = Y;
+  if (loss == FNN_MSE)
+    for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, 2 * (FN(load)(z + v) - FN(load)(y + v)));
+  else
+    for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, FN(sigmoid)(FN(load)(z + v)) - FN(load)(y + v));
+}
+
+/* The terms whose sum over its units is a sample's loss. */
+static void FN(terms)(double *out, const void *Z, const void *Y, int loss, ptrdiff_t n) {
+  const REAL *z = Z, *y = Y;
+  if (loss == FNN_MSE) {
+    for (ptrdiff_t j = 0; j < n; j++) {
+      const double error = (double)z[j] - y[j];
+      out[j] = error * error;
+    }
+    return;
+  }
+  for (ptrdiff_t v = 0; v < n; v += VL) {
+    REAL rest[VL];
+    FN(store)(rest, FN(log1p)(FN(exp)((V)((VI)FN(load)(z + v) | SIGN))));
+    for (ptrdiff_t j = 0; j < VL; j++) out[v + j] = rest[j];
+  }
+  for (ptrdiff_t j = 0; j < n; j++) out[j] += (z[j] > 0 ? (double)z[j] : 0.0) - (double)z[j] * y[j];
+}
+
+/* Whether all are numbers within 0..high. */
+static int FN(within)(const void *x, ptrdiff_t n, double high) {
+  const REAL *p = x;
+  const V top = FN(set1)((REAL)high);
+  VI good = ~(VI){0};
+  ptrdiff_t i = 0;
+  for (; i + VL <= n; i += VL) {
+    const V y = FN(load)(p + i);
+    good &= (y >= 0) & (y <= top) & (y - y == 0);
+  }
+  int all = 1;
+  for (; i < n; i++) all &= p[i] >= 0 && p[i] <= (REAL)high && p[i] - p[i] == 0;
+  for (int l = 0; l < VL; l++) all &= good[l] != 0;
+  return all;
+}
+
 /* --- moving --- */
 
 /* One body for both source dtypes: `from` is a constant at each call. */
@@ -764,10 +997,34 @@ static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
     for (ptrdiff_t j = n; j < fnn_up(n, VL); j++) out[j] = 0;                                                          \
   }
 
+/* to[r][c] = from[c][r] for r < rows, c < columns. */
+static void FN(copy_transposed)(REAL *to, ptrdiff_t to_step, const REAL *from, ptrdiff_t from_step, ptrdiff_t rows,
+                                ptrdiff_t columns) {
+  for (ptrdiff_t c = 0; c < columns; c += VL) {
+    const ptrdiff_t wide = fnn_at_most(VL, columns - c);
+    ptrdiff_t r = 0;
+    if (wide == VL)
+      for (; r + VL <= rows; r += VL) {
+        V block[VL];
+#pragma GCC unroll 16
+        for (ptrdiff_t i = 0; i < VL; i++) block[i] = FN(load)(from + (c + i) * from_step + r);
+        FN(transpose_block)(block);
+#pragma GCC unroll 16
+        for (ptrdiff_t i = 0; i < VL; i++) FN(store)(to + (r + i) * to_step + c, block[i]);
+      }
+    for (; r < rows; r++)
+      for (ptrdiff_t i = 0; i < wide; i++) to[r * to_step + c + i] = from[(c + i) * from_step + r];
+  }
+}
+
 static void FN(gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uint32_t *order, ptrdiff_t first,
                        ptrdiff_t rows, ptrdiff_t n) {
   REAL *out = to;
-  if (from->dtype == FNN_FLOAT64) {
+  if (from->dtype == FNN_DOUBLE && from->col == 1 && from->row != 1 && !order) {
+    FN(copy_transposed)(out, ld, (const REAL *)from->data + first, from->row, rows, n);
+    for (ptrdiff_t r = 0; r < rows; r++)
+      for (ptrdiff_t j = n; j < fnn_up(n, VL); j++) out[r * ld + j] = 0;
+  } else if (from->dtype == FNN_FLOAT64) {
     GATHER_ROWS(double)
   } else {
     GATHER_ROWS(float)
@@ -778,6 +1035,10 @@ static void FN(gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uin
 static void FN(scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from, ptrdiff_t ld, ptrdiff_t rows,
                         ptrdiff_t n) {
   const REAL *in = from;
+  if (to->col == 1 && to->row != 1) {
+    FN(copy_transposed)((REAL *)to->data + first, to->row, in, ld, n, rows);
+    return;
+  }
   for (ptrdiff_t r = 0; r < rows; r++, in += ld) {
     REAL *out = (REAL *)to->data + (first + r) * to->col;
     if (to->row == 1)
@@ -792,14 +1053,17 @@ static void FN(pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_
   for (ptrdiff_t first = 0, panel = 0; first < n; first += NR, panel++) {
     const ptrdiff_t width = FN(panel_width)(n, panel), columns = fnn_at_most(n - first, width);
     const REAL *in = (const REAL *)from->data + first * from->col;
-    /* Along the source's short stride, or a large transposed matrix misses the cache at every element. */
-    for (ptrdiff_t i = 0; i < k; i += VL) {
-      const ptrdiff_t end = fnn_at_most(i + VL, k);
-      for (ptrdiff_t j = 0; j < columns; j++)
-        for (ptrdiff_t r = i; r < end; r++) to[r * width + j] = in[r * from->row + j * from->col];
-      for (ptrdiff_t r = i; r < end; r++)
-        for (ptrdiff_t j = columns; j < width; j++) to[r * width + j] = 0;
+    if (from->row == 1) {
+      FN(copy_transposed)(to, width, in, from->col, k, columns);
+    } else if (from->col == 1 && columns == width) {
+      for (ptrdiff_t r = 0; r < k; r++)
+        for (ptrdiff_t j = 0; j < width; j += VL) FN(store)(to + r * width + j, FN(load)(in + r * from->row + j));
+    } else {
+      for (ptrdiff_t r = 0; r < k; r++)
+        for (ptrdiff_t j = 0; j < columns; j++) to[r * width + j] = in[r * from->row + j * from->col];
     }
+    for (ptrdiff_t r = 0; r < k && columns < width; r++)
+      for (ptrdiff_t j = columns; j < width; j++) to[r * width + j] = 0;
     to += k * width;
   }
 }
@@ -857,11 +1121,16 @@ static const fnn_kernels FN(table) = {
     .mr = FNN_MR,
     .nr = NR,
     .product = FN(product),
+    .matvec = FN(matvec),
     .rowsum = FN(rowsum),
+    .sums_along = FN(sums_along),
     .update = FN(update),
     .activation = FN(activation),
     .derivative = FN(derivative),
     .head = FN(head),
+    .residual = FN(residual),
+    .terms = FN(terms),
+    .within = FN(within),
     .gather = FN(gather),
     .scatter = FN(scatter),
     .pack = FN(pack),
@@ -875,6 +1144,7 @@ static const fnn_kernels FN(table) = {
 #undef FNN_LANES
 #undef NR
 #undef SUM_BLOCK
+#undef STRIP
 #undef SUM_RUN
 #undef SUM_LANES
 #undef LANE_VECTORS
@@ -893,4 +1163,6 @@ static const fnn_kernels FN(table) = {
 #undef FEW
 #undef ROW_PANELS
 #undef TALLEST
+#undef DOT_GROUPS
+#undef MATVEC_ROWS
 #undef MOST_ROWS

@@ -26,6 +26,13 @@ def roofline():
     return module
 
 
+@pytest.fixture(scope="module")
+def kernels_vs_numpy():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)  # it imports from beside itself
+        yield importlib.import_module("kernels_vs_numpy")
+
+
 @pytest.mark.parametrize(
     ("file", "selection", "passed"),
     [
@@ -71,6 +78,23 @@ def test_roofline_ends_with_a_row_for_the_results(roofline, capsys):
     header = (BENCHMARKS / "RESULTS.md").read_text().partition("| date ")[2].splitlines()[0]
     assert lines[-1].count("|") == header.count("|") + 1
     assert f"`python benchmarks/roofline.py {' '.join(arguments)}`" in lines[-1]
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kernels_vs_numpy_ends_with_a_row_for_the_results(kernels_vs_numpy, dtype, capsys):
+    arguments = ["--threads", "1", "--dtype", dtype, "--seconds", "0", "--shapes", "3x5x2", "1x20x9"]
+    assert kernels_vs_numpy.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    # 12 cases with out given or not, 6 losses; one output unit has no cross-entropy over units; two orders.
+    assert sum(re.search(r"(3x5x2|1x20x9) [FC]( out)? +\d+ +[\d.]+$", line) is not None for line in lines) == 116
+    header = (BENCHMARKS / "RESULTS.md").read_text().partition("| date ")[2].splitlines()[0]
+    assert lines[-1].count("|") == header.count("|") + 1
+    assert f"`python benchmarks/kernels_vs_numpy.py {' '.join(arguments)}`" in lines[-1]
+
+
+def test_kernels_vs_numpy_has_sixty_shapes(kernels_vs_numpy):
+    assert len(set(kernels_vs_numpy.SHAPES)) == len(kernels_vs_numpy.SHAPES) == 60
 
 
 @needs_gcc

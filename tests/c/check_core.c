@@ -103,7 +103,7 @@ static void check_loss(int isa, int dtype, ptrdiff_t n, ptrdiff_t m) {
   fill(&Z);
   for (ptrdiff_t j = 0; j < m; j++) codes[j] = (int32_t)(j % n);
   const fnn_data data = {m, Z.x, codes, Z.x, NULL};
-  fnn_loss(isa, losses, &dZ.x, &data, FNN_CROSS_ENTROPY, n);
+  fnn_loss(isa, losses, &dZ.x, &data, FNN_CROSS_ENTROPY, n, 2);
   for (ptrdiff_t j = 0; j < m; j++) {
     long double sum = 0;
     for (ptrdiff_t i = 0; i < n; i++) sum += expl(at(&Z, i, j));
