@@ -42,6 +42,8 @@ typedef struct {
   ptrdiff_t rows, k, columns;
   double scale;
   int activation;
+  int in_order; /* of k, every sum */
+  int copy_A;   /* chunk by chunk: its rows do not lie well */
   void *panels; /* all of B, packed; or NULL */
   char *scratch;
   ptrdiff_t scratch_bytes; /* of one thread */
@@ -60,8 +62,9 @@ static multiplication flipped(multiplication x) {
 
 /* Rows of B are read where they are: they lie so, and too few rows of A pass to pay for a copy. */
 static int direct(const multiplication *x) {
-  return x->B.col == 1 && x->B.row > 0 && x->columns >= x->K->vl &&
-         (x->rows <= 8 * x->K->mr || x->B.row * x->K->size <= 512);
+  const ptrdiff_t step = x->B.row * x->K->size, tiles = (x->rows + x->K->mr - 1) / x->K->mr;
+  if (x->B.col != 1 || step <= 0 || x->columns < x->K->vl) return 0;
+  return tiles <= 3 || step <= 256 || (tiles <= 8 && step % 512 != 0);
 }
 
 /* Of the two ways round: about the vector operations of the sums, and of what has to be moved. */
@@ -74,27 +77,51 @@ static double cost(const multiplication *x) {
   return sum;
 }
 
+/* Rows of one tile, or terms of one block, that share a set of the first cache push each other out. */
+static int crowded(const multiplication *x) {
+  return x->A.col == 1 ? x->A.row * x->K->size % 4096 == 0 : x->A.col * x->K->size % 512 == 0;
+}
+
+/* Rows of A that are copied at a time: a quarter of a megabyte. */
+static ptrdiff_t copied_rows(const multiplication *x) {
+  const ptrdiff_t rows = (1 << 18) / (fnn_ld(x->K, x->k) * x->K->size) / x->K->mr * x->K->mr;
+  return rows < x->K->mr ? x->K->mr : fnn_at_most(rows, fnn_at_most(block_rows(x->K), fnn_up(x->rows, x->K->mr)));
+}
+
 /* Rows i0..i1 of `columns` columns of C from column `first` on; B their first panel. */
-static void columns_of(const multiplication *x, const void *B, ptrdiff_t b_panel, ptrdiff_t b_k, ptrdiff_t first,
-                       ptrdiff_t columns, ptrdiff_t i0, ptrdiff_t i1) {
+static void rows_of_columns(const multiplication *x, void *room, const void *B, ptrdiff_t b_panel, ptrdiff_t b_k,
+                            ptrdiff_t first, ptrdiff_t columns, ptrdiff_t i0, ptrdiff_t i1) {
   const fnn_kernels *K = x->K;
-  const int by_rows = x->A.col == 1;
-  const fnn_product p = {.m = x->rows,
-                         .n = columns,
-                         .k = x->k,
-                         .A = x->A.data,
-                         .a_step = by_rows ? x->A.row : x->A.col,
-                         .B = B,
-                         .b_panel = b_panel,
-                         .b_k = b_k,
-                         .C = fnn_at(K, x->C.data, first * x->C.col),
-                         .c_row = x->C.row,
-                         .c_panel = x->C.col,
-                         .bias = x->bias && x->bias_of_columns ? fnn_at(K, x->bias, first) : NULL,
-                         .row_bias = x->bias_of_columns ? NULL : x->bias,
-                         .activation = x->activation,
-                         .scale = x->scale};
-  K->product(&p, by_rows ? FNN_DENSE : FNN_GRADIENT, i0, i1, 0, fnn_panels(K, columns));
+  const int by_rows = x->A.col == 1 || x->copy_A;
+  fnn_product p = {.m = x->rows,
+                   .n = columns,
+                   .k = x->k,
+                   .A = x->A.data,
+                   .a_step = by_rows ? x->A.row : x->A.col,
+                   .B = B,
+                   .b_panel = b_panel,
+                   .b_k = b_k,
+                   .C = fnn_at(K, x->C.data, first * x->C.col),
+                   .c_row = x->C.row,
+                   .c_panel = x->C.col,
+                   .bias = x->bias && x->bias_of_columns ? fnn_at(K, x->bias, first) : NULL,
+                   .row_bias = x->bias_of_columns ? NULL : x->bias,
+                   .activation = x->activation,
+                   .scale = x->scale};
+  if (!x->copy_A) {
+    K->product(&p, by_rows ? FNN_DENSE : FNN_GRADIENT, i0, i1, 0, fnn_panels(K, columns));
+    return;
+  }
+  const fnn_matrix A = transposed(x->A); /* its rows are the samples of a gather */
+  p.a_step = fnn_ld(K, x->k);
+  for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
+    rows = fnn_at_most(copied_rows(x), i1 - i);
+    K->gather(room, p.a_step, &A, NULL, i, rows, x->k);
+    p.A = room;
+    p.C = fnn_at(K, x->C.data, first * x->C.col + i * x->C.row);
+    p.row_bias = p.row_bias ? fnn_at(K, x->bias, i) : NULL;
+    K->product(&p, FNN_DENSE, 0, rows, 0, fnn_panels(K, columns));
+  }
 }
 
 /* Columns of panels that are packed at a time: enough to use a row of A many times, few enough for the cache. */
@@ -114,20 +141,21 @@ static void multiply_part(void *arg, fnn_team *team, int thread) {
   } else {
     fnn_share(x->rows, K->mr, threads, thread, &i0, &i1);
   }
+  char *room = x->scratch + thread * x->scratch_bytes;
+  void *panels = x->copy_A ? fnn_at(K, room, copied_rows(x) * fnn_ld(K, x->k)) : room;
   if (x->panels) {
-    columns_of(x, x->panels, x->k * K->nr, 0, 0, x->columns, i0, i1);
+    rows_of_columns(x, room, x->panels, x->k * K->nr, 0, 0, x->columns, i0, i1);
   } else if (direct(x)) {
     const ptrdiff_t whole = (to - from) / K->vl * K->vl;
-    if (whole) columns_of(x, fnn_at(K, x->B.data, from), K->nr, x->B.row, from, whole, i0, i1);
+    if (whole) rows_of_columns(x, room, fnn_at(K, x->B.data, from), K->nr, x->B.row, from, whole, i0, i1);
     if (from + whole < to) /* a last vector, some of it again */
-      columns_of(x, fnn_at(K, x->B.data, to - K->vl), K->nr, x->B.row, to - K->vl, K->vl, i0, i1);
+      rows_of_columns(x, room, fnn_at(K, x->B.data, to - K->vl), K->nr, x->B.row, to - K->vl, K->vl, i0, i1);
   } else {
-    void *panels = x->scratch + thread * x->scratch_bytes;
     for (ptrdiff_t first = from, columns; first < to; first += columns) {
       columns = fnn_at_most(group(K, x->k), to - first);
       const fnn_matrix part = {fnn_at(K, x->B.data, first * x->B.col), x->B.row, x->B.col, x->B.dtype};
       K->pack(panels, &part, x->k, columns);
-      columns_of(x, panels, x->k * K->nr, 0, first, columns, i0, i1);
+      rows_of_columns(x, room, panels, x->k * K->nr, 0, first, columns, i0, i1);
     }
   }
 }
@@ -161,11 +189,12 @@ static int multiply(multiplication x, int threads) {
   const fnn_kernels *K = x.K;
   if (x.rows == 0 || x.columns == 0) return FNN_OK;
   const multiplication other = flipped(x);
-  if (x.columns != 1 && (x.rows == 1 || cost(&other) < cost(&x))) x = other;
+  const int vector = !x.in_order && (x.columns == 1 || x.rows == 1);
+  if (vector ? x.columns != 1 : cost(&other) < cost(&x)) x = other;
 
   threads = threads_for(2.0 * x.rows * x.k * x.columns, threads);
-  const int vector = x.columns == 1;
-  const int copy_A = x.A.col != 1 && x.A.row != 1, copy_B = vector && x.B.row != 1;
+  const int copy_A = vector && x.A.col != 1 && x.A.row != 1, copy_B = vector && x.B.row != 1;
+  x.copy_A = !vector && (crowded(&x) || (x.A.col != 1 && (x.A.row != 1 || x.columns > 2 * K->nr)));
   if (vector && x.bias_of_columns) x.bias_of_columns = 0, x.bias_step = 0; /* the one number for every row */
   const ptrdiff_t bias_n = x.bias_of_columns ? x.columns : x.rows;
   const int copy_bias = x.bias && (x.bias_step != 1 || (x.bias_of_columns && x.columns < K->vl));
@@ -173,7 +202,8 @@ static int multiply(multiplication x, int threads) {
   const int pack = !vector && !direct(&x), pack_all = pack && !x.by_columns;
   const ptrdiff_t bias_size = copy_bias ? fnn_ld(K, bias_n) : 0, A_size = copy_A ? x.rows * fnn_ld(K, x.k) : 0;
   const ptrdiff_t B_size = copy_B ? fnn_ld(K, x.k) : pack_all ? x.k * fnn_padded(K, x.columns) : 0;
-  x.scratch_bytes = pack && !pack_all ? x.k * fnn_at_most(group(K, x.k), fnn_padded(K, x.columns)) * K->size : 0;
+  x.scratch_bytes = x.copy_A ? copied_rows(&x) * fnn_ld(K, x.k) * K->size : 0;
+  if (pack && !pack_all) x.scratch_bytes += x.k * fnn_at_most(group(K, x.k), fnn_padded(K, x.columns)) * K->size;
 
   _Alignas(FNN_LINE) char stack[STACK_BYTES];
   const ptrdiff_t bytes = (bias_size + A_size + B_size) * K->size + threads * x.scratch_bytes;
@@ -216,6 +246,7 @@ typedef struct {
   fnn_matrix out, x, y;
   ptrdiff_t n, m;
   ptrdiff_t length; /* of lines in memory, m of them; or 0: by samples, with room for a block of them */
+  int down;         /* softmax of samples that are columns of memory: but for the last ones, too few for a vector */
   char *scratch;
   ptrdiff_t scratch_bytes; /* of one thread */
 } elementwise;
@@ -295,6 +326,15 @@ static void elementwise_part(void *arg, fnn_team *team, int thread) {
   ptrdiff_t from, to, ld_x, ld_y = 0, ld_out;
   fnn_share(e->m, FNN_LINE, fnn_team_size(team), thread, &from, &to);
   char *room = e->scratch + thread * e->scratch_bytes, *room_y = room + e->scratch_bytes / 2;
+  if (e->down) {
+    const ptrdiff_t whole = (to - from) / K->vl * K->vl;
+    void *out = fnn_at(K, e->out.data, from), *d = fnn_at(K, e->x.data, from);
+    if (e->operation == ACTIVATION)
+      K->softmax_down(out, e->out.row, d, e->x.row, e->n, whole);
+    else
+      K->softmax_slope_down(out, e->out.row, d, e->x.row, fnn_at(K, e->y.data, from), e->y.row, e->n, whole);
+    from += whole;
+  }
   for (ptrdiff_t first = from, rows; first < to; first += rows) {
     rows = fnn_at_most(block_rows(K), to - first);
     const void *x = rows_of(K, &e->x, room, e->n, first, rows, &ld_x);
@@ -318,7 +358,8 @@ static int each_element(elementwise e, int threads) {
     return FNN_OK;
   }
   _Alignas(FNN_LINE) char stack[STACK_BYTES];
-  e.scratch_bytes = 2 * fnn_at_most(block_rows(K), e.m) * fnn_ld(K, e.n) * K->size;
+  e.down = softmax && e.out.col == 1 && e.x.col == 1 && (!e.y.data || e.y.col == 1);
+  e.scratch_bytes = 2 * fnn_at_most(e.down ? K->vl : block_rows(K), e.m) * fnn_ld(K, e.n) * K->size;
   e.scratch = scratch(stack, threads * e.scratch_bytes);
   if (!e.scratch) return FNN_NO_MEMORY;
   fnn_parallel(threads, elementwise_part, &e);
@@ -334,7 +375,7 @@ int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, 
 
 int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A, int activation,
                             ptrdiff_t n, ptrdiff_t m, int threads) {
-  const elementwise e = {table(isa, dA->dtype), DERIVATIVE, activation, *out, *dA, *A, n, m, 0, NULL, 0};
+  const elementwise e = {table(isa, dA->dtype), DERIVATIVE, activation, *out, *dA, *A, n, m, 0, 0, NULL, 0};
   return each_element(e, threads);
 }
 
@@ -386,7 +427,7 @@ static int scaled_rowsum(const fnn_kernels *K, const fnn_matrix *out, const fnn_
                          double scale, int threads) {
   row_sums s = {K, *out, *dZ, n, m, scale};
   if (n == 0) return FNN_OK;
-  if (m == 1) s.dZ.col = 1; /* the stride of a single sample says nothing */
+  if (m == 1) s.dZ.col = s.dZ.row == 1 ? n : 1; /* the stride of a single sample says nothing */
   _Alignas(FNN_LINE) char stack[STACK_BYTES];
   void *room = stack;
   if (s.dZ.col != 1 && (s.dZ.row != 1 || n < K->vl)) {
@@ -406,7 +447,8 @@ int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n
 /* --- the linear layer --- */
 
 int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
-                       const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads) {
+                       const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int in_order,
+                       int threads) {
   const multiplication x = {.K = table(isa, W->dtype),
                             .A = *W,
                             .B = *A_prev,
@@ -417,7 +459,8 @@ int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, cons
                             .k = n_in,
                             .columns = m,
                             .scale = 1,
-                            .activation = activation};
+                            .activation = activation,
+                            .in_order = in_order};
   const int status = multiply(x, threads);
   if (status != FNN_OK || activation == FNN_IDENTITY || activation == FNN_RELU) return status;
   return fnn_activation_forward(isa, out, out, activation, n_out, m, threads);
@@ -514,7 +557,7 @@ static void terms_part(void *arg, fnn_team *team, int thread) {
   double some[TERMS];
   ptrdiff_t from, to;
   fnn_share(l->data->m, FNN_LINE, fnn_team_size(team), thread, &from, &to);
-  if (Z->row == 1 && Y->row == 1) {
+  if (Z->col != 1 || Y->col != 1) {
     const int dense = Z->col == l->n && Y->col == l->n;
     for (ptrdiff_t j = from, samples; j < to; j += samples) {
       samples = dense && l->n < TERMS ? fnn_at_most(TERMS / l->n, to - j) : 1;
@@ -544,7 +587,7 @@ int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data
   losses_of l = {K, losses, dZ, data, loss, n, NULL, 0};
   const int by_element = loss != FNN_CROSS_ENTROPY && !data->codes && !data->weights && Z->dtype == Y->dtype;
   if (by_element && !losses) {
-    const elementwise e = {K, RESIDUAL, loss, *dZ, *Z, *Y, n, data->m, 0, NULL, 0};
+    const elementwise e = {K, RESIDUAL, loss, *dZ, *Z, *Y, n, data->m, 0, 0, NULL, 0};
     const fnn_matrix *const all[] = {&e.out, &e.x, &e.y};
     elementwise lines = e;
     if (in_lines(&lines, all, 3)) return each_element(e, threads);

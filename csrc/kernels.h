@@ -87,6 +87,10 @@ typedef struct {
   /* out = dA * g'(Z) from A = g(Z), row by row; in place too. */
   void (*derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A, ptrdiff_t ld_A, int g,
                      ptrdiff_t rows, ptrdiff_t n);
+  /* Softmax over the rows of n, and its dZ, where samples are the columns: whole vectors of them. */
+  void (*softmax_down)(void *out, ptrdiff_t ld_out, const void *Z, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t columns);
+  void (*softmax_slope_down)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A,
+                             ptrdiff_t ld_A, ptrdiff_t n, ptrdiff_t columns);
   /* dZ over Z, and losses; returns 0 if a loss is not finite. */
   int (*head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1);
   /* Of values y, not of the cross-entropy over units: dZ, and what a sample's loss is the sum of. */

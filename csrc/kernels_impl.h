@@ -5,7 +5,7 @@
 
 #define NR (2 * VL)   /* columns of a panel: a tile is FNN_MR rows of two vectors */
 #define SUM_BLOCK 128 /* longer products sum in blocks of this: rounding grows with the length of a running sum */
-#define STRIP 16      /* vectors of a row that rowsum takes at a time: long enough reads for the memory */
+#define STRIP 32      /* vectors of a row that rowsum takes at a time: long enough reads for the memory */
 #define SUM_RUN 16    /* rows that rowsum adds in turn, before it adds such runs in pairs */
 #define SUM_LANES 16  /* sums along a row run in this many lanes whatever the vector, for the same bits */
 #define LANE_VECTORS (SUM_LANES / VL > 0 ? SUM_LANES / VL : 1)
@@ -411,71 +411,43 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
   }
 }
 
-/* --- a matrix times a vector: every sum in the order of k, as in a tile --- */
+/* --- a matrix times a vector --- */
 
-#define DOT_GROUPS 4 /* vectors of rows at a time: a chain of additions each */
-
-/* Sums of up to SUM_BLOCK terms in the lanes of `groups` vectors, lane l of them all for row l of `a`, of which `count`
-   are there; x is one for all rows (x_step 0), or has a row for each. */
-FNN_INLINE void FN(dots)(const int groups, V *sum, const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t x_step,
-                         ptrdiff_t count, ptrdiff_t k) {
-  const REAL *row[DOT_GROUPS * VL];
-  for (ptrdiff_t r = 0; r < groups * VL; r++) row[r] = a + fnn_at_most(r, count - 1) * a_step;
-  for (int g = 0; g < groups; g++) sum[g] = (V){0};
-  ptrdiff_t i = 0;
-  for (; i + VL <= k; i += VL)
-#pragma GCC unroll 4
-    for (int g = 0; g < groups; g++) {
-      V block[VL], factors[VL];
-#pragma GCC unroll 16
-      for (ptrdiff_t r = 0; r < VL; r++) {
-        block[r] = FN(load)(row[g * VL + r] + i);
-        factors[r] = x_step ? FN(load)(x + fnn_at_most(r, count - 1) * x_step + i) : FN(set1)(x[i + r]);
-      }
-      FN(transpose_block)(block);
-      if (x_step) FN(transpose_block)(factors);
-#pragma GCC unroll 16
-      for (ptrdiff_t r = 0; r < VL; r++) sum[g] = FN(fma)(factors[r], block[r], sum[g]);
+/* VL rows of A times x, along the rows: SUM_BLOCK terms in each lane, then the lanes, then the blocks. Past the last of
+   `count` rows, that row again. */
+FNN_INLINE V FN(dots)(const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t count, ptrdiff_t k) {
+  const REAL *row[VL];
+  REAL few[VL + 1][VL];
+  for (ptrdiff_t r = 0; r < VL; r++) row[r] = a + fnn_at_most(r, count - 1) * a_step;
+  if (k < VL) {
+    for (ptrdiff_t i = 0; i < VL; i++) few[VL][i] = i < k ? x[i] : 0;
+    for (ptrdiff_t r = 0; r < VL; r++) {
+      for (ptrdiff_t i = 0; i < VL; i++) few[r][i] = i < k ? row[r][i] : 0;
+      row[r] = few[r];
     }
-  for (; i < k; i++)
-    for (int g = 0; g < groups; g++) {
-      V terms = {0}, factors = FN(set1)(x[i]);
-      for (ptrdiff_t r = 0; r < VL; r++) {
-        terms[r] = row[g * VL + r][i];
-        if (x_step) factors[r] = x[fnn_at_most(r, count - 1) * x_step + i];
-      }
-      sum[g] = FN(fma)(factors, terms, sum[g]);
-    }
-}
-
-/* A lies by rows. */
-FNN_INLINE void FN(dot_rows)(const int groups, REAL *y, const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t count,
-                             ptrdiff_t k) {
-  V total[DOT_GROUPS], sum[DOT_GROUPS];
-  FN(dots)(groups, total, a, a_step, x, 0, count, fnn_at_most(k, SUM_BLOCK));
-  for (ptrdiff_t i = SUM_BLOCK; i < k; i += SUM_BLOCK) {
-    FN(dots)(groups, sum, a + i, a_step, x + i, 0, count, fnn_at_most(k - i, SUM_BLOCK));
-    for (int g = 0; g < groups; g++) total[g] = sum[g] + total[g];
+    x = few[VL], k = VL;
   }
-  for (int g = 0; g < groups; g++) FN(store)(y + g * VL, total[g]);
-}
-
-/* One long row: its blocks of terms are in the lanes. */
-static REAL FN(dot)(const REAL *a, const REAL *x, ptrdiff_t k) {
-  REAL total = 0, sums[VL];
-  V sum;
-  for (ptrdiff_t i = 0; i < k; i += VL * SUM_BLOCK) {
-    const ptrdiff_t whole = fnn_at_most((k - i) / SUM_BLOCK, VL), rest = k - i - whole * SUM_BLOCK;
-    if (whole) {
-      FN(dots)(1, &sum, a + i, SUM_BLOCK, x + i, SUM_BLOCK, whole, SUM_BLOCK);
-      FN(store)(sums, sum);
-      for (ptrdiff_t r = 0; r < whole; r++) total = i + r ? sums[r] + total : sums[r];
+  V total = {0};
+  for (ptrdiff_t i = 0; i < k;) {
+    const ptrdiff_t end = fnn_at_most(i + SUM_BLOCK * VL, k);
+    V sum[VL];
+#pragma GCC unroll 16
+    for (ptrdiff_t r = 0; r < VL; r++) sum[r] = (V){0};
+    for (; i + VL <= end; i += VL) {
+      const V factors = FN(load)(x + i);
+#pragma GCC unroll 16
+      for (ptrdiff_t r = 0; r < VL; r++) sum[r] = FN(fma)(factors, FN(load)(row[r] + i), sum[r]);
     }
-    if (whole < VL && rest) {
-      const ptrdiff_t at = i + whole * SUM_BLOCK;
-      FN(dots)(1, &sum, a + at, 0, x + at, 0, 1, rest);
-      total = at ? sum[0] + total : sum[0];
+    if (i < end) { /* the last vector's terms that are not in the sum yet */
+      const VI rest = ~FN(inside)(0, VL - (end - i));
+      const V factors = (V)(rest & (VI)FN(load)(x + end - VL));
+      for (ptrdiff_t r = 0; r < VL; r++) sum[r] = FN(fma)(factors, (V)(rest & (VI)FN(load)(row[r] + end - VL)), sum[r]);
+      i = end;
     }
+    FN(transpose_block)(sum);
+    for (ptrdiff_t half = VL / 2; half; half /= 2)
+      for (ptrdiff_t r = 0; r < half; r++) sum[r] += sum[r + half];
+    total += sum[0];
   }
   return total;
 }
@@ -523,22 +495,9 @@ static void FN(matvec)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff
         FN(add_columns)(1, y + rows - VL, a + rows - VL, p->a_step, x, p->k);
       else if (r < rows)
         FN(add_few)(y, a, p->a_step, x, rows, p->k);
-    } else if (rows < VL && p->k >= 2 * SUM_BLOCK) {
-      for (ptrdiff_t r = 0; r < rows; r++) y[r] = FN(dot)(A + (i + r) * p->a_step, x, p->k);
     } else {
-      for (ptrdiff_t r = 0; r < rows;) {
-        const REAL *a = A + (i + r) * p->a_step;
-        if (rows - r > 2 * VL) {
-          FN(dot_rows)(DOT_GROUPS, y + r, a, p->a_step, x, fnn_at_most(rows - r, DOT_GROUPS * VL), p->k);
-          r += DOT_GROUPS * VL;
-        } else if (rows - r > VL) {
-          FN(dot_rows)(2, y + r, a, p->a_step, x, rows - r, p->k);
-          r += 2 * VL;
-        } else {
-          FN(dot_rows)(1, y + r, a, p->a_step, x, rows - r, p->k);
-          r += VL;
-        }
-      }
+      for (ptrdiff_t r = 0; r < rows; r += VL)
+        FN(store)(y + r, FN(dots)(A + (i + r) * p->a_step, p->a_step, x, rows - r, p->k));
     }
     for (ptrdiff_t r = 0; r < rows; r++) {
       REAL z = y[r] * (REAL)p->scale;
@@ -551,33 +510,44 @@ static void FN(matvec)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff
 
 /* --- row by row --- */
 
+/* Sums of up to SUM_RUN rows, each in turn: by four rows, so that long rows are read in long strips, or short ones in
+   registers. */
+FNN_INLINE void FN(sum_run)(V *sum, const REAL *p, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t vectors) {
+  ptrdiff_t r = 0;
+  if (vectors == 4) {
+    V four[4] = {{0}};
+    for (; r < rows; r++, p += ld)
+      for (int v = 0; v < 4; v++) four[v] += FN(load)(p + v * VL);
+    for (int v = 0; v < 4; v++) sum[v] = four[v];
+    return;
+  }
+  for (ptrdiff_t v = 0; v < vectors; v++) sum[v] = (V){0};
+  for (; r + 4 <= rows; r += 4, p += 4 * ld)
+    for (ptrdiff_t v = 0; v < vectors; v++) {
+      const REAL *q = p + v * VL;
+      if (v % (64 / FNN_VECTOR_BYTES) == 0)
+        for (ptrdiff_t i = 4; i < 8; i++) __builtin_prefetch(q + i * ld);
+      sum[v] = sum[v] + FN(load)(q) + FN(load)(q + ld) + FN(load)(q + 2 * ld) + FN(load)(q + 3 * ld);
+    }
+  for (; r < rows; r++, p += ld)
+    for (ptrdiff_t v = 0; v < vectors; v++) sum[v] += FN(load)(p + v * VL);
+}
+
 /* Pairwise over runs of rows (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 4.2): the
    error grows with the logarithm of the rows, where a running float32 sum of a whole data set would lose its digits. */
 static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale) {
-  for (ptrdiff_t j = 0; j < n; j += STRIP * VL) {
-    const ptrdiff_t vectors = fnn_at_most((fnn_up(n, VL) - j) / VL, STRIP);
-    V pairs[sizeof(ptrdiff_t) * 8][STRIP]; /* one sum for each bit that is set in the number of runs */
+  for (ptrdiff_t j = 0, vectors; j < n; j += vectors * VL) {
+    vectors = fnn_at_most((fnn_up(n, VL) - j) / VL, STRIP);
+    V pairs[48][STRIP]; /* one sum for each bit that is set in the number of runs */
     int depth = 0;
     for (ptrdiff_t row = 0, run = 0; row < rows; row += SUM_RUN, run++) {
-      const ptrdiff_t end = fnn_at_most(row + SUM_RUN, rows);
-      for (ptrdiff_t v = 0; v < vectors; v += 4) { /* four chains of additions at a time hide the latency of one */
-        const int wide = (int)fnn_at_most(vectors - v, 4);
-        V sum[4] = {{0}};
-        const REAL *p = (const REAL *)dZ + row * ld + j + v * VL;
-        if (wide == 4)
-          for (ptrdiff_t r = row; r < end; r++, p += ld)
-            for (int i = 0; i < 4; i++) sum[i] += FN(load)(p + i * VL);
-        else
-          for (ptrdiff_t r = row; r < end; r++, p += ld)
-            for (int i = 0; i < wide; i++) sum[i] += FN(load)(p + i * VL);
-        int level = depth;
-        for (ptrdiff_t merged = run; merged & 1; merged >>= 1) {
-          level--;
-          for (int i = 0; i < wide; i++) sum[i] += pairs[level][v + i];
-        }
-        for (int i = 0; i < wide; i++) pairs[level][v + i] = sum[i];
+      V sum[STRIP];
+      FN(sum_run)(sum, (const REAL *)dZ + row * ld + j, ld, fnn_at_most(SUM_RUN, rows - row), vectors);
+      for (ptrdiff_t merged = run; merged & 1; merged >>= 1) {
+        depth--;
+        for (ptrdiff_t v = 0; v < vectors; v++) sum[v] += pairs[depth][v];
       }
-      for (ptrdiff_t merged = run; merged & 1; merged >>= 1) depth--;
+      for (ptrdiff_t v = 0; v < vectors; v++) pairs[depth][v] = sum[v];
       depth++;
     }
     for (ptrdiff_t v = 0; v < vectors; v++) {
@@ -706,6 +676,54 @@ FNN_INLINE void FN(softmax_slope_row)(REAL *out, const REAL *dA, const REAL *A, 
   }
 }
 
+/* The same two where a row holds a unit of all samples, `columns` of them in whole vectors: a strip of them at a time,
+   in long reads. */
+static void FN(softmax_down)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, ptrdiff_t n,
+                             ptrdiff_t columns) {
+  for (ptrdiff_t c = 0; c < columns; c += STRIP * VL) {
+    const ptrdiff_t vectors = fnn_at_most(columns - c, STRIP * VL) / VL;
+    const REAL *z = (const REAL *)in + c;
+    REAL *to = (REAL *)out + c;
+    V top[STRIP], sum[STRIP];
+    for (ptrdiff_t v = 0; v < vectors; v++) top[v] = FN(load)(z + v * VL), sum[v] = (V){0};
+    for (ptrdiff_t j = 1; j < n; j++)
+      for (ptrdiff_t v = 0; v < vectors; v++) {
+        const V x = FN(load)(z + j * ld + v * VL);
+        top[v] = FN(select)(x > top[v], x, top[v]);
+      }
+    for (ptrdiff_t j = 0; j < n; j++)
+      for (ptrdiff_t v = 0; v < vectors; v++) {
+        const V e = FN(exp)(FN(load)(z + j * ld + v * VL) - top[v]);
+        FN(store)(to + j * ld_out + v * VL, e);
+        sum[v] += e;
+      }
+    for (ptrdiff_t v = 0; v < vectors; v++) sum[v] = 1 / sum[v];
+    for (ptrdiff_t j = 0; j < n; j++)
+      for (ptrdiff_t v = 0; v < vectors; v++) {
+        REAL *e = to + j * ld_out + v * VL;
+        FN(store)(e, FN(load)(e) * sum[v]);
+      }
+  }
+}
+
+static void FN(softmax_slope_down)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A,
+                                   ptrdiff_t ld_A, ptrdiff_t n, ptrdiff_t columns) {
+  for (ptrdiff_t c = 0; c < columns; c += STRIP * VL) {
+    const ptrdiff_t vectors = fnn_at_most(columns - c, STRIP * VL) / VL;
+    const REAL *d = (const REAL *)dA + c, *a = (const REAL *)A + c;
+    REAL *to = (REAL *)out + c;
+    V sum[STRIP];
+    for (ptrdiff_t v = 0; v < vectors; v++) sum[v] = (V){0};
+    for (ptrdiff_t j = 0; j < n; j++)
+      for (ptrdiff_t v = 0; v < vectors; v++)
+        sum[v] = FN(fma)(FN(load)(d + j * ld_dA + v * VL), FN(load)(a + j * ld_A + v * VL), sum[v]);
+    for (ptrdiff_t j = 0; j < n; j++)
+      for (ptrdiff_t v = 0; v < vectors; v++)
+        FN(store)(to + j * ld_out + v * VL,
+                  FN(load)(a + j * ld_A + v * VL) * (FN(load)(d + j * ld_dA + v * VL) - sum[v]));
+  }
+}
+
 static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, int g, ptrdiff_t rows,
                            ptrdiff_t n) {
   REAL *to = out, unused[2];
@@ -736,6 +754,18 @@ static void FN(derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_
                            int g, ptrdiff_t rows, ptrdiff_t n) {
   REAL *to = out;
   const REAL *d = dA, *a = A;
+  if (g == FNN_SOFTMAX && n <= FEW) {
+    for (ptrdiff_t r = 0; r < rows; r += VL) {
+      const ptrdiff_t count = fnn_at_most(rows - r, VL);
+      V x[FEW] = {{0}}, y[FEW] = {{0}}, sum = {0};
+      FN(load_columns)(x, d + r * ld_dA, ld_dA, count, n);
+      FN(load_columns)(y, a + r * ld_A, ld_A, count, n);
+      for (ptrdiff_t j = 0; j < n; j++) sum = FN(fma)(x[j], y[j], sum);
+      for (ptrdiff_t j = 0; j < n; j++) x[j] = y[j] * (x[j] - sum);
+      FN(store_columns)(to + r * ld_out, ld_out, x, count, n);
+    }
+    return;
+  }
   for (ptrdiff_t r = 0; r < rows; r++, to += ld_out, d += ld_dA, a += ld_A) {
     if (g == FNN_SOFTMAX)
       FN(softmax_slope_row)(to, d, a, n);
@@ -940,7 +970,7 @@ static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
 
 /* --- losses of values, element by element, wherever a sample lies --- */
 
-/* dZ: of the cross-entropy sigmoid(z) - y, of mse 2 (z - y). */
+/* dZ: of the binary cross-entropy sigmoid(z) - y, of mse 2 (z - y). */
 static void FN(residual)(void *out, const void *Z, const void *Y, int loss, ptrdiff_t n) {
   REAL *to = out;
   const REAL *z = Z, *y = Y;
@@ -997,23 +1027,32 @@ static int FN(within)(const void *x, ptrdiff_t n, double high) {
     for (ptrdiff_t j = n; j < fnn_up(n, VL); j++) out[j] = 0;                                                          \
   }
 
-/* to[r][c] = from[c][r] for r < rows, c < columns. */
-static void FN(copy_transposed)(REAL *to, ptrdiff_t to_step, const REAL *from, ptrdiff_t from_step, ptrdiff_t rows,
-                                ptrdiff_t columns) {
+/* to[r][c] = from[c][r] for r < rows, c < columns. Rows of `to` are whole vectors, filled up with 0, if `pad`; else
+   rows of `from` are, and read to their end. */
+FNN_INLINE void FN(copy_transposed)(REAL *to, ptrdiff_t to_step, const REAL *from, ptrdiff_t from_step, ptrdiff_t rows,
+                                    ptrdiff_t columns, const int pad) {
   for (ptrdiff_t c = 0; c < columns; c += VL) {
     const ptrdiff_t wide = fnn_at_most(VL, columns - c);
     ptrdiff_t r = 0;
-    if (wide == VL)
-      for (; r + VL <= rows; r += VL) {
-        V block[VL];
+    for (; (pad ? r + VL <= rows : wide == VL && r < rows); r += VL) {
+      V block[VL];
+      if (wide == VL) {
 #pragma GCC unroll 16
         for (ptrdiff_t i = 0; i < VL; i++) block[i] = FN(load)(from + (c + i) * from_step + r);
-        FN(transpose_block)(block);
+      } else {
+        for (ptrdiff_t i = 0; i < VL; i++) block[i] = i < wide ? FN(load)(from + (c + i) * from_step + r) : (V){0};
+      }
+      FN(transpose_block)(block);
+      if (r + VL <= rows) {
 #pragma GCC unroll 16
         for (ptrdiff_t i = 0; i < VL; i++) FN(store)(to + (r + i) * to_step + c, block[i]);
+      } else {
+        for (ptrdiff_t i = 0; i < rows - r; i++) FN(store)(to + (r + i) * to_step + c, block[i]);
       }
+    }
     for (; r < rows; r++)
-      for (ptrdiff_t i = 0; i < wide; i++) to[r * to_step + c + i] = from[(c + i) * from_step + r];
+      for (ptrdiff_t i = 0; i < (pad ? VL : wide); i++)
+        to[r * to_step + c + i] = i < wide ? from[(c + i) * from_step + r] : 0;
   }
 }
 
@@ -1021,9 +1060,7 @@ static void FN(gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uin
                        ptrdiff_t rows, ptrdiff_t n) {
   REAL *out = to;
   if (from->dtype == FNN_DOUBLE && from->col == 1 && from->row != 1 && !order) {
-    FN(copy_transposed)(out, ld, (const REAL *)from->data + first, from->row, rows, n);
-    for (ptrdiff_t r = 0; r < rows; r++)
-      for (ptrdiff_t j = n; j < fnn_up(n, VL); j++) out[r * ld + j] = 0;
+    FN(copy_transposed)(out, ld, (const REAL *)from->data + first, from->row, rows, n, 1);
   } else if (from->dtype == FNN_FLOAT64) {
     GATHER_ROWS(double)
   } else {
@@ -1036,7 +1073,7 @@ static void FN(scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from,
                         ptrdiff_t n) {
   const REAL *in = from;
   if (to->col == 1 && to->row != 1) {
-    FN(copy_transposed)((REAL *)to->data + first, to->row, in, ld, n, rows);
+    FN(copy_transposed)((REAL *)to->data + first, to->row, in, ld, n, rows, 0);
     return;
   }
   for (ptrdiff_t r = 0; r < rows; r++, in += ld) {
@@ -1054,7 +1091,7 @@ static void FN(pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_
     const ptrdiff_t width = FN(panel_width)(n, panel), columns = fnn_at_most(n - first, width);
     const REAL *in = (const REAL *)from->data + first * from->col;
     if (from->row == 1) {
-      FN(copy_transposed)(to, width, in, from->col, k, columns);
+      FN(copy_transposed)(to, width, in, from->col, k, columns, 1);
     } else if (from->col == 1 && columns == width) {
       for (ptrdiff_t r = 0; r < k; r++)
         for (ptrdiff_t j = 0; j < width; j += VL) FN(store)(to + r * width + j, FN(load)(in + r * from->row + j));
@@ -1127,6 +1164,8 @@ static const fnn_kernels FN(table) = {
     .update = FN(update),
     .activation = FN(activation),
     .derivative = FN(derivative),
+    .softmax_down = FN(softmax_down),
+    .softmax_slope_down = FN(softmax_slope_down),
     .head = FN(head),
     .residual = FN(residual),
     .terms = FN(terms),
@@ -1163,6 +1202,5 @@ static const fnn_kernels FN(table) = {
 #undef FEW
 #undef ROW_PANELS
 #undef TALLEST
-#undef DOT_GROUPS
 #undef MATVEC_ROWS
 #undef MOST_ROWS

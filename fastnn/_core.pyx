@@ -69,7 +69,7 @@ cdef extern from "fastnn.h" nogil:
     void fnn_permutation(uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch)
     int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
                            const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m,
-                           int threads)
+                           int in_order, int threads)
     int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, const fnn_matrix *dA_prev,
                             const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, ptrdiff_t n_out,
                             ptrdiff_t n_in, ptrdiff_t m, int threads)
@@ -201,13 +201,14 @@ cdef double _size(cnp.ndarray a) noexcept:
     return <double>cnp.PyArray_DIM(a, 0) * cnp.PyArray_DIM(a, 1)
 
 
-cdef int _linear_forward(cnp.ndarray W, cnp.ndarray A_prev, cnp.ndarray b, int g, cnp.ndarray out) except -1:
+cdef int _linear_forward(cnp.ndarray W, cnp.ndarray A_prev, cnp.ndarray b, int g, bint in_order,
+                         cnp.ndarray out) except -1:
     cdef fnn_matrix w = _matrix(W), a = _matrix(A_prev), c = _matrix(b), o = _matrix(out)
     cdef ptrdiff_t n_out = cnp.PyArray_DIM(W, 0), n_in = cnp.PyArray_DIM(W, 1), m = cnp.PyArray_DIM(A_prev, 1)
     cdef double work = 2.0 * n_out * n_in * m + FUNCTION_WORK * _size(out)
     cdef int status, threads = _threads_for(work)
     cdef PyThreadState *state = _release(work)
-    status = fnn_linear_forward(_isa, &o, &w, &a, &c, g, n_out, n_in, m, threads)
+    status = fnn_linear_forward(_isa, &o, &w, &a, &c, g, n_out, n_in, m, in_order, threads)
     _acquire(state)
     return _done(status)
 
@@ -283,7 +284,8 @@ cdef double _mean_loss(cnp.ndarray Z, cnp.ndarray y, int loss, cnp.ndarray sampl
 
 def linear_forward(W, A_prev, b, activation, out):
     """``out[...] = g(W A_prev + b)``; b is (n_out, 1)."""
-    _linear_forward(W, A_prev, b, ACTIVATION_CODE[activation.name], out)
+    # In order: what a network's layers computed on the way to its prediction has that prediction's bits.
+    _linear_forward(W, A_prev, b, ACTIVATION_CODE[activation.name], True, out)
 
 
 def activation_forward(Z, activation, out):
@@ -406,7 +408,7 @@ def quick_linear_forward(W, A_prev, b, activation, out):
     if not _fit(out, dtype, n_out, m) or not (_apart(out, W) and _apart(out, A_prev) and _apart(out, b)):
         return None
     result = _new(dtype, n_out, m, A_prev) if out is None else out
-    _linear_forward(W, A_prev, b, g, result)
+    _linear_forward(W, A_prev, b, g, False, result)
     return result
 
 
