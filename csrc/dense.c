@@ -6,9 +6,10 @@
 #include "memory.h"
 #include "parallel.h"
 
-#define WORK_PER_THREAD 2e6 /* FLOP; below this a second thread's start costs more than it brings */
-#define FUNCTION_WORK 32    /* FLOP that an element of an activation or a loss counts as */
-#define STACK_BYTES 16384   /* scratch up to this size is on the stack */
+#define WORK_PER_THREAD 2e6  /* FLOP; below this a second thread's start costs more than it brings */
+#define FUNCTION_WORK 32     /* FLOP that an element of an activation or a loss counts as */
+#define TERMS_AT_A_TIME 1024 /* of a long product, whole blocks of its sums: more would not stay in the cache */
+#define STACK_BYTES 16384    /* scratch up to this size is on the stack */
 
 static const fnn_kernels *table(int isa, int dtype) { return fnn_isas[isa].kernels[dtype]; }
 
@@ -42,9 +43,13 @@ typedef struct {
   ptrdiff_t rows, k, columns;
   double scale;
   int activation;
-  int in_order; /* of k, every sum */
-  int copy_A;   /* chunk by chunk: its rows do not lie well */
-  void *panels; /* all of B, packed; or NULL */
+  int in_order;                          /* of k, every sum */
+  int direct;                            /* B is read where it is */
+  int copy_A;                            /* chunk by chunk: its rows do not lie well */
+  ptrdiff_t copied_rows, packed_columns; /* at a time */
+  ptrdiff_t terms;                       /* the most at a time */
+  int go_on;                             /* C holds the sums of earlier terms */
+  void *panels;                          /* all of B, packed; or NULL */
   char *scratch;
   ptrdiff_t scratch_bytes; /* of one thread */
   int by_columns;          /* what threads share out */
@@ -64,6 +69,7 @@ static multiplication flipped(multiplication x) {
 static int direct(const multiplication *x) {
   const ptrdiff_t step = x->B.row * x->K->size, tiles = (x->rows + x->K->mr - 1) / x->K->mr;
   if (x->B.col != 1 || step <= 0 || x->columns < x->K->vl) return 0;
+  if (x->k * fnn_at_most(step, 4096) > 1 << 22) return 0; /* more pages than the TLB has entries, for every panel */
   return tiles <= 3 || step <= 256 || (tiles <= 8 && step % 512 != 0);
 }
 
@@ -80,12 +86,6 @@ static double cost(const multiplication *x) {
 /* Rows of one tile, or terms of one block, that share a set of the first cache push each other out. */
 static int crowded(const multiplication *x) {
   return x->A.col == 1 ? x->A.row * x->K->size % 4096 == 0 : x->A.col * x->K->size % 512 == 0;
-}
-
-/* Rows of A that are copied at a time: a quarter of a megabyte. */
-static ptrdiff_t copied_rows(const multiplication *x) {
-  const ptrdiff_t rows = (1 << 18) / (fnn_ld(x->K, x->k) * x->K->size) / x->K->mr * x->K->mr;
-  return rows < x->K->mr ? x->K->mr : fnn_at_most(rows, fnn_at_most(block_rows(x->K), fnn_up(x->rows, x->K->mr)));
 }
 
 /* Rows i0..i1 of `columns` columns of C from column `first` on; B their first panel. */
@@ -107,7 +107,8 @@ static void rows_of_columns(const multiplication *x, void *room, const void *B, 
                    .bias = x->bias && x->bias_of_columns ? fnn_at(K, x->bias, first) : NULL,
                    .row_bias = x->bias_of_columns ? NULL : x->bias,
                    .activation = x->activation,
-                   .scale = x->scale};
+                   .scale = x->scale,
+                   .go_on = x->go_on};
   if (!x->copy_A) {
     K->product(&p, by_rows ? FNN_DENSE : FNN_GRADIENT, i0, i1, 0, fnn_panels(K, columns));
     return;
@@ -115,7 +116,7 @@ static void rows_of_columns(const multiplication *x, void *room, const void *B, 
   const fnn_matrix A = transposed(x->A); /* its rows are the samples of a gather */
   p.a_step = fnn_ld(K, x->k);
   for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
-    rows = fnn_at_most(copied_rows(x), i1 - i);
+    rows = fnn_at_most(x->copied_rows, i1 - i);
     K->gather(room, p.a_step, &A, NULL, i, rows, x->k);
     p.A = room;
     p.C = fnn_at(K, x->C.data, first * x->C.col + i * x->C.row);
@@ -124,10 +125,26 @@ static void rows_of_columns(const multiplication *x, void *room, const void *B, 
   }
 }
 
-/* Columns of panels that are packed at a time: enough to use a row of A many times, few enough for the cache. */
-static ptrdiff_t group(const fnn_kernels *K, ptrdiff_t k) {
-  const ptrdiff_t panels = (1 << 18) / ((k + 1) * K->nr * K->size);
-  return K->nr * (panels < 8 ? 8 : panels);
+/* Rows i0..i1, columns from..to, of the sums of all terms that `x` has. */
+static void multiply_terms(const multiplication *x, char *room, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t from,
+                           ptrdiff_t to) {
+  const fnn_kernels *K = x->K;
+  if (x->panels) {
+    rows_of_columns(x, room, x->panels, x->k * K->nr, 0, 0, x->columns, i0, i1);
+  } else if (x->direct) {
+    const ptrdiff_t whole = (to - from) / K->vl * K->vl;
+    if (whole) rows_of_columns(x, room, fnn_at(K, x->B.data, from), K->nr, x->B.row, from, whole, i0, i1);
+    if (from + whole < to) /* a last vector, some of it again */
+      rows_of_columns(x, room, fnn_at(K, x->B.data, to - K->vl), K->nr, x->B.row, to - K->vl, K->vl, i0, i1);
+  } else {
+    void *panels = x->copy_A ? fnn_at(K, room, x->copied_rows * fnn_ld(K, x->terms)) : room;
+    for (ptrdiff_t first = from, columns; first < to; first += columns) {
+      columns = fnn_at_most(x->packed_columns, to - first);
+      const fnn_matrix part = {fnn_at(K, x->B.data, first * x->B.col), x->B.row, x->B.col, x->B.dtype};
+      K->pack(panels, &part, x->k, columns);
+      rows_of_columns(x, room, panels, x->k * K->nr, 0, first, columns, i0, i1);
+    }
+  }
 }
 
 static void multiply_part(void *arg, fnn_team *team, int thread) {
@@ -141,22 +158,14 @@ static void multiply_part(void *arg, fnn_team *team, int thread) {
   } else {
     fnn_share(x->rows, K->mr, threads, thread, &i0, &i1);
   }
-  char *room = x->scratch + thread * x->scratch_bytes;
-  void *panels = x->copy_A ? fnn_at(K, room, copied_rows(x) * fnn_ld(K, x->k)) : room;
-  if (x->panels) {
-    rows_of_columns(x, room, x->panels, x->k * K->nr, 0, 0, x->columns, i0, i1);
-  } else if (direct(x)) {
-    const ptrdiff_t whole = (to - from) / K->vl * K->vl;
-    if (whole) rows_of_columns(x, room, fnn_at(K, x->B.data, from), K->nr, x->B.row, from, whole, i0, i1);
-    if (from + whole < to) /* a last vector, some of it again */
-      rows_of_columns(x, room, fnn_at(K, x->B.data, to - K->vl), K->nr, x->B.row, to - K->vl, K->vl, i0, i1);
-  } else {
-    for (ptrdiff_t first = from, columns; first < to; first += columns) {
-      columns = fnn_at_most(group(K, x->k), to - first);
-      const fnn_matrix part = {fnn_at(K, x->B.data, first * x->B.col), x->B.row, x->B.col, x->B.dtype};
-      K->pack(panels, &part, x->k, columns);
-      rows_of_columns(x, room, panels, x->k * K->nr, 0, first, columns, i0, i1);
-    }
+  for (ptrdiff_t k = 0; k == 0 || k < x->k; k += x->terms) {
+    multiplication part = *x;
+    part.A.data = fnn_at(K, x->A.data, k * x->A.col);
+    part.B.data = fnn_at(K, x->B.data, k * x->B.row);
+    part.k = fnn_at_most(x->terms, x->k - k);
+    part.go_on = k > 0;
+    if (k + x->terms < x->k) part.scale = 1, part.bias = NULL, part.activation = FNN_IDENTITY;
+    multiply_terms(&part, x->scratch + thread * x->scratch_bytes, i0, i1, from, to);
   }
 }
 
@@ -164,7 +173,7 @@ static void multiply_vector(void *arg, fnn_team *team, int thread) {
   const multiplication *x = arg;
   ptrdiff_t i0, i1;
   fnn_share(x->rows, 8 * x->K->vl, fnn_team_size(team), thread, &i0, &i1);
-  const int by_rows = x->A.col == 1;
+  const int by_rows = x->A.row != 1;
   const fnn_product p = {.m = x->rows,
                          .n = 1,
                          .k = x->k,
@@ -199,11 +208,19 @@ static int multiply(multiplication x, int threads) {
   const ptrdiff_t bias_n = x.bias_of_columns ? x.columns : x.rows;
   const int copy_bias = x.bias && (x.bias_step != 1 || (x.bias_of_columns && x.columns < K->vl));
   x.by_columns = x.columns >= 2 * K->nr * threads;
-  const int pack = !vector && !direct(&x), pack_all = pack && !x.by_columns;
+  /* What is computed again at the edge may not be added to twice. */
+  x.direct = direct(&x) && (x.k <= TERMS_AT_A_TIME || x.columns % K->vl == 0);
+  const int pack = !vector && !x.direct, pack_all = pack && !x.by_columns;
   const ptrdiff_t bias_size = copy_bias ? fnn_ld(K, bias_n) : 0, A_size = copy_A ? x.rows * fnn_ld(K, x.k) : 0;
   const ptrdiff_t B_size = copy_B ? fnn_ld(K, x.k) : pack_all ? x.k * fnn_padded(K, x.columns) : 0;
-  x.scratch_bytes = x.copy_A ? copied_rows(&x) * fnn_ld(K, x.k) * K->size : 0;
-  if (pack && !pack_all) x.scratch_bytes += x.k * fnn_at_most(group(K, x.k), fnn_padded(K, x.columns)) * K->size;
+  /* A quarter of a megabyte of A at a time; of B enough that copies of A serve many columns. */
+  x.terms = pack_all ? x.k + 1 : fnn_at_most(x.k + 1, TERMS_AT_A_TIME);
+  const ptrdiff_t tiles = (1 << 18) / (fnn_ld(K, x.terms) * K->size * K->mr) + 1;
+  const ptrdiff_t panels = (1 << 20) / (x.terms * K->size * K->nr) + 1;
+  x.copied_rows = fnn_at_most(fnn_at_most(tiles, 16), (x.rows + K->mr - 1) / K->mr) * K->mr;
+  x.packed_columns = fnn_at_most(panels * K->nr, fnn_padded(K, x.columns));
+  x.scratch_bytes = x.copy_A ? x.copied_rows * fnn_ld(K, x.terms) * K->size : 0;
+  if (pack && !pack_all) x.scratch_bytes += x.terms * x.packed_columns * K->size;
 
   _Alignas(FNN_LINE) char stack[STACK_BYTES];
   const ptrdiff_t bytes = (bias_size + A_size + B_size) * K->size + threads * x.scratch_bytes;

@@ -49,6 +49,7 @@ typedef struct {
   const void *G;            /* FNN_BACKWARD: m x n, strides of C */
   int activation;           /* FNN_FORWARD, FNN_BACKWARD; softmax is left to the row functions; dense: relu alone */
   double scale;
+  int go_on;                /* dense: C holds the sums of earlier terms, whole blocks of them */
   const fnn_update *update; /* FNN_UPDATE */
   void *moment[2];          /* FNN_UPDATE: laid out as C */
   void *transposed;         /* FNN_UPDATE: a copy of C by panels the other way, kept up; or NULL */

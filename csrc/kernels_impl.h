@@ -216,6 +216,7 @@ FNN_INLINE const REAL *FN(sample)(const fnn_product *p, ptrdiff_t i) {
 FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue, const fnn_product *p, ptrdiff_t i,
                          ptrdiff_t panel, ptrdiff_t k0, ptrdiff_t k1, REAL *partial) {
   const int by_rows = epilogue == FNN_FORWARD || epilogue == FNN_BACKWARD || epilogue == FNN_DENSE;
+  const int dense = epilogue == FNN_DENSE || epilogue == FNN_GRADIENT;
   const ptrdiff_t width = vectors * VL, b_k = p->b_k ? p->b_k : width, c_row = p->c_row ? p->c_row : width;
   const REAL *B = (const REAL *)p->B + panel * p->b_panel + k0 * b_k;
   REAL *C = (REAL *)p->C + i * c_row + panel * p->c_panel;
@@ -242,12 +243,16 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     }
   }
   if (k0) EACH_VECTOR sum[r][v] += FN(load)(partial + (r * vectors + v) * VL);
+  if (dense && !k0 && p->go_on)
+    for (ptrdiff_t j = 0; j < fnn_at_most(p->n - panel * NR, width); j++)
+      for (int r = 0; r < height; r++)
+        sum[r][j / VL][j % VL] += ((const REAL *)p->C)[(i + r) * c_row + (panel * NR + j) * p->c_panel];
   if (k1 < p->k) {
     EACH_VECTOR FN(store)(partial + (r * vectors + v) * VL, sum[r][v]);
     return;
   }
 
-  if (epilogue == FNN_DENSE || epilogue == FNN_GRADIENT) {
+  if (dense) {
     const ptrdiff_t first = panel * NR, columns = fnn_at_most(p->n - first, width), c_column = p->c_panel;
     const REAL *bias = (const REAL *)p->bias + first, *row_bias = (const REAL *)p->row_bias + i;
     const V scale = FN(set1)((REAL)p->scale);
@@ -368,10 +373,12 @@ static void FN(row)(const fnn_product *p, ptrdiff_t i, ptrdiff_t panel) {
     }
 }
 
+#define FEW_TERMS 16            /* of a product that is no more than the memory's work: C is written row after row */
 #define MOST_ROWS (16 * FNN_MR) /* of a chunk; a multiple of every VL, so that weights transpose by whole blocks */
 
 /* Rows that stay in the second cache while panel after panel passes by. */
 static ptrdiff_t FN(chunk)(const fnn_product *p, int epilogue) {
+  if (p->k <= FEW_TERMS && (epilogue == FNN_DENSE || epilogue == FNN_GRADIENT)) return FNN_MR; /* writing is all */
   if (epilogue == FNN_UPDATE || epilogue == FNN_GRADIENT) return MOST_ROWS;
   const ptrdiff_t tiles = FNN_CHUNK_BYTES / (ptrdiff_t)sizeof(REAL) / (p->k + 1) / FNN_MR;
   return FNN_MR * (tiles < 4 ? 4 : fnn_at_most(tiles, 16));
@@ -1056,12 +1063,31 @@ FNN_INLINE void FN(copy_transposed)(REAL *to, ptrdiff_t to_step, const REAL *fro
   }
 }
 
+/* Rows of n elements, each behind the last (n apart), into whole vectors or out of them. What a vector reaches beyond
+   its row is of the rows that follow, as long as there are enough: how many rows that is true of. */
+FNN_INLINE ptrdiff_t FN(rows_before_end)(ptrdiff_t rows, ptrdiff_t n) {
+  const ptrdiff_t beyond = (fnn_up(n, VL) + n - 1) / n - 1;
+  return rows > beyond ? rows - beyond : 0;
+}
+
 static void FN(gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uint32_t *order, ptrdiff_t first,
                        ptrdiff_t rows, ptrdiff_t n) {
   REAL *out = to;
-  if (from->dtype == FNN_DOUBLE && from->col == 1 && from->row != 1 && !order) {
-    FN(copy_transposed)(out, ld, (const REAL *)from->data + first, from->row, rows, n, 1);
-  } else if (from->dtype == FNN_FLOAT64) {
+  if (from->dtype == FNN_DOUBLE && !order) {
+    const REAL *in = (const REAL *)from->data + first * from->col;
+    if (from->col == 1 && from->row != 1) {
+      FN(copy_transposed)(out, ld, in, from->row, rows, n, 1);
+      return;
+    }
+    if (from->row == 1 && from->col == n && n) {
+      const ptrdiff_t most = FN(rows_before_end)(rows, n);
+      for (ptrdiff_t r = 0; r < most; r++, in += n, out += ld)
+        for (ptrdiff_t v = 0; v < n; v += VL)
+          FN(store)(out + v, FN(select)(FN(inside)(v, n), FN(load)(in + v), (V){0}));
+      first += most, rows -= most;
+    }
+  }
+  if (from->dtype == FNN_FLOAT64) {
     GATHER_ROWS(double)
   } else {
     GATHER_ROWS(float)
@@ -1076,6 +1102,13 @@ static void FN(scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from,
     FN(copy_transposed)((REAL *)to->data + first, to->row, in, ld, n, rows, 0);
     return;
   }
+  if (to->row == 1 && to->col == n && n) {
+    const ptrdiff_t most = FN(rows_before_end)(rows, n);
+    REAL *out = (REAL *)to->data + first * n;
+    for (ptrdiff_t r = 0; r < most; r++, in += ld, out += n)
+      for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(out + v, FN(load)(in + v));
+    first += most, rows -= most;
+  }
   for (ptrdiff_t r = 0; r < rows; r++, in += ld) {
     REAL *out = (REAL *)to->data + (first + r) * to->col;
     if (to->row == 1)
@@ -1087,14 +1120,19 @@ static void FN(scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from,
 
 static void FN(pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_t n) {
   REAL *to = panels;
-  for (ptrdiff_t first = 0, panel = 0; first < n; first += NR, panel++) {
+  ptrdiff_t first = 0, panel = 0;
+  if (from->col == 1 && from->row != 1) { /* row after row, into all of the whole panels */
+    panel = n / NR, first = panel * NR;
+    for (ptrdiff_t r = 0; r < k; r++)
+      for (ptrdiff_t j = 0; j < first; j += VL)
+        FN(store)(to + j / NR * NR * k + r * NR + j % NR, FN(load)((const REAL *)from->data + r * from->row + j));
+    to += first * k;
+  }
+  for (; first < n; first += NR, panel++) {
     const ptrdiff_t width = FN(panel_width)(n, panel), columns = fnn_at_most(n - first, width);
     const REAL *in = (const REAL *)from->data + first * from->col;
     if (from->row == 1) {
       FN(copy_transposed)(to, width, in, from->col, k, columns, 1);
-    } else if (from->col == 1 && columns == width) {
-      for (ptrdiff_t r = 0; r < k; r++)
-        for (ptrdiff_t j = 0; j < width; j += VL) FN(store)(to + r * width + j, FN(load)(in + r * from->row + j));
     } else {
       for (ptrdiff_t r = 0; r < k; r++)
         for (ptrdiff_t j = 0; j < columns; j++) to[r * width + j] = in[r * from->row + j * from->col];
@@ -1204,3 +1242,4 @@ static const fnn_kernels FN(table) = {
 #undef TALLEST
 #undef MATVEC_ROWS
 #undef MOST_ROWS
+#undef FEW_TERMS
