@@ -206,7 +206,7 @@ static int multiply(multiplication x, int threads) {
   x.copy_A = !vector && (crowded(&x) || (x.A.col != 1 && (x.A.row != 1 || x.columns > 2 * K->nr)));
   if (vector && x.bias_of_columns) x.bias_of_columns = 0, x.bias_step = 0; /* the one number for every row */
   const ptrdiff_t bias_n = x.bias_of_columns ? x.columns : x.rows;
-  const int copy_bias = x.bias && (x.bias_step != 1 || (x.bias_of_columns && x.columns < K->vl));
+  const int copy_bias = x.bias && (x.bias_step != 1 || (x.bias_of_columns && x.columns % K->vl != 0));
   x.by_columns = x.columns >= 2 * K->nr * threads;
   /* What is computed again at the edge may not be added to twice. */
   x.direct = direct(&x) && (x.k <= TERMS_AT_A_TIME || x.columns % K->vl == 0);
@@ -417,7 +417,8 @@ static void sum_samples(const row_sums *s, ptrdiff_t from, ptrdiff_t to) {
     const ptrdiff_t whole = units / K->vl * K->vl;
     if (whole) K->rowsum(sums, fnn_at(K, s->dZ.data, first), s->dZ.col, s->m, whole, s->scale);
     if (whole < units) {
-      const ptrdiff_t last = units - K->vl;
+      /* Fewer than a vector are in a copy, whose rows are whole vectors. */
+      const ptrdiff_t last = s->n < K->vl ? 0 : units - K->vl;
       K->rowsum(fnn_at(K, sums, last), fnn_at(K, s->dZ.data, first + last), s->dZ.col, s->m, K->vl, s->scale);
     }
     const fnn_matrix out = {fnn_at(K, s->out.data, first * s->out.row), s->out.row, 0, s->out.dtype};
