@@ -173,7 +173,7 @@ static void multiply_vector(void *arg, fnn_team *team, int thread) {
   const multiplication *x = arg;
   ptrdiff_t i0, i1;
   fnn_share(x->rows, 8 * x->K->vl, fnn_team_size(team), thread, &i0, &i1);
-  const int by_rows = x->A.row != 1;
+  const int by_rows = x->A.col == 1 && (x->A.row != 1 || x->k > x->rows); /* of a single row or column, its length */
   const fnn_product p = {.m = x->rows,
                          .n = 1,
                          .k = x->k,
