@@ -1,16 +1,19 @@
 /* The functions of one layer, for matrices of any strides: what can be read or written in place is, the rest goes
-   through blocks of rows. A row here is one sample. */
+   through copies. */
 #include <string.h>
 
 #include "kernels.h"
 #include "memory.h"
 #include "parallel.h"
 
-#define FLOP_PER_THREAD 2e6 /* below this a second thread's start costs more than it brings */
+#define WORK_PER_THREAD 2e6  /* FLOP; below this a second thread's start costs more than it brings */
+#define FUNCTION_WORK 32     /* FLOP that an element of an activation or a loss counts as */
+#define TERMS_AT_A_TIME 1024 /* of a long product, whole blocks of its sums: more would not stay in the cache */
+#define STACK_BYTES 16384    /* scratch up to this size is on the stack */
 
 static const fnn_kernels *table(int isa, int dtype) { return fnn_isas[isa].kernels[dtype]; }
 
-/* Rows per block: enough to use a panel of weights many times, few enough to stay in the cache. */
+/* Samples per block: few enough to stay in the cache, whole vectors of any ISA. */
 static ptrdiff_t block_rows(const fnn_kernels *K) { return 16 * K->mr; }
 
 /* Whether samples lie as the kernels' buffers do: units adjacent, whole vectors. */
@@ -18,250 +21,633 @@ static int is_rows(const fnn_kernels *K, const fnn_matrix *x, ptrdiff_t n) { ret
 
 static void *sample(const fnn_kernels *K, const fnn_matrix *x, ptrdiff_t j) { return fnn_at(K, x->data, j * x->col); }
 
-static int threads_for(double flop, int threads) {
-  return flop < FLOP_PER_THREAD * threads ? (int)(flop / FLOP_PER_THREAD) + 1 : threads;
+static int threads_for(double work, int threads) {
+  return work < WORK_PER_THREAD * threads ? (int)(work / WORK_PER_THREAD) + 1 : threads;
 }
 
-/* --- out = g(B A + bias) for blocks of samples: linear_forward, and W^T dZ of linear_backward --- */
+static void *scratch(void *stack, ptrdiff_t bytes) { return bytes <= STACK_BYTES ? stack : fnn_alloc(bytes); }
 
+static void release(void *stack, void *block) {
+  if (block != stack) fnn_free(block);
+}
+
+/* --- products --- */
+
+/* C (rows x columns) = g(scale A B + bias), g the identity or relu. */
 typedef struct {
   const fnn_kernels *K;
-  const fnn_matrix *out, *A, *B; /* B: element (k, j) */
-  ptrdiff_t n, k, m;
+  fnn_matrix A, B, C;
+  const void *bias; /* or NULL; a number for each row, or for each column */
+  ptrdiff_t bias_step;
+  int bias_of_columns;
+  ptrdiff_t rows, k, columns;
+  double scale;
   int activation;
-  void *panels;
-  const void *bias;
+  int in_order;                          /* of k, every sum */
+  int direct;                            /* B is read where it is */
+  int copy_A;                            /* chunk by chunk: its rows do not lie well */
+  ptrdiff_t copied_rows, packed_columns; /* at a time */
+  ptrdiff_t terms;                       /* the most at a time */
+  int go_on;                             /* C holds the sums of earlier terms */
+  void *panels;                          /* all of B, packed; or NULL */
   char *scratch;
   ptrdiff_t scratch_bytes; /* of one thread */
-} affine;
+  int by_columns;          /* what threads share out */
+} multiplication;
 
-static void affine_task(void *arg, fnn_team *team, int thread) {
-  const affine *a = arg;
-  const fnn_kernels *K = a->K;
-  ptrdiff_t from, to;
-  fnn_share(fnn_panels(K, a->n), 1, fnn_team_size(team), thread, &from, &to);
-  if (from < to) {
-    const fnn_matrix part = {fnn_at(K, a->B->data, from * K->nr * a->B->col), a->B->row, a->B->col, a->B->dtype};
-    K->pack(fnn_at(K, a->panels, from * K->nr * a->k), &part, a->k, fnn_at_most(a->n, to * K->nr) - from * K->nr);
+static fnn_matrix transposed(fnn_matrix x) { return (fnn_matrix){x.data, x.col, x.row, x.dtype}; }
+
+/* The same as C^T = B^T A^T. */
+static multiplication flipped(multiplication x) {
+  multiplication y = x;
+  y.A = transposed(x.B), y.B = transposed(x.A), y.C = transposed(x.C);
+  y.rows = x.columns, y.columns = x.rows, y.bias_of_columns = !x.bias_of_columns;
+  return y;
+}
+
+/* Rows of B are read where they are: they lie so, and too few rows of A pass to pay for a copy. */
+static int direct(const multiplication *x) {
+  const ptrdiff_t step = x->B.row * x->K->size, tiles = (x->rows + x->K->mr - 1) / x->K->mr;
+  if (x->B.col != 1 || step <= 0 || x->columns < x->K->vl) return 0;
+  if (x->k * fnn_at_most(step, 4096) > 1 << 22) return 0; /* more pages than the TLB has entries, for every panel */
+  return tiles <= 3 || step <= 256 || (tiles <= 8 && step % 512 != 0);
+}
+
+/* Of the two ways round: about the vector operations of the sums, and of what has to be moved. */
+static double cost(const multiplication *x) {
+  const double rows = (double)x->rows, k = (double)x->k, columns = (double)x->columns;
+  double sum = rows * k * (double)fnn_padded(x->K, x->columns) / (double)(2 * x->K->vl);
+  if (!direct(x)) sum += k * columns * (x->B.col == 1 ? 0.25 : 0.5);
+  if (x->C.col != 1) sum += rows * columns;
+  if (x->A.col != 1 && x->A.row != 1) sum += rows * k;
+  return sum;
+}
+
+/* Rows of one tile, or terms of one block, that share a set of the first cache push each other out. */
+static int crowded(const multiplication *x) {
+  return x->A.col == 1 ? x->A.row * x->K->size % 4096 == 0 : x->A.col * x->K->size % 512 == 0;
+}
+
+/* Rows i0..i1 of `columns` columns of C from column `first` on; B their first panel. */
+static void rows_of_columns(const multiplication *x, void *room, const void *B, ptrdiff_t b_panel, ptrdiff_t b_k,
+                            ptrdiff_t first, ptrdiff_t columns, ptrdiff_t i0, ptrdiff_t i1) {
+  const fnn_kernels *K = x->K;
+  const int by_rows = x->A.col == 1 || x->copy_A;
+  fnn_product p = {.m = x->rows,
+                   .n = columns,
+                   .k = x->k,
+                   .A = x->A.data,
+                   .a_step = by_rows ? x->A.row : x->A.col,
+                   .B = B,
+                   .b_panel = b_panel,
+                   .b_k = b_k,
+                   .C = fnn_at(K, x->C.data, first * x->C.col),
+                   .c_row = x->C.row,
+                   .c_panel = x->C.col,
+                   .bias = x->bias && x->bias_of_columns ? fnn_at(K, x->bias, first) : NULL,
+                   .row_bias = x->bias_of_columns ? NULL : x->bias,
+                   .activation = x->activation,
+                   .scale = x->scale,
+                   .go_on = x->go_on};
+  if (!x->copy_A) {
+    K->product(&p, by_rows ? FNN_DENSE : FNN_GRADIENT, i0, i1, 0, fnn_panels(K, columns));
+    return;
   }
-  fnn_barrier(team);
-
-  const int in_place = a->A->row == 1, out_in_place = is_rows(K, a->out, a->n);
-  void *in = a->scratch + thread * a->scratch_bytes;
-  void *result = fnn_at(K, in, block_rows(K) * fnn_ld(K, a->k));
-  fnn_share(a->m, K->mr, fnn_team_size(team), thread, &from, &to);
-  for (ptrdiff_t first = from, rows; first < to; first += rows) {
-    rows = fnn_at_most(block_rows(K), to - first);
-    if (!in_place) K->gather(in, fnn_ld(K, a->k), a->A, NULL, first, rows, a->k);
-    fnn_product p = {.m = rows,
-                     .n = a->n,
-                     .k = a->k,
-                     .A = in_place ? sample(K, a->A, first) : in,
-                     .a_step = in_place ? a->A->col : fnn_ld(K, a->k),
-                     .B = a->panels,
-                     .b_panel = a->k * K->nr,
-                     .C = out_in_place ? sample(K, a->out, first) : result,
-                     .c_row = out_in_place ? a->out->col : fnn_ld(K, a->n),
-                     .c_panel = K->nr,
-                     .bias = a->bias,
-                     .activation = a->activation};
-    K->product(&p, FNN_FORWARD, 0, rows, 0, fnn_panels(K, a->n));
-    if (a->activation == FNN_SOFTMAX) K->activation(p.C, p.c_row, p.C, p.c_row, FNN_SOFTMAX, rows, a->n);
-    if (!out_in_place) K->scatter(a->out, first, result, fnn_ld(K, a->n), rows, a->n);
+  const fnn_matrix A = transposed(x->A); /* its rows are the samples of a gather */
+  p.a_step = fnn_ld(K, x->k);
+  for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
+    rows = fnn_at_most(x->copied_rows, i1 - i);
+    K->gather(room, p.a_step, &A, NULL, i, rows, x->k);
+    p.A = room;
+    p.C = fnn_at(K, x->C.data, first * x->C.col + i * x->C.row);
+    p.row_bias = p.row_bias ? fnn_at(K, x->bias, i) : NULL;
+    K->product(&p, FNN_DENSE, 0, rows, 0, fnn_panels(K, columns));
   }
 }
 
-static int run_affine(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *A, const fnn_matrix *B,
-                      const fnn_matrix *b, int activation, ptrdiff_t n, ptrdiff_t k, ptrdiff_t m, int threads) {
-  if (n == 0 || m == 0) return FNN_OK;
-  const ptrdiff_t padded = fnn_padded(K, n), scratch = block_rows(K) * (fnn_ld(K, k) + fnn_ld(K, n)) * K->size;
-  threads = threads_for(2.0 * n * k * m, threads);
-  affine a = {K, out, A, B, n, k, m, activation, NULL, NULL, NULL, scratch};
-  a.panels = fnn_alloc((k * padded + padded) * K->size);
-  a.scratch = fnn_alloc(scratch * threads);
-  if (a.panels && a.scratch) {
-    void *bias = fnn_at(K, a.panels, k * padded);
-    memset(bias, 0, (size_t)(padded * K->size));
-    if (b) K->gather(bias, padded, b, NULL, 0, 1, n);
-    a.bias = bias;
-    fnn_parallel(threads, affine_task, &a);
+/* Rows i0..i1, columns from..to, of the sums of all terms that `x` has. */
+static void multiply_terms(const multiplication *x, char *room, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t from,
+                           ptrdiff_t to) {
+  const fnn_kernels *K = x->K;
+  if (x->panels) {
+    rows_of_columns(x, room, x->panels, x->k * K->nr, 0, 0, x->columns, i0, i1);
+  } else if (x->direct) {
+    const ptrdiff_t whole = (to - from) / K->vl * K->vl;
+    if (whole) rows_of_columns(x, room, fnn_at(K, x->B.data, from), K->nr, x->B.row, from, whole, i0, i1);
+    if (from + whole < to) /* a last vector, some of it again */
+      rows_of_columns(x, room, fnn_at(K, x->B.data, to - K->vl), K->nr, x->B.row, to - K->vl, K->vl, i0, i1);
+  } else {
+    void *panels = x->copy_A ? fnn_at(K, room, x->copied_rows * fnn_ld(K, x->terms)) : room;
+    for (ptrdiff_t first = from, columns; first < to; first += columns) {
+      columns = fnn_at_most(x->packed_columns, to - first);
+      const fnn_matrix part = {fnn_at(K, x->B.data, first * x->B.col), x->B.row, x->B.col, x->B.dtype};
+      K->pack(panels, &part, x->k, columns);
+      rows_of_columns(x, room, panels, x->k * K->nr, 0, first, columns, i0, i1);
+    }
   }
-  const int status = a.panels && a.scratch ? FNN_OK : FNN_NO_MEMORY;
-  fnn_free(a.panels);
-  fnn_free(a.scratch);
-  return status;
 }
 
-int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
-                       const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads) {
-  const fnn_matrix WT = {W->data, W->col, W->row, W->dtype};
-  return run_affine(table(isa, W->dtype), out, A_prev, &WT, b, activation, n_out, n_in, m, threads);
+static void multiply_part(void *arg, fnn_team *team, int thread) {
+  const multiplication *x = arg;
+  const fnn_kernels *K = x->K;
+  const int threads = fnn_team_size(team);
+  ptrdiff_t i0 = 0, i1 = x->rows, from = 0, to = x->columns;
+  if (x->by_columns) {
+    fnn_share(x->columns / K->vl * K->vl, K->nr, threads, thread, &from, &to);
+    if (thread == threads - 1) to = x->columns;
+  } else {
+    fnn_share(x->rows, K->mr, threads, thread, &i0, &i1);
+  }
+  for (ptrdiff_t k = 0; k == 0 || k < x->k; k += x->terms) {
+    multiplication part = *x;
+    part.A.data = fnn_at(K, x->A.data, k * x->A.col);
+    part.B.data = fnn_at(K, x->B.data, k * x->B.row);
+    part.k = fnn_at_most(x->terms, x->k - k);
+    part.go_on = k > 0;
+    if (k + x->terms < x->k) part.scale = 1, part.bias = NULL, part.activation = FNN_IDENTITY;
+    multiply_terms(&part, x->scratch + thread * x->scratch_bytes, i0, i1, from, to);
+  }
 }
 
-/* --- dW and db --- */
+static void multiply_vector(void *arg, fnn_team *team, int thread) {
+  const multiplication *x = arg;
+  ptrdiff_t i0, i1;
+  fnn_share(x->rows, 8 * x->K->vl, fnn_team_size(team), thread, &i0, &i1);
+  const int by_rows = x->A.col == 1 && (x->A.row != 1 || x->k > x->rows); /* of a single row or column, its length */
+  const fnn_product p = {.m = x->rows,
+                         .n = 1,
+                         .k = x->k,
+                         .A = x->A.data,
+                         .a_step = by_rows ? x->A.row : x->A.col,
+                         .B = x->B.data,
+                         .C = x->C.data,
+                         .c_row = x->C.row,
+                         .row_bias = x->bias,
+                         .activation = x->activation,
+                         .scale = x->scale};
+  x->K->matvec(&p, by_rows ? FNN_DENSE : FNN_GRADIENT, i0, i1);
+}
+
+/* `x` (n x m) as samples in rows, in `room` unless it lies so. */
+static void gather_all(const fnn_kernels *K, fnn_matrix *x, void *room, ptrdiff_t n, ptrdiff_t m) {
+  K->gather(room, fnn_ld(K, n), x, NULL, 0, m, n);
+  *x = (fnn_matrix){room, 1, fnn_ld(K, n), x->dtype};
+}
+
+static int multiply(multiplication x, int threads) {
+  const fnn_kernels *K = x.K;
+  if (x.rows == 0 || x.columns == 0) return FNN_OK;
+  const multiplication other = flipped(x);
+  const int vector = !x.in_order && (x.columns == 1 || x.rows == 1);
+  if (vector ? x.columns != 1 : cost(&other) < cost(&x)) x = other;
+
+  threads = threads_for(2.0 * x.rows * x.k * x.columns, threads);
+  const int copy_A = vector && x.A.col != 1 && x.A.row != 1, copy_B = vector && x.B.row != 1;
+  x.copy_A = !vector && (crowded(&x) || (x.A.col != 1 && (x.A.row != 1 || x.columns > 2 * K->nr)));
+  if (vector && x.bias_of_columns) x.bias_of_columns = 0, x.bias_step = 0; /* the one number for every row */
+  const ptrdiff_t bias_n = x.bias_of_columns ? x.columns : x.rows;
+  const int copy_bias = x.bias && (x.bias_step != 1 || (x.bias_of_columns && x.columns % K->vl != 0));
+  x.by_columns = x.columns >= 2 * K->nr * threads;
+  /* What is computed again at the edge may not be added to twice. */
+  x.direct = direct(&x) && (x.k <= TERMS_AT_A_TIME || x.columns % K->vl == 0);
+  const int pack = !vector && !x.direct, pack_all = pack && !x.by_columns;
+  const ptrdiff_t bias_size = copy_bias ? fnn_ld(K, bias_n) : 0, A_size = copy_A ? x.rows * fnn_ld(K, x.k) : 0;
+  const ptrdiff_t B_size = copy_B ? fnn_ld(K, x.k) : pack_all ? x.k * fnn_padded(K, x.columns) : 0;
+  /* A quarter of a megabyte of A at a time; of B enough that copies of A serve many columns. */
+  x.terms = pack_all ? x.k + 1 : fnn_at_most(x.k + 1, TERMS_AT_A_TIME);
+  const ptrdiff_t tiles = (1 << 18) / (fnn_ld(K, x.terms) * K->size * K->mr) + 1;
+  const ptrdiff_t panels = (1 << 20) / (x.terms * K->size * K->nr) + 1;
+  x.copied_rows = fnn_at_most(fnn_at_most(tiles, 16), (x.rows + K->mr - 1) / K->mr) * K->mr;
+  x.packed_columns = fnn_at_most(panels * K->nr, fnn_padded(K, x.columns));
+  x.scratch_bytes = x.copy_A ? x.copied_rows * fnn_ld(K, x.terms) * K->size : 0;
+  if (pack && !pack_all) x.scratch_bytes += x.terms * x.packed_columns * K->size;
+
+  _Alignas(FNN_LINE) char stack[STACK_BYTES];
+  const ptrdiff_t bytes = (bias_size + A_size + B_size) * K->size + threads * x.scratch_bytes;
+  char *room = scratch(stack, bytes);
+  if (!room) return FNN_NO_MEMORY;
+  void *A_room = fnn_at(K, room, bias_size), *B_room = fnn_at(K, A_room, A_size);
+  x.scratch = fnn_at(K, B_room, B_size);
+  if (copy_bias) {
+    const fnn_matrix column = {(void *)x.bias, x.bias_step, 0, x.C.dtype};
+    K->gather(room, 0, &column, NULL, 0, 1, bias_n);
+    x.bias = room;
+  }
+  if (copy_A) {
+    fnn_matrix rows = transposed(x.A);
+    gather_all(K, &rows, A_room, x.k, x.rows);
+    x.A = transposed(rows);
+  }
+  if (copy_B) gather_all(K, &x.B, B_room, x.k, 1);
+  if (pack_all) {
+    K->pack(B_room, &x.B, x.k, x.columns);
+    x.panels = B_room;
+  }
+  fnn_parallel(threads, vector ? multiply_vector : multiply_part, &x);
+  release(stack, room);
+  return FNN_OK;
+}
+
+/* --- element by element --- */
+
+enum operation {
+  ACTIVATION, /* out = g(x) */
+  DERIVATIVE, /* out = x g'(Z), y = g(Z) */
+  RESIDUAL    /* out = dZ of a loss, x = Z, y its targets */
+};
 
 typedef struct {
   const fnn_kernels *K;
-  const fnn_matrix *dW;
-  fnn_matrix dZ, A; /* as rows */
-  ptrdiff_t n_out, n_in, m;
-} weight_gradient;
+  enum operation operation;
+  int kind; /* of the activation or loss */
+  fnn_matrix out, x, y;
+  ptrdiff_t n, m;
+  ptrdiff_t length; /* of lines in memory, m of them; or 0: by samples, with room for a block of them */
+  int down;         /* softmax of samples that are columns of memory: but for the last ones, too few for a vector */
+  char *scratch;
+  ptrdiff_t scratch_bytes; /* of one thread */
+} elementwise;
 
-static void weight_gradient_task(void *arg, fnn_team *team, int thread) {
-  const weight_gradient *g = arg;
-  const fnn_kernels *K = g->K;
-  ptrdiff_t from, to;
-  fnn_share(g->n_in, K->mr, fnn_team_size(team), thread, &from, &to);
-  const fnn_product p = {.m = g->n_in,
-                         .n = g->n_out,
-                         .k = g->m,
-                         .A = g->A.data,
-                         .a_step = g->A.col,
-                         .B = g->dZ.data,
-                         .b_panel = K->nr,
-                         .b_k = g->dZ.col,
-                         .C = g->dW->data,
-                         .c_row = g->dW->col,
-                         .c_panel = g->dW->row,
-                         .scale = 1.0 / (double)g->m};
-  K->product(&p, FNN_GRADIENT, from, to, 0, fnn_panels(K, g->n_out));
+/* Whole vectors of `rows` rows. */
+static void apply(const elementwise *e, void *out, ptrdiff_t ld_out, const void *x, ptrdiff_t ld_x, const void *y,
+                  ptrdiff_t ld_y, ptrdiff_t rows, ptrdiff_t n) {
+  if (e->operation == ACTIVATION)
+    e->K->activation(out, ld_out, x, ld_x, e->kind, rows, n);
+  else if (e->operation == DERIVATIVE)
+    e->K->derivative(out, ld_out, x, ld_x, y, ld_y, e->kind, rows, n);
+  else
+    e->K->residual(out, x, y, e->kind, n);
 }
 
-/* `x` as rows: itself where it lies so (of any width if `any`), else a copy, through `*copy`. 0: no memory. */
-static int as_rows(const fnn_kernels *K, fnn_matrix *rows, void **copy, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m,
-                   int any) {
-  *rows = *x;
-  *copy = NULL;
-  if (is_rows(K, x, n) || (any && x->row == 1)) return 1;
-  const ptrdiff_t ld = fnn_ld(K, n);
-  *copy = fnn_alloc(m * ld * K->size);
-  if (!*copy) return 0;
-  K->gather(*copy, ld, x, NULL, 0, m, n);
-  *rows = (fnn_matrix){*copy, 1, ld, x->dtype};
-  return 1;
+/* Any number of elements: the last part of a vector goes through a copy. */
+static void apply_line(const elementwise *e, void *out, const void *x, const void *y, ptrdiff_t n) {
+  const fnn_kernels *K = e->K;
+  const ptrdiff_t whole = n / K->vl * K->vl;
+  const size_t rest = (size_t)((n - whole) * K->size);
+  if (whole) apply(e, out, 0, x, 0, y, 0, 1, whole);
+  if (!rest) return;
+  double last[2][FNN_LINE / sizeof(double)] = {{0}};
+  memcpy(last[0], fnn_at(K, x, whole), rest);
+  if (y) memcpy(last[1], fnn_at(K, y, whole), rest);
+  apply(e, last[0], 0, last[0], 0, last[1], 0, 1, K->vl);
+  memcpy(fnn_at(K, out, whole), last[0], rest);
 }
 
-/* out (n x 1) = scale * rowsum of rows. */
-static int scaled_rowsum(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *rows, ptrdiff_t n, ptrdiff_t m,
-                         double scale) {
-  void *sums = fnn_alloc(fnn_padded(K, n) * K->size);
-  if (!sums) return FNN_NO_MEMORY;
-  K->rowsum(sums, rows->data, rows->col, m, n, scale);
-  K->scatter(out, 0, sums, 0, 1, n);
-  fnn_free(sums);
+/* Where units or samples are adjacent in all of them: the lines that these are, one if there are no gaps. */
+static int in_lines(elementwise *e, const fnn_matrix *const *all, int count) {
+  for (int flip = 0; flip < 2; flip++) {
+    ptrdiff_t length = flip ? e->m : e->n, lines = flip ? e->n : e->m;
+    int adjacent = 1, whole = 1;
+    for (int i = 0; i < count; i++) {
+      adjacent &= length == 1 || (flip ? all[i]->col : all[i]->row) == 1;
+      whole &= lines == 1 || (flip ? all[i]->row : all[i]->col) == length;
+    }
+    if (!adjacent || (length == 1 && !whole)) continue;
+    if (flip) e->out = transposed(e->out), e->x = transposed(e->x), e->y = transposed(e->y);
+    e->length = whole ? length * lines : length;
+    e->m = whole ? 1 : lines;
+    return 1;
+  }
+  return 0;
+}
+
+static void lines_part(const elementwise *e, int threads, int thread) {
+  const fnn_kernels *K = e->K;
+  ptrdiff_t from = 0, to = e->length, first = 0, last = e->m;
+  if (e->m == 1)
+    fnn_share(e->length, FNN_LINE, threads, thread, &from, &to);
+  else
+    fnn_share(e->m, 1, threads, thread, &first, &last);
+  for (ptrdiff_t j = first; j < last; j++)
+    apply_line(e, fnn_at(K, sample(K, &e->out, j), from), fnn_at(K, sample(K, &e->x, j), from),
+               e->y.data ? fnn_at(K, sample(K, &e->y, j), from) : NULL, to - from);
+}
+
+/* Samples first.. of `x` as rows: where they are, or copied to `room`. */
+static void *rows_of(const fnn_kernels *K, const fnn_matrix *x, void *room, ptrdiff_t n, ptrdiff_t first,
+                     ptrdiff_t rows, ptrdiff_t *ld) {
+  *ld = x->col;
+  if (is_rows(K, x, n)) return sample(K, x, first);
+  *ld = fnn_ld(K, n);
+  K->gather(room, *ld, x, NULL, first, rows, n);
+  return room;
+}
+
+static void elementwise_part(void *arg, fnn_team *team, int thread) {
+  const elementwise *e = arg;
+  const fnn_kernels *K = e->K;
+  if (e->length) {
+    lines_part(e, fnn_team_size(team), thread);
+    return;
+  }
+  ptrdiff_t from, to, ld_x, ld_y = 0, ld_out;
+  fnn_share(e->m, FNN_LINE, fnn_team_size(team), thread, &from, &to);
+  char *room = e->scratch + thread * e->scratch_bytes, *room_y = room + e->scratch_bytes / 2;
+  if (e->down) {
+    const ptrdiff_t whole = (to - from) / K->vl * K->vl;
+    void *out = fnn_at(K, e->out.data, from), *d = fnn_at(K, e->x.data, from);
+    if (e->operation == ACTIVATION)
+      K->softmax_down(out, e->out.row, d, e->x.row, e->n, whole);
+    else
+      K->softmax_slope_down(out, e->out.row, d, e->x.row, fnn_at(K, e->y.data, from), e->y.row, e->n, whole);
+    from += whole;
+  }
+  for (ptrdiff_t first = from, rows; first < to; first += rows) {
+    rows = fnn_at_most(block_rows(K), to - first);
+    const void *x = rows_of(K, &e->x, room, e->n, first, rows, &ld_x);
+    const void *y = e->y.data ? rows_of(K, &e->y, room_y, e->n, first, rows, &ld_y) : NULL;
+    const int in_place = is_rows(K, &e->out, e->n);
+    void *out = in_place ? sample(K, &e->out, first) : room;
+    ld_out = in_place ? e->out.col : fnn_ld(K, e->n);
+    apply(e, out, ld_out, x, ld_x, y, ld_y, rows, e->n);
+    if (!in_place) K->scatter(&e->out, first, room, ld_out, rows, e->n);
+  }
+}
+
+static int each_element(elementwise e, int threads) {
+  const fnn_kernels *K = e.K;
+  if (e.n == 0 || e.m == 0) return FNN_OK;
+  const fnn_matrix *const all[] = {&e.out, &e.x, &e.y};
+  threads = threads_for((double)FUNCTION_WORK * e.n * e.m, threads);
+  const int softmax = e.operation != RESIDUAL && e.kind == FNN_SOFTMAX;
+  if (!softmax && in_lines(&e, all, e.y.data ? 3 : 2)) {
+    fnn_parallel(threads, elementwise_part, &e);
+    return FNN_OK;
+  }
+  _Alignas(FNN_LINE) char stack[STACK_BYTES];
+  e.down = softmax && e.out.col == 1 && e.x.col == 1 && (!e.y.data || e.y.col == 1);
+  e.scratch_bytes = 2 * fnn_at_most(e.down ? K->vl : block_rows(K), e.m) * fnn_ld(K, e.n) * K->size;
+  e.scratch = scratch(stack, threads * e.scratch_bytes);
+  if (!e.scratch) return FNN_NO_MEMORY;
+  fnn_parallel(threads, elementwise_part, &e);
+  release(stack, e.scratch);
   return FNN_OK;
+}
+
+int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, int activation, ptrdiff_t n,
+                           ptrdiff_t m, int threads) {
+  const elementwise e = {.K = table(isa, Z->dtype), .kind = activation, .out = *out, .x = *Z, .n = n, .m = m};
+  return each_element(e, threads);
+}
+
+int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A, int activation,
+                            ptrdiff_t n, ptrdiff_t m, int threads) {
+  const elementwise e = {table(isa, dA->dtype), DERIVATIVE, activation, *out, *dA, *A, n, m, 0, 0, NULL, 0};
+  return each_element(e, threads);
+}
+
+/* --- sums of rows --- */
+
+typedef struct {
+  const fnn_kernels *K;
+  fnn_matrix out, dZ;
+  ptrdiff_t n, m;
+  double scale;
+} row_sums;
+
+/* Samples in rows: units from..to, the last vector some of it again. */
+static void sum_samples(const row_sums *s, ptrdiff_t from, ptrdiff_t to) {
+  const fnn_kernels *K = s->K;
+  enum {
+    STEP = 2048
+  };
+  double room[FNN_LINE / sizeof(double) + STEP], *sums = room + FNN_LINE / sizeof(double); /* before it, too */
+  for (ptrdiff_t first = from, units; first < to; first += units) {
+    units = fnn_at_most(to - first, STEP);
+    const ptrdiff_t whole = units / K->vl * K->vl;
+    if (whole) K->rowsum(sums, fnn_at(K, s->dZ.data, first), s->dZ.col, s->m, whole, s->scale);
+    if (whole < units) {
+      /* Fewer than a vector are in a copy, whose rows are whole vectors. */
+      const ptrdiff_t last = s->n < K->vl ? 0 : units - K->vl;
+      K->rowsum(fnn_at(K, sums, last), fnn_at(K, s->dZ.data, first + last), s->dZ.col, s->m, K->vl, s->scale);
+    }
+    const fnn_matrix out = {fnn_at(K, s->out.data, first * s->out.row), s->out.row, 0, s->out.dtype};
+    K->scatter(&out, 0, sums, 0, 1, units);
+  }
+}
+
+static void row_sums_part(void *arg, fnn_team *team, int thread) {
+  const row_sums *s = arg;
+  const fnn_kernels *K = s->K;
+  const int by_samples = s->dZ.col != 1;
+  ptrdiff_t from, to;
+  fnn_share(by_samples ? s->n / K->vl * K->vl : s->n, K->vl, fnn_team_size(team), thread, &from, &to);
+  if (thread == fnn_team_size(team) - 1) to = s->n;
+  if (by_samples)
+    sum_samples(s, from, to);
+  else
+    K->sums_along(fnn_at(K, s->out.data, from * s->out.row), s->out.row, fnn_at(K, s->dZ.data, from * s->dZ.row),
+                  s->dZ.row, to - from, s->m, s->scale);
+}
+
+/* out (n x 1) = scale * rowsum. */
+static int scaled_rowsum(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m,
+                         double scale, int threads) {
+  row_sums s = {K, *out, *dZ, n, m, scale};
+  if (n == 0) return FNN_OK;
+  if (m == 1) s.dZ.col = s.dZ.row == 1 ? n : 1; /* the stride of a single sample says nothing */
+  _Alignas(FNN_LINE) char stack[STACK_BYTES];
+  void *room = stack;
+  if (s.dZ.col != 1 && (s.dZ.row != 1 || n < K->vl)) {
+    room = scratch(stack, m * fnn_ld(K, n) * K->size);
+    if (!room) return FNN_NO_MEMORY;
+    gather_all(K, &s.dZ, room, n, m);
+  }
+  fnn_parallel(threads_for((double)n * m, threads), row_sums_part, &s);
+  release(stack, room);
+  return FNN_OK;
+}
+
+int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads) {
+  return scaled_rowsum(table(isa, dZ->dtype), out, dZ, n, m, 1.0, threads);
+}
+
+/* --- the linear layer --- */
+
+int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
+                       const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int in_order,
+                       int threads) {
+  const multiplication x = {.K = table(isa, W->dtype),
+                            .A = *W,
+                            .B = *A_prev,
+                            .C = *out,
+                            .bias = b->data,
+                            .bias_step = b->row,
+                            .rows = n_out,
+                            .k = n_in,
+                            .columns = m,
+                            .scale = 1,
+                            .activation = activation,
+                            .in_order = in_order};
+  const int status = multiply(x, threads);
+  if (status != FNN_OK || activation == FNN_IDENTITY || activation == FNN_RELU) return status;
+  return fnn_activation_forward(isa, out, out, activation, n_out, m, threads);
 }
 
 int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, const fnn_matrix *dA_prev,
                         const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, ptrdiff_t n_out,
                         ptrdiff_t n_in, ptrdiff_t m, int threads) {
   const fnn_kernels *K = table(isa, dZ->dtype);
-  weight_gradient g = {.K = K, .dW = dW, .n_out = n_out, .n_in = n_in, .m = m};
-  void *dZ_copy = NULL, *A_copy = NULL;
-  int status = FNN_NO_MEMORY;
-  if (as_rows(K, &g.dZ, &dZ_copy, dZ, n_out, m, 0) && as_rows(K, &g.A, &A_copy, A_prev, n_in, m, 1)) {
-    if (n_out && n_in) fnn_parallel(threads_for(2.0 * n_out * n_in * m, threads), weight_gradient_task, &g);
-    status = scaled_rowsum(K, db, &g.dZ, n_out, m, 1.0 / (double)m);
-    if (status == FNN_OK && W) status = run_affine(K, dA_prev, &g.dZ, W, NULL, FNN_IDENTITY, n_in, n_out, m, threads);
-  }
-  fnn_free(dZ_copy);
-  fnn_free(A_copy);
-  return status;
-}
-
-int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m) {
-  const fnn_kernels *K = table(isa, dZ->dtype);
-  fnn_matrix rows;
-  void *copy;
-  if (!as_rows(K, &rows, &copy, dZ, n, m, 0)) return FNN_NO_MEMORY;
-  const int status = scaled_rowsum(K, out, &rows, n, m, 1.0);
-  fnn_free(copy);
-  return status;
-}
-
-/* --- activations --- */
-
-/* out = g(Z), or with dA the derivative times it from Z = A; blocks of samples through scratch. */
-static int by_blocks(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *Z,
-                     int activation, ptrdiff_t n, ptrdiff_t m) {
-  const ptrdiff_t ld = fnn_ld(K, n), block = fnn_at_most(block_rows(K), m);
-  void *z = fnn_alloc(2 * block * ld * K->size), *d = fnn_at(K, z, block * ld);
-  if (!z) return FNN_NO_MEMORY;
-  for (ptrdiff_t first = 0, rows; first < m; first += rows) {
-    rows = fnn_at_most(block, m - first);
-    K->gather(z, ld, Z, NULL, first, rows, n);
-    if (dA) {
-      K->gather(d, ld, dA, NULL, first, rows, n);
-      K->derivative(z, ld, d, ld, z, ld, activation, rows, n);
-    } else {
-      K->activation(z, ld, z, ld, activation, rows, n);
-    }
-    K->scatter(out, first, z, ld, rows, n);
-  }
-  fnn_free(z);
-  return FNN_OK;
-}
-
-static int dense_in(const fnn_matrix *x, ptrdiff_t step, ptrdiff_t n, ptrdiff_t m) {
-  return step == 1 ? x->row == 1 && (x->col == n || m == 1) : x->col == 1 && (x->row == m || n == 1);
-}
-
-static int elementwise(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *Z,
-                       int activation, ptrdiff_t n, ptrdiff_t m) {
-  if (n == 0 || m == 0) return FNN_OK;
-  for (int step = 1; step <= 2 && activation != FNN_SOFTMAX; step++) {
-    if (!dense_in(out, step, n, m) || !dense_in(Z, step, n, m) || (dA && !dense_in(dA, step, n, m))) continue;
-    /* Without gaps and in the same order: one long row, whose last part of a vector goes through scratch. */
-    const ptrdiff_t total = n * m, whole = total - total % K->vl;
-    if (dA)
-      K->derivative(out->data, 0, dA->data, 0, Z->data, 0, activation, 1, whole);
-    else
-      K->activation(out->data, 0, Z->data, 0, activation, 1, whole);
-    if (whole == total) return FNN_OK;
-    const fnn_matrix o = {fnn_at(K, out->data, whole), 1, 0, out->dtype},
-                     z = {fnn_at(K, Z->data, whole), 1, 0, Z->dtype};
-    const fnn_matrix d = {dA ? fnn_at(K, dA->data, whole) : NULL, 1, 0, Z->dtype};
-    return by_blocks(K, &o, dA ? &d : NULL, &z, activation, total - whole, 1);
-  }
-  return by_blocks(K, out, dA, Z, activation, n, m);
-}
-
-int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, int activation, ptrdiff_t n,
-                           ptrdiff_t m) {
-  return elementwise(table(isa, Z->dtype), out, NULL, Z, activation, n, m);
-}
-
-int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A, int activation,
-                            ptrdiff_t n, ptrdiff_t m) {
-  return elementwise(table(isa, dA->dtype), out, dA, A, activation, n, m);
+  const double share = 1.0 / (double)m;
+  const multiplication of_W = {
+      .K = K, .A = *dZ, .B = transposed(*A_prev), .C = *dW, .rows = n_out, .k = m, .columns = n_in, .scale = share};
+  int status = multiply(of_W, threads);
+  if (status == FNN_OK) status = scaled_rowsum(K, db, dZ, n_out, m, share, threads);
+  if (status != FNN_OK || !W) return status;
+  const multiplication of_A = {
+      .K = K, .A = transposed(*W), .B = *dZ, .C = *dA_prev, .rows = n_in, .k = n_out, .columns = m, .scale = 1};
+  return multiply(of_A, threads);
 }
 
 /* --- losses --- */
 
-int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n) {
-  const fnn_kernels *K = table(isa, data->X.dtype);
-  const ptrdiff_t ld = fnn_ld(K, n), block = fnn_at_most(block_rows(K), data->m);
-  void *z = fnn_alloc((2 * block + 2) * ld * K->size);
-  if (!z) return FNN_NO_MEMORY;
-  void *y = fnn_at(K, z, block * ld);
-  for (ptrdiff_t first = 0, rows; first < data->m; first += rows) {
-    rows = fnn_at_most(block, data->m - first);
-    K->gather(z, ld, &data->X, NULL, first, rows, n);
-    if (!data->codes) K->gather(y, ld, &data->Y, NULL, first, rows, n);
-    const fnn_head head = {.loss = loss,
+typedef struct {
+  const fnn_kernels *K;
+  double *losses;
+  const fnn_matrix *dZ;
+  const fnn_data *data;
+  int loss;
+  ptrdiff_t n;
+  char *scratch;
+  ptrdiff_t scratch_bytes; /* of one thread */
+} losses_of;
+
+/* Any samples, by blocks of rows. */
+static void losses_part(void *arg, fnn_team *team, int thread) {
+  const losses_of *l = arg;
+  const fnn_kernels *K = l->K;
+  const fnn_data *data = l->data;
+  const ptrdiff_t ld = fnn_ld(K, l->n), block = fnn_at_most(block_rows(K), data->m);
+  char *room = l->scratch + thread * l->scratch_bytes;
+  double *unused = (double *)room;
+  void *z = unused + fnn_up(block, FNN_LINE), *y = fnn_at(K, z, block * ld);
+  ptrdiff_t from, to;
+  fnn_share(data->m, FNN_LINE, fnn_team_size(team), thread, &from, &to);
+  for (ptrdiff_t first = from, rows; first < to; first += rows) {
+    rows = fnn_at_most(block, to - first);
+    K->gather(z, ld, &data->X, NULL, first, rows, l->n);
+    if (!data->codes) K->gather(y, ld, &data->Y, NULL, first, rows, l->n);
+    const fnn_head head = {.loss = l->loss,
                            .activation = FNN_IDENTITY,
-                           .n = n,
+                           .n = l->n,
                            .Z = z,
                            .ld = ld,
                            .codes = data->codes ? data->codes + first : NULL,
                            .Y = y,
                            .y_ld = ld,
                            .weights = data->weights ? data->weights + first : NULL,
-                           .losses = losses + first,
+                           .losses = l->losses ? l->losses + first : unused,
                            .scratch = fnn_at(K, y, block * ld)};
     K->head(&head, 0, rows);
-    if (dZ) K->scatter(dZ, first, z, ld, rows, n);
+    if (l->dZ) K->scatter(l->dZ, first, z, ld, rows, l->n);
   }
-  fnn_free(z);
+}
+
+#define TERMS 1024 /* at a time */
+
+static void terms(const losses_of *l, double *to, const void *z, const void *y, ptrdiff_t n) {
+  const fnn_kernels *K = l->K;
+  const ptrdiff_t whole = n / K->vl * K->vl;
+  const size_t rest = (size_t)(n - whole);
+  if (whole) K->terms(to, z, y, l->loss, whole);
+  if (!rest) return;
+  double last[2][FNN_LINE / sizeof(double)] = {{0}}, last_terms[FNN_LINE];
+  memcpy(last[0], fnn_at(K, z, whole), rest * (size_t)K->size);
+  memcpy(last[1], fnn_at(K, y, whole), rest * (size_t)K->size);
+  K->terms(last_terms, last[0], last[1], l->loss, K->vl);
+  memcpy(to + whole, last_terms, rest * sizeof *to);
+}
+
+static double sum(const double *x, ptrdiff_t n) {
+  double lanes[4] = {0};
+  ptrdiff_t i = 0;
+  for (; i + 4 <= n; i += 4)
+    for (int l = 0; l < 4; l++) lanes[l] += x[i + l];
+  for (; i < n; i++) lanes[0] += x[i];
+  return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+}
+
+/* Losses of values where units or samples are adjacent, in Z and Y alike. */
+static void terms_part(void *arg, fnn_team *team, int thread) {
+  const losses_of *l = arg;
+  const fnn_kernels *K = l->K;
+  const fnn_matrix *Z = &l->data->X, *Y = &l->data->Y;
+  double some[TERMS];
+  ptrdiff_t from, to;
+  fnn_share(l->data->m, FNN_LINE, fnn_team_size(team), thread, &from, &to);
+  if (Z->col != 1 || Y->col != 1) {
+    const int dense = Z->col == l->n && Y->col == l->n;
+    for (ptrdiff_t j = from, samples; j < to; j += samples) {
+      samples = dense && l->n < TERMS ? fnn_at_most(TERMS / l->n, to - j) : 1;
+      for (ptrdiff_t i = 0, units; i < l->n; i += units) {
+        units = fnn_at_most(TERMS, l->n - i);
+        terms(l, some, fnn_at(K, sample(K, Z, j), i), fnn_at(K, sample(K, Y, j), i), units * samples);
+        for (ptrdiff_t s = 0; s < samples; s++)
+          l->losses[j + s] = sum(some + s * units, units) + (i ? l->losses[j + s] : 0);
+      }
+    }
+    return;
+  }
+  for (ptrdiff_t j = from, samples; j < to; j += samples) {
+    samples = fnn_at_most(TERMS, to - j);
+    double *losses = l->losses + j;
+    for (ptrdiff_t s = 0; s < samples; s++) losses[s] = 0;
+    for (ptrdiff_t i = 0; i < l->n; i++) {
+      terms(l, some, fnn_at(K, Z->data, i * Z->row + j), fnn_at(K, Y->data, i * Y->row + j), samples);
+      for (ptrdiff_t s = 0; s < samples; s++) losses[s] += some[s];
+    }
+  }
+}
+
+int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n, int threads) {
+  const fnn_kernels *K = table(isa, data->X.dtype);
+  const fnn_matrix *Z = &data->X, *Y = &data->Y;
+  losses_of l = {K, losses, dZ, data, loss, n, NULL, 0};
+  const int by_element = loss != FNN_CROSS_ENTROPY && !data->codes && !data->weights && Z->dtype == Y->dtype;
+  if (by_element && !losses) {
+    const elementwise e = {K, RESIDUAL, loss, *dZ, *Z, *Y, n, data->m, 0, 0, NULL, 0};
+    const fnn_matrix *const all[] = {&e.out, &e.x, &e.y};
+    elementwise lines = e;
+    if (in_lines(&lines, all, 3)) return each_element(e, threads);
+  }
+  threads = threads_for((double)FUNCTION_WORK * n * data->m, threads);
+  if (by_element && !dZ && ((Z->row == 1 && Y->row == 1) || (Z->col == 1 && Y->col == 1))) {
+    fnn_parallel(threads, terms_part, &l);
+    return FNN_OK;
+  }
+  const ptrdiff_t block = fnn_at_most(block_rows(K), data->m);
+  l.scratch_bytes = fnn_up(block, FNN_LINE) * (ptrdiff_t)sizeof *losses + (2 * block + 2) * fnn_ld(K, n) * K->size;
+  _Alignas(FNN_LINE) char stack[STACK_BYTES];
+  l.scratch = scratch(stack, threads * l.scratch_bytes);
+  if (!l.scratch) return FNN_NO_MEMORY;
+  fnn_parallel(threads, losses_part, &l);
+  release(stack, l.scratch);
   return FNN_OK;
+}
+
+double fnn_shares(const double *x, ptrdiff_t m, double whole) {
+  double total = 0, shares[TERMS]; /* the sum of numbers may be beyond all numbers */
+  for (ptrdiff_t first = 0; first < m; first += TERMS) {
+    const ptrdiff_t count = fnn_at_most(TERMS, m - first);
+    for (ptrdiff_t i = 0; i < count; i++) shares[i] = x[first + i] / whole;
+    total += sum(shares, count);
+  }
+  return total;
+}
+
+/* --- targets --- */
+
+int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n) {
+  int64_t low = 0, high = 0;
+  for (ptrdiff_t i = 0; i < m; i++) {
+    const int64_t code = bytes == 8 ? ((const int64_t *)from)[i] : ((const int32_t *)from)[i];
+    low = code < low ? code : low;
+    high = code > high ? code : high;
+    codes[i] = (int32_t)code;
+  }
+  return low == 0 && high < n;
+}
+
+int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high) {
+  return table(isa, dtype)->within(x, n, high);
 }

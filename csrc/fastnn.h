@@ -63,21 +63,23 @@ void fnn_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2
 void fnn_permutation(uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch);
 
 /* --- one layer; matrices of one dtype, `threads` at most --- */
-/* out (n_out x m) = g(W A_prev + b); W (n_out x n_in), A_prev (n_in x m), b (n_out x 1). */
+/* out (n_out x m) = g(W A_prev + b); W (n_out x n_in), A_prev (n_in x m), b (n_out x 1). With in_order the sums run as
+   a network's do, to the same bits; else as is quickest. */
 int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
-                       const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads);
+                       const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int in_order,
+                       int threads);
 /* dW (n_out x n_in) = dZ A_prev^T / m; db (n_out x 1) = rowsum(dZ) / m; with W, dA_prev (n_in x m) = W^T dZ. */
 int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, const fnn_matrix *dA_prev,
                         const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, ptrdiff_t n_out,
                         ptrdiff_t n_in, ptrdiff_t m, int threads);
 /* out (n x m) = g(Z). */
 int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, int activation, ptrdiff_t n,
-                           ptrdiff_t m);
+                           ptrdiff_t m, int threads);
 /* out (n x m) = dA * g'(Z), from A = g(Z). */
 int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A, int activation,
-                            ptrdiff_t n, ptrdiff_t m);
+                            ptrdiff_t n, ptrdiff_t m, int threads);
 /* out (n x 1) = the sum of each row of dZ (n x m). */
-int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m);
+int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads);
 
 /* Targets: codes (m), or Y (n x m). Weights: (m), or NULL for 1. */
 typedef struct {
@@ -88,9 +90,15 @@ typedef struct {
   const double *weights;
 } fnn_data;
 
-/* losses (m) = w_i L_i from Z = data->X (n x m), whose dtype is the computation's; dZ (n x m), per sample, times w_i,
-   unless NULL. */
-int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n);
+/* losses (m) = w_i L_i from Z = data->X (n x m), whose dtype is the computation's, and dZ (n x m), per sample, times
+   w_i; either may be NULL. */
+int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n, int threads);
+/* The sum of x[i] / whole. */
+double fnn_shares(const double *x, ptrdiff_t m, double whole);
+/* Codes from integers of 4 or 8 bytes; whether all are within 0..n-1. */
+int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n);
+/* Whether n adjacent elements are all finite and within 0..high. */
+int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high);
 
 /* --- a network --- */
 typedef struct fnn_net fnn_net;

@@ -29,7 +29,8 @@ enum fnn_epilogue {
   FNN_FORWARD,  /* C = g(sum + bias)                      A by rows */
   FNN_BACKWARD, /* C = sum * g'(Z), from G = g(Z)         A by rows */
   FNN_UPDATE,   /* C, weights: an optimizer's step        A by columns */
-  FNN_GRADIENT, /* C = scale sum, any strides             A by columns */
+  FNN_GRADIENT, /* as FNN_DENSE                           A by columns */
+  FNN_DENSE,    /* C = g(scale sum + bias), any strides   A by rows */
   FNN_EPILOGUES
 };
 
@@ -42,11 +43,13 @@ typedef struct {
   const void *B;
   ptrdiff_t b_panel, b_k; /* from panel to panel, from k to k; b_k 0: the panel's width */
   void *C;
-  ptrdiff_t c_row, c_panel; /* c_row 0: the panel's width; FNN_GRADIENT: c_panel is the step from column to column */
-  const void *bias;         /* FNN_FORWARD: n, padded */
+  ptrdiff_t c_row, c_panel; /* c_row 0: the panel's width; dense: c_panel is the step from column to column */
+  const void *bias;         /* forward: n, padded; dense: NULL or that */
+  const void *row_bias;     /* dense: NULL, or m */
   const void *G;            /* FNN_BACKWARD: m x n, strides of C */
-  int activation;           /* FNN_FORWARD, FNN_BACKWARD; softmax is left to the row functions */
+  int activation;           /* FNN_FORWARD, FNN_BACKWARD; softmax is left to the row functions; dense: relu alone */
   double scale;
+  int go_on;                /* dense: C holds the sums of earlier terms, whole blocks of them */
   const fnn_update *update; /* FNN_UPDATE */
   void *moment[2];          /* FNN_UPDATE: laid out as C */
   void *transposed;         /* FNN_UPDATE: a copy of C by panels the other way, kept up; or NULL */
@@ -74,8 +77,13 @@ typedef struct {
   ptrdiff_t chunk;      /* rows of C that are done panel after panel, at most */
   /* Rows i0..i1 and panels p0..p1 of C. */
   void (*product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
+  /* The dense epilogues for n = 1, with B of adjacent elements: rows i0..i1. */
+  void (*matvec)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1);
   /* sums[j] = scale * sum over rows of dZ[row][j], for n columns padded. */
   void (*rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale);
+  /* out[row * step] = scale * sum of row `row` of dZ, n elements exactly. */
+  void (*sums_along)(void *out, ptrdiff_t step, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n,
+                     double scale);
   /* An optimizer's step on n parameters, padded, with their moments and gradients. */
   void (*update)(const fnn_update *u, void *b, void *m1, void *m2, const void *db, ptrdiff_t n);
   /* out = g(in), row by row; in place too. */
@@ -83,8 +91,16 @@ typedef struct {
   /* out = dA * g'(Z) from A = g(Z), row by row; in place too. */
   void (*derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A, ptrdiff_t ld_A, int g,
                      ptrdiff_t rows, ptrdiff_t n);
+  /* Softmax over the rows of n, and its dZ, where samples are the columns: whole vectors of them. */
+  void (*softmax_down)(void *out, ptrdiff_t ld_out, const void *Z, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t columns);
+  void (*softmax_slope_down)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A,
+                             ptrdiff_t ld_A, ptrdiff_t n, ptrdiff_t columns);
   /* dZ over Z, and losses; returns 0 if a loss is not finite. */
   int (*head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1);
+  /* Of values y, not of the cross-entropy over units: dZ, and what a sample's loss is the sum of. */
+  void (*residual)(void *out, const void *Z, const void *Y, int loss, ptrdiff_t n);
+  void (*terms)(double *out, const void *Z, const void *Y, int loss, ptrdiff_t n);
+  int (*within)(const void *x, ptrdiff_t n, double high);
   /* Samples first.. of a matrix (n x m, either dtype) into rows of a buffer, padded with 0; through `order` if there.
    */
   void (*gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uint32_t *order, ptrdiff_t first, ptrdiff_t rows,

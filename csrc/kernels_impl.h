@@ -5,6 +5,7 @@
 
 #define NR (2 * VL)   /* columns of a panel: a tile is FNN_MR rows of two vectors */
 #define SUM_BLOCK 128 /* longer products sum in blocks of this: rounding grows with the length of a running sum */
+#define STRIP 32      /* vectors of a row that rowsum takes at a time: long enough reads for the memory */
 #define SUM_RUN 16    /* rows that rowsum adds in turn, before it adds such runs in pairs */
 #define SUM_LANES 16  /* sums along a row run in this many lanes whatever the vector, for the same bits */
 #define LANE_VECTORS (SUM_LANES / VL > 0 ? SUM_LANES / VL : 1)
@@ -214,7 +215,8 @@ FNN_INLINE const REAL *FN(sample)(const fnn_product *p, ptrdiff_t i) {
    instantiated, so that the sums live in registers. */
 FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue, const fnn_product *p, ptrdiff_t i,
                          ptrdiff_t panel, ptrdiff_t k0, ptrdiff_t k1, REAL *partial) {
-  const int by_rows = epilogue == FNN_FORWARD || epilogue == FNN_BACKWARD;
+  const int by_rows = epilogue == FNN_FORWARD || epilogue == FNN_BACKWARD || epilogue == FNN_DENSE;
+  const int dense = epilogue == FNN_DENSE || epilogue == FNN_GRADIENT;
   const ptrdiff_t width = vectors * VL, b_k = p->b_k ? p->b_k : width, c_row = p->c_row ? p->c_row : width;
   const REAL *B = (const REAL *)p->B + panel * p->b_panel + k0 * b_k;
   REAL *C = (REAL *)p->C + i * c_row + panel * p->c_panel;
@@ -244,19 +246,33 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     }
   }
   if (k0) EACH_VECTOR sum[r][v] += FN(load)(partial + (r * vectors + v) * VL);
+  if (dense && !k0 && p->go_on)
+    for (ptrdiff_t j = 0; j < fnn_at_most(p->n - panel * NR, width); j++)
+      for (int r = 0; r < height; r++)
+        sum[r][j / VL][j % VL] += ((const REAL *)p->C)[(i + r) * c_row + (panel * NR + j) * p->c_panel];
   if (k1 < p->k) {
     EACH_VECTOR FN(store)(partial + (r * vectors + v) * VL, sum[r][v]);
     return;
   }
 
-  if (epilogue == FNN_GRADIENT) {
+  if (dense) {
     const ptrdiff_t first = panel * NR, columns = fnn_at_most(p->n - first, width), c_column = p->c_panel;
-    REAL scaled[TALLEST * 2 * VL];
+    const REAL *bias = (const REAL *)p->bias + first, *row_bias = (const REAL *)p->row_bias + i;
+    const V scale = FN(set1)((REAL)p->scale);
+    EACH_VECTOR sum[r][v] *= scale;
+    if (p->bias) EACH_VECTOR sum[r][v] += FN(load)(bias + v * VL);
+    if (p->row_bias) EACH_VECTOR sum[r][v] += row_bias[r];
+    if (p->activation == FNN_RELU) EACH_VECTOR sum[r][v] = FN(relu)(sum[r][v]);
     C = (REAL *)p->C + i * c_row + first * c_column;
-    EACH_VECTOR FN(store)(scaled + (r * vectors + v) * VL, sum[r][v] * (REAL)p->scale);
+    if (c_column == 1 && columns == width) {
+      EACH_VECTOR FN(store)(C + r * c_row + v * VL, sum[r][v]);
+      return;
+    }
+    REAL results[TALLEST * 2 * VL];
+    EACH_VECTOR FN(store)(results + (r * vectors + v) * VL, sum[r][v]);
     for (ptrdiff_t j = 0; j < columns; j++)
 #pragma GCC unroll 1
-      for (int r = 0; r < height; r++) C[r * c_row + j * c_column] = scaled[r * width + j];
+      for (int r = 0; r < height; r++) C[r * c_row + j * c_column] = results[r * width + j];
   } else if (epilogue == FNN_FORWARD) {
     const REAL *bias = (const REAL *)p->bias + panel * NR;
     const int relu = p->activation == FNN_RELU;
@@ -297,13 +313,13 @@ typedef void FN(tiles_function)(const fnn_product *, ptrdiff_t i, ptrdiff_t coun
     for (; count; count--, i += rows, partial += rows * vectors * VL)                                                  \
       FN(tile)(rows, vectors, epilogue, p, i, panel, k0, k1, partial);                                                 \
   }
-#define SINGLE(rows) TILES(rows, 1, 0) TILES(rows, 1, 1) TILES(rows, 1, 2) TILES(rows, 1, 3)
-#define DOUBLE(rows) TILES(rows, 2, 0) TILES(rows, 2, 1) TILES(rows, 2, 2) TILES(rows, 2, 3)
+#define SINGLE(rows) TILES(rows, 1, 0) TILES(rows, 1, 1) TILES(rows, 1, 2) TILES(rows, 1, 3) TILES(rows, 1, 4)
+#define DOUBLE(rows) TILES(rows, 2, 0) TILES(rows, 2, 1) TILES(rows, 2, 2) TILES(rows, 2, 3) TILES(rows, 2, 4)
 FNN_EACH_SINGLE(SINGLE)
 FNN_EACH_DOUBLE(DOUBLE)
 #define NAME(rows, vectors, epilogue) FN(tiles_##rows##_##vectors##_##epilogue)
-#define SINGLES(rows) {NAME(rows, 1, 0), NAME(rows, 1, 1), NAME(rows, 1, 2), NAME(rows, 1, 3)},
-#define DOUBLES(rows) {NAME(rows, 2, 0), NAME(rows, 2, 1), NAME(rows, 2, 2), NAME(rows, 2, 3)},
+#define SINGLES(rows) {NAME(rows, 1, 0), NAME(rows, 1, 1), NAME(rows, 1, 2), NAME(rows, 1, 3), NAME(rows, 1, 4)},
+#define DOUBLES(rows) {NAME(rows, 2, 0), NAME(rows, 2, 1), NAME(rows, 2, 2), NAME(rows, 2, 3), NAME(rows, 2, 4)},
 static FN(tiles_function) *const FN(single)[FNN_MR_SINGLE][FNN_EPILOGUES] = {FNN_EACH_SINGLE(SINGLES)};
 static FN(tiles_function) *const FN(pair)[FNN_MR][FNN_EPILOGUES] = {FNN_EACH_DOUBLE(DOUBLES)};
 #undef TILES
@@ -359,10 +375,12 @@ static void FN(row)(const fnn_product *p, ptrdiff_t i, ptrdiff_t panel) {
     }
 }
 
+#define FEW_TERMS 16            /* of a product that is no more than the memory's work: C is written row after row */
 #define MOST_ROWS (16 * FNN_MR) /* of a chunk; a multiple of every VL, so that weights transpose by whole blocks */
 
 /* Rows that stay in the second cache while panel after panel passes by. */
 static ptrdiff_t FN(chunk)(const fnn_product *p, int epilogue) {
+  if (p->k <= FEW_TERMS && (epilogue == FNN_DENSE || epilogue == FNN_GRADIENT)) return FNN_MR; /* writing is all */
   if (epilogue == FNN_UPDATE || epilogue == FNN_GRADIENT) return MOST_ROWS;
   const ptrdiff_t tiles = FNN_CHUNK_BYTES / (ptrdiff_t)sizeof(REAL) / (p->k + 1) / FNN_MR;
   return FNN_MR * (tiles < 4 ? 4 : fnn_at_most(tiles, 16));
@@ -429,43 +447,195 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
   }
 }
 
+/* --- a matrix times a vector --- */
+
+/* VL rows of A times x, along the rows: SUM_BLOCK terms in each lane, then the lanes, then the blocks. Past the last of
+   `count` rows, that row again. */
+FNN_INLINE V FN(dots)(const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t count, ptrdiff_t k) {
+  const REAL *row[VL];
+  REAL few[VL + 1][VL];
+  for (ptrdiff_t r = 0; r < VL; r++) row[r] = a + fnn_at_most(r, count - 1) * a_step;
+  if (k < VL) {
+    for (ptrdiff_t i = 0; i < VL; i++) few[VL][i] = i < k ? x[i] : 0;
+    for (ptrdiff_t r = 0; r < VL; r++) {
+      for (ptrdiff_t i = 0; i < VL; i++) few[r][i] = i < k ? row[r][i] : 0;
+      row[r] = few[r];
+    }
+    x = few[VL], k = VL;
+  }
+  V total = {0};
+  for (ptrdiff_t i = 0; i < k;) {
+    const ptrdiff_t end = fnn_at_most(i + SUM_BLOCK * VL, k);
+    V sum[VL];
+#pragma GCC unroll 16
+    for (ptrdiff_t r = 0; r < VL; r++) sum[r] = (V){0};
+    for (; i + VL <= end; i += VL) {
+      const V factors = FN(load)(x + i);
+#pragma GCC unroll 16
+      for (ptrdiff_t r = 0; r < VL; r++) sum[r] = FN(fma)(factors, FN(load)(row[r] + i), sum[r]);
+    }
+    if (i < end) { /* the last vector's terms that are not in the sum yet */
+      const VI rest = ~FN(inside)(0, VL - (end - i));
+      const V factors = (V)(rest & (VI)FN(load)(x + end - VL));
+      for (ptrdiff_t r = 0; r < VL; r++) sum[r] = FN(fma)(factors, (V)(rest & (VI)FN(load)(row[r] + end - VL)), sum[r]);
+      i = end;
+    }
+    FN(transpose_block)(sum);
+    for (ptrdiff_t half = VL / 2; half; half /= 2)
+      for (ptrdiff_t r = 0; r < half; r++) sum[r] += sum[r + half];
+    total += sum[0];
+  }
+  return total;
+}
+
+/* A lies by columns; rows of `vectors` vectors. */
+FNN_INLINE void FN(add_columns)(const int vectors, REAL *y, const REAL *a, ptrdiff_t a_step, const REAL *x,
+                                ptrdiff_t k) {
+  V total[8];
+  for (ptrdiff_t i = 0, first = 1; first || i < k; first = 0) {
+    const ptrdiff_t end = fnn_at_most(i + SUM_BLOCK, k);
+    V sum[8] = {{0}};
+    for (; i < end; i++)
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; v++) sum[v] = FN(fma)(FN(set1)(x[i]), FN(load)(a + i * a_step + v * VL), sum[v]);
+    for (int v = 0; v < vectors; v++) total[v] = first ? sum[v] : sum[v] + total[v];
+  }
+  for (int v = 0; v < vectors; v++) FN(store)(y + v * VL, total[v]);
+}
+
+/* The same for fewer rows than lanes. */
+static void FN(add_few)(REAL *y, const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t rows, ptrdiff_t k) {
+  REAL block[SUM_BLOCK * VL], sums[VL];
+  for (ptrdiff_t i = 0, first = 1; first || i < k; i += SUM_BLOCK, first = 0) {
+    const ptrdiff_t terms = fnn_at_most(SUM_BLOCK, k - i);
+    for (ptrdiff_t t = 0; t < terms; t++)
+      for (ptrdiff_t r = 0; r < VL; r++) block[t * VL + r] = r < rows ? a[(i + t) * a_step + r] : 0;
+    FN(add_columns)(1, sums, block, VL, x + i, terms);
+    for (ptrdiff_t r = 0; r < rows; r++) y[r] = first ? sums[r] : sums[r] + y[r];
+  }
+}
+
+#define MATVEC_ROWS (8 * VL) /* at a time */
+
+static void FN(matvec)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1) {
+  const REAL *A = p->A, *x = p->B;
+  for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
+    REAL y[MATVEC_ROWS + VL];
+    rows = fnn_at_most(MATVEC_ROWS, i1 - i);
+    if (epilogue == FNN_GRADIENT) {
+      ptrdiff_t r = 0;
+      const REAL *a = A + i;
+      if (rows == MATVEC_ROWS) FN(add_columns)(8, y, a, p->a_step, x, p->k), r = rows;
+      for (; r + VL <= rows; r += VL) FN(add_columns)(1, y + r, a + r, p->a_step, x, p->k);
+      if (r < rows && rows >= VL) /* the last ones, and some again */
+        FN(add_columns)(1, y + rows - VL, a + rows - VL, p->a_step, x, p->k);
+      else if (r < rows)
+        FN(add_few)(y, a, p->a_step, x, rows, p->k);
+    } else {
+      for (ptrdiff_t r = 0; r < rows; r += VL)
+        FN(store)(y + r, FN(dots)(A + (i + r) * p->a_step, p->a_step, x, rows - r, p->k));
+    }
+    for (ptrdiff_t r = 0; r < rows; r++) {
+      REAL z = y[r] * (REAL)p->scale;
+      if (p->row_bias) z += ((const REAL *)p->row_bias)[i + r];
+      if (p->activation == FNN_RELU && z <= 0) z = 0;
+      ((REAL *)p->C)[(i + r) * p->c_row] = z;
+    }
+  }
+}
+
 /* --- row by row --- */
 
-/* Sums of `vectors` vectors of columns, a constant where this is instantiated: one chain of additions each.
-   Pairwise over runs of rows (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 4.2): the
-   error grows with the logarithm of the rows, where a running float32 sum of a whole data set would lose its digits. */
-FNN_INLINE void FN(sum_of_rows)(const int vectors, REAL *sums, const REAL *rows, ptrdiff_t ld, ptrdiff_t m,
+/* Sums of up to SUM_RUN rows, each in turn: by four rows, so that long rows are read in long strips, or short ones in
+   registers. */
+FNN_INLINE void FN(sum_run)(V *sum, const REAL *p, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t vectors) {
+  ptrdiff_t r = 0;
+  if (vectors == 4) {
+    V four[4] = {{0}};
+    for (; r < rows; r++, p += ld)
+      for (int v = 0; v < 4; v++) four[v] += FN(load)(p + v * VL);
+    for (int v = 0; v < 4; v++) sum[v] = four[v];
+    return;
+  }
+  for (ptrdiff_t v = 0; v < vectors; v++) sum[v] = (V){0};
+  for (; r + 4 <= rows; r += 4, p += 4 * ld)
+    for (ptrdiff_t v = 0; v < vectors; v++) {
+      const REAL *q = p + v * VL;
+      if (v % (64 / FNN_VECTOR_BYTES) == 0)
+        for (ptrdiff_t i = 4; i < 8; i++) __builtin_prefetch(q + i * ld);
+      sum[v] = sum[v] + FN(load)(q) + FN(load)(q + ld) + FN(load)(q + 2 * ld) + FN(load)(q + 3 * ld);
+    }
+  for (; r < rows; r++, p += ld)
+    for (ptrdiff_t v = 0; v < vectors; v++) sum[v] += FN(load)(p + v * VL);
+}
+
+/* Sums of `vectors` vectors of columns, up to STRIP; a constant where it is small. Pairwise over runs of rows (N. J.
+   Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 4.2): the error grows with the logarithm of
+   the rows, where a running float32 sum of a whole data set would lose its digits. */
+FNN_INLINE void FN(sum_of_rows)(ptrdiff_t vectors, REAL *sums, const REAL *dZ, ptrdiff_t ld, ptrdiff_t rows,
                                 double scale) {
-#define EACH _Pragma("GCC unroll 4") for (int v = 0; v < vectors; v++)
-  V pairs[sizeof(ptrdiff_t) * 8][4], sum[4]; /* a pair for each bit that is set in the number of runs */
+  V pairs[48][STRIP], sum[STRIP]; /* one sum for each bit that is set in the number of runs */
   int depth = 0;
-  for (ptrdiff_t row = 0, run = 0; row < m; row += SUM_RUN, run++) {
-    const ptrdiff_t end = fnn_at_most(row + SUM_RUN, m);
-    EACH sum[v] = (V){0};
-    for (ptrdiff_t r = row; r < end; r++) EACH sum[v] += FN(load)(rows + r * ld + v * VL);
+  for (ptrdiff_t row = 0, run = 0; row < rows; row += SUM_RUN, run++) {
+    FN(sum_run)(sum, dZ + row * ld, ld, fnn_at_most(SUM_RUN, rows - row), vectors);
     for (ptrdiff_t merged = run; merged & 1; merged >>= 1) {
       depth--;
-      EACH sum[v] += pairs[depth][v];
+      for (ptrdiff_t v = 0; v < vectors; v++) sum[v] += pairs[depth][v];
     }
-    EACH pairs[depth][v] = sum[v];
+    for (ptrdiff_t v = 0; v < vectors; v++) pairs[depth][v] = sum[v];
     depth++;
   }
-  EACH sum[v] = (V){0};
-  while (depth--) EACH sum[v] += pairs[depth][v];
-  EACH FN(store)(sums + v * VL, sum[v] * (REAL)scale);
-#undef EACH
+  for (ptrdiff_t v = 0; v < vectors; v++) {
+    V total = {0};
+    for (int level = depth; level--;) total += pairs[level][v];
+    FN(store)(sums + v * VL, total * (REAL)scale);
+  }
 }
 
 static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale) {
-  for (ptrdiff_t j = 0; j < n; j += 4 * VL) {
+  for (ptrdiff_t j = 0, vectors; j < n; j += vectors * VL) {
     REAL *out = (REAL *)sums + j;
     const REAL *in = (const REAL *)dZ + j;
-    switch (fnn_at_most((fnn_up(n, VL) - j) / VL, 4)) {
+    vectors = fnn_at_most((fnn_up(n, VL) - j) / VL, STRIP);
+    switch (vectors) {
     case 1: FN(sum_of_rows)(1, out, in, ld, rows, scale); break;
     case 2: FN(sum_of_rows)(2, out, in, ld, rows, scale); break;
     case 3: FN(sum_of_rows)(3, out, in, ld, rows, scale); break;
-    default: FN(sum_of_rows)(4, out, in, ld, rows, scale);
+    case 4: FN(sum_of_rows)(4, out, in, ld, rows, scale); break;
+    default: FN(sum_of_rows)(vectors, out, in, ld, rows, scale);
     }
+  }
+}
+
+/* The same along rows in memory: 4 VL lanes, over runs and pairs of them, then the lanes. */
+static void FN(sums_along)(void *out, ptrdiff_t step, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n,
+                           double scale) {
+  const REAL *p = dZ;
+  for (ptrdiff_t row = 0; row < rows; row++, p += ld) {
+    V pairs[sizeof(ptrdiff_t) * 8][4], total[4] = {{0}};
+    int depth = 0;
+    ptrdiff_t j = 0;
+    for (ptrdiff_t run = 0; j + 4 * VL <= n; run++) {
+      const ptrdiff_t end = fnn_at_most(j + SUM_RUN * 4 * VL, n);
+      V sum[4] = {{0}};
+      for (; j + 4 * VL <= end; j += 4 * VL)
+        for (int v = 0; v < 4; v++) sum[v] += FN(load)(p + j + v * VL);
+      for (ptrdiff_t merged = run; merged & 1; merged >>= 1) {
+        depth--;
+        for (int v = 0; v < 4; v++) sum[v] += pairs[depth][v];
+      }
+      for (int v = 0; v < 4; v++) pairs[depth][v] = sum[v];
+      depth++;
+    }
+    while (depth--)
+      for (int v = 0; v < 4; v++) total[v] += pairs[depth][v];
+    for (; j + VL <= n; j += VL) total[0] += FN(load)(p + j);
+    REAL lanes[VL];
+    FN(store)(lanes, (total[0] + total[1]) + (total[2] + total[3]));
+    for (; j < n; j++) lanes[j % VL] += p[j];
+    for (ptrdiff_t half = VL / 2; half; half /= 2)
+      for (ptrdiff_t i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    ((REAL *)out)[row * step] = lanes[0] * (REAL)scale;
   }
 }
 
@@ -556,6 +726,54 @@ FNN_INLINE void FN(softmax_slope_row)(REAL *out, const REAL *dA, const REAL *A, 
   }
 }
 
+/* The same two where a row holds a unit of all samples, `columns` of them in whole vectors: a strip of them at a time,
+   in long reads. */
+static void FN(softmax_down)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, ptrdiff_t n,
+                             ptrdiff_t columns) {
+  for (ptrdiff_t c = 0; c < columns; c += STRIP * VL) {
+    const ptrdiff_t vectors = fnn_at_most(columns - c, STRIP * VL) / VL;
+    const REAL *z = (const REAL *)in + c;
+    REAL *to = (REAL *)out + c;
+    V top[STRIP], sum[STRIP];
+    for (ptrdiff_t v = 0; v < vectors; v++) top[v] = FN(load)(z + v * VL), sum[v] = (V){0};
+    for (ptrdiff_t j = 1; j < n; j++)
+      for (ptrdiff_t v = 0; v < vectors; v++) {
+        const V x = FN(load)(z + j * ld + v * VL);
+        top[v] = FN(select)(x > top[v], x, top[v]);
+      }
+    for (ptrdiff_t j = 0; j < n; j++)
+      for (ptrdiff_t v = 0; v < vectors; v++) {
+        const V e = FN(exp)(FN(load)(z + j * ld + v * VL) - top[v]);
+        FN(store)(to + j * ld_out + v * VL, e);
+        sum[v] += e;
+      }
+    for (ptrdiff_t v = 0; v < vectors; v++) sum[v] = 1 / sum[v];
+    for (ptrdiff_t j = 0; j < n; j++)
+      for (ptrdiff_t v = 0; v < vectors; v++) {
+        REAL *e = to + j * ld_out + v * VL;
+        FN(store)(e, FN(load)(e) * sum[v]);
+      }
+  }
+}
+
+static void FN(softmax_slope_down)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A,
+                                   ptrdiff_t ld_A, ptrdiff_t n, ptrdiff_t columns) {
+  for (ptrdiff_t c = 0; c < columns; c += STRIP * VL) {
+    const ptrdiff_t vectors = fnn_at_most(columns - c, STRIP * VL) / VL;
+    const REAL *d = (const REAL *)dA + c, *a = (const REAL *)A + c;
+    REAL *to = (REAL *)out + c;
+    V sum[STRIP];
+    for (ptrdiff_t v = 0; v < vectors; v++) sum[v] = (V){0};
+    for (ptrdiff_t j = 0; j < n; j++)
+      for (ptrdiff_t v = 0; v < vectors; v++)
+        sum[v] = FN(fma)(FN(load)(d + j * ld_dA + v * VL), FN(load)(a + j * ld_A + v * VL), sum[v]);
+    for (ptrdiff_t j = 0; j < n; j++)
+      for (ptrdiff_t v = 0; v < vectors; v++)
+        FN(store)(to + j * ld_out + v * VL,
+                  FN(load)(a + j * ld_A + v * VL) * (FN(load)(d + j * ld_dA + v * VL) - sum[v]));
+  }
+}
+
 static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, int g, ptrdiff_t rows,
                            ptrdiff_t n) {
   REAL *to = out, unused[2];
@@ -586,6 +804,18 @@ static void FN(derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_
                            int g, ptrdiff_t rows, ptrdiff_t n) {
   REAL *to = out;
   const REAL *d = dA, *a = A;
+  if (g == FNN_SOFTMAX && n <= FEW) {
+    for (ptrdiff_t r = 0; r < rows; r += VL) {
+      const ptrdiff_t count = fnn_at_most(rows - r, VL);
+      V x[FEW] = {{0}}, y[FEW] = {{0}}, sum = {0};
+      FN(load_columns)(x, d + r * ld_dA, ld_dA, count, n);
+      FN(load_columns)(y, a + r * ld_A, ld_A, count, n);
+      for (ptrdiff_t j = 0; j < n; j++) sum = FN(fma)(x[j], y[j], sum);
+      for (ptrdiff_t j = 0; j < n; j++) x[j] = y[j] * (x[j] - sum);
+      FN(store_columns)(to + r * ld_out, ld_out, x, count, n);
+    }
+    return;
+  }
   for (ptrdiff_t r = 0; r < rows; r++, to += ld_out, d += ld_dA, a += ld_A) {
     if (g == FNN_SOFTMAX)
       FN(softmax_slope_row)(to, d, a, n);
@@ -788,6 +1018,52 @@ static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
   return finite;
 }
 
+/* --- losses of values, element by element, wherever a sample lies --- */
+
+/* dZ: of the binary cross-entropy sigmoid(z) - y, of mse 2 (z - y). */
+static void FN(residual)(void *out, const void *Z, const void *Y, int loss, ptrdiff_t n) {
+  REAL *to = out;
+  const REAL *z = Z, *y = Y;
+  if (loss == FNN_MSE)
+    for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, 2 * (FN(load)(z + v) - FN(load)(y + v)));
+  else
+    for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, FN(sigmoid)(FN(load)(z + v)) - FN(load)(y + v));
+}
+
+/* The terms whose sum over its units is a sample's loss. */
+static void FN(terms)(double *out, const void *Z, const void *Y, int loss, ptrdiff_t n) {
+  const REAL *z = Z, *y = Y;
+  if (loss == FNN_MSE) {
+    for (ptrdiff_t j = 0; j < n; j++) {
+      const double error = (double)z[j] - y[j];
+      out[j] = error * error;
+    }
+    return;
+  }
+  for (ptrdiff_t v = 0; v < n; v += VL) {
+    REAL rest[VL];
+    FN(store)(rest, FN(log1p)(FN(exp)((V)((VI)FN(load)(z + v) | SIGN))));
+    for (ptrdiff_t j = 0; j < VL; j++) out[v + j] = rest[j];
+  }
+  for (ptrdiff_t j = 0; j < n; j++) out[j] += (z[j] > 0 ? (double)z[j] : 0.0) - (double)z[j] * y[j];
+}
+
+/* Whether all are numbers within 0..high. */
+static int FN(within)(const void *x, ptrdiff_t n, double high) {
+  const REAL *p = x;
+  const V top = FN(set1)((REAL)high);
+  VI good = ~(VI){0};
+  ptrdiff_t i = 0;
+  for (; i + VL <= n; i += VL) {
+    const V y = FN(load)(p + i);
+    good &= (y >= 0) & (y <= top) & (y - y == 0);
+  }
+  int all = 1;
+  for (; i < n; i++) all &= p[i] >= 0 && p[i] <= (REAL)high && p[i] - p[i] == 0;
+  for (int l = 0; l < VL; l++) all &= good[l] != 0;
+  return all;
+}
+
 /* --- moving --- */
 
 /* One body for both source dtypes: `from` is a constant at each call. */
@@ -801,9 +1077,59 @@ static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
     for (ptrdiff_t j = n; j < fnn_up(n, VL); j++) out[j] = 0;                                                          \
   }
 
+/* to[r][c] = from[c][r] for r < rows, c < columns. Rows of `to` are whole vectors, filled up with 0, if `pad`; else
+   rows of `from` are, and read to their end. */
+FNN_INLINE void FN(copy_transposed)(REAL *to, ptrdiff_t to_step, const REAL *from, ptrdiff_t from_step, ptrdiff_t rows,
+                                    ptrdiff_t columns, const int pad) {
+  for (ptrdiff_t c = 0; c < columns; c += VL) {
+    const ptrdiff_t wide = fnn_at_most(VL, columns - c);
+    ptrdiff_t r = 0;
+    for (; (pad ? r + VL <= rows : wide == VL && r < rows); r += VL) {
+      V block[VL];
+      if (wide == VL) {
+#pragma GCC unroll 16
+        for (ptrdiff_t i = 0; i < VL; i++) block[i] = FN(load)(from + (c + i) * from_step + r);
+      } else {
+        for (ptrdiff_t i = 0; i < VL; i++) block[i] = i < wide ? FN(load)(from + (c + i) * from_step + r) : (V){0};
+      }
+      FN(transpose_block)(block);
+      if (r + VL <= rows) {
+#pragma GCC unroll 16
+        for (ptrdiff_t i = 0; i < VL; i++) FN(store)(to + (r + i) * to_step + c, block[i]);
+      } else {
+        for (ptrdiff_t i = 0; i < rows - r; i++) FN(store)(to + (r + i) * to_step + c, block[i]);
+      }
+    }
+    for (; r < rows; r++)
+      for (ptrdiff_t i = 0; i < (pad ? VL : wide); i++)
+        to[r * to_step + c + i] = i < wide ? from[(c + i) * from_step + r] : 0;
+  }
+}
+
+/* Rows of n elements, each behind the last (n apart), into whole vectors or out of them. What a vector reaches beyond
+   its row is of the rows that follow, as long as there are enough: how many rows that is true of. */
+FNN_INLINE ptrdiff_t FN(rows_before_end)(ptrdiff_t rows, ptrdiff_t n) {
+  const ptrdiff_t beyond = (fnn_up(n, VL) + n - 1) / n - 1;
+  return rows > beyond ? rows - beyond : 0;
+}
+
 static void FN(gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uint32_t *order, ptrdiff_t first,
                        ptrdiff_t rows, ptrdiff_t n) {
   REAL *out = to;
+  if (from->dtype == FNN_DOUBLE && !order) {
+    const REAL *in = (const REAL *)from->data + first * from->col;
+    if (from->col == 1 && from->row != 1) {
+      FN(copy_transposed)(out, ld, in, from->row, rows, n, 1);
+      return;
+    }
+    if (from->row == 1 && from->col == n && n) {
+      const ptrdiff_t most = FN(rows_before_end)(rows, n);
+      for (ptrdiff_t r = 0; r < most; r++, in += n, out += ld)
+        for (ptrdiff_t v = 0; v < n; v += VL)
+          FN(store)(out + v, FN(select)(FN(inside)(v, n), FN(load)(in + v), (V){0}));
+      first += most, rows -= most;
+    }
+  }
   if (from->dtype == FNN_FLOAT64) {
     GATHER_ROWS(double)
   } else {
@@ -815,6 +1141,17 @@ static void FN(gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uin
 static void FN(scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from, ptrdiff_t ld, ptrdiff_t rows,
                         ptrdiff_t n) {
   const REAL *in = from;
+  if (to->col == 1 && to->row != 1) {
+    FN(copy_transposed)((REAL *)to->data + first, to->row, in, ld, n, rows, 0);
+    return;
+  }
+  if (to->row == 1 && to->col == n && n) {
+    const ptrdiff_t most = FN(rows_before_end)(rows, n);
+    REAL *out = (REAL *)to->data + first * n;
+    for (ptrdiff_t r = 0; r < most; r++, in += ld, out += n)
+      for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(out + v, FN(load)(in + v));
+    first += most, rows -= most;
+  }
   for (ptrdiff_t r = 0; r < rows; r++, in += ld) {
     REAL *out = (REAL *)to->data + (first + r) * to->col;
     if (to->row == 1)
@@ -826,17 +1163,25 @@ static void FN(scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from,
 
 static void FN(pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_t n) {
   REAL *to = panels;
-  for (ptrdiff_t first = 0, panel = 0; first < n; first += NR, panel++) {
+  ptrdiff_t first = 0, panel = 0;
+  if (from->col == 1 && from->row != 1) { /* row after row, into all of the whole panels */
+    panel = n / NR, first = panel * NR;
+    for (ptrdiff_t r = 0; r < k; r++)
+      for (ptrdiff_t j = 0; j < first; j += VL)
+        FN(store)(to + j / NR * NR * k + r * NR + j % NR, FN(load)((const REAL *)from->data + r * from->row + j));
+    to += first * k;
+  }
+  for (; first < n; first += NR, panel++) {
     const ptrdiff_t width = FN(panel_width)(n, panel), columns = fnn_at_most(n - first, width);
     const REAL *in = (const REAL *)from->data + first * from->col;
-    /* Along the source's short stride, or a large transposed matrix misses the cache at every element. */
-    for (ptrdiff_t i = 0; i < k; i += VL) {
-      const ptrdiff_t end = fnn_at_most(i + VL, k);
-      for (ptrdiff_t j = 0; j < columns; j++)
-        for (ptrdiff_t r = i; r < end; r++) to[r * width + j] = in[r * from->row + j * from->col];
-      for (ptrdiff_t r = i; r < end; r++)
-        for (ptrdiff_t j = columns; j < width; j++) to[r * width + j] = 0;
+    if (from->row == 1) {
+      FN(copy_transposed)(to, width, in, from->col, k, columns, 1);
+    } else {
+      for (ptrdiff_t r = 0; r < k; r++)
+        for (ptrdiff_t j = 0; j < columns; j++) to[r * width + j] = in[r * from->row + j * from->col];
     }
+    for (ptrdiff_t r = 0; r < k && columns < width; r++)
+      for (ptrdiff_t j = columns; j < width; j++) to[r * width + j] = 0;
     to += k * width;
   }
 }
@@ -911,11 +1256,18 @@ static const fnn_kernels FN(table) = {
     .nr = NR,
     .chunk = MOST_ROWS,
     .product = FN(product),
+    .matvec = FN(matvec),
     .rowsum = FN(rowsum),
+    .sums_along = FN(sums_along),
     .update = FN(update),
     .activation = FN(activation),
     .derivative = FN(derivative),
+    .softmax_down = FN(softmax_down),
+    .softmax_slope_down = FN(softmax_slope_down),
     .head = FN(head),
+    .residual = FN(residual),
+    .terms = FN(terms),
+    .within = FN(within),
     .gather = FN(gather),
     .scatter = FN(scatter),
     .pack = FN(pack),
@@ -929,6 +1281,7 @@ static const fnn_kernels FN(table) = {
 #undef FNN_LANES
 #undef NR
 #undef SUM_BLOCK
+#undef STRIP
 #undef SUM_RUN
 #undef SUM_LANES
 #undef LANE_VECTORS
@@ -948,4 +1301,6 @@ static const fnn_kernels FN(table) = {
 #undef ROW_PANELS
 #undef PACK_PANELS
 #undef TALLEST
+#undef MATVEC_ROWS
 #undef MOST_ROWS
+#undef FEW_TERMS

@@ -1,4 +1,9 @@
-# --- the network: its optimizer's settings -----------------------------------------------------------
+cdef enum:
+    SLICE_WORK = 200_000_000  # FLOP of a prediction that is cut into slices, for Ctrl-C: passes.py
+    MOST_THREADS = 1 << 20
+
+
+# --- around the network ------------------------------------------------------------------------------
 
 cdef dict _KINDS = {"SGD": FNN_SGD, "Adam": FNN_ADAM, "AdamW": FNN_ADAMW}
 
@@ -14,107 +19,9 @@ cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
     return 0
 
 
-# --- what goes in without the border's words: plain arrays, checked here; None asks for the long way ---
-
-# Twice the multiplications of a call that is long enough, some 5 us, for other Python threads to run meanwhile.
-cdef int _MOST_THREADS = 1 << 20
-cdef double _SHORT = 4e5
-cdef double _SLICE = 2e8  # of one that is cut into slices, for Ctrl-C
-
-
-cdef inline bint _is_plain(array, int type_num, ptrdiff_t n):
-    """Whether it is an ndarray (n, m), m > 0, of that type, that C can read where it is."""
-    if not cnp.PyArray_CheckExact(array):
-        return False
-    cdef cnp.ndarray a = array
-    return (cnp.PyArray_NDIM(a) == 2 and cnp.PyArray_TYPE(a) == type_num and cnp.PyArray_DIM(a, 0) == n
-            and cnp.PyArray_DIM(a, 1) > 0 and cnp.PyArray_ISBEHAVED_RO(a))
-
-
-cdef inline void _extent(cnp.ndarray a, char **low, char **high):
-    """The bytes between which all elements of a matrix lie."""
-    cdef int axis
-    cdef ptrdiff_t reach
-    low[0] = high[0] = <char *>cnp.PyArray_DATA(a)
-    for axis in range(2):
-        reach = (cnp.PyArray_DIM(a, axis) - 1) * cnp.PyArray_STRIDE(a, axis)
-        if reach < 0:
-            low[0] += reach
-        else:
-            high[0] += reach
-    high[0] += cnp.PyArray_ITEMSIZE(a)
-
-
-cdef inline bint _is_plain_output(array, cnp.ndarray X, ptrdiff_t n):
-    """Whether a result (n, m) of X can go straight into `array`."""
-    cdef char *low
-    cdef char *high
-    cdef char *x_low
-    cdef char *x_high
-    if not _is_plain(array, cnp.PyArray_TYPE(X), n):
-        return False
-    cdef cnp.ndarray a = array
-    if (cnp.PyArray_DIM(a, 1) != cnp.PyArray_DIM(X, 1) or not cnp.PyArray_ISWRITEABLE(a)
-            or not (cnp.PyArray_IS_F_CONTIGUOUS(a) or cnp.PyArray_IS_C_CONTIGUOUS(a))):
-        return False
-    _extent(a, &low, &high)
-    _extent(X, &x_low, &x_high)
-    return high <= x_low or x_high <= low
-
-
-ctypedef fused _code:
-    int32_t
-    int64_t
-
-ctypedef fused _real:
-    float
-    double
-
-
-cdef bint _copy_codes(int32_t *to, const char *source, ptrdiff_t step, ptrdiff_t m, ptrdiff_t n, _code unused) noexcept:
-    """Codes as C reads them; whether all are within 0..n-1."""
-    cdef ptrdiff_t i
-    cdef _code code
-    cdef bint legal = True
-    for i in range(m):
-        code = (<const _code *>(source + i * step))[0]
-        legal &= 0 <= code < n
-        to[i] = <int32_t>code
-    return legal
-
-
-cdef bint _read_codes(int32_t *to, cnp.ndarray y, ptrdiff_t m, ptrdiff_t n):
-    """:func:`_copy_codes` of an array of m; False where it is of no dtype that is read here, too."""
-    cdef const char *source = <const char *>cnp.PyArray_DATA(y)
-    if cnp.PyArray_TYPE(y) == cnp.NPY_INT64:
-        return _copy_codes[int64_t](to, source, cnp.PyArray_STRIDE(y, 0), m, n, 0)
-    if cnp.PyArray_TYPE(y) == cnp.NPY_INT32:
-        return _copy_codes[int32_t](to, source, cnp.PyArray_STRIDE(y, 0), m, n, 0)
-    return False
-
-
 def quick_codes(y, n_out, m):
     """Class codes as engines take them, int32 (m,); None where y is not plain, or not legal."""
-    if not cnp.PyArray_CheckExact(y) or n_out < 2:
-        return None
-    cdef cnp.ndarray a = y, codes
-    cdef cnp.npy_intp size = m
-    if cnp.PyArray_NDIM(a) != 1 or cnp.PyArray_DIM(a, 0) != size or not cnp.PyArray_ISBEHAVED_RO(a):
-        return None
-    codes = cnp.PyArray_EMPTY(1, &size, cnp.NPY_INT32, False)
-    return codes if _read_codes(<int32_t *>cnp.PyArray_DATA(codes), a, size, n_out) else None
-
-
-cdef bint _are_within(const fnn_matrix *y, ptrdiff_t n, ptrdiff_t m, double high, _real unused) noexcept:
-    """Whether all targets are within 0..high, and finite."""
-    cdef ptrdiff_t i, j
-    cdef _real value
-    cdef bint legal = True
-    for j in range(m):
-        for i in range(n):
-            value = (<const _real *>y.data)[i * y.row + j * y.col]
-            legal &= 0 <= value <= high and value - value == 0
-    return legal
+    return _quick_codes(y, n_out, m)
 
 
 # --- the network -----------------------------------------------------------------------------------
@@ -126,8 +33,6 @@ cdef class Engine:
     cdef int isa, forced, type_num, loss_code
     cdef ptrdiff_t n_in, n_out
     cdef double flop  # of one sample's way forward
-    cdef int32_t *codes
-    cdef ptrdiff_t room  # for codes
     cdef readonly object sizes, dtype
     cdef object settings
 
@@ -157,7 +62,6 @@ cdef class Engine:
 
     def __dealloc__(self):
         fnn_net_free(self.net)
-        free(self.codes)
 
     def set_parameters(self, parameters):
         """Take copies of the (W, b) of every layer."""
@@ -241,12 +145,10 @@ cdef class Engine:
     cdef int _predict(self, cnp.ndarray X, cnp.ndarray out) except -1:
         cdef fnn_matrix x = _matrix(X), o = _matrix(out)
         cdef ptrdiff_t m = cnp.PyArray_DIM(X, 1)
-        cdef int threads = self._threads(fnn_net_forward_threads(self.net, m, _MOST_THREADS)), status
-        if m * self.flop < _SHORT:
-            status = fnn_net_predict(self.net, &o, &x, m, threads)
-        else:
-            with nogil:
-                status = fnn_net_predict(self.net, &o, &x, m, threads)
+        cdef int threads = self._threads(fnn_net_forward_threads(self.net, m, MOST_THREADS)), status
+        cdef PyThreadState *state = _release(m * self.flop)
+        status = fnn_net_predict(self.net, &o, &x, m, threads)
+        _acquire(state)
         return _done(status)
 
     def predict(self, X, out):
@@ -255,15 +157,14 @@ cdef class Engine:
 
     cpdef quick_predict(self, X, out):
         """A[L] of X, in `out` or new; None where they are not plain."""
-        cdef cnp.npy_intp[2] shape
-        if not _is_plain(X, self.type_num, self.n_in):
+        if not _plain(X, self.type_num, self.n_in, -1):
             return None
-        shape[0], shape[1] = self.n_out, cnp.PyArray_DIM(<cnp.ndarray>X, 1)
-        if shape[1] * self.flop > _SLICE:
+        cdef cnp.npy_intp[2] shape = [self.n_out, cnp.PyArray_DIM(X, 1)]
+        if shape[1] * self.flop > SLICE_WORK or not _fit(out, self.type_num, self.n_out, shape[1]):
             return None
         if out is None:
             out = cnp.PyArray_EMPTY(2, shape, self.type_num, True)
-        elif not _is_plain_output(out, X, self.n_out):
+        elif not _apart(out, X):
             return None
         self._predict(X, out)
         return out
@@ -272,7 +173,7 @@ cdef class Engine:
         """Sum of w_i L_i and sum of w_i over the samples (w_i = 1 without weights)."""
         cdef fnn_data data = _data(X, y, sample_weight)
         cdef double total
-        cdef int threads = self._threads(fnn_net_forward_threads(self.net, data.m, _MOST_THREADS)), status
+        cdef int threads = self._threads(fnn_net_forward_threads(self.net, data.m, MOST_THREADS)), status
         with nogil:
             status = fnn_net_loss(self.net, &total, &data, threads)
         _done(status)
@@ -282,7 +183,7 @@ cdef class Engine:
         """Mean loss, and (dW, db) of every layer."""
         cdef fnn_data data = _data(X, y, sample_weight)
         cdef int layers = len(self.sizes) - 1, i, status
-        cdef int threads = self._threads(fnn_net_train_threads(self.net, data.m, _MOST_THREADS))
+        cdef int threads = self._threads(fnn_net_train_threads(self.net, data.m, MOST_THREADS))
         cdef fnn_matrix *outs = <fnn_matrix *>malloc(2 * layers * sizeof(fnn_matrix))
         cdef double total
         if outs == NULL:
@@ -301,41 +202,6 @@ cdef class Engine:
             free(outs)
         return total / float(data.m if sample_weight is None else sample_weight.sum()), pairs
 
-    cdef bint _quick_targets(self, fnn_data *data, y) except -1:
-        """Targets into `data`; whether they are plain, and legal."""
-        cdef cnp.ndarray a
-        cdef int kind
-        cdef double high = 1 if self.loss_code == FNN_BINARY_CROSS_ENTROPY else INFINITY
-        if not cnp.PyArray_CheckExact(y):
-            return False
-        a, kind = y, cnp.PyArray_TYPE(y)
-        if not cnp.PyArray_ISBEHAVED_RO(a) or cnp.PyArray_DIM(a, cnp.PyArray_NDIM(a) - 1) != data.m:
-            return False
-        if cnp.PyArray_NDIM(a) == 1 and self.n_out > 1:
-            if data.m > self.room:
-                free(self.codes)
-                self.codes, self.room = <int32_t *>malloc(data.m * sizeof(int32_t)), data.m
-                if self.codes == NULL:
-                    self.room = 0
-                    raise MemoryError("fastnn: no memory for the class codes")
-            data.codes = self.codes
-            return _read_codes(self.codes, a, data.m, self.n_out)
-        if kind != self.type_num:
-            return False
-        data.codes, data.Y = NULL, data.X
-        data.Y.data = cnp.PyArray_DATA(a)
-        if cnp.PyArray_NDIM(a) == 1:
-            data.Y.row, data.Y.col = 0, cnp.PyArray_STRIDE(a, 0) // cnp.PyArray_ITEMSIZE(a)
-        elif cnp.PyArray_NDIM(a) == 2 and cnp.PyArray_DIM(a, 0) == self.n_out:
-            data.Y = _matrix(a)
-        else:
-            return False
-        if self.loss_code == FNN_MSE:
-            return True
-        if kind == cnp.NPY_FLOAT32:
-            return _are_within[float](&data.Y, self.n_out, data.m, high, 0)
-        return _are_within[double](&data.Y, self.n_out, data.m, high, 0)
-
     def quick_step(self, X, y, optimizer):
         """One update, by the optimizer that is the current one: the loss before it.
 
@@ -346,23 +212,23 @@ cdef class Engine:
         cdef fnn_fit fit
         cdef double[2] ended
         cdef int threads, status
-        if not _is_plain(X, self.type_num, self.n_in):
+        cdef PyThreadState *state
+        if not _plain(X, self.type_num, self.n_in, -1):
             return None
-        data.m, data.X, data.weights = cnp.PyArray_DIM(<cnp.ndarray>X, 1), _matrix(X), NULL
-        if not self._quick_targets(&data, y):
+        targets = _quick_targets(y, self.loss_code, self.type_num, self.n_out, cnp.PyArray_DIM(X, 1))
+        if targets is None:
             return None
+        data = _data(X, targets, None)
         _set_optimizer(&fit.optimizer, optimizer, fnn_net_slots(self.net))
         fit.batch, fit.max_batches, fit.max_epochs, fit.cautious = data.m, 1, 1, True
         fit.shuffle = fit.order_is_valid = 0
         fit.seed = fit.epoch = fit.position = 0
         fit.loss_sum = fit.weight_sum = 0
         fit.order, fit.ended, fit.ended_count = NULL, ended, 0
-        threads = self._threads(fnn_net_train_threads(self.net, data.m, _MOST_THREADS))
-        if 3 * data.m * self.flop < _SHORT:
-            status = fnn_net_train(self.net, &data, &fit, threads)
-        else:
-            with nogil:
-                status = fnn_net_train(self.net, &data, &fit, threads)
+        threads = self._threads(fnn_net_train_threads(self.net, data.m, MOST_THREADS))
+        state = _release(3 * data.m * self.flop)
+        status = fnn_net_train(self.net, &data, &fit, threads)
+        _acquire(state)
         _done(status)
         return None if fit.failed or fit.unsafe else ended[0] / data.m
 
@@ -388,7 +254,7 @@ cdef class Engine:
         if fit.shuffle:
             order = np.empty(data.m, np.uint32) if state.order is None else state.order
             fit.order, fit.order_is_valid = <uint32_t *>cnp.PyArray_DATA(order), state.order is not None
-        threads = self._threads(fnn_net_train_threads(self.net, min(fit.batch, data.m), _MOST_THREADS))
+        threads = self._threads(fnn_net_train_threads(self.net, min(fit.batch, data.m), MOST_THREADS))
         with nogil:
             status = fnn_net_train(self.net, &data, &fit, threads)
         _done(status)

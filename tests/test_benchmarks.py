@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import fastnn
+import kernels_vs_numpy
 import overheads
 import roofline
 import scale
@@ -125,6 +126,23 @@ def test_a_curve_tells_its_law_and_its_steps(monkeypatch, label):
     assert ("below 64 units 1.00 (" in figures) == (label == "width")
     slow[points[-1][1:]] = 1.5
     assert f"largest step 1.50 ({points[-2][0]} to {points[-1][0]})" in scale.curve(label, points, args)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kernels_vs_numpy_ends_with_a_row_for_the_results(dtype, capsys):
+    arguments = ["--threads", "1", "--dtype", dtype, "--seconds", "0", "--shapes", "3x5x2", "1x20x9"]
+    assert kernels_vs_numpy.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    # 12 cases with out given or not, 6 losses; one output unit has no cross-entropy over units; two orders.
+    assert sum(re.search(r"(3x5x2|1x20x9) [FC]( out)? +\d+ +[\d.]+$", line) is not None for line in lines) == 116
+    header = (BENCHMARKS / "RESULTS.md").read_text().partition("| date ")[2].splitlines()[0]
+    assert lines[-1].count("|") == header.count("|") + 1
+    assert f"`python benchmarks/kernels_vs_numpy.py {' '.join(arguments)}`" in lines[-1]
+
+
+def test_kernels_vs_numpy_has_sixty_shapes():
+    assert len(set(kernels_vs_numpy.SHAPES)) == len(kernels_vs_numpy.SHAPES) == 60
 
 
 @needs_gcc

@@ -21,7 +21,6 @@ OPTIMIZERS = {
 TARGETS = {
     "codes": (["relu", "softmax"], "cross_entropy", lambda rng, m: rng.integers(0, 3, m)),
     "short codes": (["relu", "softmax"], "cross_entropy", lambda rng, m: rng.integers(0, 3, m).astype(np.int32)),
-    "every other code": (["tanh", "softmax"], "cross_entropy", lambda rng, m: rng.integers(0, 3, 2 * m)[::2]),
     "labels": (["tanh", "sigmoid"], "binary_cross_entropy", lambda rng, m: rng.integers(0, 2, (m, 3)).T.astype("f4")),
     "values": (["tanh", "identity"], "mse", lambda rng, m: rng.standard_normal((3, m)).astype("f4")),
 }

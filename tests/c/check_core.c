@@ -57,7 +57,7 @@ static void check_layer(int isa, int dtype, ptrdiff_t n_out, ptrdiff_t n_in, ptr
   mat dW = make(n_out, n_in, dtype, layout & 4), db = make(n_out, 1, dtype, 1), dA = make(n_in, m, dtype, layout & 1);
   fill(&W), fill(&A), fill(&b), fill(&dZ);
   for (int g = FNN_IDENTITY; g < FNN_SOFTMAX; g++) {
-    fnn_linear_forward(isa, &out.x, &W.x, &A.x, &b.x, g, n_out, n_in, m, 2);
+    fnn_linear_forward(isa, &out.x, &W.x, &A.x, &b.x, g, n_out, n_in, m, g & 1, 2);
     for (ptrdiff_t i = 0; i < n_out; i++)
       for (ptrdiff_t j = 0; j < m; j++) {
         long double z = at(&b, i, 0), scale = fabsl(z);
@@ -103,7 +103,7 @@ static void check_loss(int isa, int dtype, ptrdiff_t n, ptrdiff_t m) {
   fill(&Z);
   for (ptrdiff_t j = 0; j < m; j++) codes[j] = (int32_t)(j % n);
   const fnn_data data = {m, Z.x, codes, Z.x, NULL};
-  fnn_loss(isa, losses, &dZ.x, &data, FNN_CROSS_ENTROPY, n);
+  fnn_loss(isa, losses, &dZ.x, &data, FNN_CROSS_ENTROPY, n, 2);
   for (ptrdiff_t j = 0; j < m; j++) {
     long double sum = 0;
     for (ptrdiff_t i = 0; i < n; i++) sum += expl(at(&Z, i, j));
