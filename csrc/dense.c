@@ -9,7 +9,6 @@
 #define WORK_PER_THREAD 2e6  /* FLOP; below this a second thread's start costs more than it brings */
 #define FUNCTION_WORK 32     /* FLOP that an element of an activation or a loss counts as */
 #define TERMS_AT_A_TIME 1024 /* of a long product, whole blocks of its sums: more would not stay in the cache */
-#define STACK_BYTES 16384    /* scratch up to this size is on the stack */
 
 static const fnn_kernels *table(int isa, int dtype) { return fnn_isas[isa].kernels[dtype]; }
 
@@ -23,12 +22,6 @@ static void *sample(const fnn_kernels *K, const fnn_matrix *x, ptrdiff_t j) { re
 
 static int threads_for(double work, int threads) {
   return work < WORK_PER_THREAD * threads ? (int)(work / WORK_PER_THREAD) + 1 : threads;
-}
-
-static void *scratch(void *stack, ptrdiff_t bytes) { return bytes <= STACK_BYTES ? stack : fnn_alloc(bytes); }
-
-static void release(void *stack, void *block) {
-  if (block != stack) fnn_free(block);
 }
 
 /* --- products --- */
@@ -222,9 +215,9 @@ static int multiply(multiplication x, int threads) {
   x.scratch_bytes = x.copy_A ? x.copied_rows * fnn_ld(K, x.terms) * K->size : 0;
   if (pack && !pack_all) x.scratch_bytes += x.terms * x.packed_columns * K->size;
 
-  _Alignas(FNN_LINE) char stack[STACK_BYTES];
+  _Alignas(FNN_LINE) char stack[FNN_STACK];
   const ptrdiff_t bytes = (bias_size + A_size + B_size) * K->size + threads * x.scratch_bytes;
-  char *room = scratch(stack, bytes);
+  char *room = fnn_scratch(stack, bytes);
   if (!room) return FNN_NO_MEMORY;
   void *A_room = fnn_at(K, room, bias_size), *B_room = fnn_at(K, A_room, A_size);
   x.scratch = fnn_at(K, B_room, B_size);
@@ -244,7 +237,7 @@ static int multiply(multiplication x, int threads) {
     x.panels = B_room;
   }
   fnn_parallel(threads, vector ? multiply_vector : multiply_part, &x);
-  release(stack, room);
+  fnn_release(stack, room);
   return FNN_OK;
 }
 
@@ -374,13 +367,13 @@ static int each_element(elementwise e, int threads) {
     fnn_parallel(threads, elementwise_part, &e);
     return FNN_OK;
   }
-  _Alignas(FNN_LINE) char stack[STACK_BYTES];
+  _Alignas(FNN_LINE) char stack[FNN_STACK];
   e.down = softmax && e.out.col == 1 && e.x.col == 1 && (!e.y.data || e.y.col == 1);
   e.scratch_bytes = 2 * fnn_at_most(e.down ? K->vl : block_rows(K), e.m) * fnn_ld(K, e.n) * K->size;
-  e.scratch = scratch(stack, threads * e.scratch_bytes);
+  e.scratch = fnn_scratch(stack, threads * e.scratch_bytes);
   if (!e.scratch) return FNN_NO_MEMORY;
   fnn_parallel(threads, elementwise_part, &e);
-  release(stack, e.scratch);
+  fnn_release(stack, e.scratch);
   return FNN_OK;
 }
 
@@ -446,15 +439,15 @@ static int scaled_rowsum(const fnn_kernels *K, const fnn_matrix *out, const fnn_
   row_sums s = {K, *out, *dZ, n, m, scale};
   if (n == 0) return FNN_OK;
   if (m == 1) s.dZ.col = s.dZ.row == 1 ? n : 1; /* the stride of a single sample says nothing */
-  _Alignas(FNN_LINE) char stack[STACK_BYTES];
+  _Alignas(FNN_LINE) char stack[FNN_STACK];
   void *room = stack;
   if (s.dZ.col != 1 && (s.dZ.row != 1 || n < K->vl)) {
-    room = scratch(stack, m * fnn_ld(K, n) * K->size);
+    room = fnn_scratch(stack, m * fnn_ld(K, n) * K->size);
     if (!room) return FNN_NO_MEMORY;
     gather_all(K, &s.dZ, room, n, m);
   }
   fnn_parallel(threads_for((double)n * m, threads), row_sums_part, &s);
-  release(stack, room);
+  fnn_release(stack, room);
   return FNN_OK;
 }
 
@@ -617,11 +610,11 @@ int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data
   }
   const ptrdiff_t block = fnn_at_most(block_rows(K), data->m);
   l.scratch_bytes = fnn_up(block, FNN_LINE) * (ptrdiff_t)sizeof *losses + (2 * block + 2) * fnn_ld(K, n) * K->size;
-  _Alignas(FNN_LINE) char stack[STACK_BYTES];
-  l.scratch = scratch(stack, threads * l.scratch_bytes);
+  _Alignas(FNN_LINE) char stack[FNN_STACK];
+  l.scratch = fnn_scratch(stack, threads * l.scratch_bytes);
   if (!l.scratch) return FNN_NO_MEMORY;
   fnn_parallel(threads, losses_part, &l);
-  release(stack, l.scratch);
+  fnn_release(stack, l.scratch);
   return FNN_OK;
 }
 

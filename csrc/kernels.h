@@ -53,8 +53,9 @@ typedef struct {
   const fnn_update *update; /* FNN_UPDATE */
   void *moment[2];          /* FNN_UPDATE: laid out as C */
   void *transposed;         /* FNN_UPDATE: a copy of C by panels the other way, kept up; or NULL */
-  void *packed;             /* FNN_UPDATE: room for `chunk` rows of A, or NULL; */
-  ptrdiff_t packed_row;     /* then, inside, which row it begins with */
+  void *room;               /* FNN_UPDATE: for a copy of `chunk` rows of A, or NULL */
+  const void *packed;       /* set within: that copy, of the rows from packed_row on */
+  ptrdiff_t packed_row;
 } fnn_product;
 
 /* The last layer's end: from Z the loss of each sample and dZ, in place. */

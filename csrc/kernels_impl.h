@@ -6,6 +6,7 @@
 #define NR (2 * VL)   /* columns of a panel: a tile is FNN_MR rows of two vectors */
 #define SUM_BLOCK 128 /* longer products sum in blocks of this: rounding grows with the length of a running sum */
 #define STRIP 32      /* vectors of a row that rowsum takes at a time: long enough reads for the memory */
+#define MOST_PAIRS 48 /* of runs: bits of their number */
 #define SUM_RUN 16    /* rows that rowsum adds in turn, before it adds such runs in pairs */
 #define SUM_LANES 16  /* sums along a row run in this many lanes whatever the vector, for the same bits */
 #define LANE_VECTORS (SUM_LANES / VL > 0 ? SUM_LANES / VL : 1)
@@ -395,7 +396,7 @@ static void FN(transpose)(REAL *W, const REAL *WT, ptrdiff_t n_in, ptrdiff_t n_o
    at each k, from as many pages as there are samples. */
 static void FN(pack_rows)(const fnn_product *p, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t tiles) {
   const ptrdiff_t height = rows / tiles, end = i + rows;
-  REAL *to = p->packed;
+  REAL *to = p->room;
   for (ptrdiff_t t = 0, h; t < tiles; t++, i += h) {
     h = height + (t < rows % tiles);
     const int whole =
@@ -412,9 +413,9 @@ static void FN(pack_rows)(const fnn_product *p, ptrdiff_t i, ptrdiff_t rows, ptr
 
 static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1) {
   const ptrdiff_t chunk = FN(chunk)(p, epilogue);
-  const int packs = epilogue == FNN_UPDATE && p->packed && p1 - p0 >= PACK_PANELS;
-  fnn_product plain = *p, packed = *p;
-  plain.packed = NULL;
+  const int packs = epilogue == FNN_UPDATE && p->room && p1 - p0 >= PACK_PANELS;
+  fnn_product packed;
+  if (packs) packed = *p, packed.packed = p->room;
   REAL partial[MOST_ROWS * NR];
   for (ptrdiff_t c0 = i0; c0 < i1; c0 += chunk) {
     const ptrdiff_t rows = fnn_at_most(chunk, i1 - c0);
@@ -435,7 +436,7 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
       FN(tiles_function) *const *more = one + FNN_EPILOGUES;
       for (ptrdiff_t k = 0, end; k == 0 || k < p->k; k = end) {
         end = fnn_at_most(k + SUM_BLOCK, p->k); /* of B, so much stays in the first cache */
-        const fnn_product *q = packs && width == NR ? &packed : &plain;
+        const fnn_product *q = packs && width == NR ? &packed : p;
         if (taller) more[epilogue](q, c0, taller, panel, k, end, partial);
         one[epilogue](q, edge, tiles - taller, panel, k, end, partial + (edge - c0) * width);
         if (end == p->k) break;
@@ -569,21 +570,27 @@ FNN_INLINE void FN(sum_run)(V *sum, const REAL *p, ptrdiff_t ld, ptrdiff_t rows,
     for (ptrdiff_t v = 0; v < vectors; v++) sum[v] += FN(load)(p + v * VL);
 }
 
+/* The sum of run number `run` into the stack of pairs, of which there is one for each bit that is set in the number of
+   runs; returns its new depth. */
+FNN_INLINE int FN(push_run)(V (*pairs)[STRIP], int depth, V *sum, ptrdiff_t vectors, ptrdiff_t run) {
+  for (ptrdiff_t merged = run; merged & 1; merged >>= 1) {
+    depth--;
+    for (ptrdiff_t v = 0; v < vectors; v++) sum[v] += pairs[depth][v];
+  }
+  for (ptrdiff_t v = 0; v < vectors; v++) pairs[depth][v] = sum[v];
+  return depth + 1;
+}
+
 /* Sums of `vectors` vectors of columns, up to STRIP; a constant where it is small. Pairwise over runs of rows (N. J.
    Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 4.2): the error grows with the logarithm of
    the rows, where a running float32 sum of a whole data set would lose its digits. */
 FNN_INLINE void FN(sum_of_rows)(ptrdiff_t vectors, REAL *sums, const REAL *dZ, ptrdiff_t ld, ptrdiff_t rows,
                                 double scale) {
-  V pairs[48][STRIP], sum[STRIP]; /* one sum for each bit that is set in the number of runs */
+  V pairs[MOST_PAIRS][STRIP], sum[STRIP];
   int depth = 0;
   for (ptrdiff_t row = 0, run = 0; row < rows; row += SUM_RUN, run++) {
     FN(sum_run)(sum, dZ + row * ld, ld, fnn_at_most(SUM_RUN, rows - row), vectors);
-    for (ptrdiff_t merged = run; merged & 1; merged >>= 1) {
-      depth--;
-      for (ptrdiff_t v = 0; v < vectors; v++) sum[v] += pairs[depth][v];
-    }
-    for (ptrdiff_t v = 0; v < vectors; v++) pairs[depth][v] = sum[v];
-    depth++;
+    depth = FN(push_run)(pairs, depth, sum, vectors, run);
   }
   for (ptrdiff_t v = 0; v < vectors; v++) {
     V total = {0};
@@ -612,7 +619,7 @@ static void FN(sums_along)(void *out, ptrdiff_t step, const void *dZ, ptrdiff_t 
                            double scale) {
   const REAL *p = dZ;
   for (ptrdiff_t row = 0; row < rows; row++, p += ld) {
-    V pairs[sizeof(ptrdiff_t) * 8][4], total[4] = {{0}};
+    V pairs[MOST_PAIRS][STRIP], total[4] = {{0}};
     int depth = 0;
     ptrdiff_t j = 0;
     for (ptrdiff_t run = 0; j + 4 * VL <= n; run++) {
@@ -620,12 +627,7 @@ static void FN(sums_along)(void *out, ptrdiff_t step, const void *dZ, ptrdiff_t 
       V sum[4] = {{0}};
       for (; j + 4 * VL <= end; j += 4 * VL)
         for (int v = 0; v < 4; v++) sum[v] += FN(load)(p + j + v * VL);
-      for (ptrdiff_t merged = run; merged & 1; merged >>= 1) {
-        depth--;
-        for (int v = 0; v < 4; v++) sum[v] += pairs[depth][v];
-      }
-      for (int v = 0; v < 4; v++) pairs[depth][v] = sum[v];
-      depth++;
+      depth = FN(push_run)(pairs, depth, sum, 4, run);
     }
     while (depth--)
       for (int v = 0; v < 4; v++) total[v] += pairs[depth][v];
@@ -807,7 +809,7 @@ static void FN(derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_
   if (g == FNN_SOFTMAX && n <= FEW) {
     for (ptrdiff_t r = 0; r < rows; r += VL) {
       const ptrdiff_t count = fnn_at_most(rows - r, VL);
-      V x[FEW] = {{0}}, y[FEW] = {{0}}, sum = {0};
+      V x[FEW], y[FEW], sum = {0};
       FN(load_columns)(x, d + r * ld_dA, ld_dA, count, n);
       FN(load_columns)(y, a + r * ld_A, ld_A, count, n);
       for (ptrdiff_t j = 0; j < n; j++) sum = FN(fma)(x[j], y[j], sum);
@@ -1300,6 +1302,7 @@ static const fnn_kernels FN(table) = {
 #undef FEW
 #undef ROW_PANELS
 #undef PACK_PANELS
+#undef MOST_PAIRS
 #undef TALLEST
 #undef MATVEC_ROWS
 #undef MOST_ROWS

@@ -21,4 +21,11 @@ static inline void *fnn_alloc(ptrdiff_t bytes) {
 static inline void fnn_free(void *aligned) {
   if (aligned) free(((void **)aligned)[-1]);
 }
+
+/* Scratch of one call: in FNN_STACK bytes of the caller's stack where it fits, else a block of its own. */
+#define FNN_STACK 16384
+static inline void *fnn_scratch(void *stack, ptrdiff_t bytes) { return bytes <= FNN_STACK ? stack : fnn_alloc(bytes); }
+static inline void fnn_release(void *stack, void *scratch) {
+  if (scratch != stack) fnn_free(scratch);
+}
 #endif

@@ -9,10 +9,8 @@
 
 #define KEEP_WEIGHTS 4096 /* a layer of so many is split by columns: its weights stay with a core */
 #define LOSS_SUMS 8
-#define MOST_PACKED                                                                                                    \
-  1024 /* samples of a batch whose activations are packed: a chunk of more leaves the second cache                     \
-        */
-#define SMALL_SCRATCH 16384 /* bytes that a prediction takes from the stack */
+/* Samples of a batch whose activations are packed; a chunk of more would leave the second cache. */
+#define MOST_PACKED 1024
 /* Samples that are so many bytes apart fall into few sets of the caches; a batch of them is copied first. */
 #define BAD_STRIDE 2048
 
@@ -409,12 +407,11 @@ static int run_forward(forward_job *job, int threads) {
   if (threads > blocks) threads = (int)blocks;
   job->scratch_bytes = lines((2 * job->rows * fnn_ld(K, widest(net)) + (job->rows + 2) * ld) * K->size +
                              job->rows * (ptrdiff_t)sizeof(double));
-  _Alignas(FNN_LINE) char small[SMALL_SCRATCH];
-  const int is_small = threads * job->scratch_bytes <= SMALL_SCRATCH;
-  job->scratch = is_small ? small : fnn_alloc(threads * job->scratch_bytes);
+  _Alignas(FNN_LINE) char stack[FNN_STACK];
+  job->scratch = fnn_scratch(stack, threads * job->scratch_bytes);
   if (!job->scratch) return FNN_NO_MEMORY;
   run(net, threads, forward_task, job);
-  if (!is_small) fnn_free(job->scratch);
+  fnn_release(stack, job->scratch);
   return FNN_OK;
 }
 
@@ -620,7 +617,7 @@ static void update_layer(worker *me, int l, double scale) {
                    .update = &me->update,
                    .moment = {y->moment[0], y->moment[1]},
                    .transposed = y->W,
-                   .packed = w->packed ? fnn_at(K, w->packed, me->thread * K->chunk * me->m) : NULL};
+                   .room = w->packed ? fnn_at(K, w->packed, me->thread * K->chunk * me->m) : NULL};
   ptrdiff_t i0 = 0, i1 = p.m, p0 = 0, p1 = fnn_panels(K, p.n), from, to;
   const ptrdiff_t blocks = fnn_panels(K, p.m); /* of rows: whole ones of the transposed copy */
   if (by_columns(me, l) || largest_share(blocks, me->threads) * p1 > largest_share(p1, me->threads) * blocks)
@@ -781,9 +778,10 @@ static double largest_parameter(const fnn_net *net, int i, int threads, int thre
 /* Batch after batch. All threads count alike; thread 0 writes to `fit`. */
 static void train_task(void *arg, fnn_team *team, int thread) {
   train_job *job = arg;
+  fnn_net *net = job->net;
   fnn_fit *fit = job->fit;
-  worker me = {.job = job, .team = team, .thread = thread, .threads = fnn_team_size(team), .steps = job->net->steps};
-  memcpy(me.most, job->net->most, sizeof me.most);
+  worker me = {.job = job, .team = team, .thread = thread, .threads = fnn_team_size(team), .steps = net->steps};
+  memcpy(me.most, net->most, sizeof me.most);
   const ptrdiff_t m = job->data->m;
   ptrdiff_t position = fit->position, batches = job->batches, epochs = job->epochs;
   uint64_t epoch = fit->epoch;
@@ -799,7 +797,7 @@ static void train_task(void *arg, fnn_team *team, int thread) {
     const ptrdiff_t rows = fnn_at_most(fit->batch, m - position);
     result = step(&me, fit->shuffle ? fit->order : NULL, position, rows);
     if (result) break;
-    stalled = fnn_stalled(team) && !job->net->forced;
+    stalled = fnn_stalled(team) && !net->forced;
     batches++;
     position += rows;
     if (position == m) {
@@ -812,14 +810,13 @@ static void train_task(void *arg, fnn_team *team, int thread) {
     }
   }
   for (int i = 0; i < 3 && !fit->cautious; i++)
-    job->net->work.reports[thread].most[i] = largest_parameter(job->net, i, me.threads, thread);
+    net->work.reports[thread].most[i] = largest_parameter(net, i, me.threads, thread);
   fnn_barrier(team);
   if (thread == 0) {
-    fnn_net *net = job->net;
     for (int i = 0; i < 3; i++) {
       net->most[i] = fit->cautious ? me.most[i] : 0;
       for (int t = 0; t < me.threads && !fit->cautious; t++)
-        net->most[i] = fmax(net->most[i], job->net->work.reports[t].most[i]);
+        net->most[i] = fmax(net->most[i], net->work.reports[t].most[i]);
     }
     fit->failed = result == STEP_FAILED;
     fit->unsafe = result == STEP_UNSAFE;
