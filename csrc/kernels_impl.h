@@ -227,6 +227,7 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     const REAL *row[TALLEST];
 #pragma GCC unroll 16
     for (int r = 0; r < height; r++) row[r] = FN(sample)(p, i + r);
+#pragma GCC unroll 2
     for (ptrdiff_t k = k0; k < k1; k++, B += b_k) STEP(row[r][k])
   } else {
     if (epilogue == FNN_UPDATE) /* the weights come from afar, the sums take a while */
@@ -243,6 +244,7 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
       }
     } else {
       const REAL *a = (const REAL *)p->A + i + k0 * p->a_step;
+#pragma GCC unroll 2
       for (ptrdiff_t k = k0; k < k1; k++, B += b_k, a += p->a_step) STEP(a[r])
     }
   }
@@ -290,10 +292,9 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     }
   } else if (p->update->kind == FNN_SGD) {
     const V keep = FN(set1)((REAL)p->update->keep), rate = FN(set1)((REAL)(-p->update->rate * p->scale));
-    EACH_VECTOR {
-      REAL *w = C + r * c_row + v * VL;
-      FN(store)(w, FN(fma)(rate, sum[r][v], FN(load)(w) * keep));
-    }
+    if (p->update->keep != 1) /* 4% of a product of 32 terms */
+      EACH_VECTOR FN(store)(C + r * c_row + v * VL, FN(load)(C + r * c_row + v * VL) * keep);
+    EACH_VECTOR FN(store)(C + r * c_row + v * VL, FN(fma)(rate, sum[r][v], FN(load)(C + r * c_row + v * VL)));
   } else {
     const ptrdiff_t at = C - (REAL *)p->C;
     REAL gradient[TALLEST * 2 * VL];

@@ -444,7 +444,7 @@ typedef struct {
   const fnn_matrix *dW, *db; /* gradients only, per layer */
   double total;
   report *report;            /* per thread */
-  int stalled;               /* the threads parted early, with nothing wrong but a core that is busy elsewhere */
+  int parted;                /* before the end, with nothing wrong: another team should go on */
   ptrdiff_t batches, epochs; /* done in this call */
 } train_job;
 
@@ -785,10 +785,10 @@ static void train_task(void *arg, fnn_team *team, int thread) {
   const ptrdiff_t m = job->data->m;
   ptrdiff_t position = fit->position, batches = job->batches, epochs = job->epochs;
   uint64_t epoch = fit->epoch;
-  int order_is_valid = fit->order_is_valid, result = STEP_DONE, stalled = 0;
+  int order_is_valid = fit->order_is_valid, result = STEP_DONE, parted = 0;
   const fnn_mode mode = fnn_flush_subnormals();
   fnn_barrier(team); /* all have read where they start */
-  while (batches < fit->max_batches && epochs < fit->max_epochs && !stalled) {
+  while (batches < fit->max_batches && epochs < fit->max_epochs && !parted) {
     if (fit->shuffle && !(order_is_valid && position)) {
       if (thread == 0) fnn_permutation(fit->order, m, fit->seed, epoch);
       order_is_valid = 1;
@@ -797,7 +797,6 @@ static void train_task(void *arg, fnn_team *team, int thread) {
     const ptrdiff_t rows = fnn_at_most(fit->batch, m - position);
     result = step(&me, fit->shuffle ? fit->order : NULL, position, rows);
     if (result) break;
-    stalled = fnn_stalled(team) && !net->forced;
     batches++;
     position += rows;
     if (position == m) {
@@ -808,6 +807,7 @@ static void train_task(void *arg, fnn_team *team, int thread) {
       }
       position = 0, epoch++, epochs++;
     }
+    parted = fnn_regroup(team);
   }
   for (int i = 0; i < 3 && !fit->cautious; i++)
     net->work.reports[thread].most[i] = largest_parameter(net, i, me.threads, thread);
@@ -825,7 +825,7 @@ static void train_task(void *arg, fnn_team *team, int thread) {
     fit->epoch = epoch;
     fit->ended_count = epochs;
     fit->order_is_valid = order_is_valid && position;
-    job->stalled = stalled;
+    job->parted = parted;
     job->batches = batches;
     job->epochs = epochs;
     net->steps = me.steps;
@@ -842,8 +842,8 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
   if (reserve(net, fnn_at_most(fit->batch, data->m), threads)) return FNN_NO_MEMORY;
   const int known = net->most[0] < INFINITY;
   if (fit->cautious && !known) measure_parameters(net);
-  run(net, threads, train_task, &job);
-  if (job.stalled) run(net, 1, train_task, &job);
+  do run(net, threads, train_task, &job);
+  while (job.parted);
   if (fit->unsafe && known) { /* perhaps only by what the bounds have grown to, step by step */
     measure_parameters(net);
     run(net, 1, train_task, &job);

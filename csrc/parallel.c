@@ -29,18 +29,22 @@
 /* A thread that waits longer than it has worked, and this besides, waits for one that has lost its core. */
 #define PATIENCE 150000        /* ns */
 #define START_PATIENCE 1000000 /* of a region's first barrier: a thread may have to be woken */
-/* After that, one thread for a while; longer each time that it happens again at once. */
-#define FIRST_PAUSE 50000000
+/* After that, one thread for some times as long as was lost: of a hiccup little more is lost than the hiccup itself.
+   Where the next one follows soon, a core is busy, and the pause gets longer each time. */
+#define PAUSE_PER_LOSS 4
 #define LONGEST_PAUSE 1000000000
 
 struct fnn_team {
   atomic_int size; /* a constant once the threads run: each of them stores the same */
-  int stalled;
-  atomic_int waiting, phase, late;
+  int stalled;     /* by the last barrier, for all alike */
+  int alone;       /* in a pause of the team that was asked for */
+  int forced;
+  atomic_int waiting, phase;
+  atomic_llong lost; /* ns, to a core that is busy elsewhere */
 };
 
 static _Thread_local int64_t last_arrival;
-static atomic_llong alone_until, pause_length;
+static atomic_llong alone_until;
 
 static int64_t now(void) {
   struct timespec t;
@@ -53,7 +57,10 @@ static int64_t now(void) {
 }
 
 int fnn_team_size(const fnn_team *team) { return atomic_load_explicit(&team->size, memory_order_relaxed); }
-int fnn_stalled(const fnn_team *team) { return team->stalled; }
+
+int fnn_regroup(const fnn_team *team) {
+  return team->alone ? now() >= atomic_load(&alone_until) : team->stalled && !team->forced;
+}
 
 void fnn_barrier(fnn_team *team) {
   const int size = fnn_team_size(team);
@@ -63,7 +70,7 @@ void fnn_barrier(fnn_team *team) {
   last_arrival = arrival;
   if (atomic_fetch_add_explicit(&team->waiting, 1, memory_order_acq_rel) == size - 1) {
     atomic_store_explicit(&team->waiting, 0, memory_order_relaxed);
-    team->stalled = atomic_load_explicit(&team->late, memory_order_relaxed); /* for all alike, until the next barrier */
+    team->stalled = atomic_load_explicit(&team->lost, memory_order_relaxed) > 0;
     atomic_store_explicit(&team->phase, phase + 1, memory_order_release);
     return;
   }
@@ -73,7 +80,9 @@ void fnn_barrier(fnn_team *team) {
       PAUSE();
     } else {
       YIELD(); /* with more threads than cores the one that is waited for may need this core */
-      if (now() - arrival > patience) atomic_store_explicit(&team->late, 1, memory_order_relaxed);
+      const int64_t waited = now() - arrival;
+      if (waited > patience && waited > atomic_load_explicit(&team->lost, memory_order_relaxed))
+        atomic_store_explicit(&team->lost, waited, memory_order_relaxed);
     }
 }
 
@@ -99,19 +108,20 @@ static pthread_once_t watching = PTHREAD_ONCE_INIT;
 int fnn_has_openmp(void) { return 1; }
 int fnn_openmp_limit(void) { return omp_get_max_threads(); }
 
-static void remember_stall(void) {
+static atomic_llong pause_length; /* the last one's */
+
+static void remember_stall(int64_t lost) {
   const int64_t time = now(), since = time - atomic_load(&alone_until), last = atomic_load(&pause_length);
-  int64_t pause = since < 2 * last ? 4 * last : FIRST_PAUSE;
+  int64_t pause = PAUSE_PER_LOSS * (since < 2 * last && last > lost ? last : lost);
   if (pause > LONGEST_PAUSE) pause = LONGEST_PAUSE;
   atomic_store(&pause_length, pause);
   atomic_store(&alone_until, time + pause);
 }
 
-/* Whether the team, or OpenMP before or after it, was kept waiting. */
-static int run_team(int threads, fnn_task *task, void *arg) {
-  fnn_team team = {.size = 1};
-  if (threads <= 1 || atomic_load(&forked)) { /* a region of one thread would still cost 0.3 us */
-    task(arg, &team, 0);
+/* The time that was lost because the team, or OpenMP before or after it, was kept waiting. */
+static int64_t run_team(fnn_team *team, int threads, fnn_task *task, void *arg) {
+  if (threads <= 1) { /* a region of one thread would still cost 0.3 us */
+    task(arg, team, 0);
     return 0;
   }
 #if !defined(_WIN32)
@@ -121,21 +131,27 @@ static int run_team(int threads, fnn_task *task, void *arg) {
 #pragma omp parallel num_threads(threads)
   {
     const int thread = omp_get_thread_num();
-    atomic_store_explicit(&team.size, omp_get_num_threads(), memory_order_relaxed); /* may be fewer than asked for */
+    atomic_store_explicit(&team->size, omp_get_num_threads(), memory_order_relaxed); /* may be fewer than asked for */
     const int64_t start = last_arrival = now();
-    task(arg, &team, thread);
-    fnn_barrier(&team);
+    task(arg, team, thread);
+    fnn_barrier(team);
     if (thread == 0) inside = now() - start;
   }
   outside = now() - outside - inside;
-  return atomic_load(&team.late) || outside > START_PATIENCE;
+  return atomic_load(&team->lost) + (outside > START_PATIENCE ? outside : 0);
 }
 
-void fnn_parallel_forced(int threads, fnn_task *task, void *arg) { run_team(threads, task, arg); }
+void fnn_parallel_forced(int threads, fnn_task *task, void *arg) {
+  fnn_team team = {.size = 1, .forced = 1};
+  run_team(&team, atomic_load(&forked) ? 1 : threads, task, arg);
+}
 
 void fnn_parallel(int threads, fnn_task *task, void *arg) {
-  if (threads > 1 && now() < atomic_load(&alone_until)) threads = 1;
-  if (run_team(threads, task, arg)) remember_stall();
+  fnn_team team = {.size = 1};
+  if (threads > 1 && atomic_load(&forked)) threads = 1;
+  team.alone = threads > 1 && now() < atomic_load(&alone_until);
+  const int64_t lost = run_team(&team, team.alone ? 1 : threads, task, arg);
+  if (lost) remember_stall(lost);
 }
 #else
 int fnn_has_openmp(void) { return 0; }

@@ -12,8 +12,9 @@ void fnn_parallel(int threads, fnn_task *task, void *arg);
 /* The same with no regard to stalls. */
 void fnn_parallel_forced(int threads, fnn_task *task, void *arg);
 int fnn_team_size(const fnn_team *team);
-/* Whether by the last barrier a thread had waited for one that has lost its core; all of the team get one answer. */
-int fnn_stalled(const fnn_team *team);
+/* Whether a long task should part and be run again for the rest of its work: because by the last barrier a thread had
+   waited for one that has lost its core, or because the while is over. All of the team get one answer. */
+int fnn_regroup(const fnn_team *team);
 /* Nobody goes on before all are here; what was written before is seen after. */
 void fnn_barrier(fnn_team *team);
 
