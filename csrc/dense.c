@@ -478,8 +478,8 @@ int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, cons
 }
 
 int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, const fnn_matrix *dA_prev,
-                        const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, ptrdiff_t n_out,
-                        ptrdiff_t n_in, ptrdiff_t m, int threads) {
+                        const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, int activation,
+                        ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads) {
   const fnn_kernels *K = table(isa, dZ->dtype);
   const double share = 1.0 / (double)m;
   const multiplication of_W = {
@@ -489,7 +489,9 @@ int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, con
   if (status != FNN_OK || !W) return status;
   const multiplication of_A = {
       .K = K, .A = transposed(*W), .B = *dZ, .C = *dA_prev, .rows = n_in, .k = n_out, .columns = m, .scale = 1};
-  return multiply(of_A, threads);
+  status = multiply(of_A, threads);
+  if (status != FNN_OK || activation == FNN_IDENTITY) return status;
+  return fnn_activation_backward(isa, dA_prev, dA_prev, A_prev, activation, n_in, m, threads);
 }
 
 /* --- losses --- */

@@ -68,10 +68,11 @@ void fnn_permutation(uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch
 int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
                        const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int in_order,
                        int threads);
-/* dW (n_out x n_in) = dZ A_prev^T / m; db (n_out x 1) = rowsum(dZ) / m; with W, dA_prev (n_in x m) = W^T dZ. */
+/* dW (n_out x n_in) = dZ A_prev^T / m; db (n_out x 1) = rowsum(dZ) / m; with W, dA_prev (n_in x m) = W^T dZ times g' of
+   the activation that made A_prev. */
 int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, const fnn_matrix *dA_prev,
-                        const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, ptrdiff_t n_out,
-                        ptrdiff_t n_in, ptrdiff_t m, int threads);
+                        const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, int activation,
+                        ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads);
 /* out (n x m) = g(Z). */
 int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, int activation, ptrdiff_t n,
                            ptrdiff_t m, int threads);
@@ -100,12 +101,25 @@ int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_
 /* Whether n adjacent elements are all finite and within 0..high. */
 int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high);
 
+/* Settings of an optimizer; PyTorch's definitions. Its state is the network's, or the caller's. */
+typedef struct {
+  int kind;
+  double lr, weight_decay, momentum, beta1, beta2, eps;
+} fnn_optimizer;
+
+/* Step t, from 1, of w (n x m) and of its moments (as many as the kind has, else NULL), in place, with the gradient dw.
+ */
+void fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_matrix *w, const fnn_matrix *moment_1,
+                          const fnn_matrix *moment_2, const fnn_matrix *dw, ptrdiff_t n, ptrdiff_t m, int threads);
+
 /* --- a network --- */
 typedef struct fnn_net fnn_net;
 
 /* sizes: layers + 1; activations: layers. All weights 0. NULL: no memory. */
 fnn_net *fnn_net_new(int isa, int dtype, int layers, const ptrdiff_t *sizes, const int *activations, int loss);
 void fnn_net_free(fnn_net *net);
+/* n_l of layer l = 0..L; counted from the end where it is negative. */
+ptrdiff_t fnn_net_width(const fnn_net *net, int l);
 /* Layer 0..: W (n_out x n_in) and b (n_out x 1), of the network's dtype. */
 void fnn_net_set(fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b);
 void fnn_net_get(const fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b);
@@ -135,12 +149,6 @@ int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int th
 int fnn_net_gradients(fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db, const fnn_data *data,
                       int threads);
 
-/* Settings of an optimizer; PyTorch's definitions. Its state is the network's. */
-typedef struct {
-  int kind;
-  double lr, weight_decay, momentum, beta1, beta2, eps;
-} fnn_optimizer;
-
 typedef struct {
   ptrdiff_t batch;
   int shuffle;
@@ -164,6 +172,51 @@ typedef struct {
 
 /* Training over mini-batches. The network has the moments that the optimizer needs: start_optimizer. */
 int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads);
+
+/* --- the same functions without linking: a table of them, for packages that find fastnn at run time --- */
+
+/* All public functions, by their names without fnn_. New ones are added at the end. */
+/* clang-format off */
+#define FNN_EACH_FUNCTION(F) \
+  F(isa_total) F(isa_name) F(isa_available) F(isa_best) F(has_openmp) F(compiler) F(openmp_limit) \
+  F(philox) F(permutation) \
+  F(linear_forward) F(linear_backward) F(activation_forward) F(activation_backward) F(rowsum) \
+  F(loss) F(shares) F(codes) F(within) F(optimizer_update) \
+  F(net_new) F(net_free) F(net_width) F(net_set) F(net_get) \
+  F(net_start_optimizer) F(net_slots) F(net_steps) F(net_set_steps) F(net_set_moment) F(net_get_moment) \
+  F(net_bytes) F(net_snapshot) F(net_restore) F(net_force_threads) F(net_forward_threads) F(net_train_threads) \
+  F(net_predict) F(net_loss) F(net_gradients) F(net_train)
+/* clang-format on */
+
+/* Raised when a struct or a function changes; a larger table of the same abi serves as well. */
+#define FASTNN_ABI 1
+
+#ifdef __cplusplus
+#define FNN_MEMBER(name) decltype(&fnn_##name) name;
+#else
+#define FNN_MEMBER(name) __typeof__(&fnn_##name) name;
+#endif
+typedef struct {
+  uint32_t abi, size; /* FASTNN_ABI and bytes of the table, as it was compiled */
+  FNN_EACH_FUNCTION(FNN_MEMBER)
+} fnn_api;
+
+const fnn_api *fnn_get_api(void);
+/* The address of the function fnn_<name>, for whom no C compiler helps; NULL: there is none. */
+void *fnn_function(const char *name);
+
+#ifdef Py_PYTHON_H
+/* The table of the installed fastnn; NULL with an exception set. With the GIL. */
+static inline const fnn_api *fastnn_import(void) {
+  const fnn_api *api = (const fnn_api *)PyCapsule_Import("fastnn._core.C_API", 0);
+  if (api && (api->abi != FASTNN_ABI || api->size < sizeof(fnn_api))) {
+    PyErr_Format(PyExc_ImportError, "the installed fastnn has the C interface %d of %d bytes, wanted %d of at least %d",
+                 (int)api->abi, (int)api->size, FASTNN_ABI, (int)sizeof(fnn_api));
+    return NULL;
+  }
+  return api;
+}
+#endif
 
 #ifdef __cplusplus
 }

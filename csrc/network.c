@@ -5,6 +5,7 @@
 #include "fpmode.h"
 #include "kernels.h"
 #include "memory.h"
+#include "optimizers.h"
 #include "parallel.h"
 
 #define KEEP_WEIGHTS 4096 /* a layer of so many is split by columns: its weights stay with a core */
@@ -127,6 +128,11 @@ void fnn_net_free(fnn_net *net) {
   fnn_free(net->parameters);
   free(net->layer);
   free(net);
+}
+
+ptrdiff_t fnn_net_width(const fnn_net *net, int l) {
+  if (l < 0) l += net->layers + 1;
+  return l ? net->layer[l - 1].n_out : net->layer[0].n_in;
 }
 
 /* Two rows of the last layer. */
@@ -265,24 +271,6 @@ int fnn_net_restore(fnn_net *net, const void *from) {
   net->steps = head.steps;
   forget_most(net);
   return FNN_OK;
-}
-
-/* What one step shares: D. P. Kingma, J. Ba, "Adam", ICLR 2015, algorithm 1, in PyTorch's form. */
-static fnn_update update_of(const fnn_optimizer *o, uint64_t t) {
-  fnn_update u = {.kind = o->kind,
-                  .rate = o->lr,
-                  .keep = 1 - o->lr * o->weight_decay,
-                  .decay = o->weight_decay,
-                  .momentum = o->momentum,
-                  .beta1 = o->beta1,
-                  .beta2 = o->beta2,
-                  .root = 1,
-                  .eps = o->eps};
-  if (o->kind == FNN_ADAM || o->kind == FNN_ADAMW) {
-    u.rate = o->lr / (1 - pow(o->beta1, (double)t));
-    u.root = 1 / sqrt(1 - pow(o->beta2, (double)t));
-  }
-  return u;
 }
 
 static void run(const fnn_net *net, int threads, fnn_task *task, void *job) {
@@ -739,7 +727,7 @@ static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m)
   if (job->fit) {
     for (int t = 0; t < me->threads; t++)
       if (!job->net->work.reports[t].finite) result = STEP_FAILED;
-    me->update = update_of(&job->fit->optimizer, me->steps + 1);
+    me->update = fnn_update_of(&job->fit->optimizer, me->steps + 1);
     if (!result && job->fit->cautious && !is_safe(me, &me->update, weight)) result = STEP_UNSAFE;
     if (result) {
       fnn_barrier(me->team);

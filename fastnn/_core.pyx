@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, auto_pickle=False
 """The compiled backend: takes pointers of arrays that were checked at the border, drops the GIL, calls C.
 
 Same names and signatures as ``_numpy.py``, where they are explained. Of one layer here, of a network in the
@@ -12,6 +12,7 @@ import numpy as np
 cimport cython
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.pycapsule cimport PyCapsule_New
 from cpython.pystate cimport PyThreadState
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.float cimport DBL_MAX
@@ -20,6 +21,7 @@ from libc.stdlib cimport free, malloc
 
 from . import threads as _threads
 from .guard import busy
+from .optimizers import OPTIMIZERS
 from .tables import ACTIVATION_CODE, LOSS_CODE
 
 cnp.import_array()
@@ -76,8 +78,8 @@ cdef extern from "fastnn.h" nogil:
                            const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m,
                            int in_order, int threads)
     int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, const fnn_matrix *dA_prev,
-                            const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, ptrdiff_t n_out,
-                            ptrdiff_t n_in, ptrdiff_t m, int threads)
+                            const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, int activation,
+                            ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads)
     int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, int activation, ptrdiff_t n,
                                ptrdiff_t m, int threads)
     int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A,
@@ -85,11 +87,15 @@ cdef extern from "fastnn.h" nogil:
     int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads)
     int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n,
                  int threads)
+    void fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_matrix *w,
+                              const fnn_matrix *moment_1, const fnn_matrix *moment_2, const fnn_matrix *dw,
+                              ptrdiff_t n, ptrdiff_t m, int threads)
     double fnn_shares(const double *x, ptrdiff_t m, double whole)
     int fnn_codes(int32_t *codes, const void *source, int bytes, ptrdiff_t m, ptrdiff_t n)
     int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high)
     fnn_net *fnn_net_new(int isa, int dtype, int layers, const ptrdiff_t *sizes, const int *activations, int loss)
     void fnn_net_free(fnn_net *net)
+    ptrdiff_t fnn_net_width(const fnn_net *net, int layer)
     void fnn_net_set(fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b)
     void fnn_net_get(const fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b)
     int fnn_net_start_optimizer(fnn_net *net, int slots)
@@ -109,6 +115,10 @@ cdef extern from "fastnn.h" nogil:
     int fnn_net_gradients(fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db,
                           const fnn_data *data, int threads)
     int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
+    ctypedef struct fnn_api:
+        pass
+    const fnn_api *fnn_get_api()
+    void *fnn_function(const char *name)
 
 
 # --- which ISA -------------------------------------------------------------------------------------
@@ -184,6 +194,8 @@ cdef int _done(int status) except -1:
 # Each function twice: for arguments that were checked at the border, and, as quick_<name>, from what the user gave
 # where all of it is plain: then it is done in one call, and the result comes back; None: go the general way.
 
+cdef tuple _RULES = OPTIMIZERS  # a subclass may have settings of its own
+
 cdef enum:
     FUNCTION_WORK = 16  # FLOP that an element of an activation or a loss counts as
     RELEASE_WORK = 200_000  # FLOP, some 5 us: for less, letting others run costs more than it gives
@@ -220,7 +232,7 @@ cdef int _linear_forward(cnp.ndarray W, cnp.ndarray A_prev, cnp.ndarray b, int g
 
 
 cdef int _linear_backward(cnp.ndarray dZ, cnp.ndarray A_prev, cnp.ndarray W, cnp.ndarray dW, cnp.ndarray db,
-                          cnp.ndarray dA_prev) except -1:
+                          cnp.ndarray dA_prev, int g) except -1:
     cdef fnn_matrix z = _matrix(dZ), a = _matrix(A_prev), o = _matrix(dW), ob = _matrix(db), w, oa
     cdef ptrdiff_t n_out = cnp.PyArray_DIM(dZ, 0), n_in = cnp.PyArray_DIM(A_prev, 0), m = cnp.PyArray_DIM(dZ, 1)
     cdef double work = 2.0 * n_out * n_in * m
@@ -229,7 +241,8 @@ cdef int _linear_backward(cnp.ndarray dZ, cnp.ndarray A_prev, cnp.ndarray W, cnp
     if W is not None:
         w, oa = _matrix(W), _matrix(dA_prev)
     state = _release(work)
-    status = fnn_linear_backward(_isa, &o, &ob, &oa, &z, &a, NULL if W is None else &w, n_out, n_in, m, threads)
+    status = fnn_linear_backward(_isa, &o, &ob, &oa, &z, &a, NULL if W is None else &w, g, n_out, n_in, m,
+                                 threads)
     _acquire(state)
     return _done(status)
 
@@ -309,9 +322,9 @@ def rowsum(dZ, out):
     _rowsum(dZ, out)
 
 
-def linear_backward(dZ, A_prev, W, dW, db, dA_prev):
-    """Fill dW, db and, if W is given, dA_prev."""
-    _linear_backward(dZ, A_prev, W, dW, db, dA_prev)
+def linear_backward(dZ, A_prev, W, dW, db, dA_prev, activation):
+    """Fill dW, db and, if W is given, dA_prev times g' of the activation that made A_prev."""
+    _linear_backward(dZ, A_prev, W, dW, db, dA_prev, ACTIVATION_CODE[activation.name])
 
 
 def loss_forward(Z, y, loss, sample_weight):
@@ -459,10 +472,10 @@ def quick_rowsum(dZ, out):
     return result
 
 
-def quick_linear_backward(dZ, A_prev, W, out):
+def quick_linear_backward(dZ, A_prev, W, out, activation):
     """The whole of ``kernels.linear_backward``, or None."""
-    cdef int dtype = _type(dZ)
-    if dtype < 0 or not _plain(dZ, dtype, -1, -1):
+    cdef int dtype = _type(dZ), g = FNN_IDENTITY if activation is None else _code(activation, ACTIVATION_CODE)
+    if dtype < 0 or g < 0 or (W is None and activation is not None) or not _plain(dZ, dtype, -1, -1):
         return None
     cdef ptrdiff_t n_out = cnp.PyArray_DIM(dZ, 0), m = cnp.PyArray_DIM(dZ, 1), n_in
     if not _plain(A_prev, dtype, -1, m):
@@ -491,7 +504,7 @@ def quick_linear_backward(dZ, A_prev, W, out):
         db = _new(dtype, n_out, 1, dZ)
     if dA_prev is None and W is not None:
         dA_prev = _new(dtype, n_in, m, dZ)
-    _linear_backward(dZ, A_prev, W, dW, db, dA_prev)
+    _linear_backward(dZ, A_prev, W, dW, db, dA_prev, g)
     return dW, db, dA_prev
 
 
@@ -541,15 +554,71 @@ def quick_loss_forward(Z, y, kind, sample_weight):
     return None if targets is None else _mean_loss(Z, targets, loss, None)
 
 
-def quick_loss_backward(Z, y, kind, sample_weight):
+def quick_loss_backward(Z, y, kind, sample_weight, out):
     """The whole of ``kernels.loss_backward``, or None."""
     cdef int loss = _code(kind, LOSS_CODE)
-    cdef cnp.ndarray targets = _targets_of(Z, y, loss, sample_weight), out
-    if targets is None:
+    cdef cnp.ndarray targets = _targets_of(Z, y, loss, sample_weight)
+    if targets is None or not _fit(out, _type(Z), cnp.PyArray_DIM(Z, 0), cnp.PyArray_DIM(Z, 1)):
         return None
-    out = _new(_type(Z), cnp.PyArray_DIM(Z, 0), cnp.PyArray_DIM(Z, 1), Z)
-    _losses(Z, targets, loss, None, NULL, out)
-    return out
+    if not (_apart(out, Z) and _apart(out, targets)):
+        return None
+    result = _new(_type(Z), cnp.PyArray_DIM(Z, 0), cnp.PyArray_DIM(Z, 1), Z) if out is None else out
+    _losses(Z, targets, loss, None, NULL, result)
+    return result
+
+
+cdef int _update(optimizer, cnp.ndarray w, cnp.ndarray g, tuple moments, uint64_t t) except -1:
+    cdef fnn_optimizer settings
+    cdef fnn_matrix x = _matrix(w), dx = _matrix(g)
+    cdef fnn_matrix[2] m
+    cdef Py_ssize_t i, slots = len(moments)
+    cdef double size = <double>cnp.PyArray_SIZE(w)
+    cdef int threads = _threads_for(FUNCTION_WORK * size)
+    cdef PyThreadState *state
+    for i in range(slots):
+        m[i] = _matrix(moments[i])
+    _set_optimizer(&settings, optimizer, slots)
+    state = _release(FUNCTION_WORK * size)
+    fnn_optimizer_update(_isa, &settings, t, &x, &m[0] if slots > 0 else NULL, &m[1] if slots > 1 else NULL, &dx,
+                         cnp.PyArray_DIM(w, 0), cnp.PyArray_DIM(w, 1) if cnp.PyArray_NDIM(w) == 2 else 1, threads)
+    _acquire(state)
+    return 0
+
+
+def optimizer_update(optimizer, w, g, moments, t):
+    """One update of w and its moments, in place."""
+    _update(optimizer, w, g, tuple(moments), t)
+
+
+cdef bint _alike(a, cnp.ndarray w) noexcept:
+    """Whether `a` can be read where it is, of the type, shape and order of w, which is in one piece."""
+    return (_readable(a, cnp.PyArray_TYPE(w), cnp.PyArray_NDIM(w))
+            and cnp.PyArray_SAMESHAPE(a, w)
+            and (cnp.PyArray_IS_C_CONTIGUOUS(a) if cnp.PyArray_IS_C_CONTIGUOUS(w) else cnp.PyArray_IS_F_CONTIGUOUS(a)))
+
+
+def quick_optimizer_update(optimizer, W, dW, moments, step, out):
+    """The whole of ``kernels.optimizer_update`` where it is in place, or None."""
+    cdef int dtype = _type(W)
+    cdef Py_ssize_t i
+    cdef tuple all_moments, results
+    if type(optimizer) not in _RULES or type(moments) is not tuple or type(out) is not tuple or type(step) is not int:
+        return None
+    all_moments, results = moments, out
+    if dtype < 0 or not 0 < step < 1 << 53 or len(all_moments) != optimizer.slots or len(results) != len(moments) + 1:
+        return None
+    if cnp.PyArray_NDIM(W) not in (1, 2) or not (cnp.PyArray_IS_C_CONTIGUOUS(W) or cnp.PyArray_IS_F_CONTIGUOUS(W)):
+        return None
+    if not (_alike(W, W) and _alike(dW, W) and results[0] is W and cnp.PyArray_ISWRITEABLE(W) and _apart(W, dW)):
+        return None
+    for i in range(len(all_moments)):
+        moment = all_moments[i]
+        if results[i + 1] is not moment or not _alike(moment, W) or not cnp.PyArray_ISWRITEABLE(moment):
+            return None
+        if not (_apart(moment, W) and _apart(moment, dW) and (i == 0 or _apart(moment, all_moments[0]))):
+            return None
+    _update(optimizer, W, dW, all_moments, step)
+    return results
 
 
 def permutation(m, seed, epoch):
@@ -573,3 +642,4 @@ def philox(counter, key):
 
 include "_core_engine.pxi"
 include "_core_guard.pxi"
+include "_core_ckernels.pxi"

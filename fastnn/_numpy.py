@@ -158,13 +158,15 @@ def _outer_sum(dZ, A_prev):
 
 
 @_quiet
-def linear_backward(dZ, A_prev, W, dW, db, dA_prev):
-    """Fill dW, db and, if W is given, dA_prev."""
+def linear_backward(dZ, A_prev, W, dW, db, dA_prev, activation):
+    """Fill dW, db and, if W is given, dA_prev times g' of the activation that made A_prev."""
     m = dZ.shape[1]
     dW[...] = _outer_sum(dZ, A_prev) / m
     db[...] = _rowsum(dZ) / m
     if W is not None:
         np.matmul(W.T, dZ, out=dA_prev)
+        if activation.name != "identity":
+            dA_prev[...] = _ACTIVATIONS[activation.name][1](dA_prev, A_prev)
 
 
 @_quiet
@@ -205,7 +207,7 @@ def quick_rowsum(dZ, out):
     """None."""
 
 
-def quick_linear_backward(dZ, A_prev, W, out):
+def quick_linear_backward(dZ, A_prev, W, out, activation):
     """None."""
 
 
@@ -213,7 +215,11 @@ def quick_loss_forward(Z, y, kind, sample_weight):
     """None."""
 
 
-def quick_loss_backward(Z, y, kind, sample_weight):
+def quick_loss_backward(Z, y, kind, sample_weight, out):
+    """None."""
+
+
+def quick_optimizer_update(optimizer, W, dW, moments, step, out):
     """None."""
 
 
@@ -258,6 +264,12 @@ def _adam_step(w, g, moments, t, adam):
 
 # kind -> function of (w, g, moments of w, t, optimizer)
 _UPDATES = {"SGD": _sgd, "Adam": _adam, "AdamW": _adamw}
+
+
+@_quiet
+def optimizer_update(optimizer, w, g, moments, t):
+    """One update of w and its moments, in place."""
+    _UPDATES[optimizer.kind](w, g.copy(), moments, t, optimizer)
 
 
 def quick_codes(y, n_out, m):

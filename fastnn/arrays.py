@@ -4,6 +4,7 @@ Nothing is copied that can be read where it is, and nothing of the caller's is e
 except an ``out=``. Each message names the argument, what came and what was wanted.
 """
 
+import itertools
 import math
 import numbers
 import operator
@@ -16,14 +17,14 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # what the backends compu
 _BLOCK_BYTES = 1 << 20  # of a block of columns that is cast on its way in
 
 
-def real_array(value, name):
-    """Return `value` as an ndarray of booleans, integers or real floats, copying only if it must."""
+def real_array(value, name, may_copy=True):
+    """Return `value` as an ndarray of booleans, integers or real floats, copying only if it must, and may."""
     if type(value) is not np.ndarray:
-        value = _to_array(value, name)
+        value = _to_array(value, name) if may_copy else _shared(value, name)
     kind = value.dtype.kind
     if kind in "fiub":
         return value
-    if kind == "O":
+    if kind == "O" and may_copy:
         return _from_objects(value, name)
     if kind in "SU":
         raise TypeError(f"{name} holds strings ({value.dtype}); numbers are needed: encode them first")
@@ -40,12 +41,27 @@ def _to_array(value, name):
         return value.data
     # What the container itself says of a failure is of its own inside; it stays as the error's cause.
     try:
+        # Of the two protocols of arrays NumPy reads its own by itself.
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            return np.from_dlpack(value)
         return np.asarray(value)
     except ValueError as error:
         ragged = ": its rows differ in length" if "inhomogeneous" in str(error) else ""
         raise ValueError(f"{name}, {_kind(value)}, cannot be read as an array of numbers{ragged}") from error
     except Exception as error:
         raise TypeError(f"{name}, {_kind(value)}, cannot be read as an array of numbers") from error
+
+
+def _shared(value, name):
+    """The array whose memory is that of `value`, or a refusal."""
+    array = _to_array(value, name)
+    if array.flags.owndata and not isinstance(value, np.ndarray):
+        # A new one, it seems; unless it is what the container itself holds.
+        try:
+            return np.asarray(value, copy=False)
+        except (ValueError, TypeError):  # NumPy 1 has no such argument
+            raise ValueError(f"{name}, {_kind(value)}, is no array; copy='never' forbids to make one of it") from None
+    return array
 
 
 def _kind(value):
@@ -75,9 +91,9 @@ def _from_objects(value, name):
     raise ValueError(f"{name} has dtype object and holds an int that no float64 reaches")
 
 
-def features(X, n_in, name="X"):
+def features(X, n_in, name="X", may_copy=True):
     """Return `X` as a real (n_in, m) array."""
-    X = real_array(X, name)
+    X = real_array(X, name, may_copy)
     if X.ndim != 2 or X.shape[0] != n_in:
         transposed = X.ndim == 2 and X.shape[1] == n_in
         hint = f"columns are samples{f'; did you mean {name}.T?' if transposed else ''}"
@@ -194,39 +210,79 @@ def samples(m, name="X"):
     return m
 
 
-def output(out, shape, dtype, inputs, name="out"):
-    """Return the array to compute into: `out` itself, a new one, or a stand-in where they overlap.
+def output(out, shape, dtype, inputs, name="out", may_copy=True):
+    """Return the array to compute into: that of `out`, a new one, or a stand-in where they overlap.
 
     A stand-in is copied into `out` afterwards, by :func:`deliver`; it is given where `out` shares
     memory with an input, so that no result is read as an operand.
     """
     if out is None:
         return np.empty(shape, dtype, order="F")
-    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a NumPy array of shape {shape} and dtype {dtype}, got {type(out).__name__}")
+    given, out = out, writable(out, name)
+    who = name if given is out else f"{name}, {_kind(given)},"
     if out.dtype != dtype:
-        raise TypeError(f"{name} has dtype {out.dtype}, wanted {dtype}")
+        raise TypeError(f"{who} has dtype {out.dtype}, wanted {dtype}")
     if out.shape != shape:
-        raise ValueError(f"{name} has shape {out.shape}, wanted {shape}")
+        raise ValueError(f"{who} has shape {out.shape}, wanted {shape}")
     if not out.flags.writeable:
-        raise ValueError(f"{name} is read-only; a writable array is needed")
+        raise ValueError(f"{who} is read-only; writable memory is needed")
     if _overlaps_itself(out):
-        raise ValueError(f"{name} has strides {out.strides}: one place in memory for several of its elements")
+        raise ValueError(f"{who} has strides {out.strides}: one place in memory for several of its elements")
     # A subclass such as np.matrix has arithmetic of its own.
-    if (
-        type(out) is not np.ndarray
-        or not is_plain(out)
-        or any(np.may_share_memory(out, a) for a in inputs if a is not None)
-    ):
-        return np.empty(shape, dtype, order="F")
-    return out
+    plain = type(out) is np.ndarray and is_plain(out)
+    if plain and not any(np.may_share_memory(out, a) for a in inputs if a is not None):
+        return out
+    if not may_copy:
+        why = "shares memory with an input" if plain else "cannot be written to where it is"
+        raise ValueError(f"{name} {why}; copy='never' forbids to compute elsewhere and copy")
+    return np.empty(shape, dtype, order="F")
+
+
+def writable(out, name="out"):
+    """Return `out`, a NumPy array or what shares its memory, as the array that writes to it."""
+    if isinstance(out, np.ndarray) and not isinstance(out, np.ma.MaskedArray):
+        return out
+    if not _shares_memory(out):
+        raise TypeError(f"{name} must be a NumPy array, or one that shares its memory with NumPy, got {_kind(out)}")
+    return _to_array(out, name)
+
+
+def _shares_memory(value):
+    """Whether NumPy's view of `value` is `value` itself, so that what is written there is seen."""
+    if isinstance(value, (np.ma.MaskedArray, np.generic)):
+        return False
+    if hasattr(value, "__dlpack__") or hasattr(value, "__array_interface__"):
+        return True
+    try:
+        return memoryview(value) is not None
+    except TypeError:
+        return False
+
+
+def refuse_shared(outs):
+    """Refuse results that would be written over one another."""
+    for (i, a), (j, b) in itertools.combinations(enumerate(outs), 2):
+        if a is not None and b is not None and np.shares_memory(a, b):
+            raise ValueError(f"out[{i}] and out[{j}] share memory: one result would be written over the other")
+
+
+def is_same(a, b):
+    """Whether two matrices are the same elements in the same places."""
+    return a is b or (
+        a.dtype == b.dtype
+        and a.shape == b.shape
+        and a.ctypes.data == b.ctypes.data
+        and all(n == 1 or s == t for n, s, t in zip(a.shape, a.strides, b.strides, strict=True))
+    )
 
 
 def deliver(result, out):
     """Return what the caller asked for: `out` with the result in it, or the result."""
     if out is None or result is out:
         return result
-    out[...] = result
+    array = writable(out)
+    if not np.may_share_memory(result, array):  # a stand-in
+        array[...] = result
     return out
 
 
@@ -276,13 +332,16 @@ def columns_as(array, columns, dtype):
         return np.ascontiguousarray(array.T[columns], dtype).T
 
 
-def operand(value, name, ndim, dtype=None):
+def operand(value, name, ndim, dtype=None, may_copy=True):
     """Return an operand of a single kernel, cast to `dtype` (None: to its own working dtype)."""
-    array = real_array(value, name)
+    array = real_array(value, name, may_copy)
     if array.ndim != ndim:
         raise ValueError(f"{name} has shape {array.shape}, wanted {ndim} dimensions")
     dtype = dtype or working_dtype(array.dtype)
     if array.dtype != dtype or not is_plain(array):
+        if not may_copy:
+            why = f"has dtype {array.dtype}, wanted {dtype}" if array.dtype != dtype else "is not aligned, or swapped"
+            raise ValueError(f"{name} {why}; copy='never' forbids to cast it")
         with np.errstate(all="ignore"):
             array = array.astype(dtype)
     return array

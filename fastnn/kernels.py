@@ -6,13 +6,16 @@ dtype where there is a W, else that of the first argument: float32 stays float32
 computed in float32, all else in float64. ``out=`` may be in C or Fortran order, must have the
 result's shape and dtype, and may overlap an input.
 
+What shares its memory with NumPy (by DLPack, ``__array__`` or the buffer protocol: a torch tensor on the
+CPU, a JAX array, an ``array.array``) is read where it is, and as ``out=`` written to where it is, unless it
+is read-only, as JAX's are. ``copy="never"`` refuses what would have to be cast or copied, in or out
+(class codes and sample weights are taken in any form); the default is ``"if_needed"``.
+
 The NumPy backend (``fastnn/_numpy.py``) is the readable definition; which backend runs is in
 ``fastnn.info()["backend"]``.
 """
 
-import numpy as np
-
-from . import arrays, tables
+from . import arrays, optimizers, tables
 from .backend import default as _backend
 
 __all__ = [
@@ -22,6 +25,7 @@ __all__ = [
     "linear_forward",
     "loss_backward",
     "loss_forward",
+    "optimizer_update",
     "rowsum",
 ]
 
@@ -30,7 +34,13 @@ def _activation(kind):
     return tables.spec(kind, tables.ACTIVATIONS, "kind")
 
 
-def linear_forward(W, A_prev, b, activation=None, out=None):
+def _may_copy(copy):
+    if copy not in ("if_needed", "never"):
+        raise ValueError(f"copy must be 'if_needed' or 'never', got {copy!r}")
+    return copy == "if_needed"
+
+
+def linear_forward(W, A_prev, b, activation=None, out=None, copy="if_needed"):
     """Product plus bias, and the activation in the same pass: ``A = g(W A_prev + b)``.
 
     Parameters
@@ -43,6 +53,8 @@ def linear_forward(W, A_prev, b, activation=None, out=None):
         One of identity, sigmoid, tanh, relu, softmax; None: Z itself.
     out : ndarray, optional
         (n_out, m), of W's dtype.
+    copy : {"if_needed", "never"}
+        "never": refuse, with a ValueError, what would have to be cast or copied.
 
     Returns
     -------
@@ -68,25 +80,26 @@ def linear_forward(W, A_prev, b, activation=None, out=None):
     done = _backend.quick_linear_forward(W, A_prev, b, activation, out)
     if done is not None:
         return done
-    W = arrays.operand(W, "W", 2)
+    may_copy = _may_copy(copy)
+    W = arrays.operand(W, "W", 2, None, may_copy)
     n_out, n_in = W.shape
-    A_prev = arrays.operand(arrays.features(A_prev, n_in, "A_prev"), "A_prev", 2, W.dtype)
-    b = _column(b, n_out, W.dtype)
+    A_prev = arrays.operand(arrays.features(A_prev, n_in, "A_prev", may_copy), "A_prev", 2, W.dtype, may_copy)
+    b = _column(b, n_out, W.dtype, may_copy)
     g = tables.IDENTITY if activation is None else tables.spec(activation, tables.ACTIVATIONS, "activation")
-    result = arrays.output(out, (n_out, A_prev.shape[1]), W.dtype, (W, A_prev, b))
+    result = arrays.output(out, (n_out, A_prev.shape[1]), W.dtype, (W, A_prev, b), "out", may_copy)
     if result.size:
         _backend.linear_forward(W, A_prev, b, g, result)
     return arrays.deliver(result, out)
 
 
-def _column(b, n_out, dtype):
-    b = arrays.real_array(b, "b")
+def _column(b, n_out, dtype, may_copy):
+    b = arrays.real_array(b, "b", may_copy)
     if b.shape not in ((n_out, 1), (n_out,)):
         raise ValueError(f"b has shape {b.shape}, wanted ({n_out}, 1) or ({n_out},)")
-    return arrays.operand(b.reshape(n_out, 1), "b", 2, dtype)
+    return arrays.operand(b.reshape(n_out, 1), "b", 2, dtype, may_copy)
 
 
-def activation_forward(Z, kind, out=None):
+def activation_forward(Z, kind, out=None, copy="if_needed"):
     """``A = g(Z)``.
 
     Parameters
@@ -96,6 +109,8 @@ def activation_forward(Z, kind, out=None):
         One of identity, sigmoid, tanh, relu, softmax (over each column).
     out : ndarray, optional
         (n, m), of Z's dtype; may be `Z` itself.
+    copy : {"if_needed", "never"}
+        "never": refuse, with a ValueError, what would have to be cast or copied.
 
     Returns
     -------
@@ -121,15 +136,16 @@ def activation_forward(Z, kind, out=None):
     done = _backend.quick_activation_forward(Z, kind, out)
     if done is not None:
         return done
-    Z = arrays.operand(Z, "Z", 2)
-    result = arrays.output(out, Z.shape, Z.dtype, (Z,))
+    may_copy = _may_copy(copy)
+    Z = arrays.operand(Z, "Z", 2, None, may_copy)
+    result = arrays.output(out, Z.shape, Z.dtype, (Z,), "out", may_copy)
     g = _activation(kind)
     if Z.size:
         _backend.activation_forward(Z, g, result)
     return arrays.deliver(result, out)
 
 
-def activation_backward(dA, A, kind, Z=None, out=None):
+def activation_backward(dA, A, kind, Z=None, out=None, copy="if_needed"):
     """``dZ = dA * g'(Z)``, with the derivative taken from A = g(Z).
 
     Parameters
@@ -143,6 +159,8 @@ def activation_backward(dA, A, kind, Z=None, out=None):
         The pre-activations. All five derivatives are read from A, so Z is needed without A only.
     out : ndarray, optional
         (n, m), of dA's dtype; may be one of the inputs.
+    copy : {"if_needed", "never"}
+        "never": refuse, with a ValueError, what would have to be cast or copied.
 
     Returns
     -------
@@ -167,15 +185,16 @@ def activation_backward(dA, A, kind, Z=None, out=None):
     done = _backend.quick_activation_backward(dA, A, kind, Z, out)
     if done is not None:
         return done
-    dA, g = arrays.operand(dA, "dA", 2), _activation(kind)
+    may_copy, g = _may_copy(copy), _activation(kind)
+    dA = arrays.operand(dA, "dA", 2, None, may_copy)
     if Z is not None:
-        Z = _same_shape(arrays.operand(Z, "Z", 2, dA.dtype), "Z", dA)
+        Z = _same_shape(arrays.operand(Z, "Z", 2, dA.dtype, may_copy), "Z", dA)
     if A is None:
         if Z is None:
             raise ValueError("A is None; give A = g(Z), or Z")
         A = activation_forward(Z, g)
-    A = _same_shape(arrays.operand(A, "A", 2, dA.dtype), "A", dA)
-    result = arrays.output(out, dA.shape, dA.dtype, (dA, A))
+    A = _same_shape(arrays.operand(A, "A", 2, dA.dtype, may_copy), "A", dA)
+    result = arrays.output(out, dA.shape, dA.dtype, (dA, A), "out", may_copy)
     if dA.size:
         _backend.activation_backward(dA, A, g, result)
     return arrays.deliver(result, out)
@@ -187,7 +206,7 @@ def _same_shape(array, name, dA):
     return array
 
 
-def rowsum(dZ, out=None):
+def rowsum(dZ, out=None, copy="if_needed"):
     """The sum of each row, (n, 1).
 
     Parameters
@@ -195,6 +214,8 @@ def rowsum(dZ, out=None):
     dZ : array_like, (n, m)
     out : ndarray, optional
         (n, 1), of dZ's dtype.
+    copy : {"if_needed", "never"}
+        "never": refuse, with a ValueError, what would have to be cast or copied.
 
     Returns
     -------
@@ -214,14 +235,18 @@ def rowsum(dZ, out=None):
     done = _backend.quick_rowsum(dZ, out)
     if done is not None:
         return done
-    dZ = arrays.operand(dZ, "dZ", 2)
-    result = arrays.output(out, (dZ.shape[0], 1), dZ.dtype, (dZ,))
+    may_copy = _may_copy(copy)
+    dZ = arrays.operand(dZ, "dZ", 2, None, may_copy)
+    result = arrays.output(out, (dZ.shape[0], 1), dZ.dtype, (dZ,), "out", may_copy)
     _backend.rowsum(dZ, result)
     return arrays.deliver(result, out)
 
 
-def linear_backward(dZ, A_prev, W=None, out=None):
+def linear_backward(dZ, A_prev, W=None, out=None, activation=None, copy="if_needed"):
     """Gradients of a layer: ``dW = dZ A_prev^T / m; db = rowsum(dZ) / m; dA_prev = W^T dZ``.
+
+    With `activation`, that of the layer before, the way back goes on through it in the same call: the last
+    result is then that layer's ``dZ = dA_prev * g'(Z)``, where A_prev = g(Z).
 
     Parameters
     ----------
@@ -233,6 +258,10 @@ def linear_backward(dZ, A_prev, W=None, out=None):
     out : tuple of 3, optional
         Arrays for dW (n_out, n_in), db (n_out, 1) and dA_prev (n_in, m); None in a place
         allocates that result. The last must be None without `W`.
+    activation : str or (str, dict), optional
+        That which made A_prev; needs `W`. None: dA_prev itself.
+    copy : {"if_needed", "never"}
+        "never": refuse, with a ValueError, what would have to be cast or copied.
 
     Returns
     -------
@@ -256,15 +285,19 @@ def linear_backward(dZ, A_prev, W=None, out=None):
     >>> dW, db, dA_prev
     (array([[3.5]]), array([[2.]]), array([[2., 6.]]))
     """
-    done = _backend.quick_linear_backward(dZ, A_prev, W, out)
+    done = _backend.quick_linear_backward(dZ, A_prev, W, out, activation)
     if done is not None:
         return done
+    may_copy = _may_copy(copy)
+    g = tables.IDENTITY if activation is None else tables.spec(activation, tables.ACTIVATIONS, "activation")
     if W is not None:
-        W = arrays.operand(W, "W", 2)
-    dZ = arrays.operand(dZ, "dZ", 2, None if W is None else W.dtype)
+        W = arrays.operand(W, "W", 2, None, may_copy)
+    elif activation is not None:
+        raise ValueError("activation is for dA_prev, which needs W")
+    dZ = arrays.operand(dZ, "dZ", 2, None if W is None else W.dtype, may_copy)
     n_out, m = dZ.shape
     arrays.samples(m, "dZ")
-    A_prev = arrays.operand(A_prev, "A_prev", 2, dZ.dtype)
+    A_prev = arrays.operand(A_prev, "A_prev", 2, dZ.dtype, may_copy)
     n_in = A_prev.shape[0]
     if A_prev.shape[1] != m:
         raise ValueError(f"A_prev has shape {A_prev.shape}, wanted (n_in, {m}): dZ has {m} samples (columns)")
@@ -279,17 +312,15 @@ def linear_backward(dZ, A_prev, W=None, out=None):
     shapes, inputs = ((n_out, n_in), (n_out, 1), (n_in, m)), (dZ, A_prev, W)
     results = []
     for i in range(2 if W is None else 3):
-        results.append(arrays.output(out[i], shapes[i], dZ.dtype, inputs, f"out[{i}]"))
-    for i, j in ((0, 1), (0, 2), (1, 2)):
-        if out[i] is not None and out[j] is not None and np.shares_memory(out[i], out[j]):
-            raise ValueError(f"out[{i}] and out[{j}] share memory: one result would be written over the other")
+        results.append(arrays.output(out[i], shapes[i], dZ.dtype, inputs, f"out[{i}]", may_copy))
+    arrays.refuse_shared([None if o is None else arrays.writable(o) for o in out])
     dW, db, dA_prev = results if W is not None else (*results, None)
-    _backend.linear_backward(dZ, A_prev, W, dW, db, dA_prev)
+    _backend.linear_backward(dZ, A_prev, W, dW, db, dA_prev, g)
     delivered = [arrays.deliver(r, o) for r, o in zip(results, out, strict=False)]
     return tuple(delivered) if W is not None else (*delivered, None)
 
 
-def loss_forward(Z, y, kind, sample_weight=None):
+def loss_forward(Z, y, kind, sample_weight=None, copy="if_needed"):
     """Mean loss over the samples, from pre-activations in one stable form.
 
     Parameters
@@ -304,6 +335,8 @@ def loss_forward(Z, y, kind, sample_weight=None):
         (sum of (z - y)^2, no 1/2).
     sample_weight : array_like, (m,), optional
         The mean is sum(w_i L_i) / sum(w_i).
+    copy : {"if_needed", "never"}
+        "never": refuse, with a ValueError, what would have to be cast or copied.
 
     Returns
     -------
@@ -329,17 +362,21 @@ def loss_forward(Z, y, kind, sample_weight=None):
     done = _backend.quick_loss_forward(Z, y, kind, sample_weight)
     if done is not None:
         return done
-    Z, y, loss, weights = _loss_arguments(Z, y, kind, sample_weight)
+    Z, y, loss, weights = _loss_arguments(Z, y, kind, sample_weight, _may_copy(copy))
     return _backend.loss_forward(Z, y, loss, weights)
 
 
-def loss_backward(Z, y, kind, sample_weight=None):
+def loss_backward(Z, y, kind, sample_weight=None, out=None, copy="if_needed"):
     """Gradient of the loss with respect to Z, per sample (the 1/m comes in with dW and db).
 
     Parameters
     ----------
     Z, y, kind, sample_weight
         As for :func:`loss_forward`.
+    out : ndarray, optional
+        (n, m), of Z's dtype; may be `Z` itself.
+    copy : {"if_needed", "never"}
+        "never": refuse, with a ValueError, what would have to be cast or copied.
 
     Returns
     -------
@@ -357,18 +394,19 @@ def loss_backward(Z, y, kind, sample_weight=None):
     >>> loss_backward(np.array([[-400.0], [300.0], [400.0]], "f4"), [0], "cross_entropy").T.round(6)
     array([[-1.,  0.,  1.]], dtype=float32)
     """
-    done = _backend.quick_loss_backward(Z, y, kind, sample_weight)
+    done = _backend.quick_loss_backward(Z, y, kind, sample_weight, out)
     if done is not None:
         return done
-    Z, y, loss, weights = _loss_arguments(Z, y, kind, sample_weight)
-    dZ = np.empty(Z.shape, Z.dtype, order="F")
-    _backend.loss_backward(Z, y, loss, weights, dZ)
-    return dZ
+    may_copy = _may_copy(copy)
+    Z, y, loss, weights = _loss_arguments(Z, y, kind, sample_weight, may_copy)
+    result = arrays.output(out, Z.shape, Z.dtype, (Z, y), "out", may_copy)
+    _backend.loss_backward(Z, y, loss, weights, result)
+    return arrays.deliver(result, out)
 
 
-def _loss_arguments(Z, y, kind, sample_weight):
+def _loss_arguments(Z, y, kind, sample_weight, may_copy):
     loss = tables.spec(kind, tables.LOSSES, "kind")
-    Z = arrays.operand(Z, "Z", 2)
+    Z = arrays.operand(Z, "Z", 2, None, may_copy)
     n, m = Z.shape
     arrays.samples(m, "Z")
     if n == 0:
@@ -377,5 +415,95 @@ def _loss_arguments(Z, y, kind, sample_weight):
         raise ValueError(f"Z has shape {Z.shape}; cross_entropy needs two or more rows: use binary_cross_entropy")
     y = arrays.targets(y, n, m, loss.name)
     if y.ndim == 2:
-        y = arrays.operand(y, "y", 2, Z.dtype)
+        y = arrays.operand(y, "y", 2, Z.dtype, may_copy)
     return Z, y, loss, arrays.weights_of_samples(sample_weight, m)
+
+
+def optimizer_update(optimizer, W, dW, moments=(), step=1, out=None, copy="if_needed"):
+    """One update of a weight or a bias, and of its moments, by the optimizer's rule.
+
+    Parameters
+    ----------
+    optimizer : SGD, Adam or AdamW
+    W : array_like, (n,) or (n, k)
+    dW : array_like, of W's shape
+        The gradient.
+    moments : sequence of array_like, of W's shape
+        ``optimizer.slots`` of them, 0 before the first step: none for plain SGD, one (buf) with
+        momentum, two (m and v) for Adam and AdamW.
+    step : int
+        t of the rule: 1 for the first update. Adam and AdamW correct their moments by it.
+    out : tuple, optional
+        Arrays for the new W and for each new moment; None in a place allocates that result. They
+        may be W and the moments themselves: ``out=(W, *moments)`` updates in place.
+    copy : {"if_needed", "never"}
+        "never": refuse, with a ValueError, what would have to be cast or copied.
+
+    Returns
+    -------
+    tuple of ndarray
+        The new W and the new moments, of W's dtype.
+
+    Raises
+    ------
+    ValueError
+        If shapes, or the number of moments, do not match.
+    TypeError
+        If `optimizer` is none of ours, or an argument does not hold real numbers.
+
+    Notes
+    -----
+    The rules stand in :class:`fastnn.SGD`, :class:`fastnn.Adam` and :class:`fastnn.AdamW`.
+
+    Examples
+    --------
+    >>> from fastnn import SGD
+    >>> W, buf = np.ones((1, 2)), np.zeros((1, 2))
+    >>> W, buf = optimizer_update(SGD(lr=0.5, momentum=0.9), W, [[1.0, 2.0]], [buf], out=(W, buf))
+    >>> W
+    array([[0.5, 0. ]])
+    """
+    done = _backend.quick_optimizer_update(optimizer, W, dW, moments, step, out)
+    if done is not None:
+        return done
+    may_copy, optimizer = _may_copy(copy), optimizers.check_optimizer(optimizer)
+    step = arrays.whole_number(step, "step", 1, 2**53)
+    W = arrays.real_array(W, "W", may_copy)
+    shape = W.shape
+    W = _parameter(W, "W", None, may_copy, None)
+    dW = _parameter(dW, "dW", W.dtype, may_copy, shape)
+    if not isinstance(moments, (tuple, list)) or len(moments) != optimizer.slots:
+        raise ValueError(f"moments must be a tuple of {optimizer.slots} for {optimizer!r}, got {moments!r:.80}")
+    old = [W, *(_parameter(a, f"moments[{i}]", W.dtype, may_copy, shape) for i, a in enumerate(moments))]
+    if out is None:
+        out = (None,) * len(old)
+    elif not isinstance(out, (tuple, list)) or len(out) != len(old):
+        raise TypeError(f"out must be a tuple of {len(old)}: arrays (or None) for W and each moment")
+    written = [None if o is None else _as_matrix(arrays.writable(o, f"out[{i}]")) for i, o in enumerate(out)]
+    arrays.refuse_shared(written)
+    new = []
+    for i, (array, o) in enumerate(zip(old, written, strict=True)):
+        # In place is no overlap: an element of a result depends on that element of the operands alone.
+        in_place = o is not None and arrays.is_same(array, o)
+        others = (a for a in (dW, *old) if not (in_place and a is array))
+        result = arrays.output(o, W.shape, W.dtype, others, f"out[{i}]", may_copy)
+        if not arrays.is_same(array, result):
+            result[...] = array
+        new.append(result)
+    if W.size:
+        _backend.optimizer_update(optimizer, new[0], dW, new[1:], step)
+    for result, o in zip(new, written, strict=True):
+        arrays.deliver(result, o)
+    return tuple(r.reshape(shape) if o is None else o for r, o in zip(new, out, strict=True))
+
+
+def _as_matrix(array):
+    return array.reshape(-1, 1) if array.ndim == 1 else array
+
+
+def _parameter(value, name, dtype, may_copy, shape):
+    """A weight, a bias or what goes with it, as a matrix."""
+    array = arrays.real_array(value, name, may_copy)
+    if array.ndim not in (1, 2) or shape not in (None, array.shape):
+        raise ValueError(f"{name} has shape {array.shape}, wanted {shape or '(n,) or (n, k)'}")
+    return arrays.operand(_as_matrix(array), name, 2, dtype, may_copy)

@@ -68,7 +68,7 @@ static void check_layer(int isa, int dtype, ptrdiff_t n_out, ptrdiff_t n_in, ptr
         compare(dtype, at(&out, i, j), activate(g, z), scale > 1 ? scale : 1);
       }
   }
-  fnn_linear_backward(isa, &dW.x, &db.x, &dA.x, &dZ.x, &A.x, &W.x, n_out, n_in, m, 2);
+  fnn_linear_backward(isa, &dW.x, &db.x, &dA.x, &dZ.x, &A.x, &W.x, FNN_IDENTITY, n_out, n_in, m, 2);
   for (ptrdiff_t i = 0; i < n_out; i++) {
     long double sum = 0, size = 0;
     for (ptrdiff_t j = 0; j < m; j++) sum += at(&dZ, i, j), size += fabs(at(&dZ, i, j));

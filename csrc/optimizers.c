@@ -1,0 +1,108 @@
+/* An optimizer's step on parameters that lie anywhere: those of fastnn.kernels. A network does its own in dW's
+ * epilogue.
+ */
+#include "optimizers.h"
+
+#include <string.h>
+
+#include "memory.h"
+#include "parallel.h"
+
+#define ELEMENTS_PER_THREAD 100000 /* below this a second thread's start costs more than it brings */
+
+enum {
+  PARAMETER,
+  MOMENT_1,
+  MOMENT_2,
+  GRADIENT,
+  OPERANDS
+};
+
+typedef struct {
+  const fnn_kernels *K;
+  fnn_update u;
+  fnn_matrix x[OPERANDS];
+  int used[OPERANDS];
+  ptrdiff_t length, lines; /* in memory, of adjacent elements; or columns, where `scattered` */
+  int scattered;
+} update_job;
+
+/* Element `from` of line j. */
+static void *line(const update_job *u, int i, ptrdiff_t j, ptrdiff_t from) {
+  return fnn_at(u->K, u->x[i].data, j * u->x[i].col + from * u->x[i].row);
+}
+
+static void update(const update_job *u, void *const x[OPERANDS], ptrdiff_t n) {
+  u->K->update(&u->u, x[PARAMETER], x[MOMENT_1], x[MOMENT_2], x[GRADIENT], n);
+}
+
+/* Elements from..to of line j through a copy, whole vectors of them. */
+static void update_copy(const update_job *u, ptrdiff_t j, ptrdiff_t from, ptrdiff_t to) {
+  enum {
+    STEP = 64
+  };
+  _Alignas(FNN_LINE) double room[OPERANDS][STEP];
+  void *const x[OPERANDS] = {room[0], room[1], room[2], room[3]};
+  memset(room, 0, sizeof room);
+  for (ptrdiff_t n; from < to; from += n) {
+    n = fnn_at_most(STEP, to - from);
+    for (int i = 0; i < OPERANDS; i++) {
+      const fnn_matrix part = {line(u, i, j, from), u->x[i].row, 0, u->x[i].dtype};
+      if (u->used[i]) u->K->gather(room[i], 0, &part, NULL, 0, 1, n);
+    }
+    update(u, x, fnn_up(n, u->K->vl));
+    for (int i = 0; i < GRADIENT; i++) {
+      const fnn_matrix part = {line(u, i, j, from), u->x[i].row, 0, u->x[i].dtype};
+      if (u->used[i]) u->K->scatter(&part, 0, room[i], 0, 1, n);
+    }
+  }
+}
+
+static void update_part(void *arg, fnn_team *team, int thread) {
+  const update_job *u = arg;
+  ptrdiff_t from = 0, to = u->length, first = 0, last = u->lines;
+  if (u->lines == 1)
+    fnn_share(u->length, FNN_LINE, fnn_team_size(team), thread, &from, &to);
+  else
+    fnn_share(u->lines, 1, fnn_team_size(team), thread, &first, &last);
+  for (ptrdiff_t j = first; j < last; j++) {
+    const ptrdiff_t whole = u->scattered ? from : from + (to - from) / u->K->vl * u->K->vl;
+    void *x[OPERANDS];
+    for (int i = 0; i < OPERANDS; i++) x[i] = line(u, i, j, from);
+    if (whole > from) update(u, x, whole - from);
+    update_copy(u, j, whole, to);
+  }
+}
+
+/* Along memory where all operands lie alike, else by columns. */
+static void find_lines(update_job *u, ptrdiff_t n, ptrdiff_t m) {
+  int by_rows = 1, by_columns = 1, gapless = 1;
+  for (int i = 0; i < OPERANDS; i++) {
+    const fnn_matrix *x = &u->x[i];
+    by_columns &= n == 1 || x->row == 1;
+    by_rows &= m == 1 || x->col == 1;
+  }
+  u->length = n, u->lines = m, u->scattered = !by_columns && !by_rows;
+  if (!by_columns && by_rows) {
+    u->length = m, u->lines = n;
+    for (int i = 0; i < OPERANDS; i++) {
+      const fnn_matrix x = u->x[i];
+      u->x[i].row = x.col, u->x[i].col = x.row;
+    }
+  }
+  for (int i = 0; i < OPERANDS; i++) gapless &= u->x[i].row == 1 && u->x[i].col == u->length;
+  if (gapless) u->length *= u->lines, u->lines = 1;
+}
+
+void fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_matrix *w, const fnn_matrix *moment_1,
+                          const fnn_matrix *moment_2, const fnn_matrix *dw, ptrdiff_t n, ptrdiff_t m, int threads) {
+  update_job u = {.K = fnn_isas[isa].kernels[w->dtype],
+                  .u = fnn_update_of(o, t),
+                  /* Of what there is none the parameter stands in: it is passed on, never used. */
+                  .x = {*w, moment_1 ? *moment_1 : *w, moment_2 ? *moment_2 : *w, *dw},
+                  .used = {1, moment_1 != NULL, moment_2 != NULL, 1}};
+  if (n == 0 || m == 0) return;
+  find_lines(&u, n, m);
+  const ptrdiff_t most = n * m / ELEMENTS_PER_THREAD + 1;
+  fnn_parallel((int)fnn_at_most(threads, most), update_part, &u);
+}

@@ -1,0 +1,25 @@
+/* From the settings of an optimizer to the numbers of one of its steps. */
+#ifndef FNN_OPTIMIZERS_H
+#define FNN_OPTIMIZERS_H
+#include <math.h>
+
+#include "kernels.h"
+
+/* What one step shares: D. P. Kingma, J. Ba, "Adam", ICLR 2015, algorithm 1, in PyTorch's form. */
+static inline fnn_update fnn_update_of(const fnn_optimizer *o, uint64_t t) {
+  fnn_update u = {.kind = o->kind,
+                  .rate = o->lr,
+                  .keep = 1 - o->lr * o->weight_decay,
+                  .decay = o->weight_decay,
+                  .momentum = o->momentum,
+                  .beta1 = o->beta1,
+                  .beta2 = o->beta2,
+                  .root = 1,
+                  .eps = o->eps};
+  if (o->kind == FNN_ADAM || o->kind == FNN_ADAMW) {
+    u.rate = o->lr / (1 - pow(o->beta1, (double)t));
+    u.root = 1 / sqrt(1 - pow(o->beta2, (double)t));
+  }
+  return u;
+}
+#endif

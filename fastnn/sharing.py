@@ -1,0 +1,143 @@
+"""For authors of other packages: the C header, addresses of C functions, aligned arrays."""
+
+import math
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from . import arrays
+from .backend import default as _backend
+from .backend import reason as _reason
+
+_LINE = 64  # bytes of a cache line, and of the widest vector
+
+
+def get_include():
+    """Directory of ``fastnn.h``, the one C header: kernels, predictors, networks.
+
+    Returns
+    -------
+    str
+        For ``include_dirs`` of an extension. Nothing needs to be linked: ``fastnn_import()`` finds
+        the functions at run time.
+
+    Examples
+    --------
+    >>> os.path.exists(os.path.join(get_include(), "fastnn.h"))
+    True
+    """
+    here = os.path.dirname(os.path.abspath(__file__))
+    installed = os.path.join(here, "include")
+    # A source tree (an editable install) has it where the core is.
+    return installed if os.path.isdir(installed) else os.path.join(os.path.dirname(here), "csrc")
+
+
+def c_function(name):
+    """Address of a C function of ``fastnn.h``, for ctypes, cffi or numba.
+
+    Parameters
+    ----------
+    name : str
+        As in the header, with or without ``fnn_``.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If there is no such function.
+    RuntimeError
+        If the compiled backend did not load.
+
+    Examples
+    --------
+    >>> import ctypes
+    >>> best = ctypes.CFUNCTYPE(ctypes.c_int)(c_function("fnn_isa_best"))  # doctest: +SKIP
+    """
+    address = _compiled().c_function(name.removeprefix("fnn_"))
+    if address is None:
+        raise ValueError(f"name: no {name!r} in fastnn.h")
+    return address
+
+
+class PredictorHandle(NamedTuple):
+    """A predictor as C sees it."""
+
+    address: int  # of the fnn_net, for fnn_net_predict
+    n_in: int
+    n_out: int
+    dtype: np.dtype
+    predictor: object  # keeps the fnn_net alive
+
+
+def predictor_handle(predictor):
+    """What C code, ctypes or numba need to call a predictor, from any number of threads at once.
+
+    Parameters
+    ----------
+    predictor : callable
+        What :meth:`Network.predictor` gave.
+
+    Returns
+    -------
+    PredictorHandle
+        (address, n_in, n_out, dtype, predictor). The address is that of an ``fnn_net`` for
+        ``fnn_net_predict``, valid for as long as the handle or the predictor lives.
+
+    Raises
+    ------
+    TypeError
+        If `predictor` is something else, or one of the NumPy backend.
+    RuntimeError
+        If the compiled backend did not load.
+    """
+    return PredictorHandle(*_compiled().predictor_address(predictor), predictor)
+
+
+def _compiled():
+    if _backend.NAME != "compiled":
+        raise RuntimeError(f"the compiled backend is not in use: {_reason}")
+    return _backend
+
+
+def empty(shape, dtype="float32", order="F"):
+    """An array without contents, on a 64-byte boundary: what JAX and others take without a copy.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    dtype : dtype
+        float32 or float64.
+    order : {"F", "C"}
+        "F" is what the functions of ``fastnn.kernels`` give: the units of a sample adjacent.
+
+    Returns
+    -------
+    ndarray
+        Whose memory NumPy frees, as any other's.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a shape, dtype or order that is none of these.
+
+    Examples
+    --------
+    >>> A = empty((10, 256))
+    >>> A.ctypes.data % 64
+    0
+    """
+    shape = shape if isinstance(shape, (tuple, list)) else (shape,)
+    shape = tuple(arrays.whole_number(n, "shape", 0) for n in shape)
+    dtype = np.dtype(dtype)
+    if dtype not in arrays.FLOATS:
+        raise TypeError(f"dtype must be float32 or float64, got {dtype}")
+    if order not in ("F", "C"):
+        raise ValueError(f"order must be 'F' or 'C', got {order!r}")
+    size = math.prod(shape)
+    room = np.empty(size * dtype.itemsize + _LINE, np.uint8)
+    start = -room.ctypes.data % _LINE
+    return room[start : start + size * dtype.itemsize].view(dtype).reshape(shape, order=order)
