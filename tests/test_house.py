@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CSRC = sorted((ROOT / "csrc").glob("*.[ch]"))
-PACKAGE = [p for p in sorted((ROOT / "fastnn").glob("*.py*")) if p.suffix in (".py", ".pyx", ".pxi")]
+PACKAGE = [p for p in sorted((ROOT / "fastnn").glob("*.p*")) if p.suffix in (".py", ".pyx", ".pxi", ".pxd")]
 
 # what may be said only in these files of the core
 ONLY_IN = {
@@ -81,9 +81,10 @@ def test_network_knows_no_backend_by_name():
 
 
 def test_nothing_names_a_machine_or_a_registry():
-    for path in [p for folder in ("fastnn", "csrc", "tests", "benchmarks", ".ci") for p in (ROOT / folder).rglob("*")]:
+    folders = ("fastnn", "csrc", "tests", "benchmarks", "examples", ".ci")
+    for path in [p for folder in folders for p in (ROOT / folder).rglob("*")]:
         if (
-            path.suffix in (".py", ".pyx", ".pxi", ".c", ".h", ".md", ".toml", ".json", "")
+            path.suffix in (".py", ".pyx", ".pxi", ".pxd", ".c", ".h", ".md", ".toml", ".json", "")
             and path.is_file()
             and path != Path(__file__)
         ):
