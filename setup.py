@@ -15,6 +15,7 @@ import numpy
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 MODE = os.environ.get("FASTNN_EXT", "auto")
 if MODE not in ("auto", "require", "skip"):
@@ -99,6 +100,24 @@ class BuildExt(build_ext):
         return ["-fopenmp"]
 
 
+class BuildPy(build_py):
+    """Puts the C header beside the modules; as a package of its own it would keep editable installs off the path."""
+
+    def run(self):
+        """Copy the modules, then the header."""
+        super().run()
+        if not self.editable_mode:
+            self.mkpath(os.path.join(self.build_lib, "fastnn", "include"))
+            self.copy_file("csrc/fastnn.h", self._header())
+
+    def get_outputs(self, *args, **kwargs):
+        """The files that are installed."""
+        return [*super().get_outputs(*args, **kwargs), *([] if self.editable_mode else [self._header()])]
+
+    def _header(self):
+        return os.path.join(self.build_lib, "fastnn", "include", "fastnn.h")
+
+
 class BdistWheel(bdist_wheel):
     """Tags the wheel for what is in it: py3-none-any if there is no extension."""
 
@@ -121,5 +140,5 @@ core = Extension(
 
 setup(
     ext_modules=[] if MODE == "skip" else [core],
-    cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel},
+    cmdclass={"build_ext": BuildExt, "build_py": BuildPy, "bdist_wheel": BdistWheel},
 )
