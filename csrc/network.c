@@ -431,7 +431,6 @@ typedef struct {
   fnn_fit *fit;              /* NULL: gradients only */
   const fnn_matrix *dW, *db; /* gradients only, per layer */
   double total;
-  report *report;            /* per thread */
   int parted;                /* before the end, with nothing wrong: another team should go on */
   ptrdiff_t batches, epochs; /* done in this call */
 } train_job;

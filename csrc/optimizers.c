@@ -70,7 +70,7 @@ static void update_part(void *arg, fnn_team *team, int thread) {
     void *x[OPERANDS];
     for (int i = 0; i < OPERANDS; i++) x[i] = line(u, i, j, from);
     if (whole > from) update(u, x, whole - from);
-    update_copy(u, j, whole, to);
+    if (whole < to) update_copy(u, j, whole, to);
   }
 }
 
@@ -83,7 +83,7 @@ static void find_lines(update_job *u, ptrdiff_t n, ptrdiff_t m) {
     by_rows &= m == 1 || x->col == 1;
   }
   u->length = n, u->lines = m, u->scattered = !by_columns && !by_rows;
-  if (!by_columns && by_rows) {
+  if (by_rows && (!by_columns || n == 1)) {
     u->length = m, u->lines = n;
     for (int i = 0; i < OPERANDS; i++) {
       const fnn_matrix x = u->x[i];

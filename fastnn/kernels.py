@@ -34,6 +34,10 @@ def _activation(kind):
     return tables.spec(kind, tables.ACTIVATIONS, "kind")
 
 
+def _optional(activation):
+    return tables.IDENTITY if activation is None else tables.spec(activation, tables.ACTIVATIONS, "activation")
+
+
 def _may_copy(copy):
     if copy not in ("if_needed", "never"):
         raise ValueError(f"copy must be 'if_needed' or 'never', got {copy!r}")
@@ -85,7 +89,7 @@ def linear_forward(W, A_prev, b, activation=None, out=None, copy="if_needed"):
     n_out, n_in = W.shape
     A_prev = arrays.operand(arrays.features(A_prev, n_in, "A_prev", may_copy), "A_prev", 2, W.dtype, may_copy)
     b = _column(b, n_out, W.dtype, may_copy)
-    g = tables.IDENTITY if activation is None else tables.spec(activation, tables.ACTIVATIONS, "activation")
+    g = _optional(activation)
     result = arrays.output(out, (n_out, A_prev.shape[1]), W.dtype, (W, A_prev, b), "out", may_copy)
     if result.size:
         _backend.linear_forward(W, A_prev, b, g, result)
@@ -289,7 +293,7 @@ def linear_backward(dZ, A_prev, W=None, out=None, activation=None, copy="if_need
     if done is not None:
         return done
     may_copy = _may_copy(copy)
-    g = tables.IDENTITY if activation is None else tables.spec(activation, tables.ACTIVATIONS, "activation")
+    g = _optional(activation)
     if W is not None:
         W = arrays.operand(W, "W", 2, None, may_copy)
     elif activation is not None:
