@@ -7,7 +7,6 @@ import pytest
 
 from expressions import CASES, Data, check
 from fastnn import backend as backends
-from fastnn import kernels
 
 COMPILED = backends.default if backends.default.NAME == "compiled" else None
 VARIANTS = ["expression", *(COMPILED.isas() if COMPILED else ["numpy"])]
@@ -15,12 +14,11 @@ SHAPES = [(32, 64, 32), (128, 784, 128), (10, 128, 128), (512, 512, 256), (256, 
 
 
 @pytest.fixture(params=VARIANTS)
-def variant(request, monkeypatch):
+def variant(request):
     """The NumPy expression, or fastnn.kernels with one instruction set forced."""
     if COMPILED is None or request.param == "expression":
         yield request.param
         return
-    monkeypatch.setattr(kernels, "_backend", COMPILED)
     before = COMPILED.current_isa()
     COMPILED.force_isa(request.param)
     yield request.param

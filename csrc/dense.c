@@ -24,6 +24,52 @@ static int threads_for(double work, int threads) {
   return work < WORK_PER_THREAD * threads ? (int)(work / WORK_PER_THREAD) + 1 : threads;
 }
 
+/* --- element by element --- */
+
+enum operation {
+  NOTHING,
+  ACTIVATION, /* out = g(x) */
+  DERIVATIVE, /* out = x g'(Z), y = g(Z) */
+  RESIDUAL    /* out = dZ of a loss, x = Z, y its targets */
+};
+
+typedef struct {
+  const fnn_kernels *K;
+  enum operation operation;
+  int kind; /* of the activation or loss */
+  fnn_matrix out, x, y;
+  ptrdiff_t n, m;
+  ptrdiff_t length; /* of lines in memory, m of them; or 0: by samples, with room for a block of them */
+  int down;         /* softmax of samples that are columns of memory: but for the last ones, too few for a vector */
+  char *scratch;
+  ptrdiff_t scratch_bytes; /* of one thread */
+} elementwise;
+
+/* Whole vectors of `rows` rows. */
+static void apply(const elementwise *e, void *out, ptrdiff_t ld_out, const void *x, ptrdiff_t ld_x, const void *y,
+                  ptrdiff_t ld_y, ptrdiff_t rows, ptrdiff_t n) {
+  if (e->operation == ACTIVATION)
+    e->K->activation(out, ld_out, x, ld_x, e->kind, rows, n);
+  else if (e->operation == DERIVATIVE)
+    e->K->derivative(out, ld_out, x, ld_x, y, ld_y, e->kind, rows, n);
+  else
+    e->K->residual(out, x, y, e->kind, n);
+}
+
+/* Any number of elements: the last part of a vector goes through a copy. */
+static void apply_line(const elementwise *e, void *out, const void *x, const void *y, ptrdiff_t n) {
+  const fnn_kernels *K = e->K;
+  const ptrdiff_t whole = n / K->vl * K->vl;
+  const size_t rest = (size_t)((n - whole) * K->size);
+  if (whole) apply(e, out, 0, x, 0, y, 0, 1, whole);
+  if (!rest) return;
+  double last[2][FNN_LINE / sizeof(double)] = {{0}};
+  memcpy(last[0], fnn_at(K, x, whole), rest);
+  if (y) memcpy(last[1], fnn_at(K, y, whole), rest);
+  apply(e, last[0], 0, last[0], 0, last[1], 0, 1, K->vl);
+  memcpy(fnn_at(K, out, whole), last[0], rest);
+}
+
 /* --- products --- */
 
 /* C (rows x columns) = g(scale A B + bias), g the identity or relu. */
@@ -42,7 +88,9 @@ typedef struct {
   ptrdiff_t copied_rows, packed_columns; /* at a time */
   ptrdiff_t terms;                       /* the most at a time */
   int go_on;                             /* C holds the sums of earlier terms */
-  void *panels;                          /* all of B, packed; or NULL */
+  int then, then_kind; /* an operation on C, part by part while that is near, of an activation; NOTHING if identity */
+  fnn_matrix G;        /* for DERIVATIVE: A = g(Z), as C is */
+  void *panels;        /* all of B, packed; or NULL */
   char *scratch;
   ptrdiff_t scratch_bytes; /* of one thread */
   int by_columns;          /* what threads share out */
@@ -54,6 +102,7 @@ static fnn_matrix transposed(fnn_matrix x) { return (fnn_matrix){x.data, x.col, 
 static multiplication flipped(multiplication x) {
   multiplication y = x;
   y.A = transposed(x.B), y.B = transposed(x.A), y.C = transposed(x.C);
+  y.G = transposed(x.G);
   y.rows = x.columns, y.columns = x.rows, y.bias_of_columns = !x.bias_of_columns;
   return y;
 }
@@ -140,6 +189,25 @@ static void multiply_terms(const multiplication *x, char *room, ptrdiff_t i0, pt
   }
 }
 
+/* Whether lines of memory are lines of all that an operation on C takes. */
+static int in_line(const fnn_matrix *C, const fnn_matrix *G) {
+  return (C->row == 1 && (!G->data || G->row == 1)) || (C->col == 1 && (!G->data || G->col == 1));
+}
+
+static void finish(const multiplication *x, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t from, ptrdiff_t to) {
+  const fnn_kernels *K = x->K;
+  const elementwise e = {.K = K, .operation = (enum operation)x->then, .kind = x->then_kind};
+  const int along = x->C.row != 1 || (x->G.data && x->G.row != 1);
+  const fnn_matrix C = along ? transposed(x->C) : x->C, G = along ? transposed(x->G) : x->G;
+  const ptrdiff_t first = along ? from : i0, line = along ? i0 : from;
+  ptrdiff_t n = along ? to - from : i1 - i0, lines = along ? i1 - i0 : to - from;
+  if (C.col == n && (!G.data || G.col == n)) n *= lines, lines = 1;
+  for (ptrdiff_t j = line; j < line + lines; j++) {
+    void *c = fnn_at(K, C.data, first + j * C.col);
+    apply_line(&e, c, c, G.data ? fnn_at(K, G.data, first + j * G.col) : NULL, n);
+  }
+}
+
 static void multiply_part(void *arg, fnn_team *team, int thread) {
   const multiplication *x = arg;
   const fnn_kernels *K = x->K;
@@ -151,14 +219,20 @@ static void multiply_part(void *arg, fnn_team *team, int thread) {
   } else {
     fnn_share(x->rows, K->mr, threads, thread, &i0, &i1);
   }
-  for (ptrdiff_t k = 0; k == 0 || k < x->k; k += x->terms) {
-    multiplication part = *x;
-    part.A.data = fnn_at(K, x->A.data, k * x->A.col);
-    part.B.data = fnn_at(K, x->B.data, k * x->B.row);
-    part.k = fnn_at_most(x->terms, x->k - k);
-    part.go_on = k > 0;
-    if (k + x->terms < x->k) part.scale = 1, part.bias = NULL, part.activation = FNN_IDENTITY;
-    multiply_terms(&part, x->scratch + thread * x->scratch_bytes, i0, i1, from, to);
+  /* Where B is not packed anew for it, few enough rows that C is still in the cache when it is finished. */
+  const int by_rows = x->then != NOTHING && x->terms >= x->k && (x->panels || x->direct);
+  for (ptrdiff_t i = i0, end; i < i1; i = end) {
+    end = by_rows ? fnn_at_most(i + block_rows(K), i1) : i1;
+    for (ptrdiff_t k = 0; k == 0 || k < x->k; k += x->terms) {
+      multiplication part = *x;
+      part.A.data = fnn_at(K, x->A.data, k * x->A.col);
+      part.B.data = fnn_at(K, x->B.data, k * x->B.row);
+      part.k = fnn_at_most(x->terms, x->k - k);
+      part.go_on = k > 0;
+      if (k + x->terms < x->k) part.scale = 1, part.bias = NULL, part.activation = FNN_IDENTITY;
+      multiply_terms(&part, x->scratch + thread * x->scratch_bytes, i, end, from, to);
+    }
+    if (x->then != NOTHING && from < to) finish(x, i, end, from, to);
   }
 }
 
@@ -179,6 +253,7 @@ static void multiply_vector(void *arg, fnn_team *team, int thread) {
                          .activation = x->activation,
                          .scale = x->scale};
   x->K->matvec(&p, by_rows ? FNN_DENSE : FNN_GRADIENT, i0, i1);
+  if (x->then != NOTHING && i0 < i1) finish(x, i0, i1, 0, 1);
 }
 
 /* `x` (n x m) as samples in rows, in `room` unless it lies so. */
@@ -241,50 +316,7 @@ static int multiply(multiplication x, int threads) {
   return FNN_OK;
 }
 
-/* --- element by element --- */
-
-enum operation {
-  ACTIVATION, /* out = g(x) */
-  DERIVATIVE, /* out = x g'(Z), y = g(Z) */
-  RESIDUAL    /* out = dZ of a loss, x = Z, y its targets */
-};
-
-typedef struct {
-  const fnn_kernels *K;
-  enum operation operation;
-  int kind; /* of the activation or loss */
-  fnn_matrix out, x, y;
-  ptrdiff_t n, m;
-  ptrdiff_t length; /* of lines in memory, m of them; or 0: by samples, with room for a block of them */
-  int down;         /* softmax of samples that are columns of memory: but for the last ones, too few for a vector */
-  char *scratch;
-  ptrdiff_t scratch_bytes; /* of one thread */
-} elementwise;
-
-/* Whole vectors of `rows` rows. */
-static void apply(const elementwise *e, void *out, ptrdiff_t ld_out, const void *x, ptrdiff_t ld_x, const void *y,
-                  ptrdiff_t ld_y, ptrdiff_t rows, ptrdiff_t n) {
-  if (e->operation == ACTIVATION)
-    e->K->activation(out, ld_out, x, ld_x, e->kind, rows, n);
-  else if (e->operation == DERIVATIVE)
-    e->K->derivative(out, ld_out, x, ld_x, y, ld_y, e->kind, rows, n);
-  else
-    e->K->residual(out, x, y, e->kind, n);
-}
-
-/* Any number of elements: the last part of a vector goes through a copy. */
-static void apply_line(const elementwise *e, void *out, const void *x, const void *y, ptrdiff_t n) {
-  const fnn_kernels *K = e->K;
-  const ptrdiff_t whole = n / K->vl * K->vl;
-  const size_t rest = (size_t)((n - whole) * K->size);
-  if (whole) apply(e, out, 0, x, 0, y, 0, 1, whole);
-  if (!rest) return;
-  double last[2][FNN_LINE / sizeof(double)] = {{0}};
-  memcpy(last[0], fnn_at(K, x, whole), rest);
-  if (y) memcpy(last[1], fnn_at(K, y, whole), rest);
-  apply(e, last[0], 0, last[0], 0, last[1], 0, 1, K->vl);
-  memcpy(fnn_at(K, out, whole), last[0], rest);
-}
+/* --- functions of all elements of a matrix --- */
 
 /* Where units or samples are adjacent in all of them: the lines that these are, one if there are no gaps. */
 static int in_lines(elementwise *e, const fnn_matrix *const *all, int count) {
@@ -379,7 +411,7 @@ static int each_element(elementwise e, int threads) {
 
 int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, int activation, ptrdiff_t n,
                            ptrdiff_t m, int threads) {
-  const elementwise e = {.K = table(isa, Z->dtype), .kind = activation, .out = *out, .x = *Z, .n = n, .m = m};
+  const elementwise e = {table(isa, Z->dtype), ACTIVATION, activation, *out, *Z, {0}, n, m, 0, 0, NULL, 0};
   return each_element(e, threads);
 }
 
@@ -460,20 +492,23 @@ int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n
 int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
                        const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int in_order,
                        int threads) {
-  const multiplication x = {.K = table(isa, W->dtype),
-                            .A = *W,
-                            .B = *A_prev,
-                            .C = *out,
-                            .bias = b->data,
-                            .bias_step = b->row,
-                            .rows = n_out,
-                            .k = n_in,
-                            .columns = m,
-                            .scale = 1,
-                            .activation = activation,
-                            .in_order = in_order};
+  const int later = activation != FNN_IDENTITY && activation != FNN_RELU; /* not by the tiles of the product */
+  multiplication x = {.K = table(isa, W->dtype),
+                      .A = *W,
+                      .B = *A_prev,
+                      .C = *out,
+                      .bias = b->data,
+                      .bias_step = b->row,
+                      .rows = n_out,
+                      .k = n_in,
+                      .columns = m,
+                      .scale = 1,
+                      .activation = later ? FNN_IDENTITY : activation,
+                      .in_order = in_order};
+  const int together = later && activation != FNN_SOFTMAX && in_line(&x.C, &x.G);
+  if (together) x.then = ACTIVATION, x.then_kind = activation;
   const int status = multiply(x, threads);
-  if (status != FNN_OK || activation == FNN_IDENTITY || activation == FNN_RELU) return status;
+  if (status != FNN_OK || !later || together) return status;
   return fnn_activation_forward(isa, out, out, activation, n_out, m, threads);
 }
 
@@ -487,10 +522,12 @@ int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, con
   int status = multiply(of_W, threads);
   if (status == FNN_OK) status = scaled_rowsum(K, db, dZ, n_out, m, share, threads);
   if (status != FNN_OK || !W) return status;
-  const multiplication of_A = {
+  multiplication of_A = {
       .K = K, .A = transposed(*W), .B = *dZ, .C = *dA_prev, .rows = n_in, .k = n_out, .columns = m, .scale = 1};
+  const int together = activation != FNN_IDENTITY && activation != FNN_SOFTMAX && in_line(dA_prev, A_prev);
+  if (together) of_A.then = DERIVATIVE, of_A.then_kind = activation, of_A.G = *A_prev;
   status = multiply(of_A, threads);
-  if (status != FNN_OK || activation == FNN_IDENTITY) return status;
+  if (status != FNN_OK || activation == FNN_IDENTITY || together) return status;
   return fnn_activation_backward(isa, dA_prev, dA_prev, A_prev, activation, n_in, m, threads);
 }
 

@@ -1,10 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, auto_pickle=False
+# cython: freethreading_compatible=True
 """The compiled backend: takes pointers of arrays that were checked at the border, drops the GIL, calls C.
 
 Same names and signatures as ``_numpy.py``, where they are explained. Of one layer here, of a network in the
-included files. No loops over numbers but the one over class codes.
+included files. No loops over numbers.
 """
 
+import functools
 import os
 
 import numpy as np
@@ -23,7 +25,7 @@ from libc.stdlib cimport free, malloc
 
 from . import threads as _threads
 from .guard import busy
-from .optimizers import OPTIMIZERS
+from .optimizers import SGD, Adam, AdamW
 from .tables import ACTIVATION_CODE, LOSS_CODE
 
 cnp.import_array()
@@ -154,6 +156,11 @@ def force_isa(name):
 force_isa(os.environ.get("FASTNN_ISA") or current_isa())
 
 
+# At hand, not looked up in the module; the names in the order of their codes.
+cdef dict _ACTIVATIONS = ACTIVATION_CODE, _LOSSES = LOSS_CODE
+cdef tuple _ACTIVATION_NAMES = tuple(ACTIVATION_CODE), _LOSS_NAMES = tuple(LOSS_CODE)
+
+
 cdef int _limit():
     # What fastnn allows, and what OpenMP grants this thread (threadpoolctl sets that).
     return min(<int>min(_threads.get_threads(), 1 << 20), fnn_openmp_limit())
@@ -191,12 +198,7 @@ cdef int _done(int status) except -1:
     return 0
 
 
-# --- one layer -------------------------------------------------------------------------------------
-#
-# Each function twice: for arguments that were checked at the border, and, as quick_<name>, from what the user gave
-# where all of it is plain: then it is done in one call, and the result comes back; None: go the general way.
-
-cdef tuple _RULES = OPTIMIZERS  # a subclass may have settings of its own
+# --- one layer: functions of arguments that were checked at the border --------------------------------
 
 cdef enum:
     FUNCTION_WORK = 16  # FLOP that an element of an activation or a loss counts as
@@ -306,17 +308,17 @@ cdef double _mean_loss(cnp.ndarray Z, cnp.ndarray y, int loss, cnp.ndarray sampl
 def linear_forward(W, A_prev, b, activation, out):
     """``out[...] = g(W A_prev + b)``; b is (n_out, 1)."""
     # In order: what a network's layers computed on the way to its prediction has that prediction's bits.
-    _linear_forward(W, A_prev, b, ACTIVATION_CODE[activation.name], True, out)
+    _linear_forward(W, A_prev, b, _ACTIVATIONS[activation.name], True, out)
 
 
 def activation_forward(Z, activation, out):
     """``out[...] = g(Z)``."""
-    _activation(None, Z, ACTIVATION_CODE[activation.name], out)
+    _activation(None, Z, _ACTIVATIONS[activation.name], out)
 
 
 def activation_backward(dA, A, activation, out):
     """``out[...] = dA * g'(Z)``, where A = g(Z)."""
-    _activation(dA, A, ACTIVATION_CODE[activation.name], out)
+    _activation(dA, A, _ACTIVATIONS[activation.name], out)
 
 
 def rowsum(dZ, out):
@@ -326,250 +328,42 @@ def rowsum(dZ, out):
 
 def linear_backward(dZ, A_prev, W, dW, db, dA_prev, activation):
     """Fill dW, db and, if W is given, dA_prev times g' of the activation that made A_prev."""
-    _linear_backward(dZ, A_prev, W, dW, db, dA_prev, ACTIVATION_CODE[activation.name])
+    _linear_backward(dZ, A_prev, W, dW, db, dA_prev, _ACTIVATIONS[activation.name])
 
 
 def loss_forward(Z, y, loss, sample_weight):
     """Mean loss over the samples, from pre-activations."""
-    return _mean_loss(Z, y, LOSS_CODE[loss.name], sample_weight)
+    return _mean_loss(Z, y, _LOSSES[loss.name], sample_weight)
 
 
 def loss_backward(Z, y, loss, sample_weight, out):
     """``out[...] = dZ`` per sample: with weights, m w_i / sum(w) times the sample's own."""
     if sample_weight is not None:
         sample_weight = sample_weight * (len(sample_weight) / sample_weight.sum())
-    _losses(Z, y, LOSS_CODE[loss.name], sample_weight, NULL, out)
+    _losses(Z, y, _LOSSES[loss.name], sample_weight, NULL, out)
 
 
-cdef bint _plain_axis(cnp.ndarray a, int axis, ptrdiff_t n) noexcept:
-    cdef ptrdiff_t extent = cnp.PyArray_DIM(a, axis)
-    # Of 4 or 8 bytes.
-    return (extent == n or (n < 0 and extent)) and not cnp.PyArray_STRIDE(a, axis) & (cnp.PyArray_ITEMSIZE(a) - 1)
+cdef dict _KINDS = {"SGD": FNN_SGD, "Adam": FNN_ADAM, "AdamW": FNN_ADAMW}
+cdef object _SGD = SGD, _ADAM = Adam, _ADAMW = AdamW
 
 
-cdef bint _readable(x, int dtype, int ndim) noexcept:
-    """Whether `x` is an ndarray of that type that needs no cast."""
-    if not cnp.PyArray_CheckExact(x):
-        return False
-    cdef cnp.ndarray a = x
-    return cnp.PyArray_TYPE(a) == dtype and cnp.PyArray_NDIM(a) == ndim and cnp.PyArray_ISBEHAVED_RO(a)
+cdef int _slots(optimizer) except -2:
+    """Of one of these three exactly, a subclass may have settings of its own: its moments; of all else -1."""
+    kind = type(optimizer)
+    if kind is _SGD:
+        return 1 if optimizer._momentum else 0
+    return 2 if kind is _ADAM or kind is _ADAMW else -1
 
 
-cdef bint _plain(x, int dtype, ptrdiff_t n, ptrdiff_t m) noexcept:
-    """Whether `x` is a matrix (n, m) that can be read where it is; -1: of any extent but 0."""
-    return _readable(x, dtype, 2) and _plain_axis(x, 0, n) and _plain_axis(x, 1, m)
-
-
-cdef int _type(x) noexcept:
-    """The type number of a float32 or float64 ndarray; -1: something else."""
-    if not cnp.PyArray_CheckExact(x):
-        return -1
-    cdef int dtype = cnp.PyArray_TYPE(<cnp.ndarray>x)
-    return dtype if dtype == cnp.NPY_FLOAT or dtype == cnp.NPY_DOUBLE else -1
-
-
-cdef int _code(name, dict codes) except -2:
-    """-1: not one of those names, or not simply a name."""
-    cdef PyObject *found = PyDict_GetItem(codes, name) if type(name) is str else NULL
-    if found == NULL:
-        return -1
-    return <object>found
-
-
-cdef void _extent(cnp.ndarray a, char **low, char **high) noexcept:
-    low[0] = high[0] = <char *>cnp.PyArray_DATA(a)
-    cdef ptrdiff_t reach
-    cdef int axis
-    for axis in range(cnp.PyArray_NDIM(a)):
-        reach = (cnp.PyArray_DIM(a, axis) - 1) * cnp.PyArray_STRIDE(a, axis)
-        if reach < 0:
-            low[0] += reach
-        else:
-            high[0] += reach
-    high[0] += cnp.PyArray_ITEMSIZE(a)
-
-
-cdef bint _apart(cnp.ndarray a, cnp.ndarray b) noexcept:
-    """Whether no memory is shared: the one ends before the other starts."""
-    cdef char *low_a
-    cdef char *high_a
-    cdef char *low_b
-    cdef char *high_b
-    if a is None or b is None:
-        return True
-    _extent(a, &low_a, &high_a)
-    _extent(b, &low_b, &high_b)
-    return high_a <= low_b or high_b <= low_a
-
-
-cdef bint _fit(out, int dtype, ptrdiff_t n, ptrdiff_t m) noexcept:
-    """Whether `out` is None or can take a result (n, m)."""
-    if out is None:
-        return True
-    if not _plain(out, dtype, n, m):
-        return False
-    cdef cnp.ndarray o = out
-    return cnp.PyArray_ISWRITEABLE(o) and (cnp.PyArray_IS_C_CONTIGUOUS(o) or cnp.PyArray_IS_F_CONTIGUOUS(o))
-
-
-cdef cnp.ndarray _new(int dtype, ptrdiff_t n, ptrdiff_t m, cnp.ndarray like):
-    """An array (n, m) in the order of `like`."""
-    cdef cnp.npy_intp[2] shape = [n, m]
-    return cnp.PyArray_EMPTY(2, shape, dtype, cnp.PyArray_IS_F_CONTIGUOUS(like))
-
-
-def quick_linear_forward(W, A_prev, b, activation, out):
-    """The whole of ``kernels.linear_forward``, or None."""
-    cdef int dtype = _type(W), g = FNN_IDENTITY if activation is None else _code(activation, ACTIVATION_CODE)
-    if dtype < 0 or g < 0 or not _plain(W, dtype, -1, -1):
-        return None
-    cdef ptrdiff_t n_out = cnp.PyArray_DIM(W, 0), m
-    if not _plain(A_prev, dtype, cnp.PyArray_DIM(W, 1), -1):
-        return None
-    if not (_plain(b, dtype, n_out, 1) or (_readable(b, dtype, 1) and _plain_axis(b, 0, n_out))):
-        return None
-    m = cnp.PyArray_DIM(A_prev, 1)
-    if not _fit(out, dtype, n_out, m) or not (_apart(out, W) and _apart(out, A_prev) and _apart(out, b)):
-        return None
-    result = _new(dtype, n_out, m, A_prev) if out is None else out
-    _linear_forward(W, A_prev, b, g, False, result)
-    return result
-
-
-def quick_activation_forward(Z, kind, out):
-    """The whole of ``kernels.activation_forward``, or None."""
-    cdef int dtype = _type(Z), g = _code(kind, ACTIVATION_CODE)
-    if dtype < 0 or g < 0 or not _plain(Z, dtype, -1, -1):
-        return None
-    cdef ptrdiff_t n = cnp.PyArray_DIM(Z, 0), m = cnp.PyArray_DIM(Z, 1)
-    if not _fit(out, dtype, n, m) or not (out is Z or _apart(out, Z)):
-        return None
-    result = _new(dtype, n, m, Z) if out is None else out
-    _activation(None, Z, g, result)
-    return result
-
-
-def quick_activation_backward(dA, A, kind, Z, out):
-    """The whole of ``kernels.activation_backward``, or None."""
-    cdef int dtype = _type(dA), g = _code(kind, ACTIVATION_CODE)
-    if dtype < 0 or g < 0 or Z is not None or not _plain(dA, dtype, -1, -1):
-        return None
-    cdef ptrdiff_t n = cnp.PyArray_DIM(dA, 0), m = cnp.PyArray_DIM(dA, 1)
-    if not (_plain(A, dtype, n, m) and _fit(out, dtype, n, m)):
-        return None
-    if not ((out is A or _apart(out, A)) and (out is dA or _apart(out, dA))):
-        return None
-    result = _new(dtype, n, m, dA) if out is None else out
-    _activation(dA, A, g, result)
-    return result
-
-
-def quick_rowsum(dZ, out):
-    """The whole of ``kernels.rowsum``, or None."""
-    cdef int dtype = _type(dZ)
-    if dtype < 0 or not _plain(dZ, dtype, -1, -1):
-        return None
-    cdef ptrdiff_t n = cnp.PyArray_DIM(dZ, 0)
-    if not _fit(out, dtype, n, 1) or not _apart(out, dZ):
-        return None
-    result = _new(dtype, n, 1, dZ) if out is None else out
-    _rowsum(dZ, result)
-    return result
-
-
-def quick_linear_backward(dZ, A_prev, W, out, activation):
-    """The whole of ``kernels.linear_backward``, or None."""
-    cdef int dtype = _type(dZ), g = FNN_IDENTITY if activation is None else _code(activation, ACTIVATION_CODE)
-    if dtype < 0 or g < 0 or (W is None and activation is not None) or not _plain(dZ, dtype, -1, -1):
-        return None
-    cdef ptrdiff_t n_out = cnp.PyArray_DIM(dZ, 0), m = cnp.PyArray_DIM(dZ, 1), n_in
-    if not _plain(A_prev, dtype, -1, m):
-        return None
-    n_in = cnp.PyArray_DIM(A_prev, 0)
-    if W is not None and not _plain(W, dtype, n_out, n_in):
-        return None
-    cdef tuple results = (None, None, None)
-    if out is not None:
-        if type(out) is not tuple or len(out) != 3:
-            return None
-        results = out
-    dW, db, dA_prev = results
-    if W is None and dA_prev is not None:
-        return None
-    if not (_fit(dW, dtype, n_out, n_in) and _fit(db, dtype, n_out, 1) and _fit(dA_prev, dtype, n_in, m)):
-        return None
-    if not (_apart(dW, db) and _apart(dW, dA_prev) and _apart(db, dA_prev)):
-        return None
-    for result in results:
-        if not (_apart(result, dZ) and _apart(result, A_prev) and _apart(result, W)):
-            return None
-    if dW is None:
-        dW = _new(dtype, n_out, n_in, dZ if W is None else W)
-    if db is None:
-        db = _new(dtype, n_out, 1, dZ)
-    if dA_prev is None and W is not None:
-        dA_prev = _new(dtype, n_in, m, dZ)
-    _linear_backward(dZ, A_prev, W, dW, db, dA_prev, g)
-    return dW, db, dA_prev
-
-
-cdef cnp.ndarray _quick_codes(y, ptrdiff_t n, cnp.npy_intp m):
-    """Class codes as the core takes them, or None if they are not plain or not legal."""
-    if not cnp.PyArray_CheckExact(y) or n < 2:
-        return None
-    cdef cnp.ndarray a = y, codes
-    cdef int size = cnp.PyArray_ITEMSIZE(a)
-    if cnp.PyArray_NDIM(a) != 1 or cnp.PyArray_DIM(a, 0) != m or not cnp.PyArray_IS_C_CONTIGUOUS(a):
-        return None
-    if not cnp.PyArray_ISBEHAVED_RO(a) or not cnp.PyArray_ISSIGNED(a) or (size != 8 and size != 4):
-        return None
-    codes = cnp.PyArray_EMPTY(1, &m, cnp.NPY_INT32, 0)
-    return codes if fnn_codes(<int32_t *>cnp.PyArray_DATA(codes), cnp.PyArray_DATA(a), size, m, n) else None
-
-
-cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, ptrdiff_t m):
-    """Codes (m,) or values (n, m) as the core takes them, or None if they are not plain or not legal."""
-    if dtype < 0 or loss < 0 or not cnp.PyArray_CheckExact(y) or (n < 2 and loss == FNN_CROSS_ENTROPY):
-        return None
-    cdef cnp.ndarray a = y
-    if cnp.PyArray_NDIM(a) == 1:
-        if n > 1:
-            return _quick_codes(a, n, m)
-        a = a.reshape((1, -1))
-    if not _plain(a, dtype, n, m) or not (cnp.PyArray_IS_C_CONTIGUOUS(a) or cnp.PyArray_IS_F_CONTIGUOUS(a)):
-        return None
-    if loss != FNN_MSE and not fnn_within(_isa, cnp.PyArray_DATA(a), dtype == cnp.NPY_DOUBLE, n * m,
-                                          1 if loss == FNN_BINARY_CROSS_ENTROPY else DBL_MAX):
-        return None
-    return a
-
-
-cdef cnp.ndarray _targets_of(Z, y, int loss, sample_weight):
-    """Targets of a quick loss of Z, or None."""
-    cdef int dtype = _type(Z)
-    if sample_weight is not None or dtype < 0 or not _plain(Z, dtype, -1, -1):
-        return None
-    return _quick_targets(y, loss, dtype, cnp.PyArray_DIM(Z, 0), cnp.PyArray_DIM(Z, 1))
-
-
-def quick_loss_forward(Z, y, kind, sample_weight):
-    """The whole of ``kernels.loss_forward``, or None."""
-    cdef int loss = _code(kind, LOSS_CODE)
-    cdef cnp.ndarray targets = _targets_of(Z, y, loss, sample_weight)
-    return None if targets is None else _mean_loss(Z, targets, loss, None)
-
-
-def quick_loss_backward(Z, y, kind, sample_weight, out):
-    """The whole of ``kernels.loss_backward``, or None."""
-    cdef int loss = _code(kind, LOSS_CODE)
-    cdef cnp.ndarray targets = _targets_of(Z, y, loss, sample_weight)
-    if targets is None or not _fit(out, _type(Z), cnp.PyArray_DIM(Z, 0), cnp.PyArray_DIM(Z, 1)):
-        return None
-    if not (_apart(out, Z) and _apart(out, targets)):
-        return None
-    result = _new(_type(Z), cnp.PyArray_DIM(Z, 0), cnp.PyArray_DIM(Z, 1), Z) if out is None else out
-    _losses(Z, targets, loss, None, NULL, result)
-    return result
+cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
+    # By the moments that there are: a setting may be changed from another thread.
+    o.momentum = o.beta1 = o.beta2 = o.eps = 0  # where the kind has none
+    o.kind, o.lr, o.weight_decay = _KINDS[optimizer.kind], optimizer._lr, optimizer._weight_decay
+    if o.kind != FNN_SGD:
+        (o.beta1, o.beta2), o.eps = optimizer._betas, optimizer._eps
+    elif slots:
+        o.kind, o.momentum = FNN_NESTEROV if optimizer._nesterov else FNN_MOMENTUM, optimizer._momentum
+    return 0
 
 
 cdef int _update(optimizer, cnp.ndarray w, cnp.ndarray g, tuple moments, uint64_t t) except -1:
@@ -595,37 +389,6 @@ def optimizer_update(optimizer, w, g, moments, t):
     _update(optimizer, w, g, tuple(moments), t)
 
 
-cdef bint _alike(a, cnp.ndarray w) noexcept:
-    """Whether `a` can be read where it is, of the type, shape and order of w, which is in one piece."""
-    return (_readable(a, cnp.PyArray_TYPE(w), cnp.PyArray_NDIM(w))
-            and cnp.PyArray_SAMESHAPE(a, w)
-            and (cnp.PyArray_IS_C_CONTIGUOUS(a) if cnp.PyArray_IS_C_CONTIGUOUS(w) else cnp.PyArray_IS_F_CONTIGUOUS(a)))
-
-
-def quick_optimizer_update(optimizer, W, dW, moments, step, out):
-    """The whole of ``kernels.optimizer_update`` where it is in place, or None."""
-    cdef int dtype = _type(W)
-    cdef Py_ssize_t i
-    cdef tuple all_moments, results
-    if type(optimizer) not in _RULES or type(moments) is not tuple or type(out) is not tuple or type(step) is not int:
-        return None
-    all_moments, results = moments, out
-    if dtype < 0 or not 0 < step < 1 << 53 or len(all_moments) != optimizer.slots or len(results) != len(moments) + 1:
-        return None
-    if cnp.PyArray_NDIM(W) not in (1, 2) or not (cnp.PyArray_IS_C_CONTIGUOUS(W) or cnp.PyArray_IS_F_CONTIGUOUS(W)):
-        return None
-    if not (_alike(W, W) and _alike(dW, W) and results[0] is W and cnp.PyArray_ISWRITEABLE(W) and _apart(W, dW)):
-        return None
-    for i in range(len(all_moments)):
-        moment = all_moments[i]
-        if results[i + 1] is not moment or not _alike(moment, W) or not cnp.PyArray_ISWRITEABLE(moment):
-            return None
-        if not (_apart(moment, W) and _apart(moment, dW) and (i == 0 or _apart(moment, all_moments[0]))):
-            return None
-    _update(optimizer, W, dW, all_moments, step)
-    return results
-
-
 def permutation(m, seed, epoch):
     """The order in which epoch `epoch` visits `m` samples."""
     cdef cnp.ndarray order = np.empty(m, np.uint32)
@@ -645,6 +408,8 @@ def philox(counter, key):
     return list(out)
 
 
+include "_core_plain.pxi"
+include "_core_entries.pxi"
 include "_core_engine.pxi"
 include "_core_guard.pxi"
 include "_core_ckernels.pxi"

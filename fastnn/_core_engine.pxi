@@ -5,20 +5,6 @@ cdef enum:
 
 # --- around the network ------------------------------------------------------------------------------
 
-cdef dict _KINDS = {"SGD": FNN_SGD, "Adam": FNN_ADAM, "AdamW": FNN_ADAMW}
-
-
-cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
-    # By the moments that there are: a setting may be changed from another thread.
-    o.momentum = o.beta1 = o.beta2 = o.eps = 0  # where the kind has none
-    o.kind, o.lr, o.weight_decay = _KINDS[optimizer.kind], optimizer._lr, optimizer._weight_decay
-    if o.kind != FNN_SGD:
-        (o.beta1, o.beta2), o.eps = optimizer._betas, optimizer._eps
-    elif slots:
-        o.kind, o.momentum = FNN_NESTEROV if optimizer._nesterov else FNN_MOMENTUM, optimizer._momentum
-    return 0
-
-
 def quick_codes(y, n_out, m):
     """Class codes as engines take them, int32 (m,); None where y is not plain, or not legal."""
     return _quick_codes(y, n_out, m)
@@ -36,13 +22,13 @@ cdef class Engine:
     cdef readonly object sizes, dtype
     cdef object settings
 
-    def __cinit__(self, sizes, activations, loss, dtype, threads):
+    def __cinit__(self, sizes, activations, loss, dtype, threads, isa=None):
         cdef int layers = len(activations), i
         cdef ptrdiff_t *n = <ptrdiff_t *>malloc((layers + 1) * sizeof(ptrdiff_t))
         cdef int *g = <int *>malloc(layers * sizeof(int))
         self.sizes, self.dtype, self.settings = sizes, dtype, (activations, loss)
-        self.isa, self.forced = _isa, threads or 0
-        self.type_num, self.loss_code = dtype.num, LOSS_CODE[loss.name]
+        self.isa, self.forced = _isa if isa is None else isa, threads or 0
+        self.type_num, self.loss_code = dtype.num, _LOSSES[loss.name]
         self.n_in, self.n_out = sizes[0], sizes[layers]
         self.flop = 2.0 * sum([sizes[i] * sizes[i + 1] for i in range(layers)])
         try:
@@ -51,7 +37,7 @@ cdef class Engine:
             for i in range(layers + 1):
                 n[i] = sizes[i]
             for i in range(layers):
-                g[i] = ACTIVATION_CODE[activations[i].name]
+                g[i] = _ACTIVATIONS[activations[i].name]
             self.net = fnn_net_new(self.isa, dtype.itemsize == 8, layers, n, g, self.loss_code)
             if self.net == NULL:
                 raise MemoryError(f"fastnn: no memory for the weights of {sizes}")
@@ -127,14 +113,7 @@ cdef class Engine:
 
     def copy(self):
         """An engine of its own with the same parameters, no moments: the frozen side of a predictor."""
-        global _isa
-        cdef Engine twin
-        cdef int isa = _isa
-        _isa = self.isa  # a snapshot is in the layout of its ISA
-        try:
-            twin = Engine(self.sizes, *self.settings, self.dtype, self.forced or None)
-        finally:
-            _isa = isa
+        twin = Engine(self.sizes, *self.settings, self.dtype, self.forced or None, self.isa)
         twin.set_parameters(self.parameters())
         return twin
 

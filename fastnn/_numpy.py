@@ -187,40 +187,9 @@ def loss_backward(Z, y, loss, sample_weight, out):
         np.multiply(dZ, sample_weight * (len(sample_weight) / sample_weight.sum()), out=out, casting="same_kind")
 
 
-# In the compiled backend these do the whole of what fastnn.kernels promises where every argument is plain;
-# None: not here.
-
-
-def quick_linear_forward(W, A_prev, b, activation, out):
-    """None."""
-
-
-def quick_activation_forward(Z, kind, out):
-    """None."""
-
-
-def quick_activation_backward(dA, A, kind, Z, out):
-    """None."""
-
-
-def quick_rowsum(dZ, out):
-    """None."""
-
-
-def quick_linear_backward(dZ, A_prev, W, out, activation):
-    """None."""
-
-
-def quick_loss_forward(Z, y, kind, sample_weight):
-    """None."""
-
-
-def quick_loss_backward(Z, y, kind, sample_weight, out):
-    """None."""
-
-
-def quick_optimizer_update(optimizer, W, dW, moments, step, out):
-    """None."""
+def direct(function):
+    """The way into a function of ``kernels.py`` that its callers take; the compiled backend has a shorter one."""
+    return function
 
 
 # --- optimizers: one update of w, in place; g may be written over, t counts from 1 ----------------

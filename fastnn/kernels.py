@@ -15,8 +15,7 @@ The NumPy backend (``fastnn/_numpy.py``) is the readable definition; which backe
 ``fastnn.info()["backend"]``.
 """
 
-from . import arrays, optimizers, tables
-from .backend import default as _backend
+from . import arrays, backend, optimizers, tables
 
 __all__ = [
     "activation_backward",
@@ -81,9 +80,6 @@ def linear_forward(W, A_prev, b, activation=None, out=None, copy="if_needed"):
     >>> linear_forward(np.array([[1, 2]], "f4"), rows.T, np.zeros((1, 1), "f4"))
     array([[ 5., 11.]], dtype=float32)
     """
-    done = _backend.quick_linear_forward(W, A_prev, b, activation, out)
-    if done is not None:
-        return done
     may_copy = _may_copy(copy)
     W = arrays.operand(W, "W", 2, None, may_copy)
     n_out, n_in = W.shape
@@ -137,9 +133,6 @@ def activation_forward(Z, kind, out=None, copy="if_needed"):
     >>> activation_forward(np.array([[-300.0], [0.0], [400.0]], "f4"), "softmax").T
     array([[0., 0., 1.]], dtype=float32)
     """
-    done = _backend.quick_activation_forward(Z, kind, out)
-    if done is not None:
-        return done
     may_copy = _may_copy(copy)
     Z = arrays.operand(Z, "Z", 2, None, may_copy)
     result = arrays.output(out, Z.shape, Z.dtype, (Z,), "out", may_copy)
@@ -186,9 +179,6 @@ def activation_backward(dA, A, kind, Z=None, out=None, copy="if_needed"):
     >>> activation_backward([[1.0, 1.0, 1.0]], [[0.0, 0.0, 2.0]], "relu")
     array([[0., 0., 1.]])
     """
-    done = _backend.quick_activation_backward(dA, A, kind, Z, out)
-    if done is not None:
-        return done
     may_copy, g = _may_copy(copy), _activation(kind)
     dA = arrays.operand(dA, "dA", 2, None, may_copy)
     if Z is not None:
@@ -236,9 +226,6 @@ def rowsum(dZ, out=None, copy="if_needed"):
     array([[3.],
            [7.]])
     """
-    done = _backend.quick_rowsum(dZ, out)
-    if done is not None:
-        return done
     may_copy = _may_copy(copy)
     dZ = arrays.operand(dZ, "dZ", 2, None, may_copy)
     result = arrays.output(out, (dZ.shape[0], 1), dZ.dtype, (dZ,), "out", may_copy)
@@ -289,9 +276,6 @@ def linear_backward(dZ, A_prev, W=None, out=None, activation=None, copy="if_need
     >>> dW, db, dA_prev
     (array([[3.5]]), array([[2.]]), array([[2., 6.]]))
     """
-    done = _backend.quick_linear_backward(dZ, A_prev, W, out, activation)
-    if done is not None:
-        return done
     may_copy = _may_copy(copy)
     g = _optional(activation)
     if W is not None:
@@ -363,9 +347,6 @@ def loss_forward(Z, y, kind, sample_weight=None, copy="if_needed"):
     >>> round(loss_forward(np.array([[1e8], [1e8]], "f4"), [1], "cross_entropy"), 7)
     0.6931472
     """
-    done = _backend.quick_loss_forward(Z, y, kind, sample_weight)
-    if done is not None:
-        return done
     Z, y, loss, weights = _loss_arguments(Z, y, kind, sample_weight, _may_copy(copy))
     return _backend.loss_forward(Z, y, loss, weights)
 
@@ -398,9 +379,6 @@ def loss_backward(Z, y, kind, sample_weight=None, out=None, copy="if_needed"):
     >>> loss_backward(np.array([[-400.0], [300.0], [400.0]], "f4"), [0], "cross_entropy").T.round(6)
     array([[-1.,  0.,  1.]], dtype=float32)
     """
-    done = _backend.quick_loss_backward(Z, y, kind, sample_weight, out)
-    if done is not None:
-        return done
     may_copy = _may_copy(copy)
     Z, y, loss, weights = _loss_arguments(Z, y, kind, sample_weight, may_copy)
     result = arrays.output(out, Z.shape, Z.dtype, (Z, y), "out", may_copy)
@@ -467,9 +445,6 @@ def optimizer_update(optimizer, W, dW, moments=(), step=1, out=None, copy="if_ne
     >>> W
     array([[0.5, 0. ]])
     """
-    done = _backend.quick_optimizer_update(optimizer, W, dW, moments, step, out)
-    if done is not None:
-        return done
     may_copy, optimizer = _may_copy(copy), optimizers.check_optimizer(optimizer)
     step = arrays.whole_number(step, "step", 1, 2**53)
     W = arrays.real_array(W, "W", may_copy)
@@ -511,3 +486,20 @@ def _parameter(value, name, dtype, may_copy, shape):
     if array.ndim not in (1, 2) or shape not in (None, array.shape):
         raise ValueError(f"{name} has shape {array.shape}, wanted {shape or '(n,) or (n, k)'}")
     return arrays.operand(_as_matrix(array), name, 2, dtype, may_copy)
+
+
+_careful = {name: globals()[name] for name in __all__}
+
+
+def _run_on(chosen):
+    """Make the functions above those of a backend: at first the default one, others for tests.
+
+    What callers take is the backend's way in: the compiled one does at once what needs no cast, copy or
+    refusal, and comes to the functions above with all else.
+    """
+    global _backend
+    _backend = chosen
+    globals().update({name: chosen.direct(function) for name, function in _careful.items()})
+
+
+_run_on(backend.default)

@@ -44,17 +44,18 @@ DTYPES = [np.dtype("float32"), np.dtype("float64")]
 
 
 @pytest.fixture(params=VARIANTS)
-def backend(request, monkeypatch):
+def backend(request):
     """The name for ``Network(backend=...)``; ``fastnn.kernels`` runs on the same variant."""
     if request.param == "numpy":
-        monkeypatch.setattr(kernels, "_backend", _numpy)
+        kernels._run_on(_numpy)
         yield "numpy"
     else:
-        monkeypatch.setattr(kernels, "_backend", COMPILED)
+        kernels._run_on(COMPILED)
         before = COMPILED.current_isa()
         COMPILED.force_isa(request.param)
         yield "compiled"
         COMPILED.force_isa(before)
+    kernels._run_on(backends.default)
 
 
 @pytest.fixture(params=DTYPES, ids=str)

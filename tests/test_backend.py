@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 import fastnn
 from conftest import COMPILED
-from fastnn import _numpy
+from fastnn import _numpy, kernels
 
 needs_compiled = pytest.mark.skipif(COMPILED is None, reason="no compiled backend here")
 PACKAGE = Path(fastnn.__file__).parent
@@ -39,6 +40,15 @@ def test_interface_is_one():
     for name in ("NAME", "ISA", "BUILD"):
         assert hasattr(COMPILED, name)
         assert hasattr(_numpy, name)
+
+
+@needs_compiled
+def test_the_ways_in_take_what_their_functions_take():
+    for name in kernels.__all__:
+        way_in, function = getattr(kernels, name), kernels._careful[name]
+        assert inspect.unwrap(way_in) is function, name
+        assert inspect.signature(way_in, follow_wrapped=False) == inspect.signature(function), name
+        assert pickle.loads(pickle.dumps(way_in)) is way_in
 
 
 def test_info_has_what_is_promised():

@@ -1,6 +1,7 @@
 """The benchmarks run and agree with their peers. Nothing is timed here."""
 
 import argparse
+import importlib.util
 import itertools
 import os
 import re
@@ -11,17 +12,22 @@ from pathlib import Path
 
 import pytest
 
+import calls
 import fastnn
 import kernels_vs_numpy
+import neighbours
 import overheads
 import roofline
 import scale
 import threads as threads_script
+from conftest import COMPILED
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="affinity and /proc are Linux's")
+needs_compiled = pytest.mark.skipif(COMPILED is None, reason="no compiled backend here")
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 
 
@@ -63,6 +69,9 @@ def test_roofline_checks_what_it_times(dtype):
     ("script", "arguments"),
     [
         pytest.param(roofline, "--nets 6-5-3x4", marks=needs_gcc),
+        pytest.param(calls, "--size 3 --rounds 1", marks=[needs_gcc, needs_compiled]),
+        pytest.param(calls, "--rounds 1 --dtype float64", marks=[needs_gcc, needs_compiled]),
+        pytest.param(neighbours, "--rounds 1", marks=needs_torch),
         (threads_script, "--shapes 2"),
         pytest.param(threads_script, "--busy --batches 2", marks=on_linux),
         (overheads, "shuffle --nets 6-5-3x4"),
