@@ -13,6 +13,7 @@ Ends with a row for RESULTS.md. Without Cython and setuptools its column is left
 
 import ctypes
 import importlib.util
+import os
 import statistics
 import subprocess
 import sys
@@ -146,7 +147,8 @@ def build_cython(folder):
     source.write_text(CYTHON_HEAD + bodies)
     build = "from setuptools import setup, Extension; setup(ext_modules=[Extension('calls_in_cython', ['{}'])])"
     command = [sys.executable, "-c", build.format(source.name), "-q", "build_ext", "--inplace"]
-    subprocess.run(command, check=True, cwd=folder, capture_output=True)
+    path = os.pathsep.join([str(Path(fastnn.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    subprocess.run(command, check=True, cwd=folder, env=os.environ | {"PYTHONPATH": path}, capture_output=True)
     (built,) = folder.glob("calls_in_cython.*.so")
     spec = importlib.util.spec_from_file_location("calls_in_cython", built)
     module = importlib.util.module_from_spec(spec)
