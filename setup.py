@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 
 import numpy
@@ -73,10 +74,11 @@ class BuildExt(build_ext):
         """Compile csrc/ first; its objects go into the link."""
         openmp = self.openmp_flags()
         macros = [("FNN_EMULATE_AVX512", "1")] if EMULATE else []
-        objects = []
-        for source in sorted(glob("csrc/*.c")):
+        self.mkpath(os.path.join(self.build_temp, "csrc"))  # here, or two threads would
+
+        def compiled(source):
             isa = os.path.basename(source).removesuffix(".c").removeprefix("kernels_")
-            objects += self.compiler.compile(
+            return self.compiler.compile(
                 [source],
                 output_dir=self.build_temp,
                 macros=macros,
@@ -85,7 +87,9 @@ class BuildExt(build_ext):
                 extra_postargs=FLAGS + ISA_FLAGS.get(isa, []) + (openmp if isa == "parallel" else []),
                 depends=ext.depends,
             )
-        ext.extra_objects = objects
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # a few of them take most of the time
+            ext.extra_objects = [name for names in pool.map(compiled, sorted(glob("csrc/*.c"))) for name in names]
         ext.extra_link_args = [*openmp, "-Wl,-s", "-lm"] if sys.platform.startswith("linux") else openmp
         super().build_extension(ext)
 
