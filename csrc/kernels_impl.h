@@ -211,6 +211,20 @@ FNN_INLINE const REAL *FN(sample)(const fnn_product *p, ptrdiff_t i) {
 #define EACH_VECTOR                                                                                                    \
   _Pragma("GCC unroll 16") for (int r = 0; r < height; r++) _Pragma("GCC unroll 2") for (int v = 0; v < vectors; v++)
 
+/* Of dense tiles that do not lie by rows, or are narrower than a panel: out go results, in come sums of earlier terms,
+   with 0 beyond the columns. Not within the tiles, where constant bounds would have them unrolled a hundred times. */
+static __attribute__((noinline)) void FN(spread)(REAL *C, ptrdiff_t c_row, ptrdiff_t c_column, const REAL *results,
+                                                 ptrdiff_t width, ptrdiff_t rows, ptrdiff_t columns) {
+  for (ptrdiff_t j = 0; j < columns; j++)
+    for (ptrdiff_t r = 0; r < rows; r++) C[r * c_row + j * c_column] = results[r * width + j];
+}
+
+static __attribute__((noinline)) void FN(collect)(REAL *sums, ptrdiff_t width, const REAL *C, ptrdiff_t c_row,
+                                                  ptrdiff_t c_column, ptrdiff_t rows, ptrdiff_t columns) {
+  for (ptrdiff_t j = 0; j < width; j++)
+    for (ptrdiff_t r = 0; r < rows; r++) sums[r * width + j] = j < columns ? C[r * c_row + j * c_column] : 0;
+}
+
 /* One tile: `height` rows from row i, `vectors` vectors of panel columns, terms k0..k1 of their sums. `partial` has the
    sums of the terms before, and takes them if more are to come. The arguments before `p` are constants where this is
    instantiated, so that the sums live in registers. */
@@ -233,10 +247,10 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     if (epilogue == FNN_UPDATE) /* the weights come from afar, the sums take a while */
 #pragma GCC unroll 16
       for (int r = 0; r < height; r++) __builtin_prefetch(C + r * c_row, 1);
-    if (p->packed) {
+    if (epilogue == FNN_UPDATE && p->packed) {
       const REAL *a = (const REAL *)p->packed + (i - p->packed_row) * p->k + k0 * height;
       for (ptrdiff_t k = k0; k < k1; k++, B += b_k, a += height) STEP(a[r])
-    } else if (p->order) {
+    } else if (epilogue == FNN_UPDATE && p->order) {
       const REAL *A = (const REAL *)p->A + i;
       for (ptrdiff_t k = k0; k < k1; k++, B += b_k) {
         const REAL *a = A + (ptrdiff_t)p->order[k] * p->a_step;
@@ -249,10 +263,12 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     }
   }
   if (k0) EACH_VECTOR sum[r][v] += FN(load)(partial + (r * vectors + v) * VL);
-  if (dense && !k0 && p->go_on)
-    for (ptrdiff_t j = 0; j < fnn_at_most(p->n - panel * NR, width); j++)
-      for (int r = 0; r < height; r++)
-        sum[r][j / VL][j % VL] += ((const REAL *)p->C)[(i + r) * c_row + (panel * NR + j) * p->c_panel];
+  REAL results[TALLEST * 2 * VL]; /* of dense tiles */
+  if (dense && !k0 && p->go_on) {
+    const REAL *earlier = (const REAL *)p->C + i * c_row + panel * NR * p->c_panel;
+    FN(collect)(results, width, earlier, c_row, p->c_panel, height, fnn_at_most(p->n - panel * NR, width));
+    EACH_VECTOR sum[r][v] += FN(load)(results + (r * vectors + v) * VL);
+  }
   if (k1 < p->k) {
     EACH_VECTOR FN(store)(partial + (r * vectors + v) * VL, sum[r][v]);
     return;
@@ -271,11 +287,8 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
       EACH_VECTOR FN(store)(C + r * c_row + v * VL, sum[r][v]);
       return;
     }
-    REAL results[TALLEST * 2 * VL];
     EACH_VECTOR FN(store)(results + (r * vectors + v) * VL, sum[r][v]);
-    for (ptrdiff_t j = 0; j < columns; j++)
-#pragma GCC unroll 1
-      for (int r = 0; r < height; r++) C[r * c_row + j * c_column] = results[r * width + j];
+    FN(spread)(C, c_row, c_column, results, width, height, columns);
   } else if (epilogue == FNN_FORWARD) {
     const REAL *bias = (const REAL *)p->bias + panel * NR;
     const int relu = p->activation == FNN_RELU;

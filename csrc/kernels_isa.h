@@ -7,7 +7,8 @@
 
 #include "kernels.h"
 
-#define FNN_1_TO_6(M) M(1) M(2) M(3) M(4) M(5) M(6)
+#define FNN_1_TO_4(M) M(1) M(2) M(3) M(4)
+#define FNN_1_TO_6(M) FNN_1_TO_4(M) M(5) M(6)
 #define FNN_1_TO_12(M) FNN_1_TO_6(M) M(7) M(8) M(9) M(10) M(11) M(12)
 #define FNN_1_TO_14(M) FNN_1_TO_12(M) M(13) M(14)
 

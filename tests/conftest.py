@@ -76,3 +76,11 @@ def threads():
 def rng():
     """A generator with a fixed seed."""
     return np.random.default_rng(20260101)
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory):
+    """Wheels of this tree and environments with them, built as they are asked for: see tests/packaging."""
+    from wheelhouse import Wheelhouse
+
+    return Wheelhouse(tmp_path_factory.mktemp("wheels"))

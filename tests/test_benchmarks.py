@@ -42,7 +42,8 @@ def test_benchmarks_run(file, selection, passed):
     pytest.importorskip("pytest_benchmark")
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     env["PYTHONPATH"] = f"{Path(fastnn.__file__).parents[1]}{os.pathsep}{env.get('PYTHONPATH', '')}"
-    command = [sys.executable, "-m", "pytest", f"benchmarks/{file}", "-k", selection]
+    # -P: the package of these tests, not what lies in the working directory.
+    command = [sys.executable, "-P", "-m", "pytest", f"benchmarks/{file}", "-k", selection]
     command += ["--benchmark-disable", "-p", "no:cacheprovider"]
     result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -15,14 +15,14 @@ ROOT = Path(__file__).parents[1]
 X86_FLAGS = {"avx2": ["-mavx2", "-mfma"], "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]}
 
 
-def run_checks(folder, compiler, flags_of, emulator, *extra):
+def run_checks(folder, compiler, flags_of, emulator, *extra, openmp=("-fopenmp",)):
     """Build csrc/ and the check, run it; returns {(isa, dtype): (worst error over bound, bits)}."""
     if not (ROOT / "csrc").is_dir():
         pytest.skip("no source tree here")
     for tool in [compiler, *emulator]:
         if not shutil.which(tool):
             pytest.skip(f"no {tool} here")
-    common = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-ffp-contract=off", "-fopenmp"]
+    common = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-ffp-contract=off", *openmp]
 
     def build(source):
         target = folder / f"{source.stem}.o"
@@ -34,7 +34,7 @@ def run_checks(folder, compiler, flags_of, emulator, *extra):
         objects = list(pool.map(build, sorted((ROOT / "csrc").glob("*.c"))))
     check = folder / "check"
     source = ROOT / "tests" / "c" / "check_core.c"
-    command = [compiler, "-std=gnu11", "-O1", "-Wall", source, *objects, "-o", check, "-fopenmp", "-lm"]
+    command = [compiler, "-std=gnu11", "-O1", "-Wall", source, *objects, "-o", check, *openmp, "-lm"]
     subprocess.run([*command, *(["-static"] if emulator else [])], check=True)
     done = subprocess.run([*emulator, check], capture_output=True, text=True, timeout=600)
     found = re.findall(r"(\w+) (float\d+) worst (\S+) bits (\w+)", done.stdout)
@@ -61,6 +61,13 @@ def test_avx512_tiles_on_avx2(tmp_path):
         pytest.skip("no AVX2 here")
     for dtype in ("float32", "float64"):
         assert results["avx512", dtype][1] == results["avx2", dtype][1]
+
+
+def test_core_on_musl(tmp_path):
+    # Alpine's C library, with no OpenMP beside it.
+    flags = X86_FLAGS if platform.machine() in ("x86_64", "AMD64") else {}
+    results = run_checks(tmp_path, "musl-gcc", flags, [], openmp=())
+    assert ("generic", "float64") in results
 
 
 def test_neon_under_qemu(tmp_path):
