@@ -29,7 +29,7 @@
 #define EXP_TERMS 7
 #define LOG_TERMS 8
 #define EXP_LOW -104.0f
-#define TANH_HIGH 9.5f
+#define TANH_HIGH 9.0f
 #define LN2_HIGH 0.693359375f
 #define LN2_LOW -2.12194440e-4f
 #endif
@@ -60,8 +60,7 @@ FNN_INLINE V FN(reduced_expm1)(V x, VI *n) {
 /* exp(x) for x <= 0, gradually down to 0. */
 FNN_INLINE V FN(exp)(V x) {
   VI n;
-  V low = FN(set1)(EXP_LOW);
-  V p = FN(reduced_expm1)(FN(select)(x < low, low, x), &n) + 1;
+  V p = FN(reduced_expm1)(FN(at_least)(x, FN(set1)(EXP_LOW)), &n) + 1;
   VI half = n >> 1; /* 2^n alone may be too small to be written */
   return p * FN(power_of_two)(half) * FN(power_of_two)(n - half);
 }
@@ -71,15 +70,33 @@ FNN_INLINE V FN(sigmoid)(V z) {
   return FN(select)(z >= 0, FN(set1)(1), t) / (1 + t);
 }
 
+#if FNN_DOUBLE
 /* By expm1, which keeps its digits near 0: tanh z = e / (e + 2) with e = exp(2 z) - 1. */
 FNN_INLINE V FN(tanh)(V z) {
   VI n;
-  V a = FN(abs)(z), high = FN(set1)(TANH_HIGH);
-  a = FN(select)(a > high, high, a);
+  V a = FN(at_most)(FN(abs)(z), FN(set1)(TANH_HIGH));
   V p = FN(reduced_expm1)(a + a, &n), s = FN(power_of_two)(n);
   V e = FN(fma)(s, p, s - 1);
   return (V)((VI)(e / (e + 2)) | ((VI)z & SIGN));
 }
+#else
+/* tanh a = a P(a^2) / Q(a^2) for a within 0..9, P(0) = Q(0) = 1: the largest relative error made small by reweighted
+   least squares, 6.2e-8, and 3e-7 with all roundings; in half the time that expm1 takes. */
+static const float tanh_over[] = {1.0f, 0.129225014f, 0.00292413350f, 9.29541533e-6f, -1.28541608e-8f, 1.84186667e-11f},
+                   tanh_under[] = {1.0f, 0.462558016f, 0.0237773634f, 0.000228547326f};
+
+FNN_INLINE V FN(tanh)(V z) {
+  V a = FN(at_most)(FN(abs)(z), FN(set1)(TANH_HIGH));
+  V q = a * a, over = FN(set1)(tanh_over[5]), under = FN(set1)(tanh_under[3]);
+#pragma GCC unroll 5
+  for (int i = 4; i >= 0; i--) over = FN(fma)(over, q, FN(set1)(tanh_over[i]));
+#pragma GCC unroll 3
+  for (int i = 2; i >= 0; i--) under = FN(fma)(under, q, FN(set1)(tanh_under[i]));
+  over *= a;
+  over = FN(at_most)(over, under); /* |tanh| is at most 1 */
+  return (V)((VI)(over / under) | ((VI)z & SIGN));
+}
+#endif
 
 /* 2 atanh(s) = log((1 + s) / (1 - s)) for |s| <= 1/3. */
 FNN_INLINE V FN(twice_atanh)(V s) {

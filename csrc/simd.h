@@ -56,6 +56,27 @@ FNN_INLINE V FN(fma)(V a, V b, V c) {
 #endif
 }
 
+/* A number kept below, or above, a limit; NaN stays. Of a NaN and another number these instructions give the second. */
+FNN_INLINE V FN(at_most)(V a, V limit) {
+#if FNN_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  return (V)X86(_mm512_min)((M512)limit, (M512)a);
+#elif FNN_VECTOR_BYTES == 32 && defined(__FMA__)
+  return (V)X86(_mm256_min)((M256)limit, (M256)a);
+#else
+  return FN(select)(a > limit, limit, a);
+#endif
+}
+
+FNN_INLINE V FN(at_least)(V a, V limit) {
+#if FNN_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  return (V)X86(_mm512_max)((M512)limit, (M512)a);
+#elif FNN_VECTOR_BYTES == 32 && defined(__FMA__)
+  return (V)X86(_mm256_max)((M256)limit, (M256)a);
+#else
+  return FN(select)(a < limit, limit, a);
+#endif
+}
+
 FNN_INLINE V FN(sqrt)(V x) {
 #if FNN_VECTOR_BYTES == 64 && defined(__AVX512F__)
   return (V)X86(_mm512_sqrt)((M512)x);

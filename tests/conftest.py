@@ -1,6 +1,7 @@
 """Fixtures that walk over the backends and, of the compiled one, over every instruction set."""
 
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -39,6 +40,10 @@ elif os.environ.get("FASTNN_ISA"):
     VARIANTS = ["numpy", COMPILED.ISA]
 else:
     VARIANTS = ["numpy", *COMPILED.isas()]
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell ignores Ctrl-C for what it runs in the background; the tests that press it would wait for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DTYPES = [np.dtype("float32"), np.dtype("float64")]
 
