@@ -25,7 +25,16 @@ from pathlib import Path
 import numpy as np
 
 import fastnn
-from fastnn import kernels, tables
+from fastnn import tables
+from fastnn.kernels import (
+    activation_backward,
+    activation_forward,
+    linear_backward,
+    linear_forward,
+    loss_backward,
+    optimizer_update,
+    rowsum,
+)
 from roofline import begin, options, print_row
 
 # Of each entry: the call in C, and that in Cython. x: the matrices, in the order of PYTHON's arrays.
@@ -170,21 +179,21 @@ def entries(n, dtype):
     relu = tables.ACTIVATION_CODE["relu"]
     return (
         {
-            "linear_forward": (lambda: kernels.linear_forward(W, X, b, "relu", out), [out, W, X, b], relu),
+            "linear_forward": (lambda: linear_forward(W, X, b, "relu", out), [out, W, X, b], relu),
             "linear_backward": (
-                lambda: kernels.linear_backward(Z, X, W, (dW, db, dA)),
+                lambda: linear_backward(Z, X, W, (dW, db, dA)),
                 [dW, db, dA, Z, X, W],
                 tables.ACTIVATION_CODE["identity"],
             ),
-            "activation_forward": (lambda: kernels.activation_forward(Z, "relu", out), [out, Z], relu),
-            "activation_backward": (lambda: kernels.activation_backward(Z, A, "relu", None, out), [out, Z, A], relu),
-            "rowsum": (lambda: kernels.rowsum(Z, db), [db, Z], 0),
+            "activation_forward": (lambda: activation_forward(Z, "relu", out), [out, Z], relu),
+            "activation_backward": (lambda: activation_backward(Z, A, "relu", None, out), [out, Z, A], relu),
+            "rowsum": (lambda: rowsum(Z, db), [db, Z], 0),
             "loss_backward": (
-                lambda: kernels.loss_backward(Z, y, "cross_entropy", None, out),
+                lambda: loss_backward(Z, y, "cross_entropy", None, out),
                 [out, Z],
                 tables.LOSS_CODE["cross_entropy"],
             ),
-            "optimizer_update": (lambda: kernels.optimizer_update(sgd, W, dW, (), 1, (W,)), [W, dW], 0),
+            "optimizer_update": (lambda: optimizer_update(sgd, W, dW, (), 1, (W,)), [W, dW], 0),
             "predictor": (lambda: predictor(X, out), [out, X], 0),
         },
         y.astype(np.int32),

@@ -170,7 +170,8 @@ cdef int _limit():
 
 cdef fnn_matrix _matrix(cnp.ndarray a):
     cdef fnn_matrix x
-    cdef int shift = 3 if cnp.PyArray_ITEMSIZE(a) == 8 else 2  # a division would take as long as all else here
+    # By the type: the size itself is behind two more pointers. No division: it would take as long as all else here.
+    cdef int shift = 3 if cnp.PyArray_TYPE(a) == cnp.NPY_DOUBLE else 2
     x.data = cnp.PyArray_DATA(a)
     x.row = cnp.PyArray_STRIDE(a, 0) >> shift
     x.col = cnp.PyArray_STRIDE(a, 1) >> shift if cnp.PyArray_NDIM(a) == 2 else 0

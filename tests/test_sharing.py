@@ -3,6 +3,8 @@
 import array
 import ctypes
 import os
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -282,6 +284,32 @@ def test_a_predictor_from_c(dtype):
     np.testing.assert_array_equal(out, net.predict(X))
     with pytest.raises(TypeError, match="predictor must be what"):
         fastnn.predictor_handle(net.predict)
+
+
+CPP = """
+#include "fastnn.h"
+#include "fastnn.h"
+extern "C" int sums(const fnn_api *api, float *out, float *dZ, ptrdiff_t n, ptrdiff_t m) {
+  if (api->abi != FASTNN_ABI || api->size < sizeof(fnn_api)) return -1;
+  const fnn_matrix o = {out, 1, 0, FNN_FLOAT32}, z = {dZ, m, 1, FNN_FLOAT32};
+  return api->rowsum(api->isa_best(), &o, &z, n, m, 1);
+}
+"""
+
+
+@compiled_only
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
+def test_the_header_serves_cpp(tmp_path):
+    (tmp_path / "sums.cpp").write_text(CPP)
+    flags = ["-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-shared", "-fPIC", "-I", fastnn.get_include()]
+    subprocess.run(["g++", *flags, tmp_path / "sums.cpp", "-o", tmp_path / "sums.so"], check=True)
+    table = ctypes.pythonapi.PyCapsule_GetPointer
+    table.restype, table.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    api = ctypes.c_void_p(table(fastnn.backend.default.C_API, b"fastnn._core.C_API"))
+    dZ, out = np.ascontiguousarray(draw(3, 5)), np.empty(3, "f4")
+    places = (ctypes.c_void_p(a.ctypes.data) for a in (out, dZ))
+    assert ctypes.CDLL(str(tmp_path / "sums.so")).sums(api, *places, ctypes.c_ssize_t(3), ctypes.c_ssize_t(5)) == 0
+    np.testing.assert_allclose(out, dZ.sum(axis=1), rtol=1e-6)
 
 
 def test_the_numpy_backend_has_no_c_functions(monkeypatch):

@@ -1,4 +1,8 @@
-"""Arrays of torch and JAX through fastnn.kernels, where these are installed."""
+"""Arrays of torch and JAX through fastnn.kernels, and numba's loops over a predictor, where these are installed."""
+
+import ctypes
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -38,3 +42,54 @@ def test_jax():
         aligned = fastnn.empty((100, 30), order=order)
         taken = jnp.from_dlpack(aligned if order == "C" else aligned.T)
         assert taken.unsafe_buffer_pointer() == aligned.ctypes.data
+
+
+@pytest.mark.skipif(fastnn.info()["backend"] != "compiled", reason="needs the compiled backend")
+def test_numba():
+    numba = pytest.importorskip("numba")
+    net = fastnn.Network([4, 8, 4], ["tanh", "identity"], seed=0)
+    handle = fastnn.predictor_handle(net.predictor())
+    address, number = ctypes.c_void_p, ctypes.c_int
+    predict = ctypes.CFUNCTYPE(number, address, address, address, ctypes.c_ssize_t, number)(
+        fastnn.c_function("net_predict")
+    )
+    matrix = np.dtype([("data", np.intp), ("row", np.intp), ("col", np.intp), ("dtype", np.int64)])  # an fnn_matrix
+    state, after = np.ones((1, 4), "f4"), np.empty((1, 4), "f4")
+    now, then = (np.array([(x.ctypes.data, 1, 4, 0)], matrix) for x in (state, after))
+
+    @numba.njit
+    def simulate(net, now, then, state, after, steps):
+        for _ in range(steps):
+            predict(net, then.ctypes.data, now.ctypes.data, 1, 1)
+            state += 0.1 * after
+
+    simulate(handle.address, now, then, state, after, 100)
+    expected = np.ones((4, 1), "f4")
+    for _ in range(100):
+        expected += np.float32(0.1) * net.predict(expected)
+    np.testing.assert_allclose(state.T, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("order", ["fastnn, {}", "{}, fastnn"])
+@pytest.mark.parametrize("other", ["torch", "sklearn.linear_model"])
+def test_either_may_be_imported_first(other, order):
+    pytest.importorskip(other.split(".")[0])
+    use = {
+        "torch": "torch.relu(torch.randn(1000000)); torch.randn(300, 300) @ torch.randn(300, 300)",
+        "sklearn.linear_model": "sklearn.linear_model.LogisticRegression().fit(X.T, y)",
+    }[other]
+    code = f"""
+import {order.format(other)}, numpy as np
+X, y = np.random.default_rng(0).standard_normal((64, 2000)).astype("f4"), np.arange(2000) % 3
+net = fastnn.Network([64, 200, 3], seed=0, threads=2)
+for _ in range(3):
+    net.fit(X, y, batch_size=500, progress=False); net.predict(X); {use}
+print(net.loss(X, y).hex())
+"""
+    alone = code.replace(use, "pass").replace(f"{other}, ", "").replace(f", {other}", "")
+    results = set()
+    for program in (code, alone):
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        results.add(done.stdout)
+    assert len(results) == 1  # to the same bits as without the other
