@@ -377,6 +377,29 @@ def test_long_products(backend, dtype, rng, order):
         ref.assert_close(got, want, dtype, name)
 
 
+# By rows and by columns, one column or row, B packed and read in place, sums in parts: enough work for two threads.
+LARGE = [(1501, 1103, 1), (1, 3000, 700), (900, 3, 999), (17, 2050, 333), (257, 300, 103)]
+
+
+@pytest.mark.parametrize("kind", ["tanh", "relu"])
+@pytest.mark.parametrize(("n", "k", "m"), LARGE)
+def test_functions_that_follow_large_products(backend, dtype, rng, kind, n, k, m):
+    W = (rng.standard_normal((n, k)) / np.sqrt(k)).astype(dtype)
+    A_prev, b = rng.standard_normal((k, m)).astype(dtype), rng.standard_normal((n, 1)).astype(dtype)
+    A, dZ = kernels.activation_forward(A_prev, kind), rng.standard_normal((n, m)).astype(dtype)
+    Z, S_Z = ref.linear_forward(*(ref.exact(T, dtype) for T in (W, A_prev, b)))
+    forward = ref.activation_forward(Z, kind, S_Z)
+    dA = ref.linear_backward(*(ref.exact(T, dtype) for T in (dZ, A, W)))[2]
+    backward = ref.activation_backward(dA[0], ref.exact(A, dtype), kind, S_dA=dA[1])
+    for order in "CF":
+        outs = np.empty((n, m), dtype, order), np.empty((k, m), dtype, order)
+        kernels.linear_forward(W, np.asarray(A_prev, order=order), b, kind, out=outs[0])
+        ref.assert_close(outs[0], forward, dtype, f"linear_forward {order}")
+        operands = (np.asarray(T, order=order) for T in (dZ, A))
+        kernels.linear_backward(*operands, W, (None, None, outs[1]), kind)
+        ref.assert_close(outs[1], backward, dtype, f"linear_backward {order}")
+
+
 def assert_sums(dZ, A_prev, dtype):
     dZ64, A64 = ref.exact(dZ, dtype), ref.exact(A_prev, dtype)
     ref.assert_close(kernels.rowsum(dZ), ref.rowsum(dZ64), dtype, "rowsum")
