@@ -37,7 +37,7 @@ from fastnn.kernels import (
 )
 from roofline import begin, options, print_row
 
-# Of each entry: the call in C, and that in Cython. x: the matrices, in the order of PYTHON's arrays.
+# Of each entry: the call in C, and that in Cython. x and p: the matrices that `entries` lists.
 CALLS = {
     "linear_forward": (
         "linear_forward(isa, &x[0], &x[1], &x[2], &x[3], kind, n, n, m, 0, 1)",
@@ -138,6 +138,13 @@ class Matrix(ctypes.Structure):
         super().__init__(array.ctypes.data, row, col, array.itemsize == 8)
 
 
+def table():
+    """Address of the fnn_api."""
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    return pointer(fastnn.backend.default.C_API, b"fastnn._core.C_API")
+
+
 def build_c(folder):
     """The loops in C, loaded."""
     source, library = folder / "calls.c", folder / "calls.so"
@@ -236,11 +243,9 @@ def main(argv=None):
     args = parser.parse_args(argv)
     machine, n = begin(args), args.size
     calls, codes, handle = entries(n, args.dtype)
-    capsule = ctypes.pythonapi.PyCapsule_GetPointer
-    capsule.restype, capsule.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
     with tempfile.TemporaryDirectory() as folder:
         c, cython = build_c(Path(folder)), build_cython(Path(folder))
-        api = capsule(fastnn.backend.default.C_API, b"fastnn._core.C_API")
+        api = table()
         isa = fastnn.backend.default.isas().index(fastnn.backend.default.current_isa())
         print(f"{machine}; ns a call, {n} units, {n} samples, {args.dtype}")
         print(f"{'':<21}{'kernel':>8}{'Cython':>9}{'Python':>9}")
@@ -249,11 +254,9 @@ def main(argv=None):
             in_c = getattr(c, f"time_{name}")
             in_c.restype, in_c.argtypes = ctypes.c_double, C_ARGUMENTS
             x = (Matrix * len(arrays))(*map(Matrix, arrays))
-            where = codes.ctypes.data, handle.address
-
-            ways = [partial(in_c, api, isa, x, *where, kind, n, n)]
+            address = codes.ctypes.data, handle.address
+            ways = [partial(in_c, api, isa, x, *address, kind, n, n)]
             if cython:
-                address = codes.ctypes.data, handle.address
                 ways.append(partial(getattr(cython, f"time_{name}"), arrays, *address, kind, n, n))
             ways.append(partial(time_python, call))
             if name != "optimizer_update":  # which reads what it writes

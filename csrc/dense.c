@@ -88,9 +88,10 @@ typedef struct {
   ptrdiff_t copied_rows, packed_columns; /* at a time */
   ptrdiff_t terms;                       /* the most at a time */
   int go_on;                             /* C holds the sums of earlier terms */
-  int then, then_kind; /* an operation on C, part by part while that is near, of an activation; NOTHING if identity */
-  fnn_matrix G;        /* for DERIVATIVE: A = g(Z), as C is */
-  void *panels;        /* all of B, packed; or NULL */
+  enum operation then;                   /* on C, part by part while that is near */
+  int then_kind;                         /* its activation */
+  fnn_matrix G;                          /* for DERIVATIVE: A = g(Z), as C is */
+  void *panels;                          /* all of B, packed; or NULL */
   char *scratch;
   ptrdiff_t scratch_bytes; /* of one thread */
   int by_columns;          /* what threads share out */
@@ -189,14 +190,15 @@ static void multiply_terms(const multiplication *x, char *room, ptrdiff_t i0, pt
   }
 }
 
-/* Whether lines of memory are lines of all that an operation on C takes. */
-static int in_line(const fnn_matrix *C, const fnn_matrix *G) {
+/* Whether rows of memory are so in all that an operation on C takes, or columns: then it can be finished in parts. */
+static int finishable(const fnn_matrix *C, const fnn_matrix *G) {
   return (C->row == 1 && (!G->data || G->row == 1)) || (C->col == 1 && (!G->data || G->col == 1));
 }
 
+/* What follows, on rows i0..i1 and columns from..to of C. */
 static void finish(const multiplication *x, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t from, ptrdiff_t to) {
   const fnn_kernels *K = x->K;
-  const elementwise e = {.K = K, .operation = (enum operation)x->then, .kind = x->then_kind};
+  const elementwise e = {.K = K, .operation = x->then, .kind = x->then_kind};
   const int along = x->C.row != 1 || (x->G.data && x->G.row != 1);
   const fnn_matrix C = along ? transposed(x->C) : x->C, G = along ? transposed(x->G) : x->G;
   const ptrdiff_t first = along ? from : i0, line = along ? i0 : from;
@@ -505,7 +507,7 @@ int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, cons
                       .scale = 1,
                       .activation = later ? FNN_IDENTITY : activation,
                       .in_order = in_order};
-  const int together = later && activation != FNN_SOFTMAX && in_line(&x.C, &x.G);
+  const int together = later && activation != FNN_SOFTMAX && finishable(&x.C, &x.G);
   if (together) x.then = ACTIVATION, x.then_kind = activation;
   const int status = multiply(x, threads);
   if (status != FNN_OK || !later || together) return status;
@@ -524,7 +526,7 @@ int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, con
   if (status != FNN_OK || !W) return status;
   multiplication of_A = {
       .K = K, .A = transposed(*W), .B = *dZ, .C = *dA_prev, .rows = n_in, .k = n_out, .columns = m, .scale = 1};
-  const int together = activation != FNN_IDENTITY && activation != FNN_SOFTMAX && in_line(dA_prev, A_prev);
+  const int together = activation != FNN_IDENTITY && activation != FNN_SOFTMAX && finishable(dA_prev, A_prev);
   if (together) of_A.then = DERIVATIVE, of_A.then_kind = activation, of_A.G = *A_prev;
   status = multiply(of_A, threads);
   if (status != FNN_OK || activation == FNN_IDENTITY || together) return status;

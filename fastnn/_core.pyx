@@ -25,7 +25,7 @@ from libc.stdlib cimport free, malloc
 
 from . import threads as _threads
 from .guard import busy
-from .optimizers import SGD, Adam, AdamW
+from .optimizers import OPTIMIZERS
 from .tables import ACTIVATION_CODE, LOSS_CODE
 
 cnp.import_array()
@@ -345,15 +345,6 @@ def loss_backward(Z, y, loss, sample_weight, out):
 
 
 cdef dict _KINDS = {"SGD": FNN_SGD, "Adam": FNN_ADAM, "AdamW": FNN_ADAMW}
-cdef object _SGD = SGD, _ADAM = Adam, _ADAMW = AdamW
-
-
-cdef int _slots(optimizer) except -2:
-    """Of one of these three exactly, a subclass may have settings of its own: its moments; of all else -1."""
-    kind = type(optimizer)
-    if kind is _SGD:
-        return 1 if optimizer._momentum else 0
-    return 2 if kind is _ADAM or kind is _ADAMW else -1
 
 
 cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:

@@ -28,13 +28,10 @@ def _linear_forward_entry(W, A_prev, b, activation=None, out=None, copy="if_need
         n_out = cnp.PyArray_DIM(W, 0)
         if _plain(A_prev, dtype, cnp.PyArray_DIM(W, 1), -1) and _plain_column(b, dtype, n_out):
             m = cnp.PyArray_DIM(A_prev, 1)
-            if out is None:
-                out = _new(dtype, n_out, m, A_prev)
-                _linear_forward(W, A_prev, b, g, False, out)
-                return out
             if _fit(out, dtype, n_out, m) and _apart(out, W) and _apart(out, A_prev) and _apart(out, b):
-                _linear_forward(W, A_prev, b, g, False, out)
-                return out
+                result = _new(dtype, n_out, m, A_prev) if out is None else out
+                _linear_forward(W, A_prev, b, g, False, result)
+                return result
     return _careful["linear_forward"](W, A_prev, b, activation, out, copy)
 
 
@@ -43,13 +40,10 @@ def _activation_forward_entry(Z, kind, out=None, copy="if_needed"):
     cdef ptrdiff_t n, m
     if dtype >= 0 and g >= 0 and _known(copy) and _plain(Z, dtype, -1, -1):
         n, m = cnp.PyArray_DIM(Z, 0), cnp.PyArray_DIM(Z, 1)
-        if out is None:
-            out = _new(dtype, n, m, Z)
-            _activation(None, Z, g, out)
-            return out
         if _fit(out, dtype, n, m) and (out is Z or _apart(out, Z)):
-            _activation(None, Z, g, out)
-            return out
+            result = _new(dtype, n, m, Z) if out is None else out
+            _activation(None, Z, g, result)
+            return result
     return _careful["activation_forward"](Z, kind, out, copy)
 
 
@@ -59,13 +53,10 @@ def _activation_backward_entry(dA, A, kind, Z=None, out=None, copy="if_needed"):
     if dtype >= 0 and g >= 0 and Z is None and _known(copy) and _plain(dA, dtype, -1, -1):
         n, m = cnp.PyArray_DIM(dA, 0), cnp.PyArray_DIM(dA, 1)
         if _plain(A, dtype, n, m):
-            if out is None:
-                out = _new(dtype, n, m, dA)
-                _activation(dA, A, g, out)
-                return out
             if _fit(out, dtype, n, m) and (out is A or _apart(out, A)) and (out is dA or _apart(out, dA)):
-                _activation(dA, A, g, out)
-                return out
+                result = _new(dtype, n, m, dA) if out is None else out
+                _activation(dA, A, g, result)
+                return result
     return _careful["activation_backward"](dA, A, kind, Z, out, copy)
 
 
@@ -74,13 +65,10 @@ def _rowsum_entry(dZ, out=None, copy="if_needed"):
     cdef ptrdiff_t n
     if dtype >= 0 and _known(copy) and _plain(dZ, dtype, -1, -1):
         n = cnp.PyArray_DIM(dZ, 0)
-        if out is None:
-            out = _new(dtype, n, 1, dZ)
-            _rowsum(dZ, out)
-            return out
         if _fit(out, dtype, n, 1) and _apart(out, dZ):
-            _rowsum(dZ, out)
-            return out
+            result = _new(dtype, n, 1, dZ) if out is None else out
+            _rowsum(dZ, result)
+            return result
     return _careful["rowsum"](dZ, out, copy)
 
 
@@ -156,13 +144,10 @@ def _loss_backward_entry(Z, y, kind, sample_weight=None, out=None, copy="if_need
     cdef ptrdiff_t n, m
     if targets is not None:
         n, m = cnp.PyArray_DIM(Z, 0), cnp.PyArray_DIM(Z, 1)
-        if out is None:
-            out = _new(_type(Z), n, m, Z)
-            _losses(Z, targets, loss, None, NULL, out)
-            return out
         if _fit(out, _type(Z), n, m) and _apart(out, Z) and _apart(out, targets):
-            _losses(Z, targets, loss, None, NULL, out)
-            return out
+            result = _new(_type(Z), n, m, Z) if out is None else out
+            _losses(Z, targets, loss, None, NULL, result)
+            return result
     return _careful["loss_backward"](Z, y, kind, sample_weight, out, copy)
 
 
@@ -173,11 +158,15 @@ def _optimizer_update_entry(optimizer, W, dW, moments=(), step=1, out=None, copy
     return _careful["optimizer_update"](optimizer, W, dW, moments, step, out, copy)
 
 
+cdef tuple _RULES = OPTIMIZERS  # a subclass may have settings of its own
+
+
 cdef bint _quick_optimizer_update(optimizer, W, dW, tuple moments, step, tuple out) except -1:
     """Whether it was in place, and is done."""
-    cdef int slots = _slots(optimizer)
-    cdef Py_ssize_t i
-    if slots < 0 or _type(W) < 0 or len(moments) != slots or len(out) != slots + 1 or not 0 < step < 1 << 53:
+    cdef Py_ssize_t i, slots = len(moments)
+    if type(optimizer) not in _RULES or optimizer.slots != slots or len(out) != slots + 1 or not 0 < step < 1 << 53:
+        return False
+    if _type(W) < 0:
         return False
     if cnp.PyArray_NDIM(W) not in (1, 2) or not (cnp.PyArray_IS_C_CONTIGUOUS(W) or cnp.PyArray_IS_F_CONTIGUOUS(W)):
         return False

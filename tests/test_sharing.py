@@ -11,6 +11,7 @@ import pytest
 
 import fastnn
 import reference
+from calls import Matrix, table
 from fastnn import kernels
 from layouts import LAYOUTS, frame, laid_out, taken_out
 
@@ -242,19 +243,6 @@ def test_the_header_is_where_it_is_said_to_be():
     assert os.path.isfile(os.path.join(fastnn.get_include(), "fastnn.h"))
 
 
-class Matrix(ctypes.Structure):
-    _fields_ = [
-        ("data", ctypes.c_void_p),
-        ("row", ctypes.c_ssize_t),
-        ("col", ctypes.c_ssize_t),
-        ("dtype", ctypes.c_int),
-    ]
-
-    @classmethod
-    def of(cls, a):
-        return cls(a.ctypes.data, *(s // a.itemsize for s in a.strides), a.dtype == np.float64)
-
-
 compiled_only = pytest.mark.skipif(fastnn.info()["backend"] != "compiled", reason="needs the compiled backend")
 
 
@@ -264,7 +252,7 @@ def test_c_functions_by_their_address(dtype):
     pointer, size, number = ctypes.POINTER(Matrix), ctypes.c_ssize_t, ctypes.c_int
     best = ctypes.CFUNCTYPE(number)(fastnn.c_function("isa_best"))
     rowsum = ctypes.CFUNCTYPE(number, number, pointer, pointer, size, size, number)(fastnn.c_function("fnn_rowsum"))
-    assert rowsum(best(), Matrix.of(out), Matrix.of(dZ), 3, 5, 1) == 0
+    assert rowsum(best(), Matrix(out), Matrix(dZ), 3, 5, 1) == 0
     np.testing.assert_allclose(out, dZ.sum(axis=1, keepdims=True), rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="no 'fnn_nothing'"):
         fastnn.c_function("fnn_nothing")
@@ -280,7 +268,7 @@ def test_a_predictor_from_c(dtype):
     predict = ctypes.CFUNCTYPE(number, ctypes.c_void_p, pointer, pointer, size, number)(
         fastnn.c_function("fnn_net_predict")
     )
-    assert predict(handle.address, Matrix.of(out), Matrix.of(X), 6, 1) == 0
+    assert predict(handle.address, Matrix(out), Matrix(X), 6, 1) == 0
     np.testing.assert_array_equal(out, net.predict(X))
     with pytest.raises(TypeError, match="predictor must be what"):
         fastnn.predictor_handle(net.predict)
@@ -303,12 +291,14 @@ def test_the_header_serves_cpp(tmp_path):
     (tmp_path / "sums.cpp").write_text(CPP)
     flags = ["-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-shared", "-fPIC", "-I", fastnn.get_include()]
     subprocess.run(["g++", *flags, tmp_path / "sums.cpp", "-o", tmp_path / "sums.so"], check=True)
-    table = ctypes.pythonapi.PyCapsule_GetPointer
-    table.restype, table.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-    api = ctypes.c_void_p(table(fastnn.backend.default.C_API, b"fastnn._core.C_API"))
     dZ, out = np.ascontiguousarray(draw(3, 5)), np.empty(3, "f4")
     places = (ctypes.c_void_p(a.ctypes.data) for a in (out, dZ))
-    assert ctypes.CDLL(str(tmp_path / "sums.so")).sums(api, *places, ctypes.c_ssize_t(3), ctypes.c_ssize_t(5)) == 0
+    assert (
+        ctypes.CDLL(str(tmp_path / "sums.so")).sums(
+            ctypes.c_void_p(table()), *places, ctypes.c_ssize_t(3), ctypes.c_ssize_t(5)
+        )
+        == 0
+    )
     np.testing.assert_allclose(out, dZ.sum(axis=1), rtol=1e-6)
 
 
