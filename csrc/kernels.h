@@ -76,6 +76,7 @@ typedef struct {
   ptrdiff_t size;       /* bytes of an element */
   ptrdiff_t vl, mr, nr; /* elements of a vector, rows of a tile, columns of a panel */
   ptrdiff_t chunk;      /* rows of C that are done panel after panel, at most */
+  int packs;            /* dW may use room for a copy of so many rows of A */
   /* Rows i0..i1 and panels p0..p1 of C. */
   void (*product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
   /* The dense epilogues for n = 1, with B of adjacent elements: rows i0..i1. */

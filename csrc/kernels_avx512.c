@@ -5,7 +5,8 @@
 #define FNN_MR_SINGLE 14
 #define FNN_EACH_DOUBLE(M) FNN_1_TO_14(M)
 #define FNN_EACH_SINGLE(M) FNN_1_TO_14(M)
-#define FNN_CHUNK_BYTES (1 << 19)
+#define FNN_CHUNK_BYTES (1 << 20)
+#define FNN_PACK_PANELS 0
 #define FNN_TABLES fnn_tables_avx512
 #include "kernels_isa.h"
 #endif

@@ -1,6 +1,6 @@
 /* The bodies of the kernels, written once; an ISA's file includes this for float and for double.
    It is given REAL, INT, FNN_DOUBLE, FN(name) and FNN_VECTOR_BYTES, FNN_MR (rows of a register tile), FNN_MR_SINGLE (of
-   one that is one vector wide), FNN_CHUNK_BYTES. */
+   one that is one vector wide), FNN_CHUNK_BYTES, FNN_PACK_PANELS (0: never). */
 #include "simd.h"
 
 #define NR (2 * VL)   /* columns of a panel: a tile is FNN_MR rows of two vectors */
@@ -275,8 +275,11 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
       }
     } else {
       const REAL *a = (const REAL *)p->A + i + k0 * p->a_step;
-#pragma GCC unroll 2
-      for (ptrdiff_t k = k0; k < k1; k++, B += b_k, a += p->a_step) STEP(a[r])
+#pragma GCC unroll 4
+      for (ptrdiff_t k = k0; k < k1; k++, B += b_k, a += p->a_step) {
+        __builtin_prefetch(a + 2 * height - 1); /* the next tile's */
+        STEP(a[r])
+      }
     }
   }
   if (k0) EACH_VECTOR sum[r][v] += FN(load)(partial + (r * vectors + v) * VL);
@@ -407,6 +410,69 @@ static void FN(row)(const fnn_product *p, ptrdiff_t i, ptrdiff_t panel) {
     }
 }
 
+/* Rows first.. of a buffer as columns, at least one; past the last row, that row again. */
+FNN_INLINE void FN(load_columns)(V *columns, const REAL *rows, ptrdiff_t ld, ptrdiff_t count, ptrdiff_t n) {
+  ptrdiff_t v = 0;
+  do {
+    if (count == VL) {
+      FN(columns_of)(columns + v, rows + v, ld, n - v);
+      continue;
+    }
+#pragma GCC unroll 16
+    for (ptrdiff_t r = 0; r < VL; r++) columns[v + r] = FN(load)(rows + fnn_at_most(r, count - 1) * ld + v);
+    FN(transpose_block)(columns + v);
+  } while ((v += VL) < n);
+}
+
+/* Back again; the padding of a row becomes 0. */
+FNN_INLINE void FN(store_columns)(REAL *rows, ptrdiff_t ld, V *columns, ptrdiff_t count, ptrdiff_t n) {
+#if HAS_ROWS_OF_FOUR
+  if (n <= 4 && count == VL) {
+    for (ptrdiff_t j = n; j < 4; j++) columns[j] = (V){0};
+    FN(rows_of_four)(rows, ld, columns);
+    return;
+  }
+#endif
+  for (ptrdiff_t v = 0; v < n; v += VL) {
+    V block[VL];
+#pragma GCC unroll 16
+    for (ptrdiff_t r = 0; r < VL; r++) block[r] = v + r < n ? columns[v + r] : (V){0};
+    FN(transpose_block)(block);
+#pragma GCC unroll 16
+    for (ptrdiff_t r = 0; r < VL; r++)
+      if (r < count) FN(store)(rows + r * ld + v, block[r]);
+  }
+}
+
+#define FEW_OUTPUTS (FNN_LANES == 16 ? 4 : 0) /* units; of shorter vectors a panel is not so much wider */
+
+/* Forward to few units, k in whole vectors: VL rows of A as columns, a vector of results for each unit; same order of
+   terms as a tile. n is a constant at each call. */
+FNN_INLINE void FN(forward_few)(const ptrdiff_t n, const fnn_product *p, ptrdiff_t i0, ptrdiff_t i1) {
+  const REAL *B = p->B, *bias = p->bias;
+  for (ptrdiff_t i = i0; i < i1; i += VL) {
+    const ptrdiff_t count = fnn_at_most(VL, i1 - i);
+    V total[4];
+    for (ptrdiff_t k = 0, end; k < p->k; k = end) {
+      end = fnn_at_most(k + SUM_BLOCK, p->k);
+      V sum[4] = {{0}}, a[VL];
+      for (ptrdiff_t t = k; t < end; t += VL) {
+        FN(load_columns)(a, (const REAL *)p->A + i * p->a_step + t, p->a_step, count, VL);
+#pragma GCC unroll 16
+        for (ptrdiff_t u = 0; u < VL; u++)
+#pragma GCC unroll 4
+          for (ptrdiff_t j = 0; j < n; j++) sum[j] = FN(fma)(a[u], FN(set1)(B[(t + u) * VL + j]), sum[j]);
+      }
+      for (ptrdiff_t j = 0; j < n; j++) total[j] = k ? sum[j] + total[j] : sum[j];
+    }
+    for (ptrdiff_t j = 0; j < n; j++) {
+      const V z = total[j] + bias[j];
+      total[j] = p->activation == FNN_RELU ? FN(relu)(z) : z;
+    }
+    FN(store_columns)((REAL *)p->C + i * p->c_row, p->c_row, total, count, n);
+  }
+}
+
 #define FEW_TERMS 16            /* of a product that is no more than the memory's work: C is written row after row */
 #define MOST_ROWS (16 * FNN_MR) /* of a chunk; a multiple of every VL, so that weights transpose by whole blocks */
 
@@ -420,8 +486,6 @@ static ptrdiff_t FN(chunk)(const fnn_product *p, int epilogue) {
 
 static void FN(transpose)(REAL *W, const REAL *WT, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t i0, ptrdiff_t i1,
                           ptrdiff_t panel);
-
-#define PACK_PANELS 8 /* so many make up for a copy of A */
 
 /* A by columns, `rows` from row i on, tile after tile and in these k after k: else a tile reads a piece of a cache line
    at each k, from as many pages as there are samples. */
@@ -443,8 +507,18 @@ static void FN(pack_rows)(const fnn_product *p, ptrdiff_t i, ptrdiff_t rows, ptr
 }
 
 static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1) {
+  if (epilogue == FNN_FORWARD && p->n <= FEW_OUTPUTS && p->k % VL == 0 && p->k && !p->order) {
+    switch (p->n) {
+    case 1: FN(forward_few)(1, p, i0, i1); break;
+    case 2: FN(forward_few)(2, p, i0, i1); break;
+    case 3: FN(forward_few)(3, p, i0, i1); break;
+    default: FN(forward_few)(4, p, i0, i1);
+    }
+    FN(finish)(p, epilogue, i0, i1 - i0, p0, p1);
+    return;
+  }
   const ptrdiff_t chunk = FN(chunk)(p, epilogue);
-  const int packs = epilogue == FNN_UPDATE && p->room && p1 - p0 >= PACK_PANELS;
+  const int packs = epilogue == FNN_UPDATE && FNN_PACK_PANELS && p->room && p1 - p0 >= FNN_PACK_PANELS;
   fnn_product packed;
   if (packs) packed = *p, packed.packed = p->room;
   REAL partial[MOST_ROWS * NR];
@@ -675,29 +749,6 @@ static void FN(sums_along)(void *out, ptrdiff_t step, const void *dZ, ptrdiff_t 
 /* --- few units: VL samples at a time, a vector holding one unit of each --- */
 
 #define FEW 32 /* units */
-
-/* Rows first.. of a buffer as columns, at least one; past the last row, that row again. */
-FNN_INLINE void FN(load_columns)(V *columns, const REAL *rows, ptrdiff_t ld, ptrdiff_t count, ptrdiff_t n) {
-  ptrdiff_t v = 0;
-  do {
-#pragma GCC unroll 16
-    for (ptrdiff_t r = 0; r < VL; r++) columns[v + r] = FN(load)(rows + fnn_at_most(r, count - 1) * ld + v);
-    FN(transpose_block)(columns + v);
-  } while ((v += VL) < n);
-}
-
-/* Back again; the padding of a row becomes 0. */
-FNN_INLINE void FN(store_columns)(REAL *rows, ptrdiff_t ld, V *columns, ptrdiff_t count, ptrdiff_t n) {
-  for (ptrdiff_t v = 0; v < n; v += VL) {
-    V block[VL];
-#pragma GCC unroll 16
-    for (ptrdiff_t r = 0; r < VL; r++) block[r] = v + r < n ? columns[v + r] : (V){0};
-    FN(transpose_block)(block);
-#pragma GCC unroll 16
-    for (ptrdiff_t r = 0; r < VL; r++)
-      if (r < count) FN(store)(rows + r * ld + v, block[r]);
-  }
-}
 
 FNN_INLINE V FN(largest)(const V *z, ptrdiff_t n) {
   V top = z[0];
@@ -1288,6 +1339,7 @@ static const fnn_kernels FN(table) = {
     .mr = FNN_MR,
     .nr = NR,
     .chunk = MOST_ROWS,
+    .packs = FNN_PACK_PANELS > 0,
     .product = FN(product),
     .matvec = FN(matvec),
     .rowsum = FN(rowsum),
@@ -1331,8 +1383,9 @@ static const fnn_kernels FN(table) = {
 #undef ROUND
 #undef HEAD_ROWS
 #undef FEW
+#undef FEW_OUTPUTS
+#undef HAS_ROWS_OF_FOUR
 #undef ROW_PANELS
-#undef PACK_PANELS
 #undef MOST_PAIRS
 #undef TALLEST
 #undef MATVEC_ROWS

@@ -23,8 +23,10 @@ typedef struct {
   int activation;
   void *WT;                      /* panels of W^T (n_in x n_out): what forward multiplies by and the update changes */
   void *W;                       /* panels of W (n_out x n_in), a copy for dA_prev = W^T dZ; the first layer has none */
+  int turned;                    /* the update changes W, and WT is the copy: where dW has less padding than dW^T */
   void *b, *db;                  /* n_out, padded */
-  void *moment[2], *moment_b[2]; /* the optimizer's, laid out as WT and b; what there is none of is those themselves */
+  void *moment[2], *moment_b[2]; /* the optimizer's, laid out as what the update changes, and b; what there is none
+                                    of is those themselves */
 } layer;
 
 /* What a thread tells the others about its part; on a cache line of its own. */
@@ -71,7 +73,15 @@ static void *piece(char *block, ptrdiff_t *used, ptrdiff_t bytes) {
   return p;
 }
 
-/* The moments lie as far behind the weights as whole copies of those would: W has some too, never used. */
+/* Of few units, or few in the last panel. Padding of A_prev need not be 0: there must be none. */
+static int is_turned(const fnn_kernels *K, const layer *y, int l) {
+  return l && y->n_in % K->vl == 0 && y->n_out % K->nr && y->n_out * y->n_in <= y->n_in * fnn_padded(K, y->n_out);
+}
+
+static void *updated_weights(const layer *y) { return y->turned ? y->W : y->WT; }
+
+/* The moments lie as far behind the weights as whole copies of those would: that which is the copy has some too, never
+   used. */
 static ptrdiff_t lay_out_parameters(fnn_net *net, char *block) {
   const fnn_kernels *K = net->K;
   ptrdiff_t used = 0;
@@ -82,7 +92,7 @@ static ptrdiff_t lay_out_parameters(fnn_net *net, char *block) {
     y->b = piece(block, &used, fnn_padded(K, y->n_out) * K->size);
     for (int slot = 0; slot < 2; slot++) {
       const ptrdiff_t behind = slot < net->slots ? (slot + 1) * (ptrdiff_t)net->parameter_bytes : 0;
-      y->moment[slot] = (char *)y->WT + behind;
+      y->moment[slot] = (char *)updated_weights(y) + behind;
       y->moment_b[slot] = (char *)y->b + behind;
     }
   }
@@ -103,6 +113,7 @@ fnn_net *fnn_net_new(int isa, int dtype, int layers, const ptrdiff_t *sizes, con
   if (net->layer) {
     for (int l = 0; l < layers; l++)
       net->layer[l] = (layer){.n_in = sizes[l], .n_out = sizes[l + 1], .activation = activations[l]};
+    for (int l = 0; l < layers; l++) net->layer[l].turned = is_turned(net->K, &net->layer[l], l);
     net->parameter_bytes = (size_t)lay_out_parameters(net, NULL);
     net->parameters = fnn_alloc((ptrdiff_t)net->parameter_bytes);
   }
@@ -159,7 +170,7 @@ static ptrdiff_t lay_out_workspace(fnn_net *net, workspace *w, char *block) {
   w->losses = piece(block, &used, m * (ptrdiff_t)sizeof *w->losses);
   w->heads = piece(block, &used, w->threads * head_bytes(net));
   w->packed = NULL;
-  if (m <= MOST_PACKED) w->packed = piece(block, &used, w->threads * K->chunk * m * K->size);
+  if (K->packs && m <= MOST_PACKED) w->packed = piece(block, &used, w->threads * K->chunk * m * K->size);
   w->reports = piece(block, &used, w->threads * (ptrdiff_t)sizeof *w->reports);
   return used;
 }
@@ -187,31 +198,35 @@ static int reserve(fnn_net *net, ptrdiff_t m, int threads) {
 
 /* --- parameters --- */
 
-/* W and b of a layer, or what is laid out alike, into panels and a padded row; and back. */
-static void put_layer(const fnn_kernels *K, const layer *y, void *WT, void *row, const fnn_matrix *W,
-                      const fnn_matrix *b) {
+/* W of a layer, or what has its shape, into panels of itself or of its transpose; and back. */
+static void put_panels(const fnn_kernels *K, const layer *y, void *panels, int turned, const fnn_matrix *W) {
   const fnn_matrix transposed = {W->data, W->col, W->row, W->dtype};
-  K->pack(WT, &transposed, y->n_in, y->n_out);
-  K->gather(row, 0, b, NULL, 0, 1, y->n_out);
+  if (turned)
+    K->pack(panels, W, y->n_out, y->n_in);
+  else
+    K->pack(panels, &transposed, y->n_in, y->n_out);
 }
 
-static void take_layer(const fnn_kernels *K, const layer *y, const void *WT, const void *row, const fnn_matrix *W,
-                       const fnn_matrix *b) {
+static void take_panels(const fnn_kernels *K, const layer *y, const void *panels, int turned, const fnn_matrix *W) {
   const fnn_matrix transposed = {W->data, W->col, W->row, W->dtype};
-  K->unpack(&transposed, WT, y->n_in, y->n_out);
-  K->scatter(b, 0, row, 0, 1, y->n_out);
+  if (turned)
+    K->unpack(W, panels, y->n_out, y->n_in);
+  else
+    K->unpack(&transposed, panels, y->n_in, y->n_out);
 }
 
 void fnn_net_set(fnn_net *net, int l, const fnn_matrix *W, const fnn_matrix *b) {
   const layer *y = &net->layer[l];
   forget_most(net);
-  put_layer(net->K, y, y->WT, y->b, W, b);
-  if (y->W) net->K->pack(y->W, W, y->n_out, y->n_in);
+  put_panels(net->K, y, y->WT, 0, W);
+  if (y->W) put_panels(net->K, y, y->W, 1, W);
+  net->K->gather(y->b, 0, b, NULL, 0, 1, y->n_out);
 }
 
 void fnn_net_get(const fnn_net *net, int l, const fnn_matrix *W, const fnn_matrix *b) {
   const layer *y = &net->layer[l];
-  take_layer(net->K, y, y->WT, y->b, W, b);
+  take_panels(net->K, y, y->WT, 0, W);
+  net->K->scatter(b, 0, y->b, 0, 1, y->n_out);
 }
 
 /* --- the optimizer's state: moments and a count of steps, which follow the weights in a snapshot --- */
@@ -240,12 +255,14 @@ void fnn_net_set_steps(fnn_net *net, uint64_t steps) { net->steps = steps; }
 void fnn_net_set_moment(fnn_net *net, int slot, int l, const fnn_matrix *W, const fnn_matrix *b) {
   const layer *y = &net->layer[l];
   forget_most(net);
-  put_layer(net->K, y, y->moment[slot], y->moment_b[slot], W, b);
+  put_panels(net->K, y, y->moment[slot], y->turned, W);
+  net->K->gather(y->moment_b[slot], 0, b, NULL, 0, 1, y->n_out);
 }
 
 void fnn_net_get_moment(const fnn_net *net, int slot, int l, const fnn_matrix *W, const fnn_matrix *b) {
   const layer *y = &net->layer[l];
-  take_layer(net->K, y, y->moment[slot], y->moment_b[slot], W, b);
+  take_panels(net->K, y, y->moment[slot], y->turned, W);
+  net->K->scatter(b, 0, y->moment_b[slot], 0, 1, y->n_out);
 }
 
 static size_t numbers_bytes(const fnn_net *net) { return net->parameter_bytes * (size_t)(1 + net->slots); }
@@ -455,17 +472,20 @@ static void wait_for_columns(worker *me) {
   me->columns_pending = 0;
 }
 
-static ptrdiff_t largest_share(ptrdiff_t total, int threads) { return (total + threads - 1) / threads; }
+/* The most that one thread has of n in whole panels. */
+static ptrdiff_t largest_share(const fnn_kernels *K, ptrdiff_t n, int threads) {
+  return fnn_at_most((fnn_panels(K, n) + threads - 1) / threads * K->nr, n);
+}
 
 /* Whether layer l's forward and update are split by columns: where that is no more work, and the weights are many. */
 static int by_columns(const worker *me, int l) {
   const fnn_kernels *K = me->job->net->K;
   const layer *y = &me->job->net->layer[l];
   if (me->threads == 1 || y->n_in * y->n_out <= KEEP_WEIGHTS) return 0;
-  const ptrdiff_t panels = fnn_panels(K, y->n_out), rows = largest_share(me->m, me->threads);
-  const ptrdiff_t columns_cost = largest_share(panels, me->threads) * ((me->m + K->mr - 1) / K->mr);
-  const ptrdiff_t rows_cost = panels * ((rows + K->mr - 1) / K->mr);
-  return panels >= me->threads && columns_cost <= rows_cost;
+  const ptrdiff_t n = fnn_padded(K, y->n_out), rows = (me->m + me->threads - 1) / me->threads;
+  const ptrdiff_t columns_cost = largest_share(K, n, me->threads) * ((me->m + K->mr - 1) / K->mr);
+  const ptrdiff_t rows_cost = n * ((rows + K->mr - 1) / K->mr);
+  return fnn_panels(K, n) >= me->threads && columns_cost <= rows_cost;
 }
 
 static void own_panels(const worker *me, ptrdiff_t n, ptrdiff_t *from, ptrdiff_t *to) {
@@ -581,6 +601,19 @@ static void backward_layer(worker *me, int l) {
   }
 }
 
+/* This thread's part of dW^T of layer l, or of dW where that is turned: rows and panels. */
+static void share_update(const worker *me, int l, ptrdiff_t m, ptrdiff_t n, ptrdiff_t *i0, ptrdiff_t *i1, ptrdiff_t *p0,
+                         ptrdiff_t *p1) {
+  const fnn_kernels *K = me->job->net->K;
+  const ptrdiff_t by_rows_cost = largest_share(K, m, me->threads) * n;
+  const ptrdiff_t by_panels_cost = largest_share(K, n, me->threads) * m;
+  *i0 = 0, *i1 = m, *p0 = 0, *p1 = fnn_panels(K, n);
+  if (by_columns(me, l) ? !me->job->net->layer[l].turned : by_panels_cost < by_rows_cost)
+    own_panels(me, n, p0, p1);
+  else
+    fnn_share(m, K->nr, me->threads, me->thread, i0, i1);
+}
+
 /* dW and db of layer l: into the weights, or out to the caller. */
 static void update_layer(worker *me, int l, double scale) {
   const train_job *job = me->job;
@@ -588,29 +621,27 @@ static void update_layer(worker *me, int l, double scale) {
   const fnn_kernels *K = net->K;
   const workspace *w = &net->work;
   const layer *y = &net->layer[l];
-  const ptrdiff_t ld = fnn_ld(K, y->n_out);
-  fnn_product p = {.m = y->n_in,
-                   .n = y->n_out,
+  const ptrdiff_t ld = fnn_ld(K, y->n_out), x_step = l ? fnn_ld(K, y->n_in) : me->x_step;
+  const void *A_prev = l ? w->A[l - 1] : me->X, *dZ = w->dZ[l];
+  const ptrdiff_t m = y->turned ? y->n_out : y->n_in, n = y->turned ? y->n_in : y->n_out;
+  fnn_product p = {.m = m,
+                   .n = n,
                    .k = me->m,
-                   .A = l ? w->A[l - 1] : me->X,
-                   .a_step = l ? fnn_ld(K, y->n_in) : me->x_step,
+                   .A = y->turned ? dZ : A_prev,
+                   .a_step = y->turned ? ld : x_step,
                    .order = l ? NULL : me->order,
-                   .B = w->dZ[l],
+                   .B = y->turned ? A_prev : dZ,
                    .b_panel = K->nr,
-                   .b_k = ld,
-                   .C = y->WT,
-                   .c_panel = y->n_in * K->nr,
+                   .b_k = y->turned ? x_step : ld,
+                   .C = updated_weights(y),
+                   .c_panel = m * K->nr,
                    .scale = scale,
                    .update = &me->update,
                    .moment = {y->moment[0], y->moment[1]},
-                   .transposed = y->W,
+                   .transposed = y->turned ? y->WT : y->W,
                    .room = w->packed ? fnn_at(K, w->packed, me->thread * K->chunk * me->m) : NULL};
-  ptrdiff_t i0 = 0, i1 = p.m, p0 = 0, p1 = fnn_panels(K, p.n), from, to;
-  const ptrdiff_t blocks = fnn_panels(K, p.m); /* of rows: whole ones of the transposed copy */
-  if (by_columns(me, l) || largest_share(blocks, me->threads) * p1 > largest_share(p1, me->threads) * blocks)
-    own_panels(me, p.n, &p0, &p1);
-  else
-    fnn_share(p.m, K->nr, me->threads, me->thread, &i0, &i1);
+  ptrdiff_t i0, i1, p0, p1, from, to;
+  share_update(me, l, m, n, &i0, &i1, &p0, &p1);
   fnn_share(fnn_padded(K, y->n_out), K->vl, me->threads, me->thread, &from, &to);
   void *db = fnn_at(K, y->db, from);
   if (from < to) K->rowsum(db, fnn_at(K, w->dZ[l], from), ld, me->m, to - from, scale);
@@ -621,8 +652,8 @@ static void update_layer(worker *me, int l, double scale) {
                 db, to - from);
   } else {
     p.C = job->dW[l].data;
-    p.c_row = job->dW[l].col;
-    p.c_panel = job->dW[l].row;
+    p.c_row = y->turned ? job->dW[l].row : job->dW[l].col;
+    p.c_panel = y->turned ? job->dW[l].col : job->dW[l].row;
     K->product(&p, FNN_GRADIENT, i0, i1, p0, p1);
     if (from < y->n_out) {
       const fnn_matrix out = {fnn_at(K, job->db[l].data, from * job->db[l].row), job->db[l].row, 0, job->db[l].dtype};

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "fastnn.h"
+#include "memory.h"
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -24,7 +25,8 @@
 #define PAUSE() ((void)0)
 #endif
 
-#define SPINS 2000 /* about 20 us: longer than a phase of any net that is worth two threads is late by */
+#define HOT_SPINS 64 /* without a pause, which takes up to 0.05 us: as long as a barrier itself */
+#define SPINS 2000   /* 20 to 100 us: longer than a phase of any net that is worth two threads is late by */
 
 /* A thread that waits longer than it has worked, and this besides, waits for one that has lost its core. */
 #define PATIENCE 150000        /* ns */
@@ -34,16 +36,31 @@
 #define PAUSE_PER_LOSS 4
 #define LONGEST_PAUSE 1000000000
 
+#define FEW_THREADS 8  /* of a team that needs no memory of its own */
+#define NEIGHBOURS 128 /* bytes: lines come in pairs */
+
+/* Where a thread tells the others that it has come to a barrier: written by itself alone, so that a barrier costs one
+   line's way from core to core. Barriers take turns with the two words: what one of them was is still there until all
+   have read it. */
+typedef struct {
+  _Alignas(FNN_LINE) atomic_int arrived[2]; /* twice the number of the barrier, and 1 if a core was lost before it */
+  char apart[NEIGHBOURS - 2 * sizeof(atomic_int)];
+} place;
+
 struct fnn_team {
+  place *places;
   atomic_int size; /* a constant once the threads run: each of them stores the same */
-  int stalled;     /* by the last barrier, for all alike */
   int alone;       /* in a pause of the team that was asked for */
   int forced;
-  atomic_int waiting, phase;
   atomic_llong lost; /* ns, to a core that is busy elsewhere */
 };
 
-static _Thread_local int64_t last_arrival;
+/* The calling thread in its team. */
+static _Thread_local struct {
+  int thread, barriers;
+  int stalled; /* by the last barrier, for all alike */
+  int64_t last_arrival;
+} me;
 static atomic_llong alone_until;
 
 static int64_t now(void) {
@@ -59,31 +76,32 @@ static int64_t now(void) {
 int fnn_team_size(const fnn_team *team) { return atomic_load_explicit(&team->size, memory_order_relaxed); }
 
 int fnn_regroup(const fnn_team *team) {
-  return team->alone ? now() >= atomic_load(&alone_until) : team->stalled && !team->forced;
+  return team->alone ? now() >= atomic_load(&alone_until) : me.stalled && !team->forced;
 }
 
 void fnn_barrier(fnn_team *team) {
   const int size = fnn_team_size(team);
   if (size == 1) return;
-  const int phase = atomic_load_explicit(&team->phase, memory_order_relaxed);
-  const int64_t arrival = now(), worked = arrival - last_arrival;
-  last_arrival = arrival;
-  if (atomic_fetch_add_explicit(&team->waiting, 1, memory_order_acq_rel) == size - 1) {
-    atomic_store_explicit(&team->waiting, 0, memory_order_relaxed);
-    team->stalled = atomic_load_explicit(&team->lost, memory_order_relaxed) > 0;
-    atomic_store_explicit(&team->phase, phase + 1, memory_order_release);
-    return;
+  const int number = ++me.barriers, turn = number & 1;
+  const int64_t arrival = now(), worked = arrival - me.last_arrival;
+  const int64_t patience = worked + (number > 1 ? PATIENCE : START_PATIENCE);
+  const int lost = atomic_load_explicit(&team->lost, memory_order_relaxed) > 0;
+  me.last_arrival = arrival;
+  me.stalled = lost;
+  atomic_store_explicit(&team->places[me.thread].arrived[turn], 2 * number + lost, memory_order_release);
+  for (int t = 0, spins = 0, word; t < size; t++) {
+    while ((word = atomic_load_explicit(&team->places[t].arrived[turn], memory_order_acquire)) / 2 != number)
+      if (++spins < HOT_SPINS) {
+      } else if (spins < SPINS) {
+        PAUSE();
+      } else {
+        YIELD(); /* with more threads than cores the one that is waited for may need this core */
+        const int64_t waited = now() - arrival;
+        if (waited > patience && waited > atomic_load_explicit(&team->lost, memory_order_relaxed))
+          atomic_store_explicit(&team->lost, waited, memory_order_relaxed);
+      }
+    me.stalled |= word & 1;
   }
-  const int64_t patience = worked + (phase ? PATIENCE : START_PATIENCE);
-  for (int spins = 0; atomic_load_explicit(&team->phase, memory_order_acquire) == phase; spins++)
-    if (spins < SPINS) {
-      PAUSE();
-    } else {
-      YIELD(); /* with more threads than cores the one that is waited for may need this core */
-      const int64_t waited = now() - arrival;
-      if (waited > patience && waited > atomic_load_explicit(&team->lost, memory_order_relaxed))
-        atomic_store_explicit(&team->lost, waited, memory_order_relaxed);
-    }
 }
 
 void fnn_share(ptrdiff_t total, ptrdiff_t step, int threads, int thread, ptrdiff_t *from, ptrdiff_t *to) {
@@ -127,17 +145,25 @@ static int64_t run_team(fnn_team *team, int threads, fnn_task *task, void *arg) 
 #if !defined(_WIN32)
   pthread_once(&watching, watch_forks);
 #endif
+  place few[FEW_THREADS], *many = NULL;
+  if (threads > FEW_THREADS) many = fnn_alloc(threads * (ptrdiff_t)sizeof *many);
+  if (!many) threads = threads < FEW_THREADS ? threads : FEW_THREADS;
+  team->places = many ? many : few;
+  for (int t = 0; t < threads; t++)
+    atomic_init(&team->places[t].arrived[0], 0), atomic_init(&team->places[t].arrived[1], 0);
   int64_t outside = now(), inside = 0;
 #pragma omp parallel num_threads(threads)
   {
     const int thread = omp_get_thread_num();
     atomic_store_explicit(&team->size, omp_get_num_threads(), memory_order_relaxed); /* may be fewer than asked for */
-    const int64_t start = last_arrival = now();
+    const int64_t start = now();
+    me.thread = thread, me.barriers = 0, me.stalled = 0, me.last_arrival = start;
     task(arg, team, thread);
     fnn_barrier(team);
     if (thread == 0) inside = now() - start;
   }
   outside = now() - outside - inside;
+  fnn_free(many);
   return atomic_load(&team->lost) + (outside > START_PATIENCE ? outside : 0);
 }
 

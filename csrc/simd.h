@@ -106,27 +106,83 @@ FNN_INLINE void FN(doubles)(double *to, V x) {
     x[i + (half)] = SHUFFLE(a, b, lower);                                                                              \
   }
 #define LIST(...) __VA_ARGS__
-FNN_INLINE void FN(transpose_block)(V *x) {
+FNN_INLINE void FN(transpose_block)(V *x){
 #if FNN_LANES == 2
-  ROUND(1, LIST(0, 2), LIST(1, 3))
+    ROUND(1, LIST(0, 2), LIST(1, 3))
 #elif FNN_LANES == 4
-  ROUND(2, LIST(0, 1, 4, 5), LIST(2, 3, 6, 7))
-  ROUND(1, LIST(0, 4, 2, 6), LIST(1, 5, 3, 7))
+    ROUND(2, LIST(0, 1, 4, 5), LIST(2, 3, 6, 7)) ROUND(1, LIST(0, 4, 2, 6), LIST(1, 5, 3, 7))
 #elif FNN_LANES == 8
-  ROUND(4, LIST(0, 1, 2, 3, 8, 9, 10, 11), LIST(4, 5, 6, 7, 12, 13, 14, 15))
-  ROUND(2, LIST(0, 1, 8, 9, 4, 5, 12, 13), LIST(2, 3, 10, 11, 6, 7, 14, 15))
-  ROUND(1, LIST(0, 8, 2, 10, 4, 12, 6, 14), LIST(1, 9, 3, 11, 5, 13, 7, 15))
+    ROUND(4, LIST(0, 1, 2, 3, 8, 9, 10, 11), LIST(4, 5, 6, 7, 12, 13, 14, 15))
+        ROUND(2, LIST(0, 1, 8, 9, 4, 5, 12, 13), LIST(2, 3, 10, 11, 6, 7, 14, 15))
+            ROUND(1, LIST(0, 8, 2, 10, 4, 12, 6, 14), LIST(1, 9, 3, 11, 5, 13, 7, 15))
 #elif FNN_LANES == 16
-  ROUND(8, LIST(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
-        LIST(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
-  ROUND(4, LIST(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
-        LIST(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31))
-  ROUND(2, LIST(0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
-        LIST(2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
-  ROUND(1, LIST(0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
-        LIST(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
+    ROUND(8, LIST(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+          LIST(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
+        ROUND(4, LIST(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
+              LIST(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31))
+            ROUND(2, LIST(0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+                  LIST(2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
+                ROUND(1, LIST(0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
+                      LIST(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
 #endif
 }
+
+#if FNN_LANES == 16 && defined(__AVX512F__)
+/* In each quarter of four vectors a square of 4 x 4. */
+FNN_INLINE void FN(transpose_squares)(const V *x, V *to) {
+  const __m512 a = _mm512_unpacklo_ps((__m512)x[0], (__m512)x[1]), b = _mm512_unpackhi_ps((__m512)x[0], (__m512)x[1]);
+  const __m512 c = _mm512_unpacklo_ps((__m512)x[2], (__m512)x[3]), d = _mm512_unpackhi_ps((__m512)x[2], (__m512)x[3]);
+  to[0] = (V)_mm512_shuffle_ps(a, c, 0x44);
+  to[1] = (V)_mm512_shuffle_ps(a, c, 0xee);
+  to[2] = (V)_mm512_shuffle_ps(b, d, 0x44);
+  to[3] = (V)_mm512_shuffle_ps(b, d, 0xee);
+}
+#endif
+
+/* Columns 0..n-1, VL at most, of VL rows that are `step` apart: those, and what else is in their quarters of a row. */
+FNN_INLINE void FN(columns_of)(V *x, const REAL *rows, ptrdiff_t step, ptrdiff_t n) {
+#if FNN_LANES == 16 && defined(__AVX512F__)
+  /* Half of the shuffles are loads: only the squares of 4 are transposed in registers. */
+#pragma GCC unroll 4
+  for (ptrdiff_t q = 0; q < 4; q++)
+    if (4 * q < n) {
+      __m512 t[4];
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; i++) {
+        const float *p = rows + i * step + 4 * q;
+        t[i] = _mm512_castps128_ps512(_mm_loadu_ps(p));
+        t[i] = _mm512_mask_broadcast_f32x4(t[i], 0x00f0, _mm_loadu_ps(p + 4 * step));
+        t[i] = _mm512_mask_broadcast_f32x4(t[i], 0x0f00, _mm_loadu_ps(p + 8 * step));
+        t[i] = _mm512_mask_broadcast_f32x4(t[i], 0xf000, _mm_loadu_ps(p + 12 * step));
+      }
+      FN(transpose_squares)((V *)t, x + 4 * q);
+    }
+#else
+  (void)n;
+#pragma GCC unroll 16
+  for (ptrdiff_t r = 0; r < VL; r++) x[r] = FN(load)(rows + r * step);
+  FN(transpose_block)(x);
+#endif
+}
+
+/* Back, from 4 columns at most: rows of those and 0. */
+#if FNN_LANES == 16 && defined(__AVX512F__)
+#define HAS_ROWS_OF_FOUR 1
+FNN_INLINE void FN(rows_of_four)(REAL *rows, ptrdiff_t step, const V *x) {
+  V t[4];
+  FN(transpose_squares)(x, t);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    const __m512 y = (__m512)t[i];
+    _mm512_storeu_ps(rows + i * step, _mm512_zextps128_ps512(_mm512_castps512_ps128(y)));
+    _mm512_storeu_ps(rows + (4 + i) * step, _mm512_zextps128_ps512(_mm512_extractf32x4_ps(y, 1)));
+    _mm512_storeu_ps(rows + (8 + i) * step, _mm512_zextps128_ps512(_mm512_extractf32x4_ps(y, 2)));
+    _mm512_storeu_ps(rows + (12 + i) * step, _mm512_zextps128_ps512(_mm512_extractf32x4_ps(y, 3)));
+  }
+}
+#else
+#define HAS_ROWS_OF_FOUR 0
+#endif
 #undef SHUFFLE
 #undef ROUND
 #undef LIST

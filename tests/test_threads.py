@@ -85,7 +85,7 @@ def test_f05_the_setting_is_obeyed():
 
 FORCED = """
 net = fastnn.Network([784, 256, 10], seed=0, threads=5)
-net.fit(X, y, batch_size=256); net.predict(X)
+net.fit(X, y, batch_size=256); net.predict(np.zeros((784, 4096), "f4"))  # so many blocks that each thread has one
 print(threads() - before)
 """
 
