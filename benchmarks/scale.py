@@ -52,7 +52,8 @@ def curve(label, points, args):
         rate = flops(sizes, m) / seconds * 1e-9
         print(f"{x:<12}{name(sizes, m):<44}{seconds * 1e6:>12.1f}{rate:>10.1f}{step:>9.2f}")
     half = len(work) // 2
-    exponent = np.polyfit(np.log(work[half:]), np.log(times[half:]), 1)[0]
+    distinct = np.ptp(work[half:]) > 0  # padded, a few narrow points may all be the same work
+    exponent = np.polyfit(np.log(work[half:]), np.log(times[half:]), 1)[0] if distinct else np.nan
     line = np.polyval(np.polyfit(work, times, 1), work)
     r2 = 1 - np.square(times - line).sum() / np.square(times - times.mean()).sum()
     figures = f"{label}: exponent {exponent:.3f}, R2 {r2:.4f}"
