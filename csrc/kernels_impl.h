@@ -264,17 +264,22 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     if (epilogue == FNN_UPDATE) /* the weights come from afar, the sums take a while */
 #pragma GCC unroll 16
       for (int r = 0; r < height; r++) __builtin_prefetch(C + r * c_row, 1);
-    if (epilogue == FNN_UPDATE && p->packed) {
-      const REAL *a = (const REAL *)p->packed + (i - p->packed_row) * p->k + k0 * height;
+    const REAL *a = (const REAL *)p->A + i + k0 * p->a_step;
+    if (epilogue == FNN_GRADIENT) {
+#pragma GCC unroll 2
+      for (ptrdiff_t k = k0; k < k1; k++, B += b_k, a += p->a_step) STEP(a[r])
+    } else if (FNN_PACK_PANELS && p->packed) {
+      a = (const REAL *)p->packed + (i - p->packed_row) * p->k + k0 * height;
       for (ptrdiff_t k = k0; k < k1; k++, B += b_k, a += height) STEP(a[r])
-    } else if (epilogue == FNN_UPDATE && p->order) {
+    } else if (p->order) {
       const REAL *A = (const REAL *)p->A + i;
+#pragma GCC unroll 2
       for (ptrdiff_t k = k0; k < k1; k++, B += b_k) {
-        const REAL *a = A + (ptrdiff_t)p->order[k] * p->a_step;
+        a = A + (ptrdiff_t)p->order[k] * p->a_step;
+        __builtin_prefetch(a + 2 * height - 1);
         STEP(a[r])
       }
     } else {
-      const REAL *a = (const REAL *)p->A + i + k0 * p->a_step;
 #pragma GCC unroll 4
       for (ptrdiff_t k = k0; k < k1; k++, B += b_k, a += p->a_step) {
         __builtin_prefetch(a + 2 * height - 1); /* the next tile's */
