@@ -698,7 +698,15 @@ FNN_INLINE void FN(sum_of_rows)(ptrdiff_t vectors, REAL *sums, const REAL *dZ, p
                                 double scale) {
   V pairs[MOST_PAIRS][STRIP], sum[STRIP];
   int depth = 0;
-  for (ptrdiff_t row = 0, run = 0; row < rows; row += SUM_RUN, run++) {
+  ptrdiff_t row = 0, run = 0;
+  if (vectors == 1) /* else a run's additions wait for one another */
+    for (; row + 4 * SUM_RUN <= rows; row += 4 * SUM_RUN) {
+      V four[4] = {{0}};
+      for (ptrdiff_t r = 0; r < SUM_RUN; r++)
+        for (int i = 0; i < 4; i++) four[i] += FN(load)(dZ + (row + i * SUM_RUN + r) * ld);
+      for (int i = 0; i < 4; i++) depth = FN(push_run)(pairs, depth, four + i, 1, run++);
+    }
+  for (; row < rows; row += SUM_RUN, run++) {
     FN(sum_run)(sum, dZ + row * ld, ld, fnn_at_most(SUM_RUN, rows - row), vectors);
     depth = FN(push_run)(pairs, depth, sum, vectors, run);
   }
@@ -1015,6 +1023,18 @@ static void FN(head_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
   }
 }
 
+/* Codes of VL samples, of which `count` are there; the others' are of no unit. */
+FNN_INLINE VI FN(load_codes)(const int32_t *codes, ptrdiff_t count) {
+  typedef int32_t words __attribute__((vector_size(4 * FNN_LANES)));
+  words few;
+  if (count == VL) {
+    memcpy(&few, codes, sizeof few);
+  } else {
+    for (ptrdiff_t r = 0; r < VL; r++) few[r] = r < count ? codes[r] : -1;
+  }
+  return __builtin_convertvector(few, VI);
+}
+
 /* w_i L_i of VL samples, of which `count` are there, and dZ over their Z. */
 static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count) {
   const ptrdiff_t n = h->n;
@@ -1023,10 +1043,11 @@ static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count
   double loss[VL], terms[VL];
   for (int r = 0; r < VL; r++) loss[r] = 0;
   FN(load_columns)(z, Z, h->ld, count, n);
-  if (h->codes && h->loss != FNN_CROSS_ENTROPY) {
-    for (ptrdiff_t j = 0; j < n; j++) y[j] = (V){0};
-    for (ptrdiff_t r = 0; r < count; r++) ((REAL *)(y + h->codes[first + r]))[r] = 1;
-  } else if (!h->codes) {
+  VI codes = {0};
+  if (h->codes) {
+    codes = FN(load_codes)(h->codes + first, count);
+    for (ptrdiff_t j = 0; j < n; j++) y[j] = FN(select)(codes == (INT)j, FN(set1)(1), (V){0});
+  } else {
     FN(load_columns)(y, (const REAL *)h->Y + first * h->y_ld, h->y_ld, count, n);
   }
 #define ADD_TO_LOSS(term)                                                                                              \
@@ -1037,11 +1058,13 @@ static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count
   if (h->loss == FNN_CROSS_ENTROPY) {
     V top, sum, mass = FN(set1)(1);
     if (h->codes) {
-      for (ptrdiff_t r = 0; r < count; r++) loss[r] = -(double)((REAL *)(z + h->codes[first + r]))[r];
+      V truth = {0};
+      for (ptrdiff_t j = 0; j < n; j++) truth = FN(select)(codes == (INT)j, z[j], truth);
       FN(softmax_columns)(z, n, &top, &sum);
+      FN(doubles)(loss, truth);
       FN(doubles)(terms, top);
-      for (int r = 0; r < VL; r++) loss[r] += terms[r];
-      for (ptrdiff_t r = 0; r < count; r++) ((REAL *)(z + h->codes[first + r]))[r] -= 1;
+      for (int r = 0; r < VL; r++) loss[r] = terms[r] - loss[r];
+      for (ptrdiff_t j = 0; j < n; j++) z[j] -= y[j];
     } else {
       FN(doubles)(terms, FN(largest)(z, n));
       mass = (V){0};
@@ -1093,7 +1116,10 @@ static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count
       ((REAL *)&w)[r] = (REAL)h->weights[first + r], loss[r] *= h->weights[first + r];
     for (ptrdiff_t j = 0; j < n; j++) z[j] *= w;
   }
-  for (ptrdiff_t r = 0; r < count; r++) h->losses[first + r] = loss[r];
+  if (count == VL)
+    memcpy(h->losses + first, loss, sizeof loss);
+  else
+    for (ptrdiff_t r = 0; r < count; r++) h->losses[first + r] = loss[r];
   FN(store_columns)(Z, h->ld, z, count, n);
 }
 

@@ -665,8 +665,11 @@ static void update_layer(worker *me, int l, double scale) {
 /* The batch's sum of losses, in an order of its own: LOSS_SUMS running sums, in turn. */
 static double sum_of_losses(const double *losses, ptrdiff_t m) {
   double sums[LOSS_SUMS] = {0}, total = 0;
-  for (ptrdiff_t i = 0; i < m; i++) sums[i % LOSS_SUMS] += losses[i];
-  for (int i = 0; i < LOSS_SUMS; i++) total += sums[i];
+  ptrdiff_t i = 0;
+  for (; i + LOSS_SUMS <= m; i += LOSS_SUMS)
+    for (int j = 0; j < LOSS_SUMS; j++) sums[j] += losses[i + j];
+  for (; i < m; i++) sums[i % LOSS_SUMS] += losses[i];
+  for (int j = 0; j < LOSS_SUMS; j++) total += sums[j];
   return total;
 }
 
