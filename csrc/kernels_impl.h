@@ -451,18 +451,17 @@ FNN_INLINE void FN(store_columns)(REAL *rows, ptrdiff_t ld, V *columns, ptrdiff_
 
 #define FEW_OUTPUTS (FNN_LANES == 16 ? 4 : 0) /* units; of shorter vectors a panel is not so much wider */
 
-/* Forward to few units, k in whole vectors: VL rows of A as columns, a vector of results for each unit; same order of
-   terms as a tile. n is a constant at each call. */
+/* Forward to few units, rows and k in whole vectors: VL rows of A as columns, a vector of results for each unit; same
+   order of terms as a tile. n is a constant at each call. */
 FNN_INLINE void FN(forward_few)(const ptrdiff_t n, const fnn_product *p, ptrdiff_t i0, ptrdiff_t i1) {
   const REAL *B = p->B, *bias = p->bias;
   for (ptrdiff_t i = i0; i < i1; i += VL) {
-    const ptrdiff_t count = fnn_at_most(VL, i1 - i);
     V total[4];
     for (ptrdiff_t k = 0, end; k < p->k; k = end) {
       end = fnn_at_most(k + SUM_BLOCK, p->k);
       V sum[4] = {{0}}, a[VL];
       for (ptrdiff_t t = k; t < end; t += VL) {
-        FN(load_columns)(a, (const REAL *)p->A + i * p->a_step + t, p->a_step, count, VL);
+        FN(columns_of)(a, (const REAL *)p->A + i * p->a_step + t, p->a_step, VL);
 #pragma GCC unroll 16
         for (ptrdiff_t u = 0; u < VL; u++)
 #pragma GCC unroll 4
@@ -474,7 +473,7 @@ FNN_INLINE void FN(forward_few)(const ptrdiff_t n, const fnn_product *p, ptrdiff
       const V z = total[j] + bias[j];
       total[j] = p->activation == FNN_RELU ? FN(relu)(z) : z;
     }
-    FN(store_columns)((REAL *)p->C + i * p->c_row, p->c_row, total, count, n);
+    FN(store_columns)((REAL *)p->C + i * p->c_row, p->c_row, total, VL, n);
   }
 }
 
@@ -512,15 +511,16 @@ static void FN(pack_rows)(const fnn_product *p, ptrdiff_t i, ptrdiff_t rows, ptr
 }
 
 static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1) {
-  if (epilogue == FNN_FORWARD && p->n <= FEW_OUTPUTS && p->k % VL == 0 && p->k && !p->order) {
+  const ptrdiff_t whole = (i1 - i0) & -VL;
+  if (epilogue == FNN_FORWARD && p->n <= FEW_OUTPUTS && p->k % VL == 0 && p->k && !p->order && whole) {
     switch (p->n) {
-    case 1: FN(forward_few)(1, p, i0, i1); break;
-    case 2: FN(forward_few)(2, p, i0, i1); break;
-    case 3: FN(forward_few)(3, p, i0, i1); break;
-    default: FN(forward_few)(4, p, i0, i1);
+    case 1: FN(forward_few)(1, p, i0, i0 + whole); break;
+    case 2: FN(forward_few)(2, p, i0, i0 + whole); break;
+    case 3: FN(forward_few)(3, p, i0, i0 + whole); break;
+    default: FN(forward_few)(4, p, i0, i0 + whole);
     }
-    FN(finish)(p, epilogue, i0, i1 - i0, p0, p1);
-    return;
+    FN(finish)(p, epilogue, i0, whole, p0, p1);
+    i0 += whole;
   }
   const ptrdiff_t chunk = FN(chunk)(p, epilogue);
   const int packs = epilogue == FNN_UPDATE && FNN_PACK_PANELS && p->room && p1 - p0 >= FNN_PACK_PANELS;
@@ -1339,6 +1339,7 @@ static void FN(transpose)(REAL *W, const REAL *WT, ptrdiff_t n_in, ptrdiff_t n_o
 static double FN(magnitude)(const void *x, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n) {
   VI most[4] = {{0}};
   INT rest = 0;
+  if (ld == n) n *= rows, rows = 1;
   for (ptrdiff_t r = 0; r < rows; r++) {
     const REAL *p = (const REAL *)x + r * ld;
     ptrdiff_t j = 0;
@@ -1347,8 +1348,8 @@ static double FN(magnitude)(const void *x, ptrdiff_t ld, ptrdiff_t rows, ptrdiff
         const VI bits = (VI)FN(load)(p + j + v * VL) & ~SIGN;
         most[v] = (VI)FN(select)(bits > most[v], (V)bits, (V)most[v]);
       }
-    for (; j + VL <= n; j += VL) {
-      const VI bits = (VI)FN(load)(p + j) & ~SIGN;
+    for (; n >= VL && j < n; j += VL) { /* the last vector reaches back */
+      const VI bits = (VI)FN(load)(p + fnn_at_most(j, n - VL)) & ~SIGN;
       most[0] = (VI)FN(select)(bits > most[0], (V)bits, (V)most[0]);
     }
     for (; j < n; j++) {

@@ -698,7 +698,7 @@ static void measure(worker *me) {
   if (!me->order) A = fmax(A, K->magnitude(fnn_at(K, me->X, me->from * me->x_step), me->x_step, rows, n_in));
   for (int l = 0; l < net->layers; l++) {
     const ptrdiff_t n = net->layer[l].n_out, ld = fnn_ld(K, n);
-    dZ = fmax(dZ, K->magnitude(fnn_at(K, w->dZ[l], me->from * ld), ld, rows, n));
+    dZ = fmax(dZ, K->magnitude(fnn_at(K, w->dZ[l], me->from * ld), ld, rows, fnn_padded(K, n)));
     if (l < net->layers - 1) A = fmax(A, K->magnitude(fnn_at(K, w->A[l], me->from * ld), ld, rows, n));
   }
   mine->most_A = A;
