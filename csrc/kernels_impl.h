@@ -1,6 +1,6 @@
 /* The bodies of the kernels, written once; an ISA's file includes this for float and for double.
    It is given REAL, INT, FNN_DOUBLE, FN(name) and FNN_VECTOR_BYTES, FNN_MR (rows of a register tile), FNN_MR_SINGLE (of
-   one that is one vector wide), FNN_CHUNK_BYTES, FNN_PACK_PANELS (0: never). */
+   one that is one vector wide), FNN_CHUNK_BYTES, FNN_TERMS, FNN_PACK_PANELS. */
 #include "simd.h"
 
 #define NR (2 * VL)   /* columns of a panel: a tile is FNN_MR rows of two vectors */
@@ -258,8 +258,18 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     const REAL *row[TALLEST];
 #pragma GCC unroll 16
     for (int r = 0; r < height; r++) row[r] = FN(sample)(p, i + r);
+    const int in_blocks = FNN_TERMS > SUM_BLOCK && epilogue != FNN_DENSE;
+    REAL earlier[TALLEST * 2 * VL]; /* sums of whole blocks of terms */
+    for (ptrdiff_t k = k0;;) {
+      const ptrdiff_t end = in_blocks ? fnn_at_most(k + SUM_BLOCK, k1) : k1;
+      const int first = k == k0;
 #pragma GCC unroll 2
-    for (ptrdiff_t k = k0; k < k1; k++, B += b_k) STEP(row[r][k])
+      for (; k < end; k++, B += b_k) STEP(row[r][k])
+      if (!first) EACH_VECTOR sum[r][v] += FN(load)(earlier + (r * vectors + v) * VL);
+      if (!in_blocks || k == k1) break;
+      EACH_VECTOR FN(store)(earlier + (r * vectors + v) * VL, sum[r][v]);
+      EACH_VECTOR sum[r][v] = (V){0};
+    }
   } else {
     if (epilogue == FNN_UPDATE) /* the weights come from afar, the sums take a while */
 #pragma GCC unroll 16
@@ -523,6 +533,7 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
     i0 += whole;
   }
   const ptrdiff_t chunk = FN(chunk)(p, epilogue);
+  const ptrdiff_t terms = epilogue <= FNN_BACKWARD ? FNN_TERMS : SUM_BLOCK;
   const int packs = epilogue == FNN_UPDATE && FNN_PACK_PANELS && p->room && p1 - p0 >= FNN_PACK_PANELS;
   fnn_product packed;
   if (packs) packed = *p, packed.packed = p->room;
@@ -545,7 +556,7 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
       FN(tiles_function) *const *one = width == VL ? FN(single)[height - 1] : FN(pair)[height - 1];
       FN(tiles_function) *const *more = one + FNN_EPILOGUES;
       for (ptrdiff_t k = 0, end; k == 0 || k < p->k; k = end) {
-        end = fnn_at_most(k + SUM_BLOCK, p->k); /* of B, so much stays in the first cache */
+        end = fnn_at_most(k + terms, p->k); /* of B, so much stays in the first cache */
         const fnn_product *q = packs && width == NR ? &packed : p;
         if (taller) more[epilogue](q, c0, taller, panel, k, end, partial);
         one[epilogue](q, edge, tiles - taller, panel, k, end, partial + (edge - c0) * width);
