@@ -523,12 +523,10 @@ static void FN(pack_rows)(const fnn_product *p, ptrdiff_t i, ptrdiff_t rows, ptr
 static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1) {
   const ptrdiff_t whole = (i1 - i0) & -VL;
   if (epilogue == FNN_FORWARD && p->n <= FEW_OUTPUTS && p->k % VL == 0 && p->k && !p->order && whole) {
-    switch (p->n) {
-    case 1: FN(forward_few)(1, p, i0, i0 + whole); break;
-    case 2: FN(forward_few)(2, p, i0, i0 + whole); break;
-    case 3: FN(forward_few)(3, p, i0, i0 + whole); break;
-    default: FN(forward_few)(4, p, i0, i0 + whole);
-    }
+    if (p->n <= 2) /* one is done as two, three as four: padding costs less than code */
+      FN(forward_few)(2, p, i0, i0 + whole);
+    else
+      FN(forward_few)(4, p, i0, i0 + whole);
     FN(finish)(p, epilogue, i0, whole, p0, p1);
     i0 += whole;
   }
