@@ -40,7 +40,8 @@ X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 EMULATE = os.environ.get("FASTNN_EMULATE_AVX512") == "1"
 AVX2 = ["-mavx2", "-mfma"]
 # The tuning: gcc's usual one spills row pointers into vector registers, whose moves back take turns with the FMAs.
-AVX512 = ["-mtune=skylake-avx512", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]
+TUNING = ["-mtune=skylake-avx512", "-mprefer-vector-width=512"]
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", *TUNING]
 # One row per ISA: csrc/kernels_<isa>.c and the flags that only it may have.
 # Of the plain one the size counts more: its tiles are the same with -O2, and what is around them half as long.
 ISA_FLAGS = {"generic": ["-O2"] if X86_64 else [], "neon": []}
