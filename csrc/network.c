@@ -477,7 +477,8 @@ static ptrdiff_t largest_share(const fnn_kernels *K, ptrdiff_t n, int threads) {
   return fnn_at_most((fnn_panels(K, n) + threads - 1) / threads * K->nr, n);
 }
 
-/* Whether layer l's forward and update are split by columns: where that is no more work, and the weights are many. */
+/* Whether layer l's forward and update are split by columns: where that is little more work at most, and the weights
+   are many. */
 static int by_columns(const worker *me, int l) {
   const fnn_kernels *K = me->job->net->K;
   const layer *y = &me->job->net->layer[l];
@@ -485,7 +486,7 @@ static int by_columns(const worker *me, int l) {
   const ptrdiff_t n = fnn_padded(K, y->n_out), rows = (me->m + me->threads - 1) / me->threads;
   const ptrdiff_t columns_cost = largest_share(K, n, me->threads) * ((me->m + K->mr - 1) / K->mr);
   const ptrdiff_t rows_cost = n * ((rows + K->mr - 1) / K->mr);
-  return fnn_panels(K, n) >= me->threads && columns_cost <= rows_cost;
+  return fnn_panels(K, n) >= me->threads && 7 * columns_cost <= 8 * rows_cost;
 }
 
 static void own_panels(const worker *me, ptrdiff_t n, ptrdiff_t *from, ptrdiff_t *to) {
@@ -894,15 +895,16 @@ static int threads_for(const fnn_net *net, double threads, int limit) {
    to 512, batches of 8 to 1024) on one core of Zen 3 with AVX2; half of them are within 9%. `products` is 1 for
    forward, 3 with both gradients. A second thread began to pay within fit from 14 to 20 us on, in train_step, where
    the team has to gather, from 24 us with one layer to 60 us with four: so there is a least share for each layer and
-   one more. benchmarks/threads.py checks the choice. */
+   one more. Vectors of 64 bytes multiply in about half the time (Emerald Rapids), and the rest stays.
+   benchmarks/threads.py checks the choice. */
 static double microseconds(const fnn_net *net, ptrdiff_t m, int products) {
   const fnn_kernels *K = net->K;
-  const double wide = K->size == 8 ? 2 : 1;
+  const double wide = K->size == 8 ? 2 : 1, term = K->vl * K->size == 64 ? 1.25e-5 : 2.3e-5;
   double us = 0.014 * (double)m; /* the loss */
   for (int l = 0; l < net->layers; l++) {
     const double n_in = (double)net->layer[l].n_in, n_out = (double)fnn_padded(K, net->layer[l].n_out);
     const int here = l || products == 1 ? products : 2; /* no dX */
-    us += wide * (2.3e-5 * here * (double)m * n_in * n_out + 1.8e-4 * products * (double)m * n_out);
+    us += wide * (term * here * (double)m * n_in * n_out + 1.8e-4 * products * (double)m * n_out);
     if (products > 1) us += wide * 2e-4 * n_in * n_out; /* the update */
   }
   return us;

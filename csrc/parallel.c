@@ -91,14 +91,13 @@ void fnn_barrier(fnn_team *team) {
   atomic_store_explicit(&team->places[me.thread].arrived[turn], 2 * number + lost, memory_order_release);
   for (int t = 0, spins = 0, word; t < size; t++) {
     while ((word = atomic_load_explicit(&team->places[t].arrived[turn], memory_order_acquire)) / 2 != number)
-      if (++spins < HOT_SPINS) {
-      } else if (spins < SPINS) {
-        PAUSE();
-      } else {
+      if (++spins >= SPINS) {
         YIELD(); /* with more threads than cores the one that is waited for may need this core */
         const int64_t waited = now() - arrival;
         if (waited > patience && waited > atomic_load_explicit(&team->lost, memory_order_relaxed))
           atomic_store_explicit(&team->lost, waited, memory_order_relaxed);
+      } else if (spins >= HOT_SPINS) {
+        PAUSE();
       }
     me.stalled |= word & 1;
   }
