@@ -262,10 +262,10 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     REAL earlier[TALLEST * 2 * VL]; /* sums of whole blocks of terms */
     for (ptrdiff_t k = k0;;) {
       const ptrdiff_t end = in_blocks ? fnn_at_most(k + SUM_BLOCK, k1) : k1;
-      const int first = k == k0;
+      const int continued = k > k0;
 #pragma GCC unroll 2
       for (; k < end; k++, B += b_k) STEP(row[r][k])
-      if (!first) EACH_VECTOR sum[r][v] += FN(load)(earlier + (r * vectors + v) * VL);
+      if (continued) EACH_VECTOR sum[r][v] += FN(load)(earlier + (r * vectors + v) * VL);
       if (!in_blocks || k == k1) break;
       EACH_VECTOR FN(store)(earlier + (r * vectors + v) * VL, sum[r][v]);
       EACH_VECTOR sum[r][v] = (V){0};
