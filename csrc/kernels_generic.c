@@ -6,7 +6,7 @@
 #define FNN_EACH_DOUBLE(M) FNN_1_TO_4(M)
 #define FNN_EACH_SINGLE(M) FNN_1_TO_6(M)
 #define FNN_CHUNK_BYTES (1 << 18)
-#define FNN_TERMS 128
+#define FNN_WHOLE_SUMS 0
 #define FNN_PACK_PANELS 8
 #define FNN_TABLES fnn_tables_generic
 #include "kernels_isa.h"

@@ -1,6 +1,6 @@
 /* The bodies of the kernels, written once; an ISA's file includes this for float and for double.
    It is given REAL, INT, FNN_DOUBLE, FN(name) and FNN_VECTOR_BYTES, FNN_MR (rows of a register tile), FNN_MR_SINGLE (of
-   one that is one vector wide), FNN_CHUNK_BYTES, FNN_TERMS, FNN_PACK_PANELS. */
+   one that is one vector wide), FNN_CHUNK_BYTES, FNN_WHOLE_SUMS, FNN_PACK_PANELS. */
 #include "simd.h"
 
 #define NR (2 * VL)   /* columns of a panel: a tile is FNN_MR rows of two vectors */
@@ -258,7 +258,7 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     const REAL *row[TALLEST];
 #pragma GCC unroll 16
     for (int r = 0; r < height; r++) row[r] = FN(sample)(p, i + r);
-    const int in_blocks = FNN_TERMS > SUM_BLOCK && epilogue != FNN_DENSE;
+    const int in_blocks = FNN_WHOLE_SUMS && epilogue != FNN_DENSE;
     REAL earlier[TALLEST * 2 * VL]; /* sums of whole blocks of terms */
     for (ptrdiff_t k = k0;;) {
       const ptrdiff_t end = in_blocks ? fnn_at_most(k + SUM_BLOCK, k1) : k1;
@@ -431,11 +431,11 @@ FNN_INLINE void FN(load_columns)(V *columns, const REAL *rows, ptrdiff_t ld, ptr
   do {
     if (count == VL) {
       FN(columns_of)(columns + v, rows + v, ld, n - v);
-      continue;
-    }
+    } else {
 #pragma GCC unroll 16
-    for (ptrdiff_t r = 0; r < VL; r++) columns[v + r] = FN(load)(rows + fnn_at_most(r, count - 1) * ld + v);
-    FN(transpose_block)(columns + v);
+      for (ptrdiff_t r = 0; r < VL; r++) columns[v + r] = FN(load)(rows + fnn_at_most(r, count - 1) * ld + v);
+      FN(transpose_block)(columns + v);
+    }
   } while ((v += VL) < n);
 }
 
@@ -531,7 +531,7 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
     i0 += whole;
   }
   const ptrdiff_t chunk = FN(chunk)(p, epilogue);
-  const ptrdiff_t terms = epilogue <= FNN_BACKWARD ? FNN_TERMS : SUM_BLOCK;
+  const ptrdiff_t terms = FNN_WHOLE_SUMS && epilogue <= FNN_BACKWARD ? p->k : SUM_BLOCK;
   const int packs = epilogue == FNN_UPDATE && FNN_PACK_PANELS && p->room && p1 - p0 >= FNN_PACK_PANELS;
   fnn_product packed;
   if (packs) packed = *p, packed.packed = p->room;

@@ -1,8 +1,9 @@
 /* One ISA's kernels: includes the bodies for float and double and defines its pair of tables, FNN_TABLES.
    Given by the ISA's file, which setup.py compiles with the ISA's flags: FNN_VECTOR_BYTES; FNN_MR and FNN_MR_SINGLE,
    the most rows of a register tile of two vectors and of one; FNN_EACH_DOUBLE and FNN_EACH_SINGLE, a macro for each
-   number of rows; FNN_CHUNK_BYTES, what of A may stay in the second cache; FNN_TERMS, how many terms of a tile of a
-   network's are summed before the next tile, whole blocks of them: where they are few, B's stay in the first cache;
+   number of rows; FNN_CHUNK_BYTES, what of A may stay in the second cache; FNN_WHOLE_SUMS, whether a
+   network's tile by rows sums all of its terms before the next tile, or a block of them, whose part of B then stays in
+   the first cache;
    FNN_PACK_PANELS, from how many panels on dW copies A first, or 0; FNN_TABLES. */
 #include <math.h>
 #include <string.h>

@@ -75,7 +75,7 @@ static void *piece(char *block, ptrdiff_t *used, ptrdiff_t bytes) {
 
 /* Of few units, or few in the last panel. Padding of A_prev need not be 0: there must be none. */
 static int is_turned(const fnn_kernels *K, const layer *y, int l) {
-  return l && y->n_in % K->vl == 0 && y->n_out % K->nr && y->n_out * y->n_in <= y->n_in * fnn_padded(K, y->n_out);
+  return l && y->n_in % K->vl == 0 && y->n_out % K->nr;
 }
 
 static void *updated_weights(const layer *y) { return y->turned ? y->W : y->WT; }
@@ -111,9 +111,10 @@ fnn_net *fnn_net_new(int isa, int dtype, int layers, const ptrdiff_t *sizes, con
   net->loss = loss;
   net->layer = calloc((size_t)layers, sizeof *net->layer);
   if (net->layer) {
-    for (int l = 0; l < layers; l++)
+    for (int l = 0; l < layers; l++) {
       net->layer[l] = (layer){.n_in = sizes[l], .n_out = sizes[l + 1], .activation = activations[l]};
-    for (int l = 0; l < layers; l++) net->layer[l].turned = is_turned(net->K, &net->layer[l], l);
+      net->layer[l].turned = is_turned(net->K, &net->layer[l], l);
+    }
     net->parameter_bytes = (size_t)lay_out_parameters(net, NULL);
     net->parameters = fnn_alloc((ptrdiff_t)net->parameter_bytes);
   }
