@@ -672,14 +672,15 @@ double fnn_shares(const double *x, ptrdiff_t m, double whole) {
 /* --- targets --- */
 
 int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n) {
-  int64_t low = 0, high = 0;
+  uint64_t all = 0; /* the bits of all of them: one that is negative, or too long for an int32, has one above its low 31 */
+  int32_t high = 0;
   for (ptrdiff_t i = 0; i < m; i++) {
-    const int64_t code = bytes == 8 ? ((const int64_t *)from)[i] : ((const int32_t *)from)[i];
-    low = code < low ? code : low;
-    high = code > high ? code : high;
+    const uint64_t code = bytes == 8 ? ((const uint64_t *)from)[i] : ((const uint32_t *)from)[i];
+    all |= code;
     codes[i] = (int32_t)code;
+    high = codes[i] > high ? codes[i] : high;
   }
-  return low == 0 && high < n;
+  return all <= INT32_MAX && high < n;
 }
 
 int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high) {

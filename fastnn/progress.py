@@ -18,8 +18,10 @@ class Progress:
 
     def __init__(self, wanted, epochs):
         self._epochs, self._bar, self._plain, self._done = epochs, None, False, 0
-        terminal = sys.stderr is not None and sys.stderr.isatty()
-        if wanted is False or sys.stderr is None or (wanted is None and not terminal):
+        if wanted is False or sys.stderr is None:
+            return
+        terminal = sys.stderr.isatty()
+        if wanted is None and not terminal:
             return
         try:
             from tqdm import tqdm
