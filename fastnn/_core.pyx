@@ -15,17 +15,18 @@ cimport cython
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.dict cimport PyDict_GetItem
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.pystate cimport PyThreadState
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.float cimport DBL_MAX
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from . import threads as _threads
 from .guard import busy
-from .optimizers import OPTIMIZERS
+from .optimizers import SGD, Adam, AdamW
 from .tables import ACTIVATION_CODE, LOSS_CODE
 
 cnp.import_array()
@@ -182,9 +183,8 @@ cdef fnn_matrix _matrix(cnp.ndarray a):
 cdef fnn_data _data(cnp.ndarray X, cnp.ndarray y, cnp.ndarray sample_weight):
     cdef fnn_data data
     data.m = cnp.PyArray_DIM(X, 1)
-    data.X = _matrix(X)
+    data.X = data.Y = _matrix(X)
     data.codes = NULL
-    data.Y = data.X
     if cnp.PyArray_NDIM(y) == 1:
         data.codes = <const int32_t *>cnp.PyArray_DATA(y)
     else:
@@ -197,6 +197,9 @@ cdef int _done(int status) except -1:
     if status != FNN_OK:
         raise MemoryError("fastnn: no memory for scratch space")
     return 0
+
+
+include "_core_plain.pxi"
 
 
 # --- one layer: functions of arguments that were checked at the border --------------------------------
@@ -220,137 +223,125 @@ cdef void _acquire(PyThreadState *state) noexcept:
         PyEval_RestoreThread(state)
 
 
-cdef double _size(cnp.ndarray a) noexcept:
-    return <double>cnp.PyArray_DIM(a, 0) * cnp.PyArray_DIM(a, 1)
-
-
-cdef int _linear_forward(cnp.ndarray W, cnp.ndarray A_prev, cnp.ndarray b, int g, bint in_order,
-                         cnp.ndarray out) except -1:
-    cdef fnn_matrix w = _matrix(W), a = _matrix(A_prev), c = _matrix(b), o = _matrix(out)
-    cdef ptrdiff_t n_out = cnp.PyArray_DIM(W, 0), n_in = cnp.PyArray_DIM(W, 1), m = cnp.PyArray_DIM(A_prev, 1)
-    cdef double work = 2.0 * n_out * n_in * m + FUNCTION_WORK * _size(out)
+cdef int _linear_forward(const operand *W, const operand *A_prev, const operand *b, int g, bint in_order,
+                         const operand *out) except -1:
+    cdef double work = (2.0 * W.columns + FUNCTION_WORK) * W.rows * A_prev.columns
     cdef int status, threads = _threads_for(work)
     cdef PyThreadState *state = _release(work)
-    status = fnn_linear_forward(_isa, &o, &w, &a, &c, g, n_out, n_in, m, in_order, threads)
+    status = fnn_linear_forward(_isa, &out.matrix, &W.matrix, &A_prev.matrix, &b.matrix, g, W.rows, W.columns,
+                                A_prev.columns, in_order, threads)
     _acquire(state)
     return _done(status)
 
 
-cdef int _linear_backward(cnp.ndarray dZ, cnp.ndarray A_prev, cnp.ndarray W, cnp.ndarray dW, cnp.ndarray db,
-                          cnp.ndarray dA_prev, int g) except -1:
-    cdef fnn_matrix z = _matrix(dZ), a = _matrix(A_prev), o = _matrix(dW), ob = _matrix(db), w, oa
-    cdef ptrdiff_t n_out = cnp.PyArray_DIM(dZ, 0), n_in = cnp.PyArray_DIM(A_prev, 0), m = cnp.PyArray_DIM(dZ, 1)
-    cdef double work = 2.0 * n_out * n_in * m
+cdef int _linear_backward(const operand *dZ, const operand *A_prev, const operand *W, const operand *dW,
+                          const operand *db, const operand *dA_prev, int g) except -1:
+    """W and dA_prev may be absent."""
+    cdef double work = 2.0 * dZ.rows * A_prev.rows * dZ.columns
     cdef int status, threads = _threads_for(work)
-    cdef PyThreadState *state
-    if W is not None:
-        w, oa = _matrix(W), _matrix(dA_prev)
-    state = _release(work)
-    status = fnn_linear_backward(_isa, &o, &ob, &oa, &z, &a, NULL if W is None else &w, g, n_out, n_in, m,
-                                 threads)
+    cdef PyThreadState *state = _release(work)
+    status = fnn_linear_backward(_isa, &dW.matrix, &db.matrix, &dA_prev.matrix, &dZ.matrix, &A_prev.matrix,
+                                 &W.matrix if W.high else NULL, g, dZ.rows, A_prev.rows, dZ.columns, threads)
     _acquire(state)
     return _done(status)
 
 
-cdef int _activation(cnp.ndarray dA, cnp.ndarray x, int g, cnp.ndarray out) except -1:
-    """Forward of Z = x where dA is None, else backward from A = x."""
-    cdef fnn_matrix d, a = _matrix(x), o = _matrix(out)
-    cdef ptrdiff_t n = cnp.PyArray_DIM(x, 0), m = cnp.PyArray_DIM(x, 1)
-    cdef double work = FUNCTION_WORK * _size(x)
+cdef int _activation(const operand *dA, const operand *x, int g, const operand *out) except -1:
+    """Forward of Z = x where dA is absent, else backward from A = x."""
+    cdef double work = <double>FUNCTION_WORK * x.rows * x.columns
     cdef int status, threads = _threads_for(work)
-    cdef PyThreadState *state
-    if dA is not None:
-        d = _matrix(dA)
-    state = _release(work)
-    if dA is None:
-        status = fnn_activation_forward(_isa, &o, &a, g, n, m, threads)
+    cdef PyThreadState *state = _release(work)
+    if dA.high:
+        status = fnn_activation_backward(_isa, &out.matrix, &dA.matrix, &x.matrix, g, x.rows, x.columns, threads)
     else:
-        status = fnn_activation_backward(_isa, &o, &d, &a, g, n, m, threads)
+        status = fnn_activation_forward(_isa, &out.matrix, &x.matrix, g, x.rows, x.columns, threads)
     _acquire(state)
     return _done(status)
 
 
-cdef int _rowsum(cnp.ndarray dZ, cnp.ndarray out) except -1:
-    cdef fnn_matrix z = _matrix(dZ), o = _matrix(out)
-    cdef ptrdiff_t n = cnp.PyArray_DIM(dZ, 0), m = cnp.PyArray_DIM(dZ, 1)
-    cdef int status, threads = _threads_for(_size(dZ))
-    cdef PyThreadState *state = _release(_size(dZ))
-    status = fnn_rowsum(_isa, &o, &z, n, m, threads)
-    _acquire(state)
-    return _done(status)
-
-
-cdef int _losses(cnp.ndarray Z, cnp.ndarray y, int loss, cnp.ndarray sample_weight, double *losses,
-                 cnp.ndarray out) except -1:
-    """(m,) of w_i L_i, unless NULL; and dZ, times w_i, into `out` unless None."""
-    cdef fnn_data data = _data(Z, y, sample_weight)
-    cdef fnn_matrix o
-    cdef double work = FUNCTION_WORK * _size(Z)
+cdef int _rowsum(const operand *dZ, const operand *out) except -1:
+    cdef double work = <double>dZ.rows * dZ.columns
     cdef int status, threads = _threads_for(work)
-    cdef PyThreadState *state
-    if out is not None:
-        o = _matrix(out)
-    state = _release(work)
-    status = fnn_loss(_isa, losses, NULL if out is None else &o, &data, loss, cnp.PyArray_DIM(Z, 0), threads)
+    cdef PyThreadState *state = _release(work)
+    status = fnn_rowsum(_isa, &out.matrix, &dZ.matrix, dZ.rows, dZ.columns, threads)
     _acquire(state)
     return _done(status)
 
 
-cdef double _mean_loss(cnp.ndarray Z, cnp.ndarray y, int loss, cnp.ndarray sample_weight) except? -1:
-    cdef ptrdiff_t m = cnp.PyArray_DIM(Z, 1)
+cdef int _losses(const fnn_data *data, ptrdiff_t n, int loss, double *losses, const fnn_matrix *out) except -1:
+    """(m,) of w_i L_i, unless NULL; and dZ (n, m), times w_i, unless NULL."""
+    cdef double work = <double>FUNCTION_WORK * n * data.m
+    cdef int status, threads = _threads_for(work)
+    cdef PyThreadState *state = _release(work)
+    status = fnn_loss(_isa, losses, out, data, loss, n, threads)
+    _acquire(state)
+    return _done(status)
+
+
+cdef double _mean_loss(const fnn_data *data, ptrdiff_t n, int loss, double weight) except? -1:
     cdef double[256] few
-    cdef cnp.ndarray room = np.empty(m) if m > 256 else None
+    cdef cnp.ndarray room = np.empty(data.m) if data.m > 256 else None
     cdef double *losses = &few[0] if room is None else <double *>cnp.PyArray_DATA(room)
-    cdef double weight = m if sample_weight is None else sample_weight.sum()
-    _losses(Z, y, loss, sample_weight, losses, None)
-    return fnn_shares(losses, m, weight)
+    _losses(data, n, loss, losses, NULL)
+    return fnn_shares(losses, data.m, weight)
 
 
 def linear_forward(W, A_prev, b, activation, out):
     """``out[...] = g(W A_prev + b)``; b is (n_out, 1)."""
+    cdef operand w = _operand(W), a = _operand(A_prev), c = _operand(b), o = _operand(out)
     # In order: what a network's layers computed on the way to its prediction has that prediction's bits.
-    _linear_forward(W, A_prev, b, _ACTIVATIONS[activation.name], True, out)
+    _linear_forward(&w, &a, &c, _ACTIVATIONS[activation.name], True, &o)
 
 
 def activation_forward(Z, activation, out):
     """``out[...] = g(Z)``."""
-    _activation(None, Z, _ACTIVATIONS[activation.name], out)
+    cdef operand z = _operand(Z), o = _operand(out)
+    _activation(&_ABSENT, &z, _ACTIVATIONS[activation.name], &o)
 
 
 def activation_backward(dA, A, activation, out):
     """``out[...] = dA * g'(Z)``, where A = g(Z)."""
-    _activation(dA, A, _ACTIVATIONS[activation.name], out)
+    cdef operand d = _operand(dA), a = _operand(A), o = _operand(out)
+    _activation(&d, &a, _ACTIVATIONS[activation.name], &o)
 
 
 def rowsum(dZ, out):
     """``out[...] = `` the sum of each row, (n, 1)."""
-    _rowsum(dZ, out)
+    cdef operand z = _operand(dZ), o = _operand(out)
+    _rowsum(&z, &o)
 
 
 def linear_backward(dZ, A_prev, W, dW, db, dA_prev, activation):
     """Fill dW, db and, if W is given, dA_prev times g' of the activation that made A_prev."""
-    _linear_backward(dZ, A_prev, W, dW, db, dA_prev, _ACTIVATIONS[activation.name])
+    cdef operand z = _operand(dZ), a = _operand(A_prev), w = _operand(W)
+    cdef operand o = _operand(dW), o_b = _operand(db), o_a = _operand(dA_prev)
+    _linear_backward(&z, &a, &w, &o, &o_b, &o_a, _ACTIVATIONS[activation.name])
 
 
 def loss_forward(Z, y, loss, sample_weight):
     """Mean loss over the samples, from pre-activations."""
-    return _mean_loss(Z, y, _LOSSES[loss.name], sample_weight)
+    cdef fnn_data data = _data(Z, y, sample_weight)
+    return _mean_loss(&data, Z.shape[0], _LOSSES[loss.name], data.m if sample_weight is None else sample_weight.sum())
 
 
 def loss_backward(Z, y, loss, sample_weight, out):
     """``out[...] = dZ`` per sample: with weights, m w_i / sum(w) times the sample's own."""
     if sample_weight is not None:
         sample_weight = sample_weight * (len(sample_weight) / sample_weight.sum())
-    _losses(Z, y, _LOSSES[loss.name], sample_weight, NULL, out)
+    cdef fnn_data data = _data(Z, y, sample_weight)
+    cdef fnn_matrix o = _matrix(out)
+    _losses(&data, Z.shape[0], _LOSSES[loss.name], NULL, &o)
 
 
+cdef object _SGD = SGD, _ADAM = Adam, _ADAMW = AdamW  # at hand
 cdef dict _KINDS = {"SGD": FNN_SGD, "Adam": FNN_ADAM, "AdamW": FNN_ADAMW}
 
 
 cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
     # By the moments that there are: a setting may be changed from another thread.
     o.momentum = o.beta1 = o.beta2 = o.eps = 0  # where the kind has none
-    o.kind, o.lr, o.weight_decay = _KINDS[optimizer.kind], optimizer._lr, optimizer._weight_decay
+    o.kind = FNN_SGD if type(optimizer) is _SGD else _KINDS[optimizer.kind]
+    o.lr, o.weight_decay = optimizer._lr, optimizer._weight_decay
     if o.kind != FNN_SGD:
         (o.beta1, o.beta2), o.eps = optimizer._betas, optimizer._eps
     elif slots:
@@ -358,27 +349,28 @@ cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
     return 0
 
 
-cdef int _update(optimizer, cnp.ndarray w, cnp.ndarray g, tuple moments, uint64_t t) except -1:
+cdef int _update(optimizer, const operand *w, const operand *g, const operand *moments, int slots,
+                 uint64_t t) except -1:
     cdef fnn_optimizer settings
-    cdef fnn_matrix x = _matrix(w), dx = _matrix(g)
-    cdef fnn_matrix[2] m
-    cdef Py_ssize_t i, slots = len(moments)
-    cdef double size = <double>cnp.PyArray_SIZE(w)
-    cdef int threads = _threads_for(FUNCTION_WORK * size)
+    cdef double work = <double>FUNCTION_WORK * w.rows * w.columns
+    cdef int threads = _threads_for(work)
     cdef PyThreadState *state
-    for i in range(slots):
-        m[i] = _matrix(moments[i])
     _set_optimizer(&settings, optimizer, slots)
-    state = _release(FUNCTION_WORK * size)
-    fnn_optimizer_update(_isa, &settings, t, &x, &m[0] if slots > 0 else NULL, &m[1] if slots > 1 else NULL, &dx,
-                         cnp.PyArray_DIM(w, 0), cnp.PyArray_DIM(w, 1) if cnp.PyArray_NDIM(w) == 2 else 1, threads)
+    state = _release(work)
+    fnn_optimizer_update(_isa, &settings, t, &w.matrix, &moments[0].matrix if slots > 0 else NULL,
+                         &moments[1].matrix if slots > 1 else NULL, &g.matrix, w.rows, w.columns, threads)
     _acquire(state)
     return 0
 
 
 def optimizer_update(optimizer, w, g, moments, t):
     """One update of w and its moments, in place."""
-    _update(optimizer, w, g, tuple(moments), t)
+    cdef operand x = _operand(w), dx = _operand(g)
+    cdef operand[2] m
+    cdef int i, slots = len(moments)
+    for i in range(slots):
+        m[i] = _operand(moments[i])
+    _update(optimizer, &x, &dx, m, slots, t)
 
 
 def permutation(m, seed, epoch):
@@ -400,7 +392,6 @@ def philox(counter, key):
     return list(out)
 
 
-include "_core_plain.pxi"
 include "_core_entries.pxi"
 include "_core_engine.pxi"
 include "_core_guard.pxi"

@@ -121,32 +121,29 @@ cdef class Engine:
         """The number that the shapes ask for, where it is allowed: only then is the machine asked."""
         return wanted if self.forced or wanted == 1 else min(wanted, _limit())
 
-    cdef int _predict(self, cnp.ndarray X, cnp.ndarray out) except -1:
-        cdef fnn_matrix x = _matrix(X), o = _matrix(out)
-        cdef ptrdiff_t m = cnp.PyArray_DIM(X, 1)
+    cdef int _predict(self, const operand *X, const operand *out) except -1:
+        cdef ptrdiff_t m = X.columns
         cdef int threads = self._threads(fnn_net_forward_threads(self.net, m, MOST_THREADS)), status
         cdef PyThreadState *state = _release(m * self.flop)
-        status = fnn_net_predict(self.net, &o, &x, m, threads)
+        status = fnn_net_predict(self.net, &out.matrix, &X.matrix, m, threads)
         _acquire(state)
         return _done(status)
 
     def predict(self, X, out):
         """``out[...] = A[L]``, out (n_L, m)."""
-        self._predict(X, out)
+        cdef operand x = _operand(X), o = _operand(out)
+        self._predict(&x, &o)
 
     cpdef quick_predict(self, X, out):
         """A[L] of X, in `out` or new; None where they are not plain."""
-        if not _plain(X, self.type_num, self.n_in, -1):
+        cdef operand x, o
+        if not _plain(X, self.type_num, self.n_in, -1, &x) or x.columns * self.flop > SLICE_WORK:
             return None
-        cdef cnp.npy_intp[2] shape = [self.n_out, cnp.PyArray_DIM(X, 1)]
-        if shape[1] * self.flop > SLICE_WORK or not _fit(out, self.type_num, self.n_out, shape[1]):
+        if not (_fit(out, self.type_num, self.n_out, x.columns, &o) and _apart(&o, &x)):
             return None
-        if out is None:
-            out = cnp.PyArray_EMPTY(2, shape, self.type_num, True)
-        elif not _apart(out, X):
-            return None
-        self._predict(X, out)
-        return out
+        result = _new(self.type_num, self.n_out, x.columns, None, &o) if out is None else out
+        self._predict(&x, &o)
+        return result
 
     def loss(self, X, y, sample_weight):
         """Sum of w_i L_i and sum of w_i over the samples (w_i = 1 without weights)."""
@@ -187,17 +184,19 @@ cdef class Engine:
         None, with nothing changed: where X or y are not plain or not legal, or where a number
         that is not finite cannot be ruled out beforehand.
         """
+        cdef operand x
         cdef fnn_data data
+        cdef int32_t[FEW_CODES] few
         cdef fnn_fit fit
         cdef double[2] ended
         cdef int threads, status
         cdef PyThreadState *state
-        if not _plain(X, self.type_num, self.n_in, -1):
+        if not _plain(X, self.type_num, self.n_in, -1, &x):
             return None
-        targets = _quick_targets(y, self.loss_code, self.type_num, self.n_out, cnp.PyArray_DIM(X, 1))
+        data.m, data.X = x.columns, x.matrix
+        targets = _quick_targets(y, self.loss_code, self.type_num, self.n_out, &data, few)
         if targets is None:
             return None
-        data = _data(X, targets, None)
         _set_optimizer(&fit.optimizer, optimizer, fnn_net_slots(self.net))
         fit.batch, fit.max_batches, fit.max_epochs, fit.cautious = data.m, 1, 1, True
         fit.shuffle = fit.order_is_valid = 0

@@ -23,62 +23,57 @@ cdef inline int _optional_activation(name) except -2:
 
 def _linear_forward_entry(W, A_prev, b, activation=None, out=None, copy="if_needed"):
     cdef int dtype = _type(W), g = _optional_activation(activation)
-    cdef ptrdiff_t n_out, m
-    if dtype >= 0 and g >= 0 and _known(copy) and _plain(W, dtype, -1, -1):
-        n_out = cnp.PyArray_DIM(W, 0)
-        if _plain(A_prev, dtype, cnp.PyArray_DIM(W, 1), -1) and _plain_column(b, dtype, n_out):
-            m = cnp.PyArray_DIM(A_prev, 1)
-            if _fit(out, dtype, n_out, m) and _apart(out, W) and _apart(out, A_prev) and _apart(out, b):
-                result = _new(dtype, n_out, m, A_prev) if out is None else out
-                _linear_forward(W, A_prev, b, g, False, result)
-                return result
+    cdef operand w, a, c, o
+    if (dtype >= 0 and g >= 0 and _known(copy) and _plain(W, dtype, -1, -1, &w)
+            and _plain(A_prev, dtype, w.columns, -1, &a) and _plain_column(b, dtype, w.rows, &c)
+            and _fit(out, dtype, w.rows, a.columns, &o) and _apart(&o, &w) and _apart(&o, &a) and _apart(&o, &c)):
+        result = _new(dtype, w.rows, a.columns, A_prev, &o) if out is None else out
+        _linear_forward(&w, &a, &c, g, False, &o)
+        return result
     return _careful["linear_forward"](W, A_prev, b, activation, out, copy)
 
 
 def _activation_forward_entry(Z, kind, out=None, copy="if_needed"):
     cdef int dtype = _type(Z), g = _activation_code(kind)
-    cdef ptrdiff_t n, m
-    if dtype >= 0 and g >= 0 and _known(copy) and _plain(Z, dtype, -1, -1):
-        n, m = cnp.PyArray_DIM(Z, 0), cnp.PyArray_DIM(Z, 1)
-        if _fit(out, dtype, n, m) and (out is Z or _apart(out, Z)):
-            result = _new(dtype, n, m, Z) if out is None else out
-            _activation(None, Z, g, result)
-            return result
+    cdef operand z, o
+    if (dtype >= 0 and g >= 0 and _known(copy) and _plain(Z, dtype, -1, -1, &z)
+            and _fit(out, dtype, z.rows, z.columns, &o) and (out is Z or _apart(&o, &z))):
+        result = _new(dtype, z.rows, z.columns, Z, &o) if out is None else out
+        _activation(&_ABSENT, &z, g, &o)
+        return result
     return _careful["activation_forward"](Z, kind, out, copy)
 
 
 def _activation_backward_entry(dA, A, kind, Z=None, out=None, copy="if_needed"):
     cdef int dtype = _type(dA), g = _activation_code(kind)
-    cdef ptrdiff_t n, m
-    if dtype >= 0 and g >= 0 and Z is None and _known(copy) and _plain(dA, dtype, -1, -1):
-        n, m = cnp.PyArray_DIM(dA, 0), cnp.PyArray_DIM(dA, 1)
-        if _plain(A, dtype, n, m):
-            if _fit(out, dtype, n, m) and (out is A or _apart(out, A)) and (out is dA or _apart(out, dA)):
-                result = _new(dtype, n, m, dA) if out is None else out
-                _activation(dA, A, g, result)
-                return result
+    cdef operand d, a, o
+    if (dtype >= 0 and g >= 0 and Z is None and _known(copy) and _plain(dA, dtype, -1, -1, &d)
+            and _plain(A, dtype, d.rows, d.columns, &a) and _fit(out, dtype, d.rows, d.columns, &o)
+            and (out is A or _apart(&o, &a)) and (out is dA or _apart(&o, &d))):
+        result = _new(dtype, d.rows, d.columns, dA, &o) if out is None else out
+        _activation(&d, &a, g, &o)
+        return result
     return _careful["activation_backward"](dA, A, kind, Z, out, copy)
 
 
 def _rowsum_entry(dZ, out=None, copy="if_needed"):
     cdef int dtype = _type(dZ)
-    cdef ptrdiff_t n
-    if dtype >= 0 and _known(copy) and _plain(dZ, dtype, -1, -1):
-        n = cnp.PyArray_DIM(dZ, 0)
-        if _fit(out, dtype, n, 1) and _apart(out, dZ):
-            result = _new(dtype, n, 1, dZ) if out is None else out
-            _rowsum(dZ, result)
-            return result
+    cdef operand z, o
+    if (dtype >= 0 and _known(copy) and _plain(dZ, dtype, -1, -1, &z) and _fit(out, dtype, z.rows, 1, &o)
+            and _apart(&o, &z)):
+        result = _new(dtype, z.rows, 1, dZ, &o) if out is None else out
+        _rowsum(&z, &o)
+        return result
     return _careful["rowsum"](dZ, out, copy)
 
 
 def _linear_backward_entry(dZ, A_prev, W=None, out=None, activation=None, copy="if_needed"):
-    cdef int dtype = _type(dZ), g = _optional_activation(activation)
+    cdef int g = _optional_activation(activation)
     cdef tuple results = _three(out)
     if W is None and activation is not None:
         g = -1
-    if dtype >= 0 and g >= 0 and results is not None and _known(copy) and _plain(dZ, dtype, -1, -1):
-        results = _quick_linear_backward(dZ, A_prev, W, results, g, dtype)
+    if g >= 0 and results is not None and _known(copy):
+        results = _quick_linear_backward(dZ, A_prev, W, results, g)
         if results is not None:
             return results
     return _careful["linear_backward"](dZ, A_prev, W, out, activation, copy)
@@ -94,59 +89,69 @@ cdef tuple _three(out):
     return out if type(out) is tuple and len(<tuple>out) == 3 else None
 
 
-cdef tuple _quick_linear_backward(cnp.ndarray dZ, A_prev, W, tuple results, int g, int dtype):
+cdef inline bint _apart_from(const operand *o, const operand *a, const operand *b, const operand *c) noexcept:
+    return _apart(o, a) and _apart(o, b) and _apart(o, c)
+
+
+cdef tuple _quick_linear_backward(dZ, A_prev, W, tuple results, int g):
     """The three results, or None."""
-    cdef ptrdiff_t n_out = cnp.PyArray_DIM(dZ, 0), m = cnp.PyArray_DIM(dZ, 1), n_in
+    cdef int dtype = _type(dZ)
+    cdef operand z, a, w, o, o_b, o_a
     dW, db, dA_prev = results
-    if not _plain(A_prev, dtype, -1, m):
+    if dtype < 0 or not (_plain(dZ, dtype, -1, -1, &z) and _plain(A_prev, dtype, -1, z.columns, &a)):
         return None
-    n_in = cnp.PyArray_DIM(A_prev, 0)
     if W is None:
         if dA_prev is not None:
             return None
-    elif not _plain(W, dtype, n_out, n_in):
+        w = _ABSENT
+    elif not _plain(W, dtype, z.rows, a.rows, &w):
         return None
-    if not (_fit(dW, dtype, n_out, n_in) and _fit(db, dtype, n_out, 1) and _fit(dA_prev, dtype, n_in, m)):
+    if not (_fit(dW, dtype, z.rows, a.rows, &o) and _fit(db, dtype, z.rows, 1, &o_b)
+            and _fit(dA_prev, dtype, a.rows, z.columns, &o_a)):
         return None
-    if not (_apart(dW, db) and _apart(dW, dA_prev) and _apart(db, dA_prev)):
+    if not (_apart(&o, &o_b) and _apart(&o, &o_a) and _apart(&o_b, &o_a) and _apart_from(&o, &z, &a, &w)
+            and _apart_from(&o_b, &z, &a, &w) and _apart_from(&o_a, &z, &a, &w)):
         return None
-    for result in results:
-        if not (_apart(result, dZ) and _apart(result, A_prev) and _apart(result, W)):
-            return None
     if dW is None or db is None or (dA_prev is None and W is not None):
-        dW = _new(dtype, n_out, n_in, dZ if W is None else W) if dW is None else dW
-        db = _new(dtype, n_out, 1, dZ) if db is None else db
-        dA_prev = _new(dtype, n_in, m, dZ) if dA_prev is None and W is not None else dA_prev
+        dW = _new(dtype, z.rows, a.rows, dZ if W is None else W, &o) if dW is None else dW
+        db = _new(dtype, z.rows, 1, dZ, &o_b) if db is None else db
+        dA_prev = _new(dtype, a.rows, z.columns, dZ, &o_a) if dA_prev is None and W is not None else dA_prev
         results = (dW, db, dA_prev)
-    _linear_backward(dZ, A_prev, W, dW, db, dA_prev, g)
+    _linear_backward(&z, &a, &w, &o, &o_b, &o_a, g)
     return results
 
 
-cdef cnp.ndarray _targets_of(Z, y, int loss, sample_weight, copy):
-    """Targets of a quick loss of Z, or None."""
+cdef cnp.ndarray _quick_loss(Z, y, int loss, sample_weight, copy, operand *z, fnn_data *data, int32_t *few):
+    """Z and its targets for a quick loss: what keeps these alive, or None."""
     cdef int dtype = _type(Z)
-    if sample_weight is not None or dtype < 0 or not _known(copy) or not _plain(Z, dtype, -1, -1):
+    if sample_weight is not None or dtype < 0 or not _known(copy) or not _plain(Z, dtype, -1, -1, z):
         return None
-    return _quick_targets(y, loss, dtype, cnp.PyArray_DIM(Z, 0), cnp.PyArray_DIM(Z, 1))
+    data.m, data.X = z.columns, z.matrix
+    return _quick_targets(y, loss, dtype, z.rows, data, few)
 
 
 def _loss_forward_entry(Z, y, kind, sample_weight=None, copy="if_needed"):
     cdef int loss = _code(kind, _LOSSES, _LOSS_NAMES)
-    cdef cnp.ndarray targets = _targets_of(Z, y, loss, sample_weight, copy)
+    cdef operand z
+    cdef fnn_data data
+    cdef int32_t[FEW_CODES] few
+    cdef cnp.ndarray targets = _quick_loss(Z, y, loss, sample_weight, copy, &z, &data, few)
     if targets is None:
         return _careful["loss_forward"](Z, y, kind, sample_weight, copy)
-    return _mean_loss(Z, targets, loss, None)
+    return _mean_loss(&data, z.rows, loss, data.m)
 
 
 def _loss_backward_entry(Z, y, kind, sample_weight=None, out=None, copy="if_needed"):
     cdef int loss = _code(kind, _LOSSES, _LOSS_NAMES)
-    cdef cnp.ndarray targets = _targets_of(Z, y, loss, sample_weight, copy)
-    cdef ptrdiff_t n, m
-    if targets is not None:
-        n, m = cnp.PyArray_DIM(Z, 0), cnp.PyArray_DIM(Z, 1)
-        if _fit(out, _type(Z), n, m) and _apart(out, Z) and _apart(out, targets):
-            result = _new(_type(Z), n, m, Z) if out is None else out
-            _losses(Z, targets, loss, None, NULL, result)
+    cdef operand z, o, t
+    cdef fnn_data data
+    cdef int32_t[FEW_CODES] few
+    cdef cnp.ndarray targets = _quick_loss(Z, y, loss, sample_weight, copy, &z, &data, few)
+    if targets is not None and _fit(out, _type(Z), z.rows, z.columns, &o) and _apart(&o, &z):
+        t = _ABSENT if data.codes else _operand(targets)
+        if _apart(&o, &t):
+            result = _new(_type(Z), z.rows, z.columns, Z, &o) if out is None else out
+            _losses(&data, z.rows, loss, NULL, &o.matrix)
             return result
     return _careful["loss_backward"](Z, y, kind, sample_weight, out, copy)
 
@@ -158,27 +163,32 @@ def _optimizer_update_entry(optimizer, W, dW, moments=(), step=1, out=None, copy
     return _careful["optimizer_update"](optimizer, W, dW, moments, step, out, copy)
 
 
-cdef tuple _RULES = OPTIMIZERS  # a subclass may have settings of its own
+cdef int _moments_of(optimizer) except -2:
+    """As its `slots`; -1: a subclass, which may have settings of its own, or none of ours."""
+    if type(optimizer) is _SGD:
+        return optimizer._momentum != 0.0
+    return 2 if type(optimizer) is _ADAM or type(optimizer) is _ADAMW else -1
 
 
 cdef bint _quick_optimizer_update(optimizer, W, dW, tuple moments, step, tuple out) except -1:
     """Whether it was in place, and is done."""
-    cdef Py_ssize_t i, slots = len(moments)
-    if type(optimizer) not in _RULES or optimizer.slots != slots or len(out) != slots + 1 or not 0 < step < 1 << 53:
+    cdef int i, slots = <int>len(moments), overflow
+    cdef int64_t t = PyLong_AsLongLongAndOverflow(step, &overflow)
+    cdef operand w, g
+    cdef operand[2] m
+    if slots != _moments_of(optimizer) or len(out) != slots + 1 or not 0 < t < 1LL << 53 or _type(W) < 0:
         return False
-    if _type(W) < 0:
+    if cnp.PyArray_NDIM(W) not in (1, 2) or not _in_one_piece(W):
         return False
-    if cnp.PyArray_NDIM(W) not in (1, 2) or not (cnp.PyArray_IS_C_CONTIGUOUS(W) or cnp.PyArray_IS_F_CONTIGUOUS(W)):
-        return False
-    if not (_alike(W, W) and _alike(dW, W) and out[0] is W and cnp.PyArray_ISWRITEABLE(W) and _apart(W, dW)):
+    if not (_alike(W, W, &w) and _alike(dW, W, &g) and out[0] is W and cnp.PyArray_ISWRITEABLE(W) and _apart(&w, &g)):
         return False
     for i in range(slots):
         moment = moments[i]
-        if out[i + 1] is not moment or not _alike(moment, W) or not cnp.PyArray_ISWRITEABLE(moment):
+        if out[i + 1] is not moment or not _alike(moment, W, &m[i]) or not cnp.PyArray_ISWRITEABLE(moment):
             return False
-        if not (_apart(moment, W) and _apart(moment, dW) and (i == 0 or _apart(moment, moments[0]))):
+        if not (_apart(&m[i], &w) and _apart(&m[i], &g) and (i == 0 or _apart(&m[1], &m[0]))):
             return False
-    _update(optimizer, W, dW, moments, step)
+    _update(optimizer, &w, &g, m, slots, t)
     return True
 
 

@@ -1,14 +1,39 @@
 # --- arguments that are plain: what can be used where it is, seen in a few nanoseconds --------------------
 
-cdef inline int _item(cnp.ndarray a) noexcept:
-    """Bytes of an element."""
-    cdef int dtype = cnp.PyArray_TYPE(a)  # nearer than the size itself
-    return 4 if dtype == cnp.NPY_FLOAT else 8 if dtype == cnp.NPY_DOUBLE else <int>cnp.PyArray_ITEMSIZE(a)
+cdef enum:
+    FEW_CODES = 256
 
 
-cdef inline bint _plain_axis(cnp.ndarray a, int axis, ptrdiff_t n) noexcept:
-    cdef ptrdiff_t extent = cnp.PyArray_DIM(a, axis)
-    return (extent == n or (n < 0 and extent)) and not cnp.PyArray_STRIDE(a, axis) & (_item(a) - 1)
+cdef struct operand:  # an array and the bounds of its memory; all is 0 where there is none
+    fnn_matrix matrix
+    ptrdiff_t rows, columns
+    char *low
+    char *high
+
+
+cdef operand _ABSENT  # C's own zeros
+
+
+cdef inline void _describe(cnp.ndarray a, operand *to) noexcept:
+    """An array of float32 or float64, a matrix or a column."""
+    cdef ptrdiff_t down, right = 0
+    to.matrix = _matrix(a)
+    to.rows, to.columns = cnp.PyArray_DIM(a, 0), 1
+    to.low = to.high = <char *>to.matrix.data
+    down = (to.rows - 1) * cnp.PyArray_STRIDE(a, 0)
+    if cnp.PyArray_NDIM(a) == 2:
+        to.columns = cnp.PyArray_DIM(a, 1)
+        right = (to.columns - 1) * cnp.PyArray_STRIDE(a, 1)
+    to.low += (down if down < 0 else 0) + (right if right < 0 else 0)
+    to.high += (down if down > 0 else 0) + (right if right > 0 else 0) + (8 if to.matrix.dtype else 4)
+
+
+cdef operand _operand(cnp.ndarray a):
+    """An array that was checked at the border; or None."""
+    cdef operand x = _ABSENT
+    if a is not None:
+        _describe(a, &x)
+    return x
 
 
 cdef inline bint _readable(x, int dtype, int ndim) noexcept:
@@ -19,9 +44,14 @@ cdef inline bint _readable(x, int dtype, int ndim) noexcept:
     return cnp.PyArray_TYPE(a) == dtype and cnp.PyArray_NDIM(a) == ndim and cnp.PyArray_ISBEHAVED_RO(a)
 
 
-cdef inline bint _plain(x, int dtype, ptrdiff_t n, ptrdiff_t m) noexcept:
-    """Whether `x` is a matrix (n, m) that can be read where it is; -1: of any extent but 0."""
-    return _readable(x, dtype, 2) and _plain_axis(x, 0, n) and _plain_axis(x, 1, m)
+cdef inline bint _plain(x, int dtype, ptrdiff_t n, ptrdiff_t m, operand *to) noexcept:
+    """Whether `x` is a matrix (n, m) that can be read where it is, and where that is; -1: of any extent but 0."""
+    if not _readable(x, dtype, 2):
+        return False
+    _describe(<cnp.ndarray>x, to)
+    cdef ptrdiff_t strides = cnp.PyArray_STRIDE(<cnp.ndarray>x, 0) | cnp.PyArray_STRIDE(<cnp.ndarray>x, 1)
+    return ((to.rows if n < 0 else to.rows == n) and (to.columns if m < 0 else to.columns == m)
+            and not strides & (7 if to.matrix.dtype else 3))
 
 
 cdef inline int _type(x) noexcept:
@@ -43,86 +73,110 @@ cdef inline int _code(name, dict codes, tuple names) except -2:
     return -1 if found == NULL else <object>found
 
 
-cdef inline bint _plain_column(b, int dtype, ptrdiff_t n) noexcept:
-    """Whether `b` is (n, 1) or (n,) and can be read where it is."""
-    return _plain(b, dtype, n, 1) or (_readable(b, dtype, 1) and _plain_axis(b, 0, n))
-
-
-cdef inline void _extent(cnp.ndarray a, char **low, char **high) noexcept:
-    low[0] = high[0] = <char *>cnp.PyArray_DATA(a)
-    cdef ptrdiff_t reach
-    cdef int axis
-    for axis in range(cnp.PyArray_NDIM(a)):
-        reach = (cnp.PyArray_DIM(a, axis) - 1) * cnp.PyArray_STRIDE(a, axis)
-        if reach < 0:
-            low[0] += reach
-        else:
-            high[0] += reach
-    high[0] += _item(a)
-
-
-cdef inline bint _apart(cnp.ndarray a, cnp.ndarray b) noexcept:
-    """Whether no memory is shared: the one ends before the other starts."""
-    cdef char *low_a
-    cdef char *high_a
-    cdef char *low_b
-    cdef char *high_b
-    if a is None or b is None:
+cdef inline bint _plain_column(b, int dtype, ptrdiff_t n, operand *to) noexcept:
+    """Whether `b` is (n, 1) or (n,) and can be read where it is, and where that is."""
+    if _plain(b, dtype, n, 1, to):
         return True
-    _extent(a, &low_a, &high_a)
-    _extent(b, &low_b, &high_b)
-    return high_a <= low_b or high_b <= low_a
-
-
-cdef inline bint _fit(out, int dtype, ptrdiff_t n, ptrdiff_t m) noexcept:
-    """Whether `out` is None or can take a result (n, m)."""
-    if out is None:
-        return True
-    if not _plain(out, dtype, n, m):
+    if not _readable(b, dtype, 1):
         return False
-    cdef cnp.ndarray o = out
-    return cnp.PyArray_ISWRITEABLE(o) and (cnp.PyArray_IS_C_CONTIGUOUS(o) or cnp.PyArray_IS_F_CONTIGUOUS(o))
+    _describe(<cnp.ndarray>b, to)
+    return to.rows == n and not cnp.PyArray_STRIDE(<cnp.ndarray>b, 0) & (7 if to.matrix.dtype else 3)
 
 
-cdef cnp.ndarray _new(int dtype, ptrdiff_t n, ptrdiff_t m, cnp.ndarray like):
-    """An array (n, m) in the order of `like`."""
+cdef inline bint _apart(const operand *a, const operand *b) noexcept:
+    """Whether no memory is shared: the one ends before the other starts."""
+    return a.high <= b.low or b.high <= a.low
+
+
+cdef inline bint _in_one_piece(cnp.ndarray a) noexcept:
+    return cnp.PyArray_IS_C_CONTIGUOUS(a) or cnp.PyArray_IS_F_CONTIGUOUS(a)
+
+
+cdef inline bint _fit(out, int dtype, ptrdiff_t n, ptrdiff_t m, operand *to) noexcept:
+    """Whether `out` is None or can take a result (n, m), and where that is."""
+    if out is None:
+        to[0] = _ABSENT
+        return True
+    return (_plain(out, dtype, n, m, to) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
+            and _in_one_piece(<cnp.ndarray>out))
+
+
+cdef cnp.ndarray _new(int dtype, ptrdiff_t n, ptrdiff_t m, like, operand *to):
+    """An array (n, m) in the order of the array `like`, by columns without one."""
     cdef cnp.npy_intp[2] shape = [n, m]
-    return cnp.PyArray_EMPTY(2, shape, dtype, cnp.PyArray_IS_F_CONTIGUOUS(like))
+    cdef bint by_columns = like is None or cnp.PyArray_IS_F_CONTIGUOUS(<cnp.ndarray>like)
+    cdef cnp.ndarray a = cnp.PyArray_EMPTY(2, shape, dtype, by_columns)
+    _describe(a, to)
+    return a
+
+
+cdef inline bint _plain_codes(y, ptrdiff_t n, ptrdiff_t m) noexcept:
+    """Whether `y` is a line of m integers, to be read as classes of n."""
+    if n < 2 or not cnp.PyArray_CheckExact(y):
+        return False
+    cdef cnp.ndarray a = <cnp.ndarray>y
+    cdef int number = cnp.PyArray_TYPE(a)
+    # int, long and long long: two of them are of one size.
+    return (cnp.NPY_INT <= number <= cnp.NPY_LONGLONG and cnp.PyArray_ISSIGNED(a) and cnp.PyArray_NDIM(a) == 1
+            and cnp.PyArray_DIM(a, 0) == m and cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_ISBEHAVED_RO(a))
+
+
+cdef inline bint _take_codes(cnp.ndarray y, ptrdiff_t n, ptrdiff_t m, int32_t *codes) noexcept:
+    """Plain codes as the core takes them; False: not all are legal."""
+    return fnn_codes(codes, cnp.PyArray_DATA(y), <int>cnp.PyArray_ITEMSIZE(y), m, n)
 
 
 cdef cnp.ndarray _quick_codes(y, ptrdiff_t n, cnp.npy_intp m):
     """Class codes as the core takes them, or None if they are not plain or not legal."""
-    if not cnp.PyArray_CheckExact(y) or n < 2:
+    if not _plain_codes(y, n, m):
         return None
-    cdef cnp.ndarray a = y, codes
-    cdef int size = cnp.PyArray_ITEMSIZE(a)
-    if cnp.PyArray_NDIM(a) != 1 or cnp.PyArray_DIM(a, 0) != m or not cnp.PyArray_IS_C_CONTIGUOUS(a):
-        return None
-    if not cnp.PyArray_ISBEHAVED_RO(a) or not cnp.PyArray_ISSIGNED(a) or (size != 8 and size != 4):
-        return None
-    codes = cnp.PyArray_EMPTY(1, &m, cnp.NPY_INT32, 0)
-    return codes if fnn_codes(<int32_t *>cnp.PyArray_DATA(codes), cnp.PyArray_DATA(a), size, m, n) else None
+    cdef cnp.ndarray codes = cnp.PyArray_EMPTY(1, &m, cnp.NPY_INT32, 0)
+    return codes if _take_codes(y, n, m, <int32_t *>cnp.PyArray_DATA(codes)) else None
 
 
-cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, ptrdiff_t m):
-    """Codes (m,) or values (n, m) as the core takes them, or None if they are not plain or not legal."""
+cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, fnn_data *data, int32_t *few):
+    """Targets of data.m samples into `data`: what keeps them alive, or None if they are not plain or not legal.
+
+    Up to FEW_CODES class codes go to `few`: a new array would take as long as the loss of so many samples.
+    """
+    cdef ptrdiff_t m = data.m
+    cdef cnp.ndarray a
+    cdef operand values
+    data.codes, data.weights = NULL, NULL
     if dtype < 0 or loss < 0 or not cnp.PyArray_CheckExact(y) or (n < 2 and loss == FNN_CROSS_ENTROPY):
         return None
-    cdef cnp.ndarray a = y
+    a = <cnp.ndarray>y
+    if cnp.PyArray_NDIM(a) == 1 and n > 1:
+        data.Y = data.X  # something, which nobody reads
+        if m <= FEW_CODES and _plain_codes(a, n, m):
+            data.codes = few
+            return a if _take_codes(a, n, m, few) else None
+        a = _quick_codes(a, n, m)
+        if a is not None:
+            data.codes = <const int32_t *>cnp.PyArray_DATA(a)
+        return a
     if cnp.PyArray_NDIM(a) == 1:
-        if n > 1:
-            return _quick_codes(a, n, m)
-        a = a.reshape((1, -1))
-    if not _plain(a, dtype, n, m) or not (cnp.PyArray_IS_C_CONTIGUOUS(a) or cnp.PyArray_IS_F_CONTIGUOUS(a)):
+        if not _readable(a, dtype, 1) or cnp.PyArray_DIM(a, 0) != m:
+            return None
+        data.Y = _matrix(a)
+        data.Y.row, data.Y.col = m, data.Y.row  # lies as a row
+    elif _plain(a, dtype, n, m, &values):
+        data.Y = values.matrix
+    else:
         return None
-    if loss != FNN_MSE and not fnn_within(_isa, cnp.PyArray_DATA(a), dtype == cnp.NPY_DOUBLE, n * m,
+    if not _in_one_piece(a):
+        return None
+    if loss != FNN_MSE and not fnn_within(_isa, data.Y.data, data.Y.dtype, n * m,
                                           1 if loss == FNN_BINARY_CROSS_ENTROPY else DBL_MAX):
         return None
     return a
 
 
-cdef bint _alike(a, cnp.ndarray w) noexcept:
-    """Whether `a` can be read where it is, of the type, shape and order of w, which is in one piece."""
-    return (_readable(a, cnp.PyArray_TYPE(w), cnp.PyArray_NDIM(w))
-            and cnp.PyArray_SAMESHAPE(a, w)
+cdef bint _alike(x, cnp.ndarray w, operand *to) noexcept:
+    """Whether `x` can be read where it is, of the type, shape and order of w, which is in one piece, and where it is."""
+    if not _readable(x, cnp.PyArray_TYPE(w), cnp.PyArray_NDIM(w)):
+        return False
+    cdef cnp.ndarray a = <cnp.ndarray>x
+    _describe(a, to)
+    return (cnp.PyArray_SAMESHAPE(a, w)
             and (cnp.PyArray_IS_C_CONTIGUOUS(a) if cnp.PyArray_IS_C_CONTIGUOUS(w) else cnp.PyArray_IS_F_CONTIGUOUS(a)))
