@@ -59,7 +59,7 @@ static void apply(const elementwise *e, void *out, ptrdiff_t ld_out, const void 
 /* Any number of elements: the last part of a vector goes through a copy. */
 static void apply_line(const elementwise *e, void *out, const void *x, const void *y, ptrdiff_t n) {
   const fnn_kernels *K = e->K;
-  const ptrdiff_t whole = n / K->vl * K->vl;
+  const ptrdiff_t whole = n & -K->vl;
   const size_t rest = (size_t)((n - whole) * K->size);
   if (whole) apply(e, out, 0, x, 0, y, 0, 1, whole);
   if (!rest) return;
@@ -100,29 +100,30 @@ typedef struct {
 static fnn_matrix transposed(fnn_matrix x) { return (fnn_matrix){x.data, x.col, x.row, x.dtype}; }
 
 /* The same as C^T = B^T A^T. */
-static multiplication flipped(multiplication x) {
-  multiplication y = x;
-  y.A = transposed(x.B), y.B = transposed(x.A), y.C = transposed(x.C);
-  y.G = transposed(x.G);
-  y.rows = x.columns, y.columns = x.rows, y.bias_of_columns = !x.bias_of_columns;
-  return y;
+static void flip(multiplication *x) {
+  const fnn_matrix A = transposed(x->B), B = transposed(x->A);
+  const ptrdiff_t rows = x->columns, columns = x->rows;
+  x->A = A, x->B = B, x->C = transposed(x->C), x->G = transposed(x->G);
+  x->rows = rows, x->columns = columns, x->bias_of_columns = !x->bias_of_columns;
 }
 
 /* Rows of B are read where they are: they lie so, and too few rows of A pass to pay for a copy. */
-static int direct(const multiplication *x) {
-  const ptrdiff_t step = x->B.row * x->K->size, tiles = (x->rows + x->K->mr - 1) / x->K->mr;
-  if (x->B.col != 1 || step <= 0 || x->columns < x->K->vl) return 0;
-  if (x->k * fnn_at_most(step, 4096) > 1 << 22) return 0; /* more pages than the TLB has entries, for every panel */
-  return tiles <= 3 || step <= 256 || (tiles <= 8 && step % 512 != 0);
+static int direct(const fnn_kernels *K, const fnn_matrix *B, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t columns) {
+  const ptrdiff_t step = B->row * K->size;
+  if (B->col != 1 || step <= 0 || columns < K->vl) return 0;
+  if (k * fnn_at_most(step, 4096) > 1 << 22) return 0; /* more pages than the TLB has entries, for every panel */
+  return step <= 256 || rows <= 3 * K->mr || (rows <= 8 * K->mr && step % 512 != 0);
 }
 
 /* Of the two ways round: about the vector operations of the sums, and of what has to be moved. */
-static double cost(const multiplication *x) {
-  const double rows = (double)x->rows, k = (double)x->k, columns = (double)x->columns;
-  double sum = rows * k * (double)fnn_padded(x->K, x->columns) / (double)(2 * x->K->vl);
-  if (!direct(x)) sum += k * columns * (x->B.col == 1 ? 0.25 : 0.5);
-  if (x->C.col != 1) sum += rows * columns;
-  if (x->A.col != 1 && x->A.row != 1) sum += rows * k;
+static double cost(const multiplication *x, int flipped) {
+  const fnn_matrix A = flipped ? transposed(x->B) : x->A, B = flipped ? transposed(x->A) : x->B;
+  const ptrdiff_t rows = flipped ? x->columns : x->rows, columns = flipped ? x->rows : x->columns;
+  const double k = (double)x->k, results = (double)rows * (double)columns;
+  double sum = (double)rows * k * (double)fnn_padded(x->K, columns) / (double)(2 * x->K->vl);
+  if (!direct(x->K, &B, rows, x->k, columns)) sum += k * (double)columns * (B.col == 1 ? 0.25 : 0.5);
+  if ((flipped ? x->C.row : x->C.col) != 1) sum += results;
+  if (A.col != 1 && A.row != 1) sum += (double)rows * k;
   return sum;
 }
 
@@ -168,14 +169,14 @@ static void rows_of_columns(const multiplication *x, void *room, const void *B, 
   }
 }
 
-/* Rows i0..i1, columns from..to, of the sums of all terms that `x` has. */
-static void multiply_terms(const multiplication *x, char *room, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t from,
-                           ptrdiff_t to) {
+/* Rows i0..i1, columns from..to, of the sums of all terms at once. */
+static void multiply_once(const multiplication *x, char *room, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t from,
+                          ptrdiff_t to) {
   const fnn_kernels *K = x->K;
   if (x->panels) {
     rows_of_columns(x, room, x->panels, x->k * K->nr, 0, 0, x->columns, i0, i1);
   } else if (x->direct) {
-    const ptrdiff_t whole = (to - from) / K->vl * K->vl;
+    const ptrdiff_t whole = (to - from) & -K->vl;
     if (whole) rows_of_columns(x, room, fnn_at(K, x->B.data, from), K->nr, x->B.row, from, whole, i0, i1);
     if (from + whole < to) /* a last vector, some of it again */
       rows_of_columns(x, room, fnn_at(K, x->B.data, to - K->vl), K->nr, x->B.row, to - K->vl, K->vl, i0, i1);
@@ -187,6 +188,24 @@ static void multiply_terms(const multiplication *x, char *room, ptrdiff_t i0, pt
       K->pack(panels, &part, x->k, columns);
       rows_of_columns(x, room, panels, x->k * K->nr, 0, first, columns, i0, i1);
     }
+  }
+}
+
+/* The same, so many terms at a time. */
+static void multiply_terms(const multiplication *x, char *room, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t from,
+                           ptrdiff_t to) {
+  if (x->k <= x->terms) {
+    multiply_once(x, room, i0, i1, from, to);
+    return;
+  }
+  for (ptrdiff_t k = 0; k < x->k; k += x->terms) {
+    multiplication part = *x;
+    part.A.data = fnn_at(x->K, x->A.data, k * x->A.col);
+    part.B.data = fnn_at(x->K, x->B.data, k * x->B.row);
+    part.k = fnn_at_most(x->terms, x->k - k);
+    part.go_on = k > 0;
+    if (k + x->terms < x->k) part.scale = 1, part.bias = NULL, part.activation = FNN_IDENTITY;
+    multiply_once(&part, room, i0, i1, from, to);
   }
 }
 
@@ -216,7 +235,7 @@ static void multiply_part(void *arg, fnn_team *team, int thread) {
   const int threads = fnn_team_size(team);
   ptrdiff_t i0 = 0, i1 = x->rows, from = 0, to = x->columns;
   if (x->by_columns) {
-    fnn_share(x->columns / K->vl * K->vl, K->nr, threads, thread, &from, &to);
+    fnn_share(x->columns & -K->vl, K->nr, threads, thread, &from, &to);
     if (thread == threads - 1) to = x->columns;
   } else {
     fnn_share(x->rows, K->mr, threads, thread, &i0, &i1);
@@ -225,15 +244,7 @@ static void multiply_part(void *arg, fnn_team *team, int thread) {
   const int by_rows = x->then != NOTHING && x->terms >= x->k && (x->panels || x->direct);
   for (ptrdiff_t i = i0, end; i < i1; i = end) {
     end = by_rows ? fnn_at_most(i + block_rows(K), i1) : i1;
-    for (ptrdiff_t k = 0; k == 0 || k < x->k; k += x->terms) {
-      multiplication part = *x;
-      part.A.data = fnn_at(K, x->A.data, k * x->A.col);
-      part.B.data = fnn_at(K, x->B.data, k * x->B.row);
-      part.k = fnn_at_most(x->terms, x->k - k);
-      part.go_on = k > 0;
-      if (k + x->terms < x->k) part.scale = 1, part.bias = NULL, part.activation = FNN_IDENTITY;
-      multiply_terms(&part, x->scratch + thread * x->scratch_bytes, i, end, from, to);
-    }
+    multiply_terms(x, x->scratch + thread * x->scratch_bytes, i, end, from, to);
     if (x->then != NOTHING && from < to) finish(x, i, end, from, to);
   }
 }
@@ -264,56 +275,59 @@ static void gather_all(const fnn_kernels *K, fnn_matrix *x, void *room, ptrdiff_
   *x = (fnn_matrix){room, 1, fnn_ld(K, n), x->dtype};
 }
 
-static int multiply(multiplication x, int threads) {
-  const fnn_kernels *K = x.K;
-  if (x.rows == 0 || x.columns == 0) return FNN_OK;
-  const multiplication other = flipped(x);
-  const int vector = !x.in_order && (x.columns == 1 || x.rows == 1);
-  if (vector ? x.columns != 1 : cost(&other) < cost(&x)) x = other;
+static int multiply(multiplication *x, int threads) {
+  const fnn_kernels *K = x->K;
+  if (x->rows == 0 || x->columns == 0) return FNN_OK;
+  const int vector = !x->in_order && (x->columns == 1 || x->rows == 1);
+  if (vector ? x->columns != 1 : cost(x, 1) < cost(x, 0)) flip(x);
 
-  threads = threads_for(2.0 * x.rows * x.k * x.columns, threads);
-  const int copy_A = vector && x.A.col != 1 && x.A.row != 1, copy_B = vector && x.B.row != 1;
-  x.copy_A = !vector && (crowded(&x) || (x.A.col != 1 && (x.A.row != 1 || x.columns > 2 * K->nr)));
-  if (vector && x.bias_of_columns) x.bias_of_columns = 0, x.bias_step = 0; /* the one number for every row */
-  const ptrdiff_t bias_n = x.bias_of_columns ? x.columns : x.rows;
-  const int copy_bias = x.bias && (x.bias_step != 1 || (x.bias_of_columns && x.columns % K->vl != 0));
-  x.by_columns = x.columns >= 2 * K->nr * threads;
+  threads = threads_for(2.0 * x->rows * x->k * x->columns, threads);
+  const int copy_A = vector && x->A.col != 1 && x->A.row != 1, copy_B = vector && x->B.row != 1;
+  x->copy_A = !vector && (crowded(x) || (x->A.col != 1 && (x->A.row != 1 || x->columns > 2 * K->nr)));
+  if (vector && x->bias_of_columns) x->bias_of_columns = 0, x->bias_step = 0; /* the one number for every row */
+  const ptrdiff_t bias_n = x->bias_of_columns ? x->columns : x->rows;
+  const int copy_bias = x->bias && (x->bias_step != 1 || (x->bias_of_columns && x->columns % K->vl != 0));
+  x->by_columns = x->columns >= 2 * K->nr * threads;
   /* What is computed again at the edge may not be added to twice. */
-  x.direct = direct(&x) && (x.k <= TERMS_AT_A_TIME || x.columns % K->vl == 0);
-  const int pack = !vector && !x.direct, pack_all = pack && !x.by_columns;
-  const ptrdiff_t bias_size = copy_bias ? fnn_ld(K, bias_n) : 0, A_size = copy_A ? x.rows * fnn_ld(K, x.k) : 0;
-  const ptrdiff_t B_size = copy_B ? fnn_ld(K, x.k) : pack_all ? x.k * fnn_padded(K, x.columns) : 0;
+  x->direct = direct(K, &x->B, x->rows, x->k, x->columns) && (x->k <= TERMS_AT_A_TIME || x->columns % K->vl == 0);
+  const int pack = !vector && !x->direct, pack_all = pack && !x->by_columns;
+  const ptrdiff_t bias_size = copy_bias ? fnn_ld(K, bias_n) : 0, A_size = copy_A ? x->rows * fnn_ld(K, x->k) : 0;
+  const ptrdiff_t B_size = copy_B ? fnn_ld(K, x->k) : pack_all ? x->k * fnn_padded(K, x->columns) : 0;
   /* A quarter of a megabyte of A at a time; of B enough that copies of A serve many columns. */
-  x.terms = pack_all ? x.k + 1 : fnn_at_most(x.k + 1, TERMS_AT_A_TIME);
-  const ptrdiff_t tiles = (1 << 18) / (fnn_ld(K, x.terms) * K->size * K->mr) + 1;
-  const ptrdiff_t panels = (1 << 20) / (x.terms * K->size * K->nr) + 1;
-  x.copied_rows = fnn_at_most(fnn_at_most(tiles, 16), (x.rows + K->mr - 1) / K->mr) * K->mr;
-  x.packed_columns = fnn_at_most(panels * K->nr, fnn_padded(K, x.columns));
-  x.scratch_bytes = x.copy_A ? x.copied_rows * fnn_ld(K, x.terms) * K->size : 0;
-  if (pack && !pack_all) x.scratch_bytes += x.terms * x.packed_columns * K->size;
+  x->terms = pack_all ? x->k + 1 : fnn_at_most(x->k + 1, TERMS_AT_A_TIME);
+  if (x->copy_A) {
+    const ptrdiff_t tiles = (1 << 18) / (fnn_ld(K, x->terms) * K->size * K->mr) + 1;
+    x->copied_rows = fnn_at_most(fnn_at_most(tiles, 16), (x->rows + K->mr - 1) / K->mr) * K->mr;
+    x->scratch_bytes += x->copied_rows * fnn_ld(K, x->terms) * K->size;
+  }
+  if (pack && !pack_all) {
+    const ptrdiff_t panels = (1 << 20) / (x->terms * K->size * K->nr) + 1;
+    x->packed_columns = fnn_at_most(panels * K->nr, fnn_padded(K, x->columns));
+    x->scratch_bytes += x->terms * x->packed_columns * K->size;
+  }
 
   _Alignas(FNN_LINE) char stack[FNN_STACK];
-  const ptrdiff_t bytes = (bias_size + A_size + B_size) * K->size + threads * x.scratch_bytes;
+  const ptrdiff_t bytes = (bias_size + A_size + B_size) * K->size + threads * x->scratch_bytes;
   char *room = fnn_scratch(stack, bytes);
   if (!room) return FNN_NO_MEMORY;
   void *A_room = fnn_at(K, room, bias_size), *B_room = fnn_at(K, A_room, A_size);
-  x.scratch = fnn_at(K, B_room, B_size);
+  x->scratch = fnn_at(K, B_room, B_size);
   if (copy_bias) {
-    const fnn_matrix column = {(void *)x.bias, x.bias_step, 0, x.C.dtype};
+    const fnn_matrix column = {(void *)x->bias, x->bias_step, 0, x->C.dtype};
     K->gather(room, 0, &column, NULL, 0, 1, bias_n);
-    x.bias = room;
+    x->bias = room;
   }
   if (copy_A) {
-    fnn_matrix rows = transposed(x.A);
-    gather_all(K, &rows, A_room, x.k, x.rows);
-    x.A = transposed(rows);
+    fnn_matrix rows = transposed(x->A);
+    gather_all(K, &rows, A_room, x->k, x->rows);
+    x->A = transposed(rows);
   }
-  if (copy_B) gather_all(K, &x.B, B_room, x.k, 1);
+  if (copy_B) gather_all(K, &x->B, B_room, x->k, 1);
   if (pack_all) {
-    K->pack(B_room, &x.B, x.k, x.columns);
-    x.panels = B_room;
+    K->pack(B_room, &x->B, x->k, x->columns);
+    x->panels = B_room;
   }
-  fnn_parallel(threads, vector ? multiply_vector : multiply_part, &x);
+  fnn_parallel(threads, vector ? multiply_vector : multiply_part, x);
   fnn_release(stack, room);
   return FNN_OK;
 }
@@ -371,7 +385,7 @@ static void elementwise_part(void *arg, fnn_team *team, int thread) {
   fnn_share(e->m, FNN_LINE, fnn_team_size(team), thread, &from, &to);
   char *room = e->scratch + thread * e->scratch_bytes, *room_y = room + e->scratch_bytes / 2;
   if (e->down) {
-    const ptrdiff_t whole = (to - from) / K->vl * K->vl;
+    const ptrdiff_t whole = (to - from) & -K->vl;
     void *out = fnn_at(K, e->out.data, from), *d = fnn_at(K, e->x.data, from);
     if (e->operation == ACTIVATION)
       K->softmax_down(out, e->out.row, d, e->x.row, e->n, whole);
@@ -391,36 +405,36 @@ static void elementwise_part(void *arg, fnn_team *team, int thread) {
   }
 }
 
-static int each_element(elementwise e, int threads) {
-  const fnn_kernels *K = e.K;
-  if (e.n == 0 || e.m == 0) return FNN_OK;
-  const fnn_matrix *const all[] = {&e.out, &e.x, &e.y};
-  threads = threads_for((double)FUNCTION_WORK * e.n * e.m, threads);
-  const int softmax = e.operation != RESIDUAL && e.kind == FNN_SOFTMAX;
-  if (!softmax && in_lines(&e, all, e.y.data ? 3 : 2)) {
-    fnn_parallel(threads, elementwise_part, &e);
+static int each_element(elementwise *e, int threads) {
+  const fnn_kernels *K = e->K;
+  if (e->n == 0 || e->m == 0) return FNN_OK;
+  const fnn_matrix *const all[] = {&e->out, &e->x, &e->y};
+  threads = threads_for((double)FUNCTION_WORK * e->n * e->m, threads);
+  const int softmax = e->operation != RESIDUAL && e->kind == FNN_SOFTMAX;
+  if (!softmax && in_lines(e, all, e->y.data ? 3 : 2)) {
+    fnn_parallel(threads, elementwise_part, e);
     return FNN_OK;
   }
   _Alignas(FNN_LINE) char stack[FNN_STACK];
-  e.down = softmax && e.out.col == 1 && e.x.col == 1 && (!e.y.data || e.y.col == 1);
-  e.scratch_bytes = 2 * fnn_at_most(e.down ? K->vl : block_rows(K), e.m) * fnn_ld(K, e.n) * K->size;
-  e.scratch = fnn_scratch(stack, threads * e.scratch_bytes);
-  if (!e.scratch) return FNN_NO_MEMORY;
-  fnn_parallel(threads, elementwise_part, &e);
-  fnn_release(stack, e.scratch);
+  e->down = softmax && e->out.col == 1 && e->x.col == 1 && (!e->y.data || e->y.col == 1);
+  e->scratch_bytes = 2 * fnn_at_most(e->down ? K->vl : block_rows(K), e->m) * fnn_ld(K, e->n) * K->size;
+  e->scratch = fnn_scratch(stack, threads * e->scratch_bytes);
+  if (!e->scratch) return FNN_NO_MEMORY;
+  fnn_parallel(threads, elementwise_part, e);
+  fnn_release(stack, e->scratch);
   return FNN_OK;
 }
 
 int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, int activation, ptrdiff_t n,
                            ptrdiff_t m, int threads) {
-  const elementwise e = {table(isa, Z->dtype), ACTIVATION, activation, *out, *Z, {0}, n, m, 0, 0, NULL, 0};
-  return each_element(e, threads);
+  elementwise e = {table(isa, Z->dtype), ACTIVATION, activation, *out, *Z, {0}, n, m, 0, 0, NULL, 0};
+  return each_element(&e, threads);
 }
 
 int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A, int activation,
                             ptrdiff_t n, ptrdiff_t m, int threads) {
-  const elementwise e = {table(isa, dA->dtype), DERIVATIVE, activation, *out, *dA, *A, n, m, 0, 0, NULL, 0};
-  return each_element(e, threads);
+  elementwise e = {table(isa, dA->dtype), DERIVATIVE, activation, *out, *dA, *A, n, m, 0, 0, NULL, 0};
+  return each_element(&e, threads);
 }
 
 /* --- sums of rows --- */
@@ -441,7 +455,7 @@ static void sum_samples(const row_sums *s, ptrdiff_t from, ptrdiff_t to) {
   double room[FNN_LINE / sizeof(double) + STEP], *sums = room + FNN_LINE / sizeof(double); /* before it, too */
   for (ptrdiff_t first = from, units; first < to; first += units) {
     units = fnn_at_most(to - first, STEP);
-    const ptrdiff_t whole = units / K->vl * K->vl;
+    const ptrdiff_t whole = units & -K->vl;
     if (whole) K->rowsum(sums, fnn_at(K, s->dZ.data, first), s->dZ.col, s->m, whole, s->scale);
     if (whole < units) {
       /* Fewer than a vector are in a copy, whose rows are whole vectors. */
@@ -458,7 +472,7 @@ static void row_sums_part(void *arg, fnn_team *team, int thread) {
   const fnn_kernels *K = s->K;
   const int by_samples = s->dZ.col != 1;
   ptrdiff_t from, to;
-  fnn_share(by_samples ? s->n / K->vl * K->vl : s->n, K->vl, fnn_team_size(team), thread, &from, &to);
+  fnn_share(by_samples ? s->n & -K->vl : s->n, K->vl, fnn_team_size(team), thread, &from, &to);
   if (thread == fnn_team_size(team) - 1) to = s->n;
   if (by_samples)
     sum_samples(s, from, to);
@@ -509,7 +523,7 @@ int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, cons
                       .in_order = in_order};
   const int together = later && activation != FNN_SOFTMAX && finishable(&x.C, &x.G);
   if (together) x.then = ACTIVATION, x.then_kind = activation;
-  const int status = multiply(x, threads);
+  const int status = multiply(&x, threads);
   if (status != FNN_OK || !later || together) return status;
   return fnn_activation_forward(isa, out, out, activation, n_out, m, threads);
 }
@@ -519,16 +533,16 @@ int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, con
                         ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads) {
   const fnn_kernels *K = table(isa, dZ->dtype);
   const double share = 1.0 / (double)m;
-  const multiplication of_W = {
+  multiplication of_W = {
       .K = K, .A = *dZ, .B = transposed(*A_prev), .C = *dW, .rows = n_out, .k = m, .columns = n_in, .scale = share};
-  int status = multiply(of_W, threads);
+  int status = multiply(&of_W, threads);
   if (status == FNN_OK) status = scaled_rowsum(K, db, dZ, n_out, m, share, threads);
   if (status != FNN_OK || !W) return status;
   multiplication of_A = {
       .K = K, .A = transposed(*W), .B = *dZ, .C = *dA_prev, .rows = n_in, .k = n_out, .columns = m, .scale = 1};
   const int together = activation != FNN_IDENTITY && activation != FNN_SOFTMAX && finishable(dA_prev, A_prev);
   if (together) of_A.then = DERIVATIVE, of_A.then_kind = activation, of_A.G = *A_prev;
-  status = multiply(of_A, threads);
+  status = multiply(&of_A, threads);
   if (status != FNN_OK || activation == FNN_IDENTITY || together) return status;
   return fnn_activation_backward(isa, dA_prev, dA_prev, A_prev, activation, n_in, m, threads);
 }
@@ -581,7 +595,7 @@ static void losses_part(void *arg, fnn_team *team, int thread) {
 
 static void terms(const losses_of *l, double *to, const void *z, const void *y, ptrdiff_t n) {
   const fnn_kernels *K = l->K;
-  const ptrdiff_t whole = n / K->vl * K->vl;
+  const ptrdiff_t whole = n & -K->vl;
   const size_t rest = (size_t)(n - whole);
   if (whole) K->terms(to, z, y, l->loss, whole);
   if (!rest) return;
@@ -639,10 +653,9 @@ int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data
   losses_of l = {K, losses, dZ, data, loss, n, NULL, 0};
   const int by_element = loss != FNN_CROSS_ENTROPY && !data->codes && !data->weights && Z->dtype == Y->dtype;
   if (by_element && !losses) {
-    const elementwise e = {K, RESIDUAL, loss, *dZ, *Z, *Y, n, data->m, 0, 0, NULL, 0};
+    elementwise e = {K, RESIDUAL, loss, *dZ, *Z, *Y, n, data->m, 0, 0, NULL, 0}, lines = e;
     const fnn_matrix *const all[] = {&e.out, &e.x, &e.y};
-    elementwise lines = e;
-    if (in_lines(&lines, all, 3)) return each_element(e, threads);
+    if (in_lines(&lines, all, 3)) return each_element(&e, threads);
   }
   threads = threads_for((double)FUNCTION_WORK * n * data->m, threads);
   if (by_element && !dZ && ((Z->row == 1 && Y->row == 1) || (Z->col == 1 && Y->col == 1))) {
@@ -672,7 +685,8 @@ double fnn_shares(const double *x, ptrdiff_t m, double whole) {
 /* --- targets --- */
 
 int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n) {
-  uint64_t all = 0; /* the bits of all of them: one that is negative, or too long for an int32, has one above its low 31 */
+  uint64_t all =
+      0; /* the bits of all of them: one that is negative, or too long for an int32, has one above its low 31 */
   int32_t high = 0;
   for (ptrdiff_t i = 0; i < m; i++) {
     const uint64_t code = bytes == 8 ? ((const uint64_t *)from)[i] : ((const uint32_t *)from)[i];

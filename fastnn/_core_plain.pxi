@@ -50,8 +50,8 @@ cdef inline bint _plain(x, int dtype, ptrdiff_t n, ptrdiff_t m, operand *to) noe
         return False
     _describe(<cnp.ndarray>x, to)
     cdef ptrdiff_t strides = cnp.PyArray_STRIDE(<cnp.ndarray>x, 0) | cnp.PyArray_STRIDE(<cnp.ndarray>x, 1)
-    return ((to.rows if n < 0 else to.rows == n) and (to.columns if m < 0 else to.columns == m)
-            and not strides & (7 if to.matrix.dtype else 3))
+    return (to.rows == n or (n < 0 and to.rows > 0)) and (to.columns == m or (m < 0 and to.columns > 0)) \
+        and not strides & (7 if to.matrix.dtype else 3)
 
 
 cdef inline int _type(x) noexcept:
