@@ -304,13 +304,17 @@ typedef struct {
   const fnn_net *net;
   const fnn_matrix *X, *out; /* out NULL: the losses */
   const fnn_data *data;
-  double *losses; /* one sum a block */
-  ptrdiff_t m, rows;
+  double *losses;          /* one sum a block */
+  ptrdiff_t m, rows, step; /* a block has so many rows at most; threads share out whole steps of them */
   char *scratch;
   ptrdiff_t scratch_bytes; /* of one thread */
 } forward_job;
 
-static ptrdiff_t forward_rows(const fnn_kernels *K, ptrdiff_t m) { return fnn_at_most(16 * K->mr, m); }
+/* Samples of a block: few enough for the cache; of a loss, where threads share out blocks, a quarter of all. */
+static ptrdiff_t forward_rows(const fnn_kernels *K, ptrdiff_t m, int loss) {
+  const ptrdiff_t quarter = fnn_up((m + 3) / 4, K->mr), few = 4 * K->mr;
+  return fnn_at_most(fnn_at_most(16 * K->mr, m), loss && quarter > few ? quarter : loss ? few : m);
+}
 
 static ptrdiff_t widest(const fnn_net *net) {
   ptrdiff_t n = net->layer[0].n_in;
@@ -375,7 +379,7 @@ static void forward_task(void *arg, fnn_team *team, int thread) {
   double *losses = fnn_at(K, two_rows, 2 * ld);
   ptrdiff_t from, to;
   const fnn_mode mode = fnn_flush_subnormals();
-  fnn_share(job->m, job->rows, fnn_team_size(team), thread, &from, &to);
+  fnn_share(job->m, job->step, fnn_team_size(team), thread, &from, &to);
   for (ptrdiff_t first = from, rows; first < to; first += rows) {
     rows = fnn_at_most(job->rows, to - first);
     void *A = forward_block(job, first, rows, scratch);
@@ -408,9 +412,10 @@ static int run_forward(forward_job *job, int threads) {
   const fnn_net *net = job->net;
   const fnn_kernels *K = net->K;
   if (job->m == 0) return FNN_OK;
-  job->rows = forward_rows(K, job->m);
-  const ptrdiff_t blocks = (job->m + job->rows - 1) / job->rows, ld = fnn_ld(K, net->layer[net->layers - 1].n_out);
-  if (threads > blocks) threads = (int)blocks;
+  job->rows = forward_rows(K, job->m, !job->out);
+  job->step = job->out ? K->mr : job->rows;
+  const ptrdiff_t steps = (job->m + job->step - 1) / job->step, ld = fnn_ld(K, net->layer[net->layers - 1].n_out);
+  if (threads > steps) threads = (int)steps;
   job->scratch_bytes = lines((2 * job->rows * fnn_ld(K, widest(net)) + (job->rows + 2) * ld) * K->size +
                              job->rows * (ptrdiff_t)sizeof(double));
   _Alignas(FNN_LINE) char stack[FNN_STACK];
@@ -427,7 +432,7 @@ int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix 
 }
 
 int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int threads) {
-  const ptrdiff_t rows = forward_rows(net->K, data->m), blocks = data->m ? (data->m + rows - 1) / rows : 0;
+  const ptrdiff_t rows = forward_rows(net->K, data->m, 1), blocks = data->m ? (data->m + rows - 1) / rows : 0;
   double *losses = fnn_alloc(blocks * (ptrdiff_t)sizeof *losses);
   forward_job job = {.net = net, .X = &data->X, .data = data, .losses = losses, .m = data->m};
   const int status = losses ? run_forward(&job, threads) : FNN_NO_MEMORY;
