@@ -85,14 +85,14 @@ class BuildExt(build_ext):
                 output_dir=self.build_temp,
                 macros=macros,
                 include_dirs=["csrc"],
-                # Kernels are serial: threads live in parallel.c.
-                extra_postargs=FLAGS + ISA_FLAGS.get(isa, []) + (openmp if isa == "parallel" else []),
+                # Kernels are serial: threads live in parallel.c, which runtimes.c gets them for.
+                extra_postargs=FLAGS + ISA_FLAGS.get(isa, []) + (openmp if isa in ("parallel", "runtimes") else []),
                 depends=ext.depends,
             )
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # a few of them take most of the time
             ext.extra_objects = [name for names in pool.map(compiled, sorted(glob("csrc/*.c"))) for name in names]
-        ext.extra_link_args = [*openmp, "-Wl,-s", "-lm"] if sys.platform.startswith("linux") else openmp
+        ext.extra_link_args = [*openmp, "-Wl,-s", "-lm", "-ldl"] if sys.platform.startswith("linux") else openmp
         super().build_extension(ext)
 
     def openmp_flags(self):

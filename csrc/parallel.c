@@ -1,4 +1,4 @@
-/* The only file with threads in it. */
+/* Teams of threads. */
 #include "parallel.h"
 
 #include <stdatomic.h>
@@ -7,6 +7,7 @@
 
 #include "fastnn.h"
 #include "memory.h"
+#include "runtimes.h"
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -128,11 +129,29 @@ int fnn_openmp_limit(void) { return omp_get_max_threads(); }
 static atomic_llong pause_length; /* the last one's */
 
 static void remember_stall(int64_t lost) {
+  if (fnn_next_runtime()) return; /* it may have been the threads of another library, now our own */
   const int64_t time = now(), since = time - atomic_load(&alone_until), last = atomic_load(&pause_length);
   int64_t pause = PAUSE_PER_LOSS * (since < 2 * last && last > lost ? last : lost);
   if (pause > LONGEST_PAUSE) pause = LONGEST_PAUSE;
   atomic_store(&pause_length, pause);
   atomic_store(&alone_until, time + pause);
+}
+
+typedef struct {
+  fnn_team *team;
+  fnn_task *task;
+  void *arg;
+  int64_t inside; /* ns, of thread 0 */
+} turn;
+
+static void take_part(void *arg, int thread, int size) {
+  turn *t = arg;
+  atomic_store_explicit(&t->team->size, size, memory_order_relaxed); /* may be fewer than asked for */
+  const int64_t start = now();
+  me.thread = thread, me.barriers = 0, me.stalled = 0, me.last_arrival = start;
+  t->task(t->arg, t->team, thread);
+  fnn_barrier(t->team);
+  if (thread == 0) t->inside = now() - start;
 }
 
 /* The time that was lost because the team, or OpenMP before or after it, was kept waiting. */
@@ -150,18 +169,10 @@ static int64_t run_team(fnn_team *team, int threads, fnn_task *task, void *arg) 
   team->places = many ? many : few;
   for (int t = 0; t < threads; t++)
     atomic_init(&team->places[t].arrived[0], 0), atomic_init(&team->places[t].arrived[1], 0);
-  int64_t outside = now(), inside = 0;
-#pragma omp parallel num_threads(threads)
-  {
-    const int thread = omp_get_thread_num();
-    atomic_store_explicit(&team->size, omp_get_num_threads(), memory_order_relaxed); /* may be fewer than asked for */
-    const int64_t start = now();
-    me.thread = thread, me.barriers = 0, me.stalled = 0, me.last_arrival = start;
-    task(arg, team, thread);
-    fnn_barrier(team);
-    if (thread == 0) inside = now() - start;
-  }
-  outside = now() - outside - inside;
+  turn all = {team, task, arg, 0};
+  const int64_t start = now();
+  fnn_run_region(take_part, &all, threads);
+  const int64_t outside = now() - start - all.inside;
   fnn_free(many);
   return atomic_load(&team->lost) + (outside > START_PATIENCE ? outside : 0);
 }

@@ -34,7 +34,7 @@ def run_checks(folder, compiler, flags_of, emulator, *extra, openmp=("-fopenmp",
         objects = list(pool.map(build, sorted((ROOT / "csrc").glob("*.c"))))
     check = folder / "check"
     source = ROOT / "tests" / "c" / "check_core.c"
-    command = [compiler, "-std=gnu11", "-O1", "-Wall", source, *objects, "-o", check, *openmp, "-lm"]
+    command = [compiler, "-std=gnu11", "-O1", "-Wall", source, *objects, "-o", check, *openmp, "-lm", "-ldl"]
     subprocess.run([*command, *(["-static"] if emulator else [])], check=True)
     done = subprocess.run([*emulator, check], capture_output=True, text=True, timeout=600)
     found = re.findall(r"(\w+) (float\d+) worst (\S+) bits (\w+)", done.stdout)
@@ -49,6 +49,21 @@ def test_core_alone(tmp_path):
     flags = X86_FLAGS if platform.machine() in ("x86_64", "AMD64") else {}
     results = run_checks(tmp_path, "gcc", flags, [])
     assert ("generic", "float64") in results
+
+
+def test_from_one_openmp_to_another(tmp_path):
+    if platform.system() != "Linux" or not shutil.which("gcc") or not (ROOT / "csrc").is_dir():
+        pytest.skip("no Linux, no gcc or no source tree here")
+    find = ["gcc", "-print-file-name=libgomp.so.1"]
+    library = subprocess.run(find, check=True, capture_output=True, text=True).stdout.strip()
+    if not Path(library).is_absolute():
+        pytest.skip("no libgomp here")
+    copy = shutil.copy(library, tmp_path / "libgomp-copy.so.1")
+    sources = [ROOT / "tests/c/check_runtimes.c", ROOT / "csrc/parallel.c", ROOT / "csrc/runtimes.c"]
+    check = tmp_path / "check"
+    subprocess.run(["gcc", "-std=gnu11", "-O1", "-Wall", "-fopenmp", *sources, "-o", check, "-ldl"], check=True)
+    done = subprocess.run([check, copy], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_avx512_tiles_on_avx2(tmp_path):
