@@ -173,7 +173,7 @@ cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, fnn_data *d
 
 
 cdef bint _alike(x, cnp.ndarray w, operand *to) noexcept:
-    """Whether `x` can be read where it is, of the type, shape and order of w, which is in one piece, and where it is."""
+    """Whether `x` can be read where it is, of the type, shape and order of w (in one piece), and where it is."""
     if not _readable(x, cnp.PyArray_TYPE(w), cnp.PyArray_NDIM(w)):
         return False
     cdef cnp.ndarray a = <cnp.ndarray>x

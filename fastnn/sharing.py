@@ -137,7 +137,5 @@ def empty(shape, dtype="float32", order="F"):
         raise TypeError(f"dtype must be float32 or float64, got {dtype}")
     if order not in ("F", "C"):
         raise ValueError(f"order must be 'F' or 'C', got {order!r}")
-    size = math.prod(shape)
-    room = np.empty(size * dtype.itemsize + _LINE, np.uint8)
-    start = -room.ctypes.data % _LINE
-    return room[start : start + size * dtype.itemsize].view(dtype).reshape(shape, order=order)
+    room = np.empty(math.prod(shape) * dtype.itemsize + _LINE, np.uint8)
+    return np.ndarray(shape, dtype, room, -room.ctypes.data % _LINE, order=order)

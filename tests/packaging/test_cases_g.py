@@ -151,7 +151,14 @@ def test_g01_runs_on_a_cpu_of_2008(wheels, tmp_path):
 # --- libraries ----------------------------------------------------------------------------------------------------
 
 # What every image of the wheel's tag has.
-EVERYWHERE = {"libc.so.6", "libm.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
+EVERYWHERE = {
+    "libc.so.6",
+    "libm.so.6",
+    "libdl.so.2",
+    "libpthread.so.0",
+    "ld-linux-x86-64.so.2",
+    "ld-linux-aarch64.so.1",
+}
 
 MAPPED = """
 import fastnn
