@@ -11,7 +11,7 @@ import pytest
 import fastnn
 import reference as ref
 from case_helpers import assert_refused, bits, state_of
-from fastnn import SGD, Adam, AdamW, Network, files
+from fastnn import SGD, Adam, AdamW, Network, files, kernels
 
 TORCH = np.load(Path(__file__).parent / "data" / "torch_steps.npz")  # see make_torch_steps.py beside it
 OPTIMIZERS = [(kind, settings) for kind, settings in json.loads(str(TORCH["optimizers"]))]
@@ -101,6 +101,19 @@ def test_steps_of_its_own_gradients(backend, dtype, rng, number, sizes):
             scale = max(np.abs(T).max() for T in layer)
             for got, want in zip(pair, layer, strict=True):
                 np.testing.assert_allclose(got, want, rtol=0, atol=scale * {"f": 2e-6, "d": 1e-12}[dtype.char])
+
+
+@pytest.mark.parametrize("eps", [1e-8, 1e-3, 1e-29, 1e-31, 1e-38])
+@pytest.mark.parametrize("cls", [Adam, AdamW])
+def test_adam_divides_right_at_any_scale(backend, dtype, rng, cls, eps):
+    # float32's quotient is one of multiplications, but for the smallest eps
+    n = 1000
+    g = (rng.standard_normal((1, n)) * 10.0 ** rng.uniform(-12, 12, (1, n))).astype(dtype)
+    g[0, :3] = 0
+    w, m, v = (np.zeros((1, n), dtype) for _ in range(3))
+    kernels.optimizer_update(cls(lr=1, betas=(0, 0.999), eps=eps), w, g, (m, v), 1, out=(w, m, v))
+    want = -m.astype(float) / (np.sqrt(v.astype(float)) / np.sqrt(1 - 0.999) + eps)
+    np.testing.assert_allclose(w, want, rtol={"f": 3e-7, "d": 1e-14}[dtype.char])
 
 
 def test_sgd_without_momentum_is_what_it_was(backend, dtype, rng):
