@@ -156,6 +156,7 @@ typedef struct {
   fnn_optimizer optimizer;
   ptrdiff_t max_batches, max_epochs; /* where to stop */
   int cautious;                      /* make no update that could leave a weight or a moment not finite */
+  int unchecked;                     /* whether all are finite at the end is asked for later: `finite` is 1 */
   uint32_t *order;                   /* m, with shuffle; kept by the caller between calls */
   int order_is_valid;                /* it is that of this epoch */
   /* Where training stands; moved on. */
@@ -170,6 +171,8 @@ typedef struct {
   ptrdiff_t ended_count;
 } fnn_fit;
 
+/* Whether all weights and moments are finite. */
+int fnn_net_finite(fnn_net *net);
 /* Training over mini-batches. The network has the moments that the optimizer needs: start_optimizer. */
 int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads);
 
@@ -185,7 +188,7 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
   F(net_new) F(net_free) F(net_width) F(net_set) F(net_get) \
   F(net_start_optimizer) F(net_slots) F(net_steps) F(net_set_steps) F(net_set_moment) F(net_get_moment) \
   F(net_bytes) F(net_snapshot) F(net_restore) F(net_force_threads) F(net_forward_threads) F(net_train_threads) \
-  F(net_predict) F(net_loss) F(net_gradients) F(net_train)
+  F(net_predict) F(net_loss) F(net_gradients) F(net_train) F(net_finite)
 /* clang-format on */
 
 /* Raised when a struct or a function changes; a larger table of the same abi serves as well. */

@@ -803,6 +803,10 @@ static double largest_parameter(const fnn_net *net, int i, int threads, int thre
   return i > net->slots ? 0 : net->K->magnitude(fnn_at(net->K, net->parameters, i * all + from), 0, 1, to - from);
 }
 
+static int is_measured_finite(const fnn_net *net) {
+  return net->most[0] < INFINITY && net->most[1] < INFINITY && net->most[2] < INFINITY;
+}
+
 /* Batch after batch. All threads count alike; thread 0 writes to `fit`. */
 static void train_task(void *arg, fnn_team *team, int thread) {
   train_job *job = arg;
@@ -837,18 +841,18 @@ static void train_task(void *arg, fnn_team *team, int thread) {
     }
     parted = fnn_regroup(team);
   }
-  for (int i = 0; i < 3 && !fit->cautious; i++)
+  const int measures = !fit->cautious && !fit->unchecked;
+  for (int i = 0; i < 3 && measures; i++)
     net->work.reports[thread].most[i] = largest_parameter(net, i, me.threads, thread);
   fnn_barrier(team);
   if (thread == 0) {
     for (int i = 0; i < 3; i++) {
-      net->most[i] = fit->cautious ? me.most[i] : 0;
-      for (int t = 0; t < me.threads && !fit->cautious; t++)
-        net->most[i] = fmax(net->most[i], net->work.reports[t].most[i]);
+      net->most[i] = fit->cautious ? me.most[i] : fit->unchecked ? INFINITY : 0;
+      for (int t = 0; t < me.threads && measures; t++) net->most[i] = fmax(net->most[i], net->work.reports[t].most[i]);
     }
     fit->failed = result == STEP_FAILED;
     fit->unsafe = result == STEP_UNSAFE;
-    fit->finite = net->most[0] < INFINITY && net->most[1] < INFINITY && net->most[2] < INFINITY;
+    fit->finite = fit->unchecked || is_measured_finite(net);
     fit->position = position;
     fit->epoch = epoch;
     fit->ended_count = epochs;
@@ -863,6 +867,11 @@ static void train_task(void *arg, fnn_team *team, int thread) {
 
 static void measure_parameters(fnn_net *net) {
   for (int i = 0; i < 3; i++) net->most[i] = largest_parameter(net, i, 1, 0);
+}
+
+int fnn_net_finite(fnn_net *net) {
+  measure_parameters(net);
+  return is_measured_finite(net);
 }
 
 int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads) {

@@ -182,11 +182,18 @@ void fnn_parallel_forced(int threads, fnn_task *task, void *arg) {
   run_team(&team, atomic_load(&forked) ? 1 : threads, task, arg);
 }
 
+static atomic_int calls; /* that ask for more than one thread, and run: from several threads of the caller's */
+
 void fnn_parallel(int threads, fnn_task *task, void *arg) {
   fnn_team team = {.size = 1};
-  if (threads > 1 && atomic_load(&forked)) threads = 1;
-  team.alone = threads > 1 && now() < atomic_load(&alone_until);
+  if (threads <= 1 || atomic_load(&forked)) {
+    run_team(&team, 1, task, arg);
+    return;
+  }
+  threads /= atomic_fetch_add(&calls, 1) + 1; /* each its share of the cores */
+  team.alone = now() < atomic_load(&alone_until);
   const int64_t lost = run_team(&team, team.alone ? 1 : threads, task, arg);
+  atomic_fetch_sub(&calls, 1);
   if (lost) remember_stall(lost);
 }
 #else

@@ -7,7 +7,7 @@ typedef struct fnn_team fnn_team;
 typedef void fnn_task(void *arg, fnn_team *team, int thread);
 
 /* Run task(arg, team, 0..n-1) on n threads, n at most `threads`; on the caller's alone where that is 1, and for a while
-   after a team has stalled. */
+   after a team has stalled. Calls that run at once share `threads` among them. */
 void fnn_parallel(int threads, fnn_task *task, void *arg);
 /* The same with no regard to stalls. */
 void fnn_parallel_forced(int threads, fnn_task *task, void *arg);

@@ -59,7 +59,7 @@ cdef extern from "fastnn.h" nogil:
         uint64_t seed
         fnn_optimizer optimizer
         ptrdiff_t max_batches, max_epochs
-        int cautious
+        int cautious, unchecked
         uint32_t *order
         int order_is_valid
         uint64_t epoch
@@ -120,6 +120,7 @@ cdef extern from "fastnn.h" nogil:
     int fnn_net_gradients(fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db,
                           const fnn_data *data, int threads)
     int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
+    int fnn_net_finite(fnn_net *net)
     ctypedef struct fnn_api:
         pass
     const fnn_api *fnn_get_api()

@@ -100,9 +100,12 @@ cdef class Engine:
                 fnn_net_set_moment(self.net, slot, i, &w, &c)
         fnn_net_set_steps(self.net, state["steps"] if state else 0)
 
-    def snapshot(self):
-        """Everything that training changes, to give back to :meth:`restore`."""
-        cdef bytes data = PyBytes_FromStringAndSize(NULL, fnn_net_bytes(self.net))
+    def snapshot(self, spare=None):
+        """Everything that training changes, to give back to :meth:`restore`; in the memory of an older one, if given."""
+        cdef bytes data = spare
+        cdef Py_ssize_t size = fnn_net_bytes(self.net)
+        if data is None or len(data) != size:
+            data = PyBytes_FromStringAndSize(NULL, size)
         fnn_net_snapshot(self.net, PyBytes_AS_STRING(data))
         return data
 
@@ -110,6 +113,10 @@ cdef class Engine:
         """Go back to a snapshot, also to one with another number of slots."""
         cdef bytes data = snapshot
         _done(fnn_net_restore(self.net, PyBytes_AS_STRING(data)))
+
+    def is_finite(self):
+        """Whether all weights and moments are."""
+        return bool(fnn_net_finite(self.net))
 
     def copy(self):
         """An engine of its own with the same parameters, no moments: the frozen side of a predictor."""
@@ -198,7 +205,7 @@ cdef class Engine:
         if targets is None:
             return None
         _set_optimizer(&fit.optimizer, optimizer, fnn_net_slots(self.net))
-        fit.batch, fit.max_batches, fit.max_epochs, fit.cautious = data.m, 1, 1, True
+        fit.batch, fit.max_batches, fit.max_epochs, fit.cautious, fit.unchecked = data.m, 1, 1, True, False
         fit.shuffle = fit.order_is_valid = 0
         fit.seed = fit.epoch = fit.position = 0
         fit.loss_sum = fit.weight_sum = 0
@@ -210,7 +217,7 @@ cdef class Engine:
         _done(status)
         return None if fit.failed or fit.unsafe else ended[0] / data.m
 
-    def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs):
+    def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs, check=True):
         """Train for up to `max_batches` batches and `max_epochs` epochs' ends."""
         cdef fnn_data data = _data(X, y, sample_weight)
         cdef fnn_fit fit
@@ -224,7 +231,7 @@ cdef class Engine:
         fit.position, fit.epoch = state.position, state.epoch
         fit.loss_sum, fit.weight_sum, fit.failed = state.loss_sum, state.weight_sum, 0
         per_epoch = (data.m + fit.batch - 1) // fit.batch
-        fit.max_batches, fit.cautious = max_batches, False
+        fit.max_batches, fit.cautious, fit.unchecked = max_batches, False, not check
         fit.max_epochs = min(max_epochs, (fit.position // fit.batch + fit.max_batches) // per_epoch + 1)
         ended = np.empty((fit.max_epochs, 2))
         fit.ended, fit.ended_count = <double *>cnp.PyArray_DATA(ended), 0

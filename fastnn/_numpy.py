@@ -300,8 +300,8 @@ class Engine:
         self._steps = state["steps"] if state else 0
         self._moments = [_copies(slot, self.dtype) for slot in state["moments"]] if state else []
 
-    def snapshot(self):
-        """Everything that training changes, to give back to :meth:`restore`."""
+    def snapshot(self, spare=None):
+        """Everything that training changes, to give back to :meth:`restore`; in the memory of an older one, if given."""
         return self.parameters(), self._steps, [_copies(slot, self.dtype) for slot in self._moments]
 
     def quick_predict(self, X, out):
@@ -316,7 +316,7 @@ class Engine:
         self.set_parameters(parameters)
         self.set_optimizer_state({"steps": steps, "moments": moments})
 
-    def _is_finite(self):
+    def is_finite(self):
         """Whether every weight, bias and moment is finite: an infinite v would freeze its weight unseen."""
         slots = (self._parameters, *self._moments)
         return all(np.isfinite(T).all() for slot in slots for pair in slot for T in pair)
@@ -353,7 +353,7 @@ class Engine:
         return total / weight, gradients
 
     @_quiet
-    def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs):
+    def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs, check=True):
         """Train for up to `max_batches` batches and `max_epochs` epochs' ends.
 
         Parameters
@@ -370,6 +370,8 @@ class Engine:
             update of that batch was not made, and the state names its epoch and position.
             `state.finite`: whether all weights and moments are finite at the end.
         max_batches, max_epochs : int
+        check : bool
+            False: to find that out is left to a later call; `state.finite` is True.
 
         Returns
         -------
@@ -389,7 +391,7 @@ class Engine:
                 state.next_epoch()
                 if len(ended) == max_epochs:
                     break
-        state.finite = self._is_finite()
+        state.finite = not check or self.is_finite()
         return np.array(ended).reshape(-1, 2)
 
     def _step(self, X, y, sample_weight, optimizer, batch, state):

@@ -14,6 +14,7 @@ from .progress import Progress
 _SLICE_SECONDS = 0.05
 _SLICE_EPOCHS = 10_000  # of tiny nets: the history has to be written, too
 _SNAPSHOT_SECONDS = 1.0  # how far back a failure may have to be replayed
+_SNAPSHOT_SHARE = 0.01  # of the time, at most; with the look at all weights that each one needs
 _CAST_BYTES = 1 << 22  # of the samples that a slice casts, where X is not read in place
 _NO_EPOCHS = np.empty((0, 2))
 _FIRST_SLICE_FLOP = 5e7  # sized before a speed is known: 50 ms at 1 GFLOP/s, a slow machine
@@ -99,12 +100,15 @@ class Fit:
         self.X, self.y, self.sample_weight = X, y, sample_weight
         self.optimizer, self.batch_size, self.seed = optimizer, batch_size, seed
         self.m = X.shape[1]
+        self.per_epoch = -(-self.m // batch_size)
         self.state = TrainState(epoch)
         self.first_epoch = epoch
         self.in_place = arrays.in_place(X, y)
         self.batches = max(1, int(_FIRST_SLICE_FLOP / max(1.0, flop_per_sample * batch_size)))
         self.undo = undo
-        self._keep(snapshot)
+        self.unchecked = False  # whether all weights and moments are finite is not known
+        self.first, self.snapshot_every = snapshot, _SNAPSHOT_SECONDS
+        self._keep(snapshot, None)
 
     def run(self, epochs, callbacks, progress, history):
         """Train for `epochs` epochs, filling `history`; returns the epochs that ended."""
@@ -113,7 +117,8 @@ class Fit:
             with Progress(progress, epochs) as bar:
                 while len(history.loss) < epochs and not history.stopped:
                     # With callbacks a slice ends where an epoch does.
-                    sums = self._slice(1 if callbacks else min(epochs - len(history.loss), _SLICE_EPOCHS))
+                    some = 1 if callbacks else min(epochs - len(history.loss), _SLICE_EPOCHS)
+                    sums = self._slice(some, bool(callbacks))
                     history.loss += [total / weight for total, weight in sums.tolist()]
                     bar.update(history.loss)
                     if len(sums) and callbacks:
@@ -121,24 +126,34 @@ class Fit:
                             if callback(len(history.loss) - 1, history):
                                 history.stopped = "callback"
                         self._take_snapshot()  # a callback may have changed the weights
+        except BaseException:
+            if self.unchecked and not self.engine.is_finite():  # Ctrl-C after a divergence that nobody has seen yet
+                self._replay()
+            raise
         finally:
             history.seconds = time.perf_counter() - start
 
-    def _slice(self, epochs):
-        if time.perf_counter() - self.snapshot_time > _SNAPSHOT_SECONDS:
-            self._take_snapshot()
+    def _slice(self, epochs, check):
         start = time.perf_counter()
-        sums, batches = self._train(self.state, self.batches, epochs)
+        due = start - self.snapshot_time > self.snapshot_every
+        last = self.batches >= epochs * self.per_epoch - self.state.position // self.batch_size
+        self.unchecked = not (check or due or last)
+        sums, batches = self._train(self.state, self.batches, epochs, not self.unchecked)
+        if self.state.failed and self.unchecked:
+            self.state.finite = self.engine.is_finite()
         if self.state.failed or not self.state.finite:
+            self.unchecked = False
             self._explain()
         seconds = time.perf_counter() - start
+        if due:
+            self._take_snapshot()
         if batches:
             # At most doubled, so that one lucky measurement does not make a slice of a second.
             wanted = batches * _SLICE_SECONDS / max(seconds, 1e-9)
             self.batches = max(1, int(min(wanted, 2 * self.batches)))
         return sums
 
-    def _train(self, state, batches, epochs):
+    def _train(self, state, batches, epochs, check=True):
         """Up to so many batches and epochs' ends: the sums of the ended epochs, and batches done."""
         if self.in_place:
             before = self._batches_done(state)
@@ -152,11 +167,12 @@ class Fit:
                 state,
                 batches,
                 epochs,
+                check,
             )
             return sums, self._batches_done(state) - before
-        return self._train_cast(state, batches)
+        return self._train_cast(state, batches, check)
 
-    def _train_cast(self, state, batches):
+    def _train_cast(self, state, batches, check):
         """The samples of one slice, picked and cast first: X is never copied as a whole."""
         if state.order is None:
             state.order = (
@@ -172,7 +188,7 @@ class Fit:
         y = self.y[columns] if self.y.ndim == 1 else arrays.columns_as(self.y, columns, self.engine.dtype)
         weights = None if self.sample_weight is None else self.sample_weight[columns]
         block = TrainState(0)
-        sums = self.engine.train(X, y, weights, self.optimizer, self.batch_size, None, block, batches, 1)
+        sums = self.engine.train(X, y, weights, self.optimizer, self.batch_size, None, block, batches, 1, check)
         loss_sum, weight_sum = sums[0].tolist() if len(sums) else (block.loss_sum, block.weight_sum)
         state.loss_sum += loss_sum
         state.weight_sum += weight_sum
@@ -189,14 +205,16 @@ class Fit:
         return ended, batches
 
     def _batches_done(self, state):
-        per_epoch = -(-self.m // self.batch_size)
-        return state.epoch * per_epoch + state.position // self.batch_size
+        return state.epoch * self.per_epoch + state.position // self.batch_size
 
     def _take_snapshot(self):
-        self._keep(self.engine.snapshot())
+        start = time.perf_counter()
+        newest, oldest = self.engine.snapshot(self.spare), self.snapshot
+        self._keep(newest, None if oldest is self.first else oldest)  # the first may still be needed, to undo all
+        self.snapshot_every = max(_SNAPSHOT_SECONDS, (self.snapshot_time - start) / _SNAPSHOT_SHARE)
 
-    def _keep(self, snapshot):
-        self.snapshot, self.snapshot_state = snapshot, self.state.copy()
+    def _keep(self, snapshot, spare):
+        self.snapshot, self.spare, self.snapshot_state = snapshot, spare, self.state.copy()
         self.snapshot_time = time.perf_counter()
 
     def _explain(self):

@@ -34,6 +34,13 @@ def linear(backend, dtype="float64", **kw):
 # --- divergence ---------------------------------------------------------------------------------------------------
 
 
+def slices_of_one_batch(monkeypatch, snapshot_seconds):
+    monkeypatch.setattr(training, "_SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(training, "_FIRST_SLICE_FLOP", 0.0)
+    monkeypatch.setattr(training, "_SNAPSHOT_SECONDS", snapshot_seconds)
+    monkeypatch.setattr(training, "_SNAPSHOT_SHARE", np.inf)
+
+
 def until_it_diverges(net, X, y, batch, optimizer, orders):
     """Single steps up to the one that fails: (epoch, batch), and the weights before it."""
     m = X.shape[1]
@@ -51,12 +58,10 @@ def until_it_diverges(net, X, y, batch, optimizer, orders):
 @pytest.mark.parametrize("x_dtype", ["f4", "f8"])
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("lr", [1e3, 1.7])  # at once, and after a while
-@pytest.mark.parametrize("slices", ["usual", "of one batch"])
+@pytest.mark.parametrize("slices", ["usual", "of one batch", "of one batch, unchecked"])
 def test_divergence_names_epoch_and_batch(backend, dtype, rng, x_dtype, shuffle, lr, slices, monkeypatch):
-    if slices == "of one batch":
-        monkeypatch.setattr(training, "_SLICE_SECONDS", 0.0)
-        monkeypatch.setattr(training, "_FIRST_SLICE_FLOP", 0.0)
-        monkeypatch.setattr(training, "_SNAPSHOT_SECONDS", 0.0)
+    if slices != "usual":
+        slices_of_one_batch(monkeypatch, 0.0 if slices == "of one batch" else 1e9)
     X, y = regression(rng, 50, x_dtype)
     net, twin = (Network([3, 1], ["identity"], seed=1, dtype=dtype, backend=backend) for _ in range(2))
     orders = (fastnn._numpy.permutation(50, 1, e) if shuffle else np.arange(50) for e in range(10_000))
@@ -104,6 +109,27 @@ def test_divergence_weights_that_overflow_in_the_last_batch_of_all(backend, rng)
     X, y = np.array([[1e-2, -1.0]]), np.array([[0.0, 3e38]])
     with weights_unchanged(net), pytest.raises(FloatingPointError, match="epoch 0, batch 0"):
         net.fit(X, y, batch_size=None, optimizer=SGD(lr=10))
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_divergence_weights_that_overflow_in_a_slice_without_a_look(backend, rng, monkeypatch, interrupted):
+    slices_of_one_batch(monkeypatch, 1e9)
+    train, looks = training.Fit._train, []
+
+    def interrupt(fit, state, batches, epochs, check=True):
+        result = train(fit, state, batches, epochs, check)
+        looks.append(check)
+        if interrupted and len(looks) == 1:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(training.Fit, "_train", interrupt)
+    net = affine([[1e38]], [0.0], "float32", backend=backend)
+    X, y = np.array([[1e-2, -1.0]]), np.array([[0.0, 3e38]])
+    wanted = pytest.raises(KeyboardInterrupt) if interrupted else pytest.raises(FloatingPointError, match="0, batch 0")
+    with weights_unchanged(net), wanted:
+        net.fit(X, y, epochs=9, batch_size=None, optimizer=SGD(lr=10))
+    assert not looks[0]
 
 
 def test_divergence_after_finite_epochs_is_counted_from_this_call(backend, rng):
