@@ -101,7 +101,7 @@ cdef class Engine:
         fnn_net_set_steps(self.net, state["steps"] if state else 0)
 
     def snapshot(self, spare=None):
-        """Everything that training changes, to give back to :meth:`restore`; in the memory of an older one, if given."""
+        """Everything that training changes, to give back to :meth:`restore`; in the memory of an older one if given."""
         cdef bytes data = spare
         cdef Py_ssize_t size = fnn_net_bytes(self.net)
         if data is None or len(data) != size:

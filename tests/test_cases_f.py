@@ -21,7 +21,8 @@ import os, numpy as np, fastnn
 def threads(): return len(os.listdir("/proc/self/task"))
 fastnn.set_threads(64)
 before = threads()
-for sizes, m in (([10, 45, 45, 10], 128), ([10, 46, 46, 10], 128), ([80, 256, 256, 10], 1), ([100, 100], 4), ([2, 3, 1], 1)):
+small = [([10, 45, 45, 10], 128), ([10, 46, 46, 10], 128), ([80, 256, 256, 10], 1), ([100, 100], 4), ([2, 3, 1], 1)]
+for sizes, m in small:
     net, X = fastnn.Network(sizes, seed=0), np.zeros((sizes[0], m), "f4")
     y = np.zeros(m, int) if sizes[-1] > 1 else np.zeros((1, m), "f4")
     net.predict(X), net.loss(X, y), net.train_step(X, y), net.fit(X, y, epochs=3)
