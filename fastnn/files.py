@@ -124,6 +124,9 @@ def load(path):
 def _read(file):
     size = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
+        # All of them together, too: a directory can name one place many times.
+        if sum(info.file_size for info in archive.infolist()) > size:
+            raise ValueError("its members are larger than the file")
         members = {info.filename: _member(archive, info, size) for info in archive.infolist()}
     header = json.loads(members.pop(_HEADER))
     if not isinstance(header, dict):
@@ -146,7 +149,10 @@ def _array(data):
     stream = io.BytesIO(data)
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError("an array is of another .npy version")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    try:
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    except Exception as error:  # of any kind: its parser reads Python
+        raise ValueError(f"an array's header cannot be read: {type(error).__name__}") from error
     rest = data[stream.tell() :]
     if dtype.hasobject or fortran or len(rest) != dtype.itemsize * int(np.prod(shape, dtype=object)):
         raise ValueError("an array does not have the size that it claims")

@@ -824,7 +824,7 @@ def _sizes(sizes):
 def _dtype(dtype):
     try:
         found = np.dtype(dtype)
-    except (TypeError, ValueError, SyntaxError):
+    except (TypeError, ValueError, SyntaxError, DeprecationWarning):  # of an old alias, where warnings are errors
         found = None
     # None would be NumPy's default, and compare equal to it.
     if dtype is None or found is None or found not in arrays.FLOATS:
