@@ -184,6 +184,32 @@ void fnn_parallel_forced(int threads, fnn_task *task, void *arg) {
 
 static atomic_int calls; /* that ask for more than one thread, and run: from several threads of the caller's */
 
+/* OpenMP keeps a pool for each thread that has opened a region. In a pool of the caller's own each would get one sooner
+   or later, so of the threads of the last second two may have teams; the others' calls run alone. */
+#define TEAMS 2
+#define RECENT 1000000000 /* ns */
+static struct {
+  atomic_uintptr_t owner; /* the address of its `me` */
+  atomic_llong last;
+} teams[TEAMS];
+
+static int may_have_team(void) {
+  const int64_t time = now();
+  for (int i = 0; i < TEAMS; i++)
+    if (atomic_load(&teams[i].owner) == (uintptr_t)&me) {
+      atomic_store(&teams[i].last, time);
+      return 1;
+    }
+  for (int i = 0; i < TEAMS; i++) {
+    long long last = atomic_load(&teams[i].last);
+    if ((!last || time - last > RECENT) && atomic_compare_exchange_strong(&teams[i].last, &last, time)) {
+      atomic_store(&teams[i].owner, (uintptr_t)&me);
+      return 1;
+    }
+  }
+  return 0;
+}
+
 void fnn_parallel(int threads, fnn_task *task, void *arg) {
   fnn_team team = {.size = 1};
   if (threads <= 1 || atomic_load(&forked)) {
@@ -191,6 +217,7 @@ void fnn_parallel(int threads, fnn_task *task, void *arg) {
     return;
   }
   threads /= atomic_fetch_add(&calls, 1) + 1; /* each its share of the cores */
+  if (!may_have_team()) threads = 1;
   team.alone = now() < atomic_load(&alone_until);
   const int64_t lost = run_team(&team, team.alone ? 1 : threads, task, arg);
   atomic_fetch_sub(&calls, 1);
