@@ -139,7 +139,8 @@ class Wheelhouse:
         """The wheel as it is published."""
         target = self.folder / f"wheel {version}"
         path = f"{self.tools}{os.pathsep}{os.environ['PATH']}"
-        run(self.tools / "python", "-m", "auditwheel", "repair", "-w", target, self.raw(version), PATH=path)
+        repair = self.tools / "python", "-m", "auditwheel", "repair", "-z", "9", "-w", target
+        run(*repair, self.raw(version), PATH=path)
         (wheel,) = target.glob("*.whl")
         return wheel
 
