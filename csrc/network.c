@@ -312,8 +312,8 @@ typedef struct {
 
 /* Samples of a block: few enough for the cache; of a loss, where threads share out blocks, a quarter of all. */
 static ptrdiff_t forward_rows(const fnn_kernels *K, ptrdiff_t m, int loss) {
-  const ptrdiff_t quarter = fnn_up((m + 3) / 4, K->mr), few = 4 * K->mr;
-  return fnn_at_most(fnn_at_most(16 * K->mr, m), loss && quarter > few ? quarter : loss ? few : m);
+  const ptrdiff_t most = fnn_at_most(16 * K->mr, m), quarter = fnn_up((m + 3) / 4, K->mr), few = 4 * K->mr;
+  return loss ? fnn_at_most(most, quarter > few ? quarter : few) : most;
 }
 
 static ptrdiff_t widest(const fnn_net *net) {

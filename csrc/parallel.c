@@ -142,16 +142,16 @@ typedef struct {
   fnn_task *task;
   void *arg;
   int64_t inside; /* ns, of thread 0 */
-} turn;
+} assignment;
 
 static void take_part(void *arg, int thread, int size) {
-  turn *t = arg;
-  atomic_store_explicit(&t->team->size, size, memory_order_relaxed); /* may be fewer than asked for */
+  assignment *a = arg;
+  atomic_store_explicit(&a->team->size, size, memory_order_relaxed); /* may be fewer than asked for */
   const int64_t start = now();
   me.thread = thread, me.barriers = 0, me.stalled = 0, me.last_arrival = start;
-  t->task(t->arg, t->team, thread);
-  fnn_barrier(t->team);
-  if (thread == 0) t->inside = now() - start;
+  a->task(a->arg, a->team, thread);
+  fnn_barrier(a->team);
+  if (thread == 0) a->inside = now() - start;
 }
 
 /* The time that was lost because the team, or OpenMP before or after it, was kept waiting. */
@@ -169,7 +169,7 @@ static int64_t run_team(fnn_team *team, int threads, fnn_task *task, void *arg) 
   team->places = many ? many : few;
   for (int t = 0; t < threads; t++)
     atomic_init(&team->places[t].arrived[0], 0), atomic_init(&team->places[t].arrived[1], 0);
-  turn all = {team, task, arg, 0};
+  assignment all = {team, task, arg, 0};
   const int64_t start = now();
   fnn_run_region(take_part, &all, threads);
   const int64_t outside = now() - start - all.inside;

@@ -1,4 +1,4 @@
-/* Threads: a task run by a team, and the barrier between its phases. Nothing else in the core knows of OpenMP. */
+/* Threads: a task run by a team, and the barrier between its phases. Where they come from is in runtimes.c. */
 #ifndef FNN_PARALLEL_H
 #define FNN_PARALLEL_H
 #include <stddef.h>
@@ -7,7 +7,8 @@ typedef struct fnn_team fnn_team;
 typedef void fnn_task(void *arg, fnn_team *team, int thread);
 
 /* Run task(arg, team, 0..n-1) on n threads, n at most `threads`; on the caller's alone where that is 1, and for a while
-   after a team has stalled. Calls that run at once share `threads` among them. */
+   after a team has stalled. Calls that run at once share `threads` among them; of
+   the caller's own threads of the last second two have teams. */
 void fnn_parallel(int threads, fnn_task *task, void *arg);
 /* The same with no regard to stalls. */
 void fnn_parallel_forced(int threads, fnn_task *task, void *arg);

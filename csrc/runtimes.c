@@ -22,16 +22,17 @@
 
 #define MOST_RUNTIMES 8
 #define STAY_AWAY 10 /* s, from one that was left */
+#define NEVER (-STAY_AWAY - 1)
 
 void GOMP_parallel(void (*task)(void *), void *arg, unsigned threads, unsigned flags);
 
 typedef struct {
   void (*parallel)(void (*)(void *), void *, unsigned, unsigned);
   int (*thread)(void), (*size)(void);
-  int64_t left; /* when, in s; 0: never */
+  int64_t left; /* when, in s */
 } runtime;
 
-static runtime runtimes[MOST_RUNTIMES] = {{GOMP_parallel, omp_get_thread_num, omp_get_num_threads, 0}};
+static runtime runtimes[MOST_RUNTIMES] = {{GOMP_parallel, omp_get_thread_num, omp_get_num_threads, NEVER}};
 static int known = 1; /* with all else that changes, under the lock; an entry that is there stays as it is */
 static atomic_int current;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -73,14 +74,17 @@ static void look_around(void) {
   for (int i = 0; i < found.count && known < MOST_RUNTIMES; i++) {
     void *library = dlopen(found.names[i], RTLD_NOLOAD | RTLD_LAZY);
     if (!library) continue;
-    runtime r = {.left = 0};
+    runtime r = {.left = NEVER};
     /* By way of void *, which ISO C has no cast from to a function. */
     *(void **)&r.parallel = dlsym(library, "GOMP_parallel");
     *(void **)&r.thread = dlsym(library, "omp_get_thread_num");
     *(void **)&r.size = dlsym(library, "omp_get_num_threads");
     int is_new = r.parallel && r.thread && r.size;
     for (int j = 0; j < known; j++) is_new &= runtimes[j].parallel != r.parallel;
-    if (is_new) runtimes[known++] = r;
+    if (is_new)
+      runtimes[known++] = r;
+    else
+      dlclose(library);
   }
 }
 
@@ -92,11 +96,11 @@ int fnn_next_runtime(void) {
   const int from = atomic_load(&current);
   int to = from;
   for (int i = 1; i < known && to == from; i++) {
-    const runtime *r = &runtimes[(from + i) % known];
-    if (!r->left || t.tv_sec - r->left > STAY_AWAY) to = (from + i) % known;
+    const int next = (from + i) % known;
+    if (t.tv_sec - runtimes[next].left > STAY_AWAY) to = next;
   }
   if (to != from) {
-    runtimes[from].left = t.tv_sec + !t.tv_sec;
+    runtimes[from].left = t.tv_sec;
     atomic_store(&current, to);
   }
   pthread_mutex_unlock(&lock);

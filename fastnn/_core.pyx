@@ -280,8 +280,8 @@ cdef int _losses(const fnn_data *data, ptrdiff_t n, int loss, double *losses, co
 
 
 cdef double _mean_loss(const fnn_data *data, ptrdiff_t n, int loss, double weight) except? -1:
-    cdef double[256] few
-    cdef cnp.ndarray room = np.empty(data.m) if data.m > 256 else None
+    cdef double[FEW] few
+    cdef cnp.ndarray room = np.empty(data.m) if data.m > FEW else None
     cdef double *losses = &few[0] if room is None else <double *>cnp.PyArray_DATA(room)
     _losses(data, n, loss, losses, NULL)
     return fnn_shares(losses, data.m, weight)

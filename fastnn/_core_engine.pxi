@@ -193,7 +193,7 @@ cdef class Engine:
         """
         cdef operand x
         cdef fnn_data data
-        cdef int32_t[FEW_CODES] few
+        cdef int32_t[FEW] few
         cdef fnn_fit fit
         cdef double[2] ended
         cdef int threads, status

@@ -134,7 +134,7 @@ def _loss_forward_entry(Z, y, kind, sample_weight=None, copy="if_needed"):
     cdef int loss = _code(kind, _LOSSES, _LOSS_NAMES)
     cdef operand z
     cdef fnn_data data
-    cdef int32_t[FEW_CODES] few
+    cdef int32_t[FEW] few
     cdef cnp.ndarray targets = _quick_loss(Z, y, loss, sample_weight, copy, &z, &data, few)
     if targets is None:
         return _careful["loss_forward"](Z, y, kind, sample_weight, copy)
@@ -145,7 +145,7 @@ def _loss_backward_entry(Z, y, kind, sample_weight=None, out=None, copy="if_need
     cdef int loss = _code(kind, _LOSSES, _LOSS_NAMES)
     cdef operand z, o, t
     cdef fnn_data data
-    cdef int32_t[FEW_CODES] few
+    cdef int32_t[FEW] few
     cdef cnp.ndarray targets = _quick_loss(Z, y, loss, sample_weight, copy, &z, &data, few)
     if targets is not None and _fit(out, _type(Z), z.rows, z.columns, &o) and _apart(&o, &z):
         t = _ABSENT if data.codes else _operand(targets)

@@ -1,7 +1,7 @@
 # --- arguments that are plain: what can be used where it is, seen in a few nanoseconds --------------------
 
 cdef enum:
-    FEW_CODES = 256
+    FEW = 256  # samples whose codes and losses are on the stack
 
 
 cdef struct operand:  # an array and the bounds of its memory; all is 0 where there is none
@@ -44,6 +44,11 @@ cdef inline bint _readable(x, int dtype, int ndim) noexcept:
     return cnp.PyArray_TYPE(a) == dtype and cnp.PyArray_NDIM(a) == ndim and cnp.PyArray_ISBEHAVED_RO(a)
 
 
+cdef inline bint _in_elements(ptrdiff_t strides, const operand *x) noexcept:
+    """Whether strides, or several of them joined by "or", are whole numbers of x's elements."""
+    return not strides & (7 if x.matrix.dtype else 3)
+
+
 cdef inline bint _plain(x, int dtype, ptrdiff_t n, ptrdiff_t m, operand *to) noexcept:
     """Whether `x` is a matrix (n, m) that can be read where it is, and where that is; -1: of any extent but 0."""
     if not _readable(x, dtype, 2):
@@ -51,7 +56,7 @@ cdef inline bint _plain(x, int dtype, ptrdiff_t n, ptrdiff_t m, operand *to) noe
     _describe(<cnp.ndarray>x, to)
     cdef ptrdiff_t strides = cnp.PyArray_STRIDE(<cnp.ndarray>x, 0) | cnp.PyArray_STRIDE(<cnp.ndarray>x, 1)
     return (to.rows == n or (n < 0 and to.rows > 0)) and (to.columns == m or (m < 0 and to.columns > 0)) \
-        and not strides & (7 if to.matrix.dtype else 3)
+        and _in_elements(strides, to)
 
 
 cdef inline int _type(x) noexcept:
@@ -80,7 +85,7 @@ cdef inline bint _plain_column(b, int dtype, ptrdiff_t n, operand *to) noexcept:
     if not _readable(b, dtype, 1):
         return False
     _describe(<cnp.ndarray>b, to)
-    return to.rows == n and not cnp.PyArray_STRIDE(<cnp.ndarray>b, 0) & (7 if to.matrix.dtype else 3)
+    return to.rows == n and _in_elements(cnp.PyArray_STRIDE(<cnp.ndarray>b, 0), to)
 
 
 cdef inline bint _apart(const operand *a, const operand *b) noexcept:
@@ -137,7 +142,7 @@ cdef cnp.ndarray _quick_codes(y, ptrdiff_t n, cnp.npy_intp m):
 cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, fnn_data *data, int32_t *few):
     """Targets of data.m samples into `data`: what keeps them alive, or None if they are not plain or not legal.
 
-    Up to FEW_CODES class codes go to `few`: a new array would take as long as the loss of so many samples.
+    Up to FEW class codes go to `few`: a new array would take as long as the loss of so many samples.
     """
     cdef ptrdiff_t m = data.m
     cdef cnp.ndarray a
@@ -148,7 +153,7 @@ cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, fnn_data *d
     a = <cnp.ndarray>y
     if cnp.PyArray_NDIM(a) == 1 and n > 1:
         data.Y = data.X  # something, which nobody reads
-        if m <= FEW_CODES and _plain_codes(a, n, m):
+        if m <= FEW and _plain_codes(a, n, m):
             data.codes = few
             return a if _take_codes(a, n, m, few) else None
         a = _quick_codes(a, n, m)

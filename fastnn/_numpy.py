@@ -301,7 +301,7 @@ class Engine:
         self._moments = [_copies(slot, self.dtype) for slot in state["moments"]] if state else []
 
     def snapshot(self, spare=None):
-        """Everything that training changes, to give back to :meth:`restore`; in the memory of an older one if given."""
+        """Everything that training changes, to give back to :meth:`restore`; `spare` is not needed here."""
         return self.parameters(), self._steps, [_copies(slot, self.dtype) for slot in self._moments]
 
     def quick_predict(self, X, out):

@@ -124,10 +124,10 @@ def load(path):
 def _read(file):
     size = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
-        # All of them together, too: a directory can name one place many times.
+        # All together: a directory can name one place many times.
         if sum(info.file_size for info in archive.infolist()) > size:
             raise ValueError("its members are larger than the file")
-        members = {info.filename: _member(archive, info, size) for info in archive.infolist()}
+        members = {info.filename: _member(archive, info) for info in archive.infolist()}
     header = json.loads(members.pop(_HEADER))
     if not isinstance(header, dict):
         raise ValueError("its header is not a JSON object")
@@ -138,10 +138,10 @@ def _read(file):
     return header, {name.removesuffix(".npy"): _array(data) for name, data in members.items()}
 
 
-def _member(archive, info, size):
-    # Stored members cannot be larger than the file; a compressed one could claim anything.
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size > size:
-        raise ValueError(f"member {info.filename!r} is compressed or larger than the file")
+def _member(archive, info):
+    # Stored members are no larger than they claim to be; a compressed one could unpack to anything.
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"member {info.filename!r} is compressed")
     return archive.read(info)
 
 
