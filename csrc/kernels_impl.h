@@ -301,7 +301,7 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     if (epilogue == FNN_GRADIENT) {
 #pragma GCC unroll 2
       for (ptrdiff_t k = k0; k < k1; k++, B += b_k, a += p->a_step) STEP(a[r])
-    } else if (FNN_PACK_PANELS && p->packed) {
+    } else if (FNN_PACK_PANELS > 0 && p->packed) {
       a = (const REAL *)p->packed + (i - p->packed_row) * p->k + k0 * height;
       for (ptrdiff_t k = k0; k < k1; k++, B += b_k, a += height) STEP(a[r])
     } else if (p->order) {
@@ -555,7 +555,7 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
   }
   const ptrdiff_t chunk = FN(chunk)(p, epilogue);
   const ptrdiff_t terms = FNN_WHOLE_SUMS && epilogue <= FNN_BACKWARD ? p->k : SUM_BLOCK;
-  const int packs = epilogue == FNN_UPDATE && FNN_PACK_PANELS && p->room && p1 - p0 >= FNN_PACK_PANELS;
+  const int packs = epilogue == FNN_UPDATE && FNN_PACK_PANELS > 0 && p->room && p1 - p0 >= FNN_PACK_PANELS;
   fnn_product packed;
   if (packs) packed = *p, packed.packed = p->room;
   REAL partial[MOST_ROWS * NR];

@@ -90,7 +90,7 @@ static ptrdiff_t lay_out_parameters(fnn_net *net, char *block) {
     y->WT = piece(block, &used, y->n_in * fnn_padded(K, y->n_out) * K->size);
     y->W = l ? piece(block, &used, y->n_out * fnn_padded(K, y->n_in) * K->size) : NULL;
     y->b = piece(block, &used, fnn_padded(K, y->n_out) * K->size);
-    for (int slot = 0; slot < 2; slot++) {
+    for (int slot = 0; block && slot < 2; slot++) { /* without a block only its size is asked for */
       const ptrdiff_t behind = slot < net->slots ? (slot + 1) * (ptrdiff_t)net->parameter_bytes : 0;
       y->moment[slot] = (char *)updated_weights(y) + behind;
       y->moment_b[slot] = (char *)y->b + behind;

@@ -279,8 +279,8 @@ class Engine:
     def start_optimizer(self, slots):
         """Drop the optimizer's state; from here on `slots` moments of each parameter, 0, and no step."""
         shapes = [((n_out, n_in), (n_out, 1)) for n_in, n_out in itertools.pairwise(self.sizes)]
-        self._steps = 0
-        self._moments = [[tuple(np.zeros(s, self.dtype) for s in pair) for pair in shapes] for _ in range(slots)]
+        moments = [[tuple(np.zeros(s, self.dtype) for s in pair) for pair in shapes] for _ in range(slots)]
+        self._moments, self._steps = moments, 0
 
     def optimizer_state(self):
         """Copies of what :meth:`set_optimizer_state` takes.
@@ -405,11 +405,14 @@ class Engine:
             return False
         state.loss_sum += total
         state.weight_sum += weight
-        self._steps += 1
-        update = _UPDATES[optimizer.kind]
-        for layer, pairs in enumerate(zip(self._parameters, gradients, strict=True)):
+        # On copies, which take the old ones' place all at once: Ctrl-C, or want of memory, leaves no half step.
+        parameters = _copies(self._parameters, self.dtype)
+        moments = [_copies(slot, self.dtype) for slot in self._moments]
+        steps, update = self._steps + 1, _UPDATES[optimizer.kind]
+        for layer, pairs in enumerate(zip(parameters, gradients, strict=True)):
             for i, (parameter, gradient) in enumerate(zip(*pairs, strict=True)):
-                update(parameter, gradient, [slot[layer][i] for slot in self._moments], self._steps, optimizer)
+                update(parameter, gradient, [slot[layer][i] for slot in moments], steps, optimizer)
+        self._parameters, self._moments, self._steps = parameters, moments, steps
         return True
 
     def _cast(self, X):

@@ -180,8 +180,8 @@ class Network:
         Settings and weights stay.
         """
         with self._guard.writing:
+            self._state_key = None  # first: Ctrl-C may come in between
             self._engine.start_optimizer(0)
-            self._state_key = None
 
     def summary(self):
         """A table of the layers, as a string.
@@ -534,7 +534,12 @@ class Network:
 
         with self._guard.fitting:
             before = self._training_state()
-            afresh = self._make_current(optimizer)
+            try:
+                afresh = self._make_current(optimizer)
+                start = self._engine.snapshot() if afresh else before[0]
+            except BaseException:  # no memory, Ctrl-C
+                self._go_back(before)
+                raise
             job = Fit(
                 self._engine,
                 self._backend,
@@ -546,7 +551,7 @@ class Network:
                 self._seed if shuffle else None,
                 self._epochs_done,
                 6.0 * self.n_params,
-                self._engine.snapshot() if afresh else before[0],
+                start,
                 lambda: self._go_back(before),
             )
             try:
@@ -594,9 +599,13 @@ class Network:
         X, y, _ = self._training_data(X, y, None)
         engine, m = self._engine, X.shape[1]
         state, before = TrainState(0), self._training_state()
-        self._make_current(optimizer)
-        readable = passes.cast(engine, X, y, slice(None), arrays.in_place(X, y))
-        sums = engine.train(*readable, None, optimizer, m, None, state, 1, 1)
+        try:
+            self._make_current(optimizer)
+            readable = passes.cast(engine, X, y, slice(None), arrays.in_place(X, y))
+            sums = engine.train(*readable, None, optimizer, m, None, state, 1, 1)
+        except BaseException:  # no memory, Ctrl-C
+            self._go_back(before)
+            raise
         if state.failed or not state.finite:
             self._go_back(before)
             for name, array in (("X", X), ("y", y)):
@@ -614,6 +623,7 @@ class Network:
         key = optimizer.key()
         if optimizer is self._optimizer and key == self._state_key:
             return False
+        self._state_key = None  # while it has none: Ctrl-C may come in between
         self._engine.start_optimizer(optimizer.slots)
         self._optimizer, self._state_key = optimizer, key
         return True
@@ -623,8 +633,9 @@ class Network:
         return self._engine.snapshot(), self._optimizer, self._state_key
 
     def _go_back(self, state):
-        snapshot, self._optimizer, self._state_key = state
-        self._engine.restore(snapshot)
+        self._state_key = None
+        self._engine.restore(state[0])
+        _, self._optimizer, self._state_key = state
 
     def _training_data(self, X, y, sample_weight):
         X = arrays.features(X, self._sizes[0])

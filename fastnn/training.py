@@ -129,6 +129,8 @@ class Fit:
         except BaseException:
             if self.unchecked and not self.engine.is_finite():  # Ctrl-C after a divergence that nobody has seen yet
                 self._replay()
+            if (self.state.epoch, self.state.position) == (self.first_epoch, 0):  # not one step was made
+                self.undo()
             raise
         finally:
             history.seconds = time.perf_counter() - start

@@ -1,0 +1,132 @@
+/* Everything that threads share, for ThreadSanitizer: teams of several sizes train and predict with the same bits,
+   alone and in calls from several threads at once. tests/sanitize.sh threads builds and runs it. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../csrc/fastnn.h"
+
+enum {
+  LAYERS = 3,
+  SAMPLES = 150,
+  CALLERS = 4,
+  ROUNDS = 3
+};
+
+typedef struct {
+  ptrdiff_t sizes[LAYERS + 1];
+  int dtype, optimizer;
+} kind;
+static const kind kinds[] = {
+    {{20, 40, 30, 5}, FNN_FLOAT32, FNN_ADAM},
+    {{3, 17, 70, 2}, FNN_FLOAT64, FNN_SGD},
+    {{90, 129, 33, 10}, FNN_FLOAT32, FNN_MOMENTUM},
+};
+
+static float X[90 * SAMPLES];
+static int32_t codes[SAMPLES];
+
+static double number(unsigned i) { return (double)(i * 2654435761u % 2001u) / 1000 - 1; }
+
+static fnn_net *make(const kind *k) {
+  const int activations[LAYERS] = {FNN_RELU, FNN_TANH, FNN_SOFTMAX};
+  fnn_net *net = fnn_net_new(0, k->dtype, LAYERS, k->sizes, activations, FNN_CROSS_ENTROPY);
+  if (!net || fnn_net_start_optimizer(net, k->optimizer == FNN_SGD ? 0 : k->optimizer == FNN_ADAM ? 2 : 1)) abort();
+  for (int l = 0; l < LAYERS; l++) {
+    const ptrdiff_t n_out = k->sizes[l + 1], n_in = k->sizes[l], total = n_out * (n_in + 1);
+    double *w = malloc((size_t)total * sizeof *w);
+    for (ptrdiff_t i = 0; i < total; i++) {
+      const double value = number((unsigned)i + 7) / (double)n_in;
+      if (k->dtype)
+        w[i] = value;
+      else
+        ((float *)w)[i] = (float)value;
+    }
+    const fnn_matrix W = {w, n_in, 1, k->dtype};
+    const fnn_matrix b = {(char *)w + n_out * n_in * (k->dtype ? 8 : 4), 1, 1, k->dtype};
+    fnn_net_set(net, l, &W, &b);
+    free(w);
+  }
+  return net;
+}
+
+static uint64_t checksum(const void *data, size_t size) {
+  uint64_t sum = 14695981039346656037u;
+  for (size_t i = 0; i < size; i++) sum = (sum ^ ((const unsigned char *)data)[i]) * 1099511628211u;
+  return sum;
+}
+
+static uint64_t predicted(const fnn_net *net, const kind *k, int threads) {
+  double out[10 * SAMPLES];
+  memset(out, 0, sizeof out);
+  const fnn_matrix A = {out, 1, k->sizes[LAYERS], k->dtype}, x = {X, 1, k->sizes[0], FNN_FLOAT32};
+  if (fnn_net_predict(net, &A, &x, SAMPLES, threads)) abort();
+  return checksum(out, sizeof out);
+}
+
+/* What a network is after some epochs of shuffled batches, by a forced number of threads or with 0 by its own. */
+static uint64_t trained(const kind *k, int forced) {
+  fnn_net *net = make(k);
+  fnn_net_force_threads(net, forced);
+  int32_t own[SAMPLES];
+  for (int j = 0; j < SAMPLES; j++) own[j] = codes[j] % (int32_t)k->sizes[LAYERS];
+  const fnn_matrix x = {X, 1, k->sizes[0], FNN_FLOAT32};
+  const fnn_data data = {SAMPLES, x, own, x, NULL};
+  uint32_t order[SAMPLES];
+  double ended[2 * 4], total;
+  fnn_fit fit = {.batch = 16,
+                 .shuffle = 1,
+                 .seed = 3,
+                 .optimizer = {k->optimizer, 0.01, 0.001, 0.9, 0.9, 0.999, 1e-8},
+                 .max_batches = 1000,
+                 .max_epochs = 4,
+                 .order = order,
+                 .ended = ended};
+  if (fnn_net_train(net, &data, &fit, forced ? forced : 3) || fit.failed) abort();
+  if (fnn_net_loss(net, &total, &data, forced ? forced : 3)) abort();
+  const size_t size = fnn_net_bytes(net);
+  void *state = malloc(size);
+  fnn_net_snapshot(net, state);
+  const uint64_t sum = checksum(state, size) ^ predicted(net, k, 2);
+  free(state);
+  fnn_net_free(net);
+  return sum;
+}
+
+static const fnn_net *shared;
+static uint64_t wanted[sizeof kinds / sizeof *kinds], wanted_shared;
+
+static void *call(void *arg) {
+  const kind *k = arg;
+  for (int round = 0; round < ROUNDS; round++) {
+    if (trained(k, 0) != wanted[k - kinds]) return arg;
+    if (predicted(shared, &kinds[2], 2) != wanted_shared) return arg;
+  }
+  return NULL;
+}
+
+int main(void) {
+  const int kind_total = (int)(sizeof kinds / sizeof *kinds);
+  int failed = 0;
+  for (int i = 0; i < 90 * SAMPLES; i++) X[i] = (float)number((unsigned)i);
+  for (int j = 0; j < SAMPLES; j++) codes[j] = j * 7 % 10;
+  for (int i = 0; i < kind_total; i++) {
+    wanted[i] = trained(&kinds[i], 1);
+    for (int threads = 2; threads <= 4; threads++)
+      if (trained(&kinds[i], threads) != wanted[i]) failed = 1;
+  }
+  fnn_net *net = make(&kinds[2]);
+  shared = net, wanted_shared = predicted(net, &kinds[2], 1);
+  pthread_t callers[CALLERS];
+  for (int i = 0; i < CALLERS; i++)
+    if (pthread_create(&callers[i], NULL, call, (void *)&kinds[i % kind_total])) abort();
+  for (int i = 0; i < CALLERS; i++) {
+    void *wrong;
+    pthread_join(callers[i], &wrong);
+    if (wrong) failed = 1;
+  }
+  fnn_net_free(net);
+  puts(failed ? "the bits differ" : "the same bits");
+  return failed;
+}

@@ -1,0 +1,185 @@
+/* A fuzz target over the C interface: shapes, strides, alignments, dtype, instruction set, threads, values and settings
+   come from the fuzzer. Every array is a block of its own that ends where its last element does, so that the address
+   sanitizer sees each step beside it. tests/fuzz.sh builds it with clang's libFuzzer and runs it. */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../csrc/fastnn.h"
+
+/* --- numbers from the fuzzer's bytes; 0 when they are used up --- */
+
+static const uint8_t *bytes;
+static size_t left;
+
+static unsigned byte(void) {
+  if (!left) return 0;
+  left--;
+  return *bytes++;
+}
+static int below(int n) { return (int)(byte() % (unsigned)n); }
+/* Mostly few, with the edges of vectors and tiles among them; rarely more than a block of terms. */
+static ptrdiff_t extent(void) {
+  const unsigned b = byte();
+  return b < 224 ? 1 + b % 40 : b < 250 ? 60 + b % 10 : 125 + (b - 250) * 3;
+}
+static double value(void) {
+  static const double special[] = {0, -0.0, 1e-40, 1e30, -1e30, INFINITY, NAN, 1};
+  const unsigned b = byte();
+  return b < 8 ? special[b] : ((double)b - 128) / 32;
+}
+
+/* --- memory --- */
+
+enum {
+  MOST_BLOCKS = 64
+};
+static void *blocks[MOST_BLOCKS];
+static int block_total;
+
+static void *block(size_t wanted) {
+  void *p = malloc(wanted ? wanted : 1);
+  if (!p || block_total == MOST_BLOCKS) abort();
+  return blocks[block_total++] = p;
+}
+static void free_blocks(void) {
+  while (block_total) free(blocks[--block_total]);
+}
+
+static int isa, dtype, threads;
+
+/* A matrix by rows, by columns, or with gaps, backwards in one direction now and then; filled. */
+static fnn_matrix matrix(ptrdiff_t rows, ptrdiff_t columns, int type) {
+  const size_t size = type ? 8 : 4;
+  const int layout = below(8);
+  const ptrdiff_t gap = layout >= 4 ? 1 + below(3) : 1, pad = layout >= 6 ? below(5) : 0;
+  const int by_columns = layout & 1;
+  ptrdiff_t row = by_columns ? gap : columns * gap + pad, column = by_columns ? rows * gap + pad : gap;
+  const ptrdiff_t reach = (rows - 1) * row + (columns - 1) * column + 1;
+  const size_t offset = (size_t)below(4) * size; /* from a boundary of 16 bytes */
+  char *start = (char *)block(offset + (size_t)reach * size) + offset;
+  double pattern[8];
+  for (int i = 0; i < 8; i++) pattern[i] = value();
+  for (ptrdiff_t i = 0; i < reach; i++) {
+    if (type)
+      ((double *)start)[i] = pattern[i % 8];
+    else
+      ((float *)start)[i] = (float)pattern[i % 8];
+  }
+  fnn_matrix x = {start, row, column, type};
+  if (layout == 5) x.data = start + (size_t)((rows - 1) * row) * size, x.row = -row;
+  return x;
+}
+
+static fnn_data samples(ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t m, int x_dtype, int loss) {
+  fnn_data data = {.m = m, .X = matrix(n_in, m, x_dtype)};
+  if (n_out > 1 && loss != FNN_MSE && below(2)) {
+    int32_t *codes = block((size_t)m * sizeof *codes);
+    for (ptrdiff_t j = 0; j < m; j++) codes[j] = (int32_t)((ptrdiff_t)byte() % n_out);
+    data.codes = codes;
+  } else {
+    data.Y = matrix(n_out, m, x_dtype);
+  }
+  if (below(2)) {
+    double *weights = block((size_t)m * sizeof *weights);
+    for (ptrdiff_t j = 0; j < m; j++) weights[j] = below(4) / 2.0;
+    data.weights = weights;
+  }
+  return data;
+}
+
+static fnn_optimizer optimizer(void) {
+  const fnn_optimizer o = {below(5),        0.1 * below(4), 0.01 * below(3),        0.5,
+                           0.25 * below(4), 0.999,          below(2) ? 1e-8 : 1e-35};
+  return o;
+}
+static int slots_of(int kind) { return kind == FNN_SGD ? 0 : kind == FNN_ADAM || kind == FNN_ADAMW ? 2 : 1; }
+
+/* --- what is tried --- */
+
+static void layer(void) {
+  const ptrdiff_t n_out = extent(), n_in = extent(), m = extent();
+  const int g = below(5);
+  const fnn_matrix W = matrix(n_out, n_in, dtype), A_prev = matrix(n_in, m, dtype), b = matrix(n_out, 1, dtype);
+  const fnn_matrix out = matrix(n_out, m, dtype), dW = matrix(n_out, n_in, dtype), db = matrix(n_out, 1, dtype);
+  const fnn_matrix dA_prev = matrix(n_in, m, dtype), sums = matrix(n_out, 1, dtype);
+  fnn_linear_forward(isa, &out, &W, &A_prev, &b, g, n_out, n_in, m, below(2), threads);
+  fnn_linear_backward(isa, &dW, &db, &dA_prev, &out, &A_prev, below(4) ? &W : NULL, g, n_out, n_in, m, threads);
+  fnn_rowsum(isa, &sums, &out, n_out, m, threads);
+}
+
+static void elements(void) {
+  const ptrdiff_t n = extent(), m = extent();
+  const int g = below(5);
+  const fnn_matrix Z = matrix(n, m, dtype), A = matrix(n, m, dtype), dA = matrix(n, m, dtype);
+  fnn_activation_forward(isa, &A, below(3) ? &Z : &A, g, n, m, threads);
+  fnn_activation_backward(isa, below(3) ? &Z : &dA, &dA, &A, g, n, m, threads);
+  const int loss = n == 1 ? 2 * below(2) : below(3);
+  fnn_data data = samples(n, n, m, dtype, loss);
+  double *losses = below(3) ? block((size_t)m * sizeof *losses) : NULL;
+  fnn_loss(isa, losses, !losses || below(3) ? &A : NULL, &data, loss, n, threads);
+  const fnn_optimizer o = optimizer();
+  const fnn_matrix moment_1 = matrix(n, m, dtype), moment_2 = matrix(n, m, dtype);
+  const int slots = slots_of(o.kind);
+  fnn_optimizer_update(isa, &o, 1 + byte(), &Z, slots > 0 ? &moment_1 : NULL, slots > 1 ? &moment_2 : NULL, &dA, n, m,
+                       threads);
+}
+
+static void network(void) {
+  ptrdiff_t sizes[5];
+  int activations[4];
+  const int layers = 1 + below(4), loss = below(3), x_dtype = below(2);
+  for (int l = 0; l <= layers; l++) sizes[l] = extent();
+  for (int l = 0; l < layers; l++) activations[l] = below(5);
+  if (loss == FNN_CROSS_ENTROPY && sizes[layers] < 2) sizes[layers] = 2;
+  activations[layers - 1] = loss == FNN_CROSS_ENTROPY ? FNN_SOFTMAX : loss == FNN_MSE ? FNN_IDENTITY : FNN_SIGMOID;
+  fnn_net *net = fnn_net_new(isa, dtype, layers, sizes, activations, loss);
+  if (!net) abort();
+  const fnn_optimizer o = optimizer();
+  fnn_matrix dW[4], db[4];
+  for (int l = 0; l < layers; l++) {
+    const fnn_matrix W = matrix(sizes[l + 1], sizes[l], dtype), b = matrix(sizes[l + 1], 1, dtype);
+    fnn_net_set(net, l, &W, &b);
+    dW[l] = matrix(sizes[l + 1], sizes[l], dtype), db[l] = matrix(sizes[l + 1], 1, dtype);
+  }
+  if (fnn_net_start_optimizer(net, slots_of(o.kind)) != 0) abort();
+  if (below(2)) fnn_net_force_threads(net, threads);
+  const ptrdiff_t m = extent();
+  const fnn_data data = samples(sizes[0], sizes[layers], m, x_dtype, loss);
+  const fnn_matrix out = matrix(sizes[layers], m, dtype);
+  void *before = block(fnn_net_bytes(net));
+  double total, ended[2 * 4];
+  fnn_net_predict(net, &out, &data.X, m, threads);
+  fnn_net_loss(net, &total, &data, threads);
+  fnn_net_snapshot(net, before);
+  fnn_fit fit = {.batch = 1 + below(64),
+                 .shuffle = below(2),
+                 .seed = byte(),
+                 .optimizer = o,
+                 .max_batches = 1 + below(8),
+                 .max_epochs = 1 + below(4),
+                 .cautious = below(2),
+                 .ended = ended};
+  if (fit.batch > m) fit.batch = m;
+  if (fit.shuffle) fit.order = block((size_t)m * sizeof *fit.order);
+  fnn_net_train(net, &data, &fit, threads);
+  fnn_net_gradients(net, &total, dW, db, &data, threads);
+  fnn_net_restore(net, before);
+  for (int l = 0; l < layers; l++) fnn_net_get(net, l, &dW[l], &db[l]);
+  fnn_net_free(net);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  bytes = data, left = size;
+  do isa = below(fnn_isa_total());
+  while (!fnn_isa_available(isa) && left);
+  if (!fnn_isa_available(isa)) isa = fnn_isa_best();
+  dtype = below(2), threads = 1 + below(3);
+  const int what = below(3);
+  if (what == 0) layer();
+  if (what == 1) elements();
+  if (what == 2) network();
+  free_blocks();
+  return 0;
+}

@@ -1,0 +1,112 @@
+"""Lines of Python, Cython and C that the default suite runs: ``python tests/measure_coverage.py [pytest's arguments]``.
+
+Needs gcc, and coverage beside the suite's packages. Works on a copy of the tree, whose extension is built with counters
+for C and, through line directives, for Cython. What a child process runs of Python is not counted. Prints the shares
+and all lines that were not run; fails below 97% of Python or 92% of Cython and C.
+"""
+
+import gzip
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+WANTED = {"Python": 97.0, "Cython and C": 92.0}
+PARTS = ["csrc", "fastnn", "tests", "benchmarks", "examples", "setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE"]
+PARTS += ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", ".ci"]
+
+
+def copy_tree(to):
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, to / part, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        elif (ROOT / part).exists():
+            shutil.copy(ROOT / part, to / part)
+
+
+def build(tree):
+    setup = tree / "setup.py"
+    # Optimised, a line's counter may be another one's; without, the suite takes hours.
+    setup.write_text(re.sub(r'"-O[23]"', '"-O1"', setup.read_text()))
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "--cython-line-directives"],
+        cwd=tree,
+        env=os.environ | {"CFLAGS": "--coverage", "LDFLAGS": "--coverage", "FASTNN_EXT": "require"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def run_suite(tree, arguments):
+    command = [sys.executable, "-m", "coverage", "run", "--source=fastnn", "-m", "pytest", "-p", "no:cacheprovider"]
+    environment = os.environ | {"PYTHONPATH": str(tree)}
+    return subprocess.run([*command, *arguments], cwd=tree, env=environment).returncode
+
+
+def python_lines(tree):
+    """{file: {line: whether it was run}}"""
+    subprocess.run([sys.executable, "-m", "coverage", "json", "-q", "-o", "coverage.json"], cwd=tree, check=True)
+    found = json.loads((tree / "coverage.json").read_text())["files"]
+    return {
+        name: dict.fromkeys(lines["executed_lines"], True) | dict.fromkeys(lines["missing_lines"], False)
+        for name, lines in found.items()
+    }
+
+
+def compiled_lines(tree):
+    """The same of C and Cython: a line counts where any object, of the instruction sets and dtypes, has run it."""
+    lines = {}
+    for counters in (tree / "build").rglob("*.gcda"):
+        subprocess.run(["gcov", "-j", counters], cwd=counters.parent, capture_output=True, check=True)
+        for report in counters.parent.glob("*.gcov.json.gz"):
+            for file in json.loads(gzip.decompress(report.read_bytes()))["files"]:
+                name = os.path.relpath(os.path.join(tree, file["file"]), tree)
+                if name.startswith(("csrc/", "fastnn/")) and (tree / name).exists():
+                    of_file = lines.setdefault(name, {})
+                    for line in file["lines"]:
+                        number = line["line_number"]
+                        of_file[number] = of_file.get(number, False) or line["count"] > 0
+            report.unlink()
+    return lines
+
+
+def ranges(numbers):
+    """[3, 4, 5, 9] as 3-5, 9."""
+    text = []
+    for n in sorted(numbers):
+        if text and text[-1][1] == n - 1:
+            text[-1][1] = n
+        else:
+            text.append([n, n])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in text)
+
+
+def report(kind, lines):
+    run = total = 0
+    for name, of_file in sorted(lines.items()):
+        missed = [n for n, was_run in of_file.items() if not was_run]
+        run, total = run + len(of_file) - len(missed), total + len(of_file)
+        print(f"{name:30} {100 * (1 - len(missed) / max(1, len(of_file))):6.1f}%  {ranges(missed)}")
+    share = 100 * run / max(1, total)
+    print(f"{kind}: {share:.1f}% of {total} lines, wanted {WANTED[kind]}%\n")
+    return share >= WANTED[kind]
+
+
+def main(arguments):
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder)
+        copy_tree(tree)
+        build(tree)
+        status = run_suite(tree, arguments)
+        enough = [report("Python", python_lines(tree)), report("Cython and C", compiled_lines(tree))]
+    sys.exit(status or not all(enough))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

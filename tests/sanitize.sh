@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# What only instrumented builds can see: reads and writes beside arrays, undefined behaviour, races.
+#   tests/sanitize.sh            the core's check and the whole default suite, gcc's ASan and UBSan
+#   tests/sanitize.sh smoke      the same, of the suite what touches memory most
+#   tests/sanitize.sh threads    the core's teams, barriers and concurrent calls, clang's ThreadSanitizer
+#   tests/sanitize.sh valgrind   the core's check and a training run from Python, memcheck
+# Works on a copy of the tree. PYTHON names the interpreter, which needs the suite's packages, cython and setuptools.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mode=${1-all}
+python=$(command -v "${PYTHON:-python3}")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/tree" "$work/objects"
+cp -r csrc fastnn tests benchmarks examples setup.py pyproject.toml MANIFEST.in README.md CONTRIBUTING.md LICENSE "$work/tree"
+cd "$work/tree"
+rm -f fastnn/_core.*.so
+
+# objects COMPILER FLAGS [VECTOR_COMPILER VECTOR_FLAGS]: of the whole core; the other pair for AVX kernels
+objects() {
+  local f isa how
+  for f in csrc/*.c; do
+    how="$1 $2"
+    case $f in
+      *avx2*) isa="-mavx2 -mfma" how="${3-$1} ${4-$2}" ;;
+      *avx512*) isa="-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma" how="${3-$1} ${4-$2}" ;;
+      *) isa= ;;
+    esac
+    echo "$how -std=gnu11 -ffp-contract=off -fopenmp $isa -c $f -o $work/objects/$(basename "$f" .c).o"
+  done | xargs -P 2 -d '\n' -I{} sh -c '{}'
+}
+
+extension() {
+  CFLAGS="$*" FASTNN_EXT=require "$python" setup.py -q build_ext --inplace > "$work/build.log" 2>&1 || {
+    tail -20 "$work/build.log"
+    exit 1
+  }
+}
+
+case $mode in
+  all | smoke)
+    flags="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1 -O1"
+    # Python itself keeps what it allocates; leaks are counted in tests/test_cases_i.py and test_out_of_memory.py.
+    export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
+    echo "the core's check"
+    objects gcc "$flags"
+    gcc -std=gnu11 $flags tests/c/check_core.c "$work"/objects/*.o -o "$work/check" -fopenmp -lm -ldl
+    ASAN_OPTIONS=detect_leaks=1 "$work/check"
+    echo "the extension"
+    extension "$flags"
+    chosen=(tests)
+    [ "$mode" = smoke ] && chosen=(tests/test_parity.py tests/test_steps.py tests/test_cases_a.py tests/test_threads.py)
+    # FASTNN_SANITIZED leaves out what the sanitizer's own memory and threads would fail.
+    LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" PYTHONPATH=$PWD \
+      FASTNN_SANITIZED=1 PYTHONMALLOC=malloc "$python" -m pytest -p no:cacheprovider "${chosen[@]}"
+    ;;
+  threads)
+    flags="-fsanitize=thread -g1 -O1"
+    # OpenMP's own locks are not instrumented. With this tool it tells the sanitizer when a team starts and ends; its own
+    # code is left alone. Nothing else is suppressed.
+    archer=$(find /usr/lib/llvm* -name libarcher.so 2> /dev/null | head -1)
+    [ -n "$archer" ] || { echo "needs clang, and libarcher.so of libomp-dev" && exit 3; }
+    # What threads share is decided above the kernels, so the plain ones do; of the others clang has for minutes.
+    objects clang "$flags" gcc -O1
+    clang -std=gnu11 $flags tests/c/check_threads.c "$work"/objects/*.o -o "$work/check" -fopenmp -lm -ldl
+    OMP_TOOL_LIBRARIES=$archer TSAN_OPTIONS="ignore_noninstrumented_modules=1 halt_on_error=1" "$work/check"
+    ;;
+  valgrind)
+    command -v valgrind > /dev/null || { echo "needs valgrind" && exit 3; }
+    memcheck="valgrind -q --error-exitcode=9"
+    objects gcc "-g1 -O1"
+    gcc -std=gnu11 -g1 -O1 tests/c/check_core.c "$work"/objects/*.o -o "$work/check" -fopenmp -lm -ldl
+    $memcheck --leak-check=full --errors-for-leak-kinds=definite "$work/check" # it tells the program of no AVX-512
+    extension -g1
+    PYTHONPATH=$PWD FASTNN_ISA=avx2 PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 $memcheck "$python" -m fastnn
+    ;;
+  *)
+    echo "usage: $0 [all|smoke|threads|valgrind]"
+    exit 2
+    ;;
+esac

@@ -1,0 +1,161 @@
+"""Ctrl-C at any place of the package's own Python: the network stays usable, with its old weights or its new ones."""
+
+import dis
+import functools
+import itertools
+import os
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import fastnn
+from case_helpers import assert_finite, bits, state_of
+from fastnn import SGD, Adam, Network
+
+PACKAGE = os.path.dirname(fastnn.__file__) + os.sep
+MOST = 400  # of the places in one call; beyond it, every so many
+
+
+def _serves_signals(name):
+    """Whether Python looks for a signal after an instruction of this name: calls, loops, a function's beginning."""
+    return name.startswith(("CALL", "JUMP_BACKWARD", "RESUME"))
+
+
+@functools.cache
+def _places(code):
+    """Offsets of the instructions before which Ctrl-C may come, with the same handler as the one that looked for it."""
+    handlers = dis._parse_exception_table(code)
+    handler_of = lambda i: next((h.target for h in handlers if h.start <= i.offset < h.end), None)  # noqa: E731
+    return {
+        i.offset
+        for before, i in itertools.pairwise(dis.get_instructions(code))
+        if _serves_signals(before.opname) and handler_of(before) == handler_of(i)
+    }
+
+
+class Interrupt:
+    """KeyboardInterrupt at the n-th place in the package where Python would serve a signal; n = 0 only counts."""
+
+    def __init__(self, n=0):
+        self.n, self.seen, self.place = n, 0, None
+
+    def _trace(self, frame, event, arg):
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode" and frame.f_lasti in _places(frame.f_code):
+            self.seen += 1
+            if self.seen == self.n:
+                self.place = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+                raise KeyboardInterrupt
+        return self._trace
+
+    def __enter__(self):
+        self._before = sys.gettrace()
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *exc):
+        sys.settrace(self._before)
+
+
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((6, 40)).astype("f4"), np.arange(40) % 3
+X64, w = X.astype("f8")[:, ::-1], np.ones(40)
+OTHER = Network([6, 5, 3], seed=9).parameters
+
+READ = {
+    "predict": lambda net, path: net.predict(X),
+    "predict of another dtype": lambda net, path: net.predict(X64),
+    "predictor": lambda net, path: net.predictor()(X),
+    "loss": lambda net, path: net.loss(X, y, w),
+    "evaluate": lambda net, path: net.evaluate(X, y),
+    "gradients": lambda net, path: net.gradients(X64, y),
+    "save": lambda net, path: net.save(path, optimizer=True),
+}
+WRITE = {
+    "train_step": lambda net, path: net.train_step(X, y, SGD(lr=0.01)),
+    "train_step of another dtype": lambda net, path: net.train_step(X64, y, Adam()),
+    "set_parameters": lambda net, path: net.set_parameters(OTHER),
+    "reset_optimizer": lambda net, path: net.reset_optimizer(),
+}
+FIT = {
+    "fit of one batch": lambda net, path: net.fit(X, y, 1, None, optimizer=Adam(), progress=False),
+    "fit": lambda net, path: net.fit(X, y, 2, 16, optimizer=Adam(), progress=False),
+    "fit of another dtype": lambda net, path: net.fit(X64, y, 2, 16, sample_weight=w, progress=False),
+    "fit with callbacks": lambda net, path: net.fit(X, y, 2, callbacks=lambda e, h: None, progress=False),
+}
+
+
+def fresh(backend):
+    net = Network([6, 5, 3], seed=1, backend=backend)
+    net.train_step(X, y, SGD(lr=0.1, momentum=0.9))
+    return net
+
+
+def interruptions(backend, call, path):
+    """(network, where) for every place."""
+    call(fresh(backend), path)  # imports what is imported late
+    net = fresh(backend)
+    with Interrupt() as counted:
+        call(net, path)
+    for n in range(1, counted.seen + 1, 1 + counted.seen // MOST):
+        net = fresh(backend)
+        with Interrupt(n) as interrupt, pytest.raises(KeyboardInterrupt):
+            call(net, path)
+        yield net, interrupt.place
+
+
+def assert_usable(net, where):
+    refused = []
+
+    def elsewhere():  # the thread that was interrupted might be let in where others are not
+        try:
+            net.predict(X)
+            net.train_step(X, y, SGD(lr=0.01))
+            net.fit(X, y, 1, progress=False)
+        except Exception as error:
+            refused.append(f"{where}: {error}")
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert not refused
+    assert_finite(net)
+
+
+# Where it comes between open() and the with block that is to close the file, the collector does.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("what", READ)
+def test_a_call_that_reads_is_interrupted(backend, what, tmp_path):
+    path = tmp_path / "net"
+    fresh(backend).save(path, optimizer=True)
+    old, before = path.read_bytes(), state_of(fresh(backend))
+    for net, where in interruptions(backend, READ[what], path):
+        assert state_of(net) == before, where
+        assert (os.listdir(tmp_path), path.read_bytes()) == (["net"], old), where
+        assert_usable(net, where)
+
+
+@pytest.mark.parametrize("what", WRITE)
+def test_a_call_that_writes_is_interrupted(backend, what, tmp_path):
+    before, done = state_of(fresh(backend)), fresh(backend)
+    WRITE[what](done, None)
+    after = state_of(done)
+    for net, where in interruptions(backend, WRITE[what], None):
+        assert state_of(net) in (before, after), where
+        assert_usable(net, where)
+
+
+@pytest.mark.parametrize("what", FIT)
+def test_a_fit_is_interrupted(backend, what):
+    before, done = bits(fresh(backend)), fresh(backend)
+    FIT[what](done, None)
+    for net, where in interruptions(backend, FIT[what], None):
+        assert 0 <= net.epochs_done <= 2, where
+        if what == "fit of one batch":
+            assert bits(net) in (before, bits(done)), where
+        assert_finite(net)
+        assert_usable(net, where)

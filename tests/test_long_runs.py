@@ -1,0 +1,230 @@
+"""Hours of use in one process, and millions of steps: nothing grows, and nothing drifts. FASTNN_LONG_RUN: seconds of each."""
+
+import os
+import re
+
+import pytest
+
+from case_helpers import python
+from conftest import COMPILED
+
+pytestmark = pytest.mark.slow
+needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads memory from Linux's /proc")
+SECONDS = float(os.environ.get("FASTNN_LONG_RUN", "60"))
+
+
+@pytest.fixture(params=["compiled", "numpy"])
+def backend(request):
+    """Of the instruction sets the best one: this is about what is around the kernels."""
+    if request.param == "compiled" and not COMPILED:
+        pytest.skip("the extension is not here")
+    return request.param
+
+
+MIXED = """
+import copy, gc, os, pickle, random, sys, tempfile, threading, time
+import numpy as np, fastnn
+from fastnn import SGD, Adam, AdamW, Network, kernels
+backend, seconds = {backend!r}, {seconds}
+rng, choose = np.random.default_rng(0), random.Random(0)
+path = os.path.join(tempfile.mkdtemp(), "net")
+ACTIVATIONS, OPTIMIZERS = ["relu", "tanh", "sigmoid"], [SGD(lr=1e-3), SGD(lr=1e-3, momentum=0.9), Adam(), AdamW()]
+X, codes = rng.standard_normal((100, 3000), "f4"), np.arange(3000)
+done = {{}}
+
+def small():
+    sizes = [choose.randint(1, 100) for _ in range(choose.randint(2, 4))] + [choose.randint(2, 12)]
+    dtype = choose.choice(["f4", "f8"])
+    return Network(sizes, dtype=dtype, seed=choose.randrange(1000), threads=choose.choice([None, None, 1, 2]), backend=backend)
+
+def data(net):
+    m = choose.choice([1, 2, 17, 64, 300, 3000])
+    x = X[: net.sizes[0], :m]
+    return choose.choice([x, np.asfortranarray(x), x.astype("f8"), x[:, ::-1]]), codes[:m] % net.sizes[-1]
+
+def train(net):
+    x, y = data(net)
+    net.fit(x, y, choose.randint(1, 3), choose.choice([8, 32, None]), optimizer=choose.choice(OPTIMIZERS), progress=False)
+
+def step(net):
+    x, y = data(net)
+    for _ in range(20):
+        net.train_step(x, y, choose.choice(OPTIMIZERS))
+
+def read(net):
+    x, y = data(net)
+    p = net.predictor()
+    for _ in range(20):
+        net.predict(x), p(x)
+    net.loss(x, y), net.evaluate(x, y), net.gradients(x, y)
+
+def layers(net):
+    x, y = data(net)
+    W, b = (np.ascontiguousarray(T) for T in net.parameters[0])
+    A = kernels.linear_forward(W, x.astype(W.dtype), b, "tanh")
+    kernels.linear_backward(A, x.astype(W.dtype), W)
+    kernels.activation_backward(A, A, "tanh"), kernels.rowsum(A)
+
+def keep(net):
+    net.save(path, optimizer=True)
+    fastnn.load(path, backend=backend), copy.deepcopy(net), pickle.loads(pickle.dumps(net))
+
+def beside(net):
+    x, y = data(net)
+    threads = [threading.Thread(target=net.predict, args=(x,)) for _ in range(4)]
+    for t in threads: t.start()
+    for t in threads: t.join()
+
+def refused(net):
+    x, y = data(net)
+    bad = np.full((net.sizes[0], 30), np.nan, "f4")
+    def stop(epoch, history):
+        raise KeyError
+    for call in (
+        lambda: net.predict(x[:, :, None]), lambda: net.predict("data"), lambda: net.fit(bad, codes[:30] % 2),
+        lambda: net.train_step(bad, codes[:30] % 2), lambda: net.fit(x, y, callbacks=stop), lambda: net.fit(x, y - 99),
+        lambda: net.train_step(x, y[:-1]), lambda: fastnn.load(path + "x"), lambda: Network([0]),
+        lambda: net.predict(x, out=bad), lambda: kernels.rowsum(bad, out=np.empty((1, 7))), lambda: net.set_parameters([]),
+    ):
+        try:
+            call()
+        except (ValueError, TypeError, KeyError, FloatingPointError, OSError):
+            continue
+        raise AssertionError("not refused")
+
+WORK = [train, step, read, layers, keep, beside, refused]
+
+def use(until):
+    while time.monotonic() < until:
+        net = small()
+        for _ in range(5):
+            work = choose.choice(WORK)
+            work(net)
+            done[work.__name__] = done.get(work.__name__, 0) + 1
+
+def now():
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        rss = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return rss, len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
+
+start = time.monotonic()
+use(start + seconds / 4)  # until the allocators have their arenas
+before = now()
+use(start + seconds)
+after = now()
+grown = [b - a for a, b in zip(before, after)]
+print(f"RSS {{grown[0] / 2**20:+.1f}} MB, threads {{grown[1]:+d}}, files {{grown[2]:+d}}, {{sum(done.values())}} calls", done)
+assert grown[0] < 4 * 2**20 and grown[1] <= 0 and grown[2] <= 0, grown
+"""
+
+
+@needs_proc
+def test_mixed_calls_for_a_long_time(backend):
+    print(python(MIXED.format(backend=backend, seconds=SECONDS), backend, timeout=SECONDS * 2 + 100))
+
+
+FAILING = """
+import gc, os
+import numpy as np, fastnn
+net = fastnn.Network([20, 8, 3], seed=0, backend={backend!r})
+X, y, nan = np.ones((20, 16), "f4"), np.zeros(16, int), np.full((20, 16), np.nan, "f4")
+out, W = np.empty((4, 16), "f4"), np.ones((3, 20), "f4")
+CALLS = [
+    lambda: net.predict(X.T), lambda: net.predict("a"), lambda: net.predict(X, out=out), lambda: net.train_step(X, y + 3),
+    lambda: net.train_step(nan, y), lambda: net.fit(X, y[1:]), lambda: net.loss(X, None), lambda: net.gradients(X, y - 1),
+    lambda: fastnn.kernels.linear_forward(W, X.T, [0] * 3), lambda: fastnn.kernels.rowsum(None),
+    lambda: fastnn.Network([3, 0]), lambda: net.set_parameters([(W, [0] * 3)]), lambda: net.predictor()(X.T),
+]
+def fail(times):
+    for i in range(times):
+        try:
+            CALLS[i % len(CALLS)]()
+        except (ValueError, TypeError):
+            continue
+        raise AssertionError(f"call {{i % len(CALLS)}} was not refused")
+def rss():
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+fail(5000)
+before, blocks = rss(), __import__("sys").getallocatedblocks()
+fail(100_000)
+print(f"{{(rss() - before) / 2**20:.1f}} MB")
+assert rss() - before < 4 * 2**20
+assert __import__("sys").getallocatedblocks() - blocks < 200
+"""
+
+
+@needs_proc
+def test_100_000_failing_calls_leak_nothing(backend):
+    print(python(FAILING.format(backend=backend), backend))
+
+
+STEPS = """
+import random, time
+import numpy as np, fastnn
+from fastnn import SGD, Adam, AdamW, Network
+choose, end = random.Random(0), time.monotonic() + {seconds}
+steps, networks, diverged, tightest = 0, 0, 0, 1e9
+
+def problem():
+    layers = choose.randint(1, 3)
+    sizes = [choose.randint(1, 24) for _ in range(layers + 1)]
+    loss = choose.choice(["mse", "cross_entropy", "binary_cross_entropy"])
+    if loss == "cross_entropy":
+        sizes[-1] = max(2, sizes[-1])
+    head = {{"mse": "identity", "cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}}[loss]
+    activations = [choose.choice(["tanh", "sigmoid", "relu", "identity"]) for _ in range(layers - 1)] + [head]
+    seed, dtype = choose.randrange(10**6), choose.choice(["float32", "float64"])
+    nets = [Network(sizes, activations, loss, dtype=dtype, seed=seed, backend=b) for b in ("compiled", "numpy", "numpy")]
+    rng, m = np.random.default_rng(seed), choose.randint(1, 48)
+    X = rng.standard_normal((m, sizes[0])).astype(dtype).T
+    if loss == "mse":
+        y = np.tanh(rng.standard_normal((sizes[-1], m))).astype(dtype)
+    elif loss == "cross_entropy":
+        y = rng.integers(0, sizes[-1], m)
+    else:
+        y = rng.integers(0, 2, (sizes[-1], m)).astype(dtype)
+    # What one rounding of the weights we begin with makes of those we end with: some networks double it each step.
+    eps = np.finfo(dtype).eps
+    rounded = [tuple(T * (1 + eps * rng.choice([-1, 1], T.shape)) for T in pair) for pair in nets[1].parameters]
+    nets[2].set_parameters(rounded)
+    lr, decay = 10 ** choose.uniform(-4, -2), choose.choice([0, 0, 1e-3])
+    optimizer = choose.choice([
+        SGD(lr=lr, weight_decay=decay), SGD(lr=lr, momentum=0.9), SGD(lr=lr, momentum=0.9, nesterov=True),
+        Adam(lr=lr / 10, weight_decay=decay), AdamW(lr=lr / 10, weight_decay=decay),
+    ])
+    return nets, X, y, optimizer
+
+def distance(first, second):
+    "In units of rounding of each layer's largest weight."
+    return max(
+        float(max(np.abs(a - b).max() for a, b in zip(p, q)) / max(np.abs(b).max() for b in q) / np.finfo(first.dtype).eps)
+        for p, q in zip(first.parameters, second.parameters)
+    )
+
+while time.monotonic() < end and steps < {steps}:
+    nets, X, y, optimizer = problem()
+    m, batch = X.shape[1], choose.randint(1, X.shape[1])
+    epochs = max(1, choose.choice([20, 200, 2000]) * batch // m)
+    try:
+        for net in nets:
+            net.fit(X, y, epochs, batch, optimizer=optimizer, progress=False)
+    except FloatingPointError:  # that rate is too much for those data
+        diverged += 1
+        continue
+    done = epochs * -(-m // batch)
+    allowed = {roundings} * (done + distance(nets[2], nets[1]))
+    found = distance(nets[0], nets[1])
+    assert found < allowed, (found, allowed, done, nets[0], optimizer, m, batch)
+    steps, networks, tightest = steps + done, networks + 1, min(tightest, allowed / max(found, 1e-9))
+print(steps, f"steps of {{networks}} networks, {{diverged}} more diverged; the worst had 1/{{tightest:.1f}} of what is allowed")
+"""
+
+
+@pytest.mark.skipif(not COMPILED, reason="compares the backends")
+def test_millions_of_steps_in_both_backends():
+    said = python(STEPS.format(seconds=10 * SECONDS, steps=2_000_000, roundings=5), "auto", timeout=20 * SECONDS + 60)
+    print(said)
+    assert int(re.match(r"\d+", said)[0]) > 500 * SECONDS

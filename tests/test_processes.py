@@ -1,0 +1,272 @@
+"""Other processes and interpreters: forked, spawned, left early; what is there works, and nothing waits for ever."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastnn
+from case_helpers import bits, python, variant_environment
+from conftest import COMPILED
+from fastnn import Adam, Network
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
+
+WORK = """
+import os, sys, threading, time
+import numpy as np, fastnn
+backend = {backend!r}
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((784, 600), "f4"), np.arange(600) % 10
+def train():
+    net = fastnn.Network([784, 128, 10], seed=1, backend=backend)
+    net.fit(X, y, 2, progress=False)
+    return net.predict(X).tobytes()
+def in_child(work):
+    "The result of work() in a forked child, or None where it takes longer than 30 s."
+    came, goes = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            result = work()
+        except BaseException as error:
+            result = f"{{type(error).__name__}}: {{error}}".encode()
+        os.close(came)
+        with os.fdopen(goes, "wb") as file:
+            file.write(result)
+        os._exit(0)
+    os.close(goes)
+    timer = threading.Timer(30, os.kill, (pid, 9))
+    timer.start()
+    with os.fdopen(came, "rb") as file:
+        result = file.read()
+    timer.cancel()
+    return result if os.waitpid(pid, 0)[1] == 0 else None
+"""
+
+FORK = """
+fastnn.set_threads(2)
+want = train()
+for _ in range(3):
+    assert in_child(train) == want, "the child's result differs"
+    assert train() == want  # the parent's team is still there
+assert in_child(lambda: in_child(train)) == want  # a child of a child
+print("right")
+"""
+
+FORK_BESIDE_A_FIT = """
+fastnn.set_threads(2)
+want = train()
+net, rest = fastnn.Network([784, 128, 10], seed=1, backend=backend), []
+def fit():
+    try:
+        net.fit(X, y, 10**9, progress=False)
+    except KeyboardInterrupt:
+        pass
+done = threading.Event()
+thread = threading.Thread(target=lambda: net.fit(X, y, 10**9, progress=False, callbacks=lambda e, h: done.is_set()))
+thread.start()
+def use():
+    "In the child nobody trains the network any more, and nobody knows how far its weights have come."
+    try:
+        net.predict(X)
+    except RuntimeError as error:
+        assert "another call" in str(error), error
+        return b"refused"
+    return b"used"
+for i in range(20):
+    assert in_child(train) == want, "the child's result differs"
+    found = in_child(use)
+    assert found == b"refused", found
+done.set()
+thread.join()
+net.predict(X)
+print("right")
+"""
+
+
+@needs_fork
+@pytest.mark.parametrize(
+    "when", [FORK, FORK_BESIDE_A_FIT], ids=["after a parallel call", "beside another thread's fit"]
+)
+def test_a_forked_child_computes_the_same(backend, when):
+    code = "import warnings\nwarnings.simplefilter('ignore', DeprecationWarning)\n"  # of forking beside threads
+    assert python(code + WORK.format(backend=backend) + when, backend) == "right"
+
+
+GUARD = """
+import os, threading, time
+from fastnn.guard import Guard
+guard, stop = Guard(), False
+def busy():
+    while not stop:
+        with guard.reading:
+            pass
+threads = [threading.Thread(target=busy) for _ in range(4)]
+for t in threads:
+    t.start()
+for _ in range(200):
+    pid = os.fork()
+    if not pid:
+        with guard.reading:
+            os._exit(0)
+    end = time.time() + 10
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        if time.time() > end:
+            os.kill(pid, 9)
+            raise AssertionError("the child waits for a lock of its parent's")
+        time.sleep(0.0002)
+stop = True
+print("free")
+"""
+
+
+@needs_fork
+def test_a_forked_child_waits_for_no_lock_of_its_parent_s():
+    code = "import sys, warnings\nwarnings.simplefilter('ignore', DeprecationWarning)\nsys.setswitchinterval(1e-6)\n"
+    assert python(code + GUARD, "numpy") == "free"
+
+
+def trained(seed):
+    rng = np.random.default_rng(seed)
+    net = Network([20, 60, 4], seed=seed)
+    net.fit(rng.standard_normal((20, 300)).astype("f4"), np.arange(300) % 4, 3, optimizer=Adam(), progress=False)
+    return bits(net)
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in ("fork", "spawn", "forkserver") if m in multiprocessing.get_all_start_methods()]
+)
+def test_a_pool_of_processes_trains_and_predicts(method, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent) + os.pathsep + os.environ.get("PYTHONPATH", ""))
+    want = [trained(seed) for seed in range(4)]
+    code = f"""
+import multiprocessing, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from concurrent.futures import ProcessPoolExecutor
+from test_processes import trained
+if __name__ == "__main__":
+    trained(9)
+    with ProcessPoolExecutor(2, multiprocessing.get_context({method!r})) as pool:
+        for found in pool.map(trained, range(4)):
+            print(found.hex())
+"""
+    found = python(code, "compiled" if COMPILED else "numpy").split()
+    assert [bytes.fromhex(line) for line in found] == want
+
+
+@pytest.mark.parametrize("kind", ["loky", "threading", "multiprocessing"])
+def test_joblib(kind):
+    joblib = pytest.importorskip("joblib")
+    del joblib
+    code = f"""
+import sys; sys.path.append("tests")
+import joblib
+from test_processes import trained
+found = joblib.Parallel(n_jobs=2, backend={kind!r})(joblib.delayed(trained)(seed) for seed in range(4))
+print(found == [trained(seed) for seed in range(4)])
+"""
+    assert python(code, "compiled" if COMPILED else "numpy") == "True"
+
+
+# --- left early ---------------------------------------------------------------------------------------------------
+
+DAEMON = """
+import sys, threading, time
+import numpy as np, fastnn
+fastnn.set_threads(2)
+X, y = np.random.default_rng(0).standard_normal(({n}, 2000)).astype("{dtype}"), np.arange(2000) % 10
+started = threading.Event()
+def work():
+    net = fastnn.Network([{n}, 64, 10], seed=1, backend={backend!r})
+    net.fit(X, y, 1, progress=False)
+    started.set()
+    {call}
+threading.Thread(target=work, daemon=True).start()
+started.wait()
+time.sleep({delay})
+print("leaving", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["net.fit(X, y, 10**9, progress=False)", "[net.predict(X) for _ in iter(int, 1)]"],
+    ids=["fit", "predict"],
+)
+@pytest.mark.parametrize(("n", "data"), [(784, "f4"), (20, "f8")])
+def test_the_interpreter_ends_beside_a_daemon_s_call(backend, call, n, data):
+    for delay in (0.0, 0.013, 0.05):
+        code = DAEMON.format(n=n, dtype=data, backend=backend, call=call, delay=delay)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=variant_environment(backend),
+            cwd=Path(fastnn.__file__).parents[1],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "leaving", "")
+
+
+SUBINTERPRETER = """
+import sys
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+{first}
+inner = '''
+import sys, warnings
+warnings.simplefilter("ignore")
+try:
+    import numpy as np, fastnn
+except ImportError as error:  # NumPy's or ours: not silently
+    assert str(error)
+else:
+    net = fastnn.Network([4, 5, 3], seed=1)
+    net.fit(np.ones((4, 30)), np.arange(30) % 3, 3, progress=False)
+    assert np.isfinite(net.predict(np.ones((4, 2)))).all()
+'''
+for _ in range(2):
+    i = interpreters.create()
+    failed = interpreters.run_string(i, inner)
+    assert failed is None, failed
+    interpreters.destroy(i)
+print("done")
+"""
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="CPython's subinterpreters")
+@pytest.mark.parametrize("first", ["", "import fastnn; fastnn.Network([2, 3], seed=0).predict([[1], [2]])"])
+def test_a_subinterpreter_refuses_or_works(first):
+    code = "import warnings; warnings.simplefilter('ignore')\n" + SUBINTERPRETER.format(first=first)
+    assert python(code, "auto") == "done"
+
+
+# --- threads ------------------------------------------------------------------------------------------------------
+
+
+def test_16_threads_predict_with_one_network_and_train_16(backend, dtype, rng):
+    net = Network([30, 50, 6], seed=1, dtype=dtype, backend=backend)
+    data = [rng.standard_normal((30, 1 + 29 * i)).astype(dtype) for i in range(16)]
+    want = [net.predict(X).tobytes() for X in data]
+    gate = threading.Barrier(16)
+
+    def work(i):
+        gate.wait(30)
+        found = [net.predict(data[i]).tobytes() for _ in range(20)]
+        own = Network([30, 50, 6], seed=1, dtype=dtype, backend=backend)
+        own.fit(data[15], np.arange(data[15].shape[1]) % 6, 2, progress=False)
+        return found == [want[i]] * 20, bits(own)
+
+    with ThreadPoolExecutor(16) as pool:
+        results = list(pool.map(work, range(16)))
+    assert all(right for right, _ in results)
+    assert len({trained for _, trained in results}) == 1
