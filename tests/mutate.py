@@ -20,21 +20,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TARGET = "fastnn/_numpy.py"
 # The quick and sharp ones first: most mutants do not get further.
-TESTS = [
-    "test_lecture",
-    "test_optimizers",
-    "test_gradients",
-    "test_steps",
-    "test_parity",
-    "test_cases_c",
-    "test_cases_b",
-]
-TESTS += ["test_cases_d", "test_cases_e", "test_sharing", "test_cases_i"]
+TESTS = ["test_lecture", "test_optimizers", "test_gradients", "test_steps", "test_parity", "test_cases_c"]
+TESTS += ["test_cases_b", "test_cases_d", "test_cases_e", "test_sharing", "test_cases_i"]
 WANTED = 85.0
 
 OPERATORS = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.MatMult: ast.Mult,
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
+    ast.MatMult: ast.Mult, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
     ast.USub: ast.UAdd,
 }  # fmt: skip
@@ -95,7 +88,8 @@ def survives(source, fault, work):
         Path(folder, TARGET).write_text(ast.unparse(ast.fix_missing_locations(tree)))
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--rootdir", folder]
         environment = os.environ | {
-            "PYTHONPATH": folder, "FASTNN_BACKEND": "numpy", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": folder, "FASTNN_BACKEND": "numpy", "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
         tests = [str(Path(folder, "tests", f"{name}.py")) for name in TESTS]
         try:

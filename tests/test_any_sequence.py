@@ -1,11 +1,11 @@
-"""Any calls in any order: the compiled network, the same one with other threads, and the NumPy one stay the same network."""
+"""Any calls in any order: the compiled network, with one thread and more, and the NumPy one stay one network."""
 
 import copy
 import pickle
 
 import numpy as np
 import pytest
-from hypothesis import assume, settings
+from hypothesis import Phase, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -16,10 +16,10 @@ from fastnn import SGD, Adam, AdamW, Network
 
 HEADS = {"mse": "identity", "cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
 OPTIMIZERS = [
-    SGD(lr=0.05), SGD(lr=0.02, momentum=0.9), SGD(lr=0.02, momentum=0.8, nesterov=True, weight_decay=1e-3),
+    SGD(lr=5e-3), SGD(lr=5e-4, momentum=0.9), SGD(lr=5e-4, momentum=0.8, nesterov=True, weight_decay=1e-3),
     Adam(lr=1e-3), AdamW(lr=2e-3, weight_decay=0.1), None,
 ]  # fmt: skip
-# By what steps may grow apart in float64: the data are small numbers, the rates small.
+# By what steps may grow apart in float64; at rates that are too much for the data they would grow apart by themselves.
 APART = 1e-9
 
 
@@ -63,11 +63,8 @@ class Calls(RuleBasedStateMachine):
     def fit(self, seed, m, form, epochs, batch, shuffle, weighted, optimizer):
         X, y = self.data(seed, m, form)
         w = np.random.default_rng(seed).uniform(0.5, 2, m) if weighted else None
-        histories = self.together(
-            lambda net: net.fit(
-                X, y, epochs, batch, optimizer=optimizer, shuffle=shuffle, sample_weight=w, progress=False
-            )
-        )
+        kw = {"optimizer": optimizer, "shuffle": shuffle, "sample_weight": w, "progress": False}
+        histories = self.together(lambda net: net.fit(X, y, epochs, batch, **kw))
         for history in histories[1:]:
             np.testing.assert_allclose(history.loss, histories[0].loss, rtol=1e-8, atol=1e-12)
             assert history.loss == histories[1].loss
@@ -167,4 +164,5 @@ def _folder(tmp_path):
 
 
 TestAnySequence = Calls.TestCase
-TestAnySequence.settings = settings(settings.get_profile("fixed"), stateful_step_count=15)
+# Not made shorter where it fails: that takes minutes, and the sequence is short already.
+TestAnySequence.settings = settings(stateful_step_count=15, phases=[Phase.generate])

@@ -1,4 +1,4 @@
-"""No memory: at each allocation of the core, and at each of NumPy's, a clean MemoryError and nothing changed or lost."""
+"""No memory: at each allocation of the core, and at each of NumPy's, a clean MemoryError, and nothing changed."""
 
 import platform
 import shutil
@@ -114,12 +114,11 @@ def preload(tmp_path_factory):
     return str(library)
 
 
+SLOW = [("/_core.", "1"), ("/_multiarray_umath.", "1 12")]
+
+
 @pytest.mark.parametrize(
-    ("library", "threads"),
-    [
-        ("/_core.", "12"),
-        *(pytest.param(*both, marks=pytest.mark.slow) for both in [("/_core.", "1"), ("/_multiarray_umath.", "1 12")]),
-    ],
+    ("library", "threads"), [("/_core.", "12"), *(pytest.param(*both, marks=pytest.mark.slow) for both in SLOW)]
 )
 def test_no_memory_at_each_allocation(preload, library, threads):
     settings = {"FASTNN_TEST_LIBRARY": library, "FASTNN_TEST_THREADS": threads}

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -92,9 +92,7 @@ print("right")
 
 
 @needs_fork
-@pytest.mark.parametrize(
-    "when", [FORK, FORK_BESIDE_A_FIT], ids=["after a parallel call", "beside another thread's fit"]
-)
+@pytest.mark.parametrize("when", [FORK, FORK_BESIDE_A_FIT], ids=["after a parallel call", "beside another's fit"])
 def test_a_forked_child_computes_the_same(backend, when):
     code = "import warnings\nwarnings.simplefilter('ignore', DeprecationWarning)\n"  # of forking beside threads
     assert python(code + WORK.format(backend=backend) + when, backend) == "right"
@@ -140,9 +138,7 @@ def trained(seed):
     return bits(net)
 
 
-@pytest.mark.parametrize(
-    "method", [m for m in ("fork", "spawn", "forkserver") if m in multiprocessing.get_all_start_methods()]
-)
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_a_pool_of_processes_trains_and_predicts(method, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent) + os.pathsep + os.environ.get("PYTHONPATH", ""))
     want = [trained(seed) for seed in range(4)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from case_helpers import bits, python, variant_environment, weights_unchanged
+from case_helpers import bits, python, variant_environment
 from fastnn import Network
 
 needs_posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
@@ -61,7 +61,7 @@ print(during)
 @needs_posix
 @pytest.mark.parametrize(("number", "total"), [(signal.SIGKILL, 100), (signal.SIGTERM, 30)], ids=["KILL", "TERM"])
 def test_killed_while_it_saves_checkpoints(backend, tmp_path, number, total):
-    """The newest or the one before always loads, and training that goes on from it is the training that never stopped."""
+    """The newest or the one before always loads, and what goes on from it is the training that never stopped."""
     code = KILLED.format(backend=backend, total=total, signal=int(number))
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path],
