@@ -144,7 +144,7 @@ def _codes(y, n_out, name):
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= n_out:
             raise ValueError(f"{name} holds codes from {low} to {high}, wanted 0..{n_out - 1} for {n_out} outputs")
-    return np.ascontiguousarray(y, np.int32)
+    return _contiguous(y, np.int32)
 
 
 def _check_missing(y, name):
@@ -178,7 +178,7 @@ def weights_of_samples(sample_weight, m, name="sample_weight"):
     if w.shape != (m,):
         raise ValueError(f"{name} has shape {w.shape}, wanted ({m},): one weight per sample")
     with np.errstate(all="ignore"):
-        w = np.ascontiguousarray(w, np.float64)
+        w = _contiguous(w, np.float64)
     bad = ~((w >= 0) & (w < np.inf))
     if bad.any():
         raise ValueError(f"{name} holds {w[bad][0]} at {int(bad.argmax())}; weights must be finite and at least 0")
@@ -326,10 +326,16 @@ def column_blocks(rows, m):
     return (slice(start, min(start + step, m)) for start in range(0, m, step))
 
 
+def _contiguous(array, dtype):
+    """`array` cast and in C order; itself where it is so already, at an address that the dtype may have."""
+    array = np.ascontiguousarray(array, dtype)
+    return array if array.flags.aligned else array.copy()  # bytes of a file may lie anywhere
+
+
 def columns_as(array, columns, dtype):
     """The columns picked by a slice or an index array, cast to `dtype`, sample after sample."""
     with np.errstate(all="ignore"):  # a float64 beyond float32 is inf there: found late, by name
-        return np.ascontiguousarray(array.T[columns], dtype).T
+        return _contiguous(array.T[columns], dtype).T
 
 
 def operand(value, name, ndim, dtype=None, may_copy=True):

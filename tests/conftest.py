@@ -19,7 +19,8 @@ with warnings.catch_warnings():
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # whose scripts import each other by name
 
-# The default suite draws the same examples every time; HYPOTHESIS_PROFILE=explore draws new ones.
+# The default suite draws the same examples every time; HYPOTHESIS_PROFILE=explore draws new ones, and "few" is for builds
+# that are a hundred times slower.
 settings.register_profile(
     "fixed",
     derandomize=True,
@@ -29,6 +30,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.register_profile("explore", settings.get_profile("fixed"), derandomize=False, max_examples=500)
+settings.register_profile("few", settings.get_profile("fixed"), max_examples=4)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 COMPILED = backends.default if backends.default.NAME == "compiled" else None

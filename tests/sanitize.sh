@@ -50,7 +50,10 @@ case $mode in
     echo "the extension"
     extension "$flags"
     chosen=(tests)
-    [ "$mode" = smoke ] && chosen=(tests/test_parity.py tests/test_steps.py tests/test_cases_a.py tests/test_threads.py)
+    if [ "$mode" = smoke ]; then
+      export HYPOTHESIS_PROFILE=few
+      chosen=(tests/test_parity.py tests/test_steps.py tests/test_cases_a.py tests/test_threads.py)
+    fi
     # What they find goes to a file: pytest keeps what is printed, and dies with it.
     ASAN_OPTIONS+=:log_path=$work/found UBSAN_OPTIONS+=:log_path=$work/found
     trap 'cat "$work"/found* 2> /dev/null || true; rm -rf "$work"' EXIT

@@ -32,7 +32,7 @@ from case_helpers import (
     weights_unchanged,
     wrong_shapes,
 )
-from fastnn import SGD, Network, kernels
+from fastnn import SGD, Network, arrays, kernels
 from layouts import LAYOUTS, frame, taken_out
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -852,3 +852,21 @@ def test_a12_no_rows(backend, kind):
 def test_a12_a_loss_of_no_rows(backend, kind):
     for call in (kernels.loss_forward, kernels.loss_backward):
         assert_refused(lambda c=call: c(np.zeros((0, 5)), np.zeros((0, 5)), kind), "Z", "(0, 5)")
+
+
+def test_a08_contiguous_at_an_odd_address():
+    """As the bytes of a file are: x86 reads them anywhere, C does not allow it, and other CPUs trap."""
+
+    def moved(a):
+        raw = np.zeros(a.nbytes + 1, np.uint8)
+        view = raw[1:].view(a.dtype).reshape(a.shape)
+        view[...] = a
+        assert not view.flags.aligned
+        return view
+
+    X, w = moved(np.ones((1, 6), "f4")), moved(np.ones(6))
+    assert arrays.columns_as(X, slice(None), X.dtype).flags.aligned
+    assert arrays.columns_as(X, slice(2, 3), X.dtype).flags.aligned
+    assert arrays.weights_of_samples(w, 6).flags.aligned
+    codes = arrays.targets(moved(np.zeros(6, np.int32)), 3, 6, "cross_entropy")
+    assert codes.flags.aligned
