@@ -19,8 +19,8 @@ with warnings.catch_warnings():
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # whose scripts import each other by name
 
-# The default suite draws the same examples every time; HYPOTHESIS_PROFILE=explore draws new ones, and "few" is for builds
-# that are a hundred times slower.
+# The default suite draws the same examples every time; HYPOTHESIS_PROFILE=explore draws new ones, and "few" is for
+# builds that are a hundred times slower.
 settings.register_profile(
     "fixed",
     derandomize=True,
@@ -63,6 +63,14 @@ def backend(request):
         yield "compiled"
         COMPILED.force_isa(before)
     kernels._run_on(backends.default)
+
+
+@pytest.fixture(params=["numpy", "compiled"])
+def either_backend(request):
+    """As `backend`, of the instruction sets the best one: for what is about the world around the kernels."""
+    if request.param == "compiled" and COMPILED is None:
+        pytest.skip("the extension is not here")
+    return request.param
 
 
 @pytest.fixture(params=DTYPES, ids=str)

@@ -77,7 +77,7 @@ case $mode in
     memcheck="valgrind -q --error-exitcode=9"
     objects gcc "-g1 -O1"
     gcc -std=gnu11 -g1 -O1 tests/c/check_core.c "$work"/objects/*.o -o "$work/check" -fopenmp -lm -ldl
-    $memcheck --leak-check=full --errors-for-leak-kinds=definite "$work/check" # it tells the program of no AVX-512
+    $memcheck --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite "$work/check" # it tells the program of no AVX-512
     extension -g1
     PYTHONPATH=$PWD FASTNN_ISA=avx2 PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 $memcheck "$python" -m fastnn
     ;;

@@ -15,7 +15,7 @@ from case_helpers import assert_finite, bits, state_of
 from fastnn import SGD, Adam, Network
 
 PACKAGE = os.path.dirname(fastnn.__file__) + os.sep
-MOST = 400  # of the places in one call; beyond it, every so many
+MOST = 150  # of the places in one call; beyond it, every so many
 
 
 def _serves_signals(name):
@@ -129,31 +129,31 @@ def assert_usable(net, where):
 # Where it comes between open() and the with block that is to close the file, the collector does.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("what", READ)
-def test_a_call_that_reads_is_interrupted(backend, what, tmp_path):
+def test_a_call_that_reads_is_interrupted(either_backend, what, tmp_path):
     path = tmp_path / "net"
-    fresh(backend).save(path, optimizer=True)
-    old, before = path.read_bytes(), state_of(fresh(backend))
-    for net, where in interruptions(backend, READ[what], path):
+    fresh(either_backend).save(path, optimizer=True)
+    old, before = path.read_bytes(), state_of(fresh(either_backend))
+    for net, where in interruptions(either_backend, READ[what], path):
         assert state_of(net) == before, where
         assert (os.listdir(tmp_path), path.read_bytes()) == (["net"], old), where
         assert_usable(net, where)
 
 
 @pytest.mark.parametrize("what", WRITE)
-def test_a_call_that_writes_is_interrupted(backend, what, tmp_path):
-    before, done = state_of(fresh(backend)), fresh(backend)
+def test_a_call_that_writes_is_interrupted(either_backend, what, tmp_path):
+    before, done = state_of(fresh(either_backend)), fresh(either_backend)
     WRITE[what](done, None)
     after = state_of(done)
-    for net, where in interruptions(backend, WRITE[what], None):
+    for net, where in interruptions(either_backend, WRITE[what], None):
         assert state_of(net) in (before, after), where
         assert_usable(net, where)
 
 
 @pytest.mark.parametrize("what", FIT)
-def test_a_fit_is_interrupted(backend, what):
-    before, done = bits(fresh(backend)), fresh(backend)
+def test_a_fit_is_interrupted(either_backend, what):
+    before, done = bits(fresh(either_backend)), fresh(either_backend)
     FIT[what](done, None)
-    for net, where in interruptions(backend, FIT[what], None):
+    for net, where in interruptions(either_backend, FIT[what], None):
         assert 0 <= net.epochs_done <= 2, where
         if what == "fit of one batch":
             assert bits(net) in (before, bits(done)), where

@@ -93,9 +93,9 @@ print("right")
 
 @needs_fork
 @pytest.mark.parametrize("when", [FORK, FORK_BESIDE_A_FIT], ids=["after a parallel call", "beside another's fit"])
-def test_a_forked_child_computes_the_same(backend, when):
+def test_a_forked_child_computes_the_same(either_backend, when):
     code = "import warnings\nwarnings.simplefilter('ignore', DeprecationWarning)\n"  # of forking beside threads
-    assert python(code + WORK.format(backend=backend) + when, backend) == "right"
+    assert python(code + WORK.format(backend=either_backend) + when, either_backend) == "right"
 
 
 GUARD = """
@@ -197,12 +197,12 @@ print("leaving", flush=True)
     ids=["fit", "predict"],
 )
 @pytest.mark.parametrize(("n", "data"), [(784, "f4"), (20, "f8")])
-def test_the_interpreter_ends_beside_a_daemon_s_call(backend, call, n, data):
+def test_the_interpreter_ends_beside_a_daemon_s_call(either_backend, call, n, data):
     for delay in (0.0, 0.013, 0.05):
-        code = DAEMON.format(n=n, dtype=data, backend=backend, call=call, delay=delay)
+        code = DAEMON.format(n=n, dtype=data, backend=either_backend, call=call, delay=delay)
         done = subprocess.run(
             [sys.executable, "-c", code],
-            env=variant_environment(backend),
+            env=variant_environment(either_backend),
             cwd=Path(fastnn.__file__).parents[1],
             capture_output=True,
             text=True,
@@ -249,8 +249,8 @@ def test_a_subinterpreter_refuses_or_works(first):
 # --- threads ------------------------------------------------------------------------------------------------------
 
 
-def test_16_threads_predict_with_one_network_and_train_16(backend, dtype, rng):
-    net = Network([30, 50, 6], seed=1, dtype=dtype, backend=backend)
+def test_16_threads_predict_with_one_network_and_train_16(either_backend, dtype, rng):
+    net = Network([30, 50, 6], seed=1, dtype=dtype, backend=either_backend)
     data = [rng.standard_normal((30, 1 + 29 * i)).astype(dtype) for i in range(16)]
     want = [net.predict(X).tobytes() for X in data]
     gate = threading.Barrier(16)
@@ -258,7 +258,7 @@ def test_16_threads_predict_with_one_network_and_train_16(backend, dtype, rng):
     def work(i):
         gate.wait(30)
         found = [net.predict(data[i]).tobytes() for _ in range(20)]
-        own = Network([30, 50, 6], seed=1, dtype=dtype, backend=backend)
+        own = Network([30, 50, 6], seed=1, dtype=dtype, backend=either_backend)
         own.fit(data[15], np.arange(data[15].shape[1]) % 6, 2, progress=False)
         return found == [want[i]] * 20, bits(own)
 

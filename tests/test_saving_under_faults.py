@@ -60,12 +60,12 @@ print(during)
 
 @needs_posix
 @pytest.mark.parametrize(("number", "total"), [(signal.SIGKILL, 100), (signal.SIGTERM, 30)], ids=["KILL", "TERM"])
-def test_killed_while_it_saves_checkpoints(backend, tmp_path, number, total):
+def test_killed_while_it_saves_checkpoints(either_backend, tmp_path, number, total):
     """The newest or the one before always loads, and what goes on from it is the training that never stopped."""
-    code = KILLED.format(backend=backend, total=total, signal=int(number))
+    code = KILLED.format(backend=either_backend, total=total, signal=int(number))
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path],
-        env=variant_environment(backend) | {"OPENBLAS_NUM_THREADS": "1"},
+        env=variant_environment(either_backend) | {"OPENBLAS_NUM_THREADS": "1"},
         cwd=os.path.dirname(os.path.dirname(fastnn.__file__)),
         capture_output=True,
         text=True,
@@ -109,11 +109,11 @@ def full_disk(backend, folder, limit):
 
 
 @needs_posix
-def test_a_file_larger_than_is_allowed(backend, tmp_path):
+def test_a_file_larger_than_is_allowed(either_backend, tmp_path):
     import errno
 
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))"
-    assert full_disk(backend, tmp_path, limit) == [str(errno.EFBIG)] * 3
+    assert full_disk(either_backend, tmp_path, limit) == [str(errno.EFBIG)] * 3
 
 
 @pytest.fixture
@@ -129,15 +129,15 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_disk_that_is_full(backend, tiny_disk):
+def test_a_disk_that_is_full(either_backend, tiny_disk):
     import errno
 
-    assert full_disk(backend, tiny_disk, "") == [str(errno.ENOSPC)] * 3
+    assert full_disk(either_backend, tiny_disk, "") == [str(errno.ENOSPC)] * 3
 
 
-def test_a_disk_that_fills_up_during_training(backend, tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_during_training(either_backend, tmp_path, monkeypatch):
     """What a checkpoint raises comes out of fit, and the network goes on from where it was."""
-    net = Network([4, 5, 3], seed=0, backend=backend)
+    net = Network([4, 5, 3], seed=0, backend=either_backend)
     X, y = np.ones((4, 20)), np.arange(20) % 3
 
     def full(file):
@@ -154,6 +154,6 @@ def test_a_disk_that_fills_up_during_training(backend, tmp_path, monkeypatch):
     assert (net.epochs_done, os.listdir(tmp_path)) == (3, ["net"])
     assert fastnn.load(tmp_path / "net").epochs_done == 2
     net.fit(X, y, 2)
-    twin = Network([4, 5, 3], seed=0, backend=backend)
+    twin = Network([4, 5, 3], seed=0, backend=either_backend)
     twin.fit(X, y, 5)
     assert bits(net) == bits(twin)
