@@ -27,6 +27,6 @@ set +e
 "$work/fuzz" -max_total_time="${1-600}" -max_len=600 -timeout=60 -rss_limit_mb=4096 -artifact_prefix=fuzz-found/ \
   -print_final_stats=1 "$work/corpus" > "$work/log" 2>&1
 status=$?
-grep -v '^#' "$work/log" | tail -40
+grep -v '^#' "$work/log" | tail -$((status ? 200 : 20))
 rmdir fuzz-found 2> /dev/null
 exit "$status"
