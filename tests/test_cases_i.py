@@ -6,6 +6,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import reference as ref
 from case_helpers import affine, python
@@ -87,6 +89,37 @@ def test_a_large_answer_is_made_once(backend):
         lambda out: kernels.activation_forward(Z, "relu", out=out),
     ):
         assert peak(lambda c=call: c(out)) < 1.2 * out.nbytes  # in NumPy, one intermediate result
+
+
+@settings(max_examples=25)
+@given(
+    sizes=st.lists(st.integers(1, 60), min_size=2, max_size=4),
+    m=st.integers(1, 60_000),
+    x_dtype=st.sampled_from(["f4", "f8", "u1", "i8"]),
+    layout=st.sampled_from(["wide", "C", "F", "reversed"]),
+    what=st.sampled_from(["predict", "predictor", "loss", "evaluate", "train_step"]),
+)
+def test_any_call_keeps_nothing_and_takes_little(backend, sizes, m, x_dtype, layout, what):
+    net = Network([*sizes[:-1], sizes[-1] + 1], seed=0, backend=backend)
+    X, y = wide((sizes[0], m), x_dtype), np.zeros(m, np.int32)
+    if layout != "wide":
+        X = np.array(X, order=layout[0] if layout in "CF" else "C")
+    if layout == "reversed":
+        X = X[:, ::-1]
+    predictor, sgd = net.predictor(), SGD(lr=1e-9)
+    call = {
+        "predict": lambda: net.predict(X),
+        "predictor": lambda: predictor(X),
+        "loss": lambda: net.loss(X, y),
+        "evaluate": lambda: net.evaluate(X, y),
+        "train_step": lambda: net.train_step(X, y, sgd),
+    }[what]
+    call()
+    held = sys.getrefcount(X), sys.getrefcount(y)
+    batch = 20 * sum(net.sizes) * m  # all of it at once: X cast, activations, and in NumPy their gradients
+    allowed = sum(BLOCK) + (batch if what == "train_step" else 0)
+    assert peak(call) <= allowed
+    assert (sys.getrefcount(X), sys.getrefcount(y)) == held
 
 
 # --- the cases ------------------------------------------------------------------------------------------------

@@ -90,3 +90,12 @@ def test_nothing_names_a_machine_or_a_registry():
         ):
             text = path.read_text(errors="replace")
             assert not re.search(r"pypi\.org|pythonhosted|/work/|/root/|/home/\w", text), path
+
+
+def test_the_table_of_promises_names_every_test():
+    here = Path(__file__).parent
+    text = (here / "README.md").read_text()
+    named = set(re.findall(r"`((?:c/|packaging/)?\w+\.(?:py|c|sh))`", text))
+    files = {p.relative_to(here).as_posix() for p in [*here.glob("test_*.py"), *here.glob("c/*.c")]}
+    assert sorted(files - named) == []
+    assert sorted(name for name in named if not (here / name).exists()) == []
