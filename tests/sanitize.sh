@@ -32,7 +32,8 @@ objects() {
 
 extension() {
   sed -i 's/"-O[23]"/"-O1"/' setup.py # instrumented, the kernels take minutes to optimise further
-  CFLAGS="$*" FASTNN_EXT=require "$python" setup.py -q build_ext --inplace > "$work/build.log" 2>&1 || {
+  # As a part of the compiler's name, or the program that looks for OpenMP would not link.
+  CC="gcc $*" FASTNN_EXT=require "$python" setup.py -q build_ext --inplace > "$work/build.log" 2>&1 || {
     tail -20 "$work/build.log"
     exit 1
   }
