@@ -536,24 +536,23 @@ class Network:
             before = self._training_state()
             try:
                 afresh = self._make_current(optimizer)
-                start = self._engine.snapshot() if afresh else before[0]
+                job = Fit(
+                    self._engine,
+                    self._backend,
+                    X,
+                    y,
+                    sample_weight,
+                    optimizer,
+                    min(batch_size or m, m),
+                    self._seed if shuffle else None,
+                    self._epochs_done,
+                    6.0 * self.n_params,
+                    self._engine.snapshot() if afresh else before[0],
+                    lambda: self._go_back(before),
+                )
             except BaseException:  # no memory, Ctrl-C
                 self._go_back(before)
                 raise
-            job = Fit(
-                self._engine,
-                self._backend,
-                X,
-                y,
-                sample_weight,
-                optimizer,
-                min(batch_size or m, m),
-                self._seed if shuffle else None,
-                self._epochs_done,
-                6.0 * self.n_params,
-                start,
-                lambda: self._go_back(before),
-            )
             try:
                 job.run(epochs, [count, *callbacks, go_on] if callbacks else [], progress, history)
             finally:
