@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 CODE = """
 import ctypes, gc, os, sys
 import numpy as np, fastnn
-sys.path.append("tests")
+sys.path.append(os.environ["FASTNN_TEST_FOLDER"])
 from case_helpers import state_of
 from fastnn import Adam, Network, SGD, kernels
 malloc = ctypes.CDLL(os.environ["LD_PRELOAD"])
@@ -122,6 +122,7 @@ SLOW = [("/_core.", "12"), ("/_multiarray_umath.", "1 12")]
 )
 def test_no_memory_at_each_allocation(preload, library, threads):
     settings = {"FASTNN_TEST_LIBRARY": library, "FASTNN_TEST_THREADS": threads}
+    settings["FASTNN_TEST_FOLDER"] = str(Path(__file__).parent)
     tried, refused = python(CODE, "compiled", LD_PRELOAD=preload, **settings).split()
     print(f"{library} {threads} threads: {tried} allocations failed, {refused} of them a MemoryError")
     assert int(refused) > 50

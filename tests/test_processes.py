@@ -162,7 +162,7 @@ def test_joblib(kind):
     joblib = pytest.importorskip("joblib")
     del joblib
     code = f"""
-import sys; sys.path.append("tests")
+import sys; sys.path.append({str(Path(__file__).parent)!r})
 import joblib
 from test_processes import trained
 found = joblib.Parallel(n_jobs=2, backend={kind!r})(joblib.delayed(trained)(seed) for seed in range(4))
