@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from conftest import COMPILED
-from fastnn import _philox
+from fastnn import Network, _philox
 
 # Philox4x32-10 of the Random123 distribution: counter, key, words.
 VECTORS = [
@@ -64,3 +64,38 @@ def test_normal_has_the_moments():
     u = _philox.uniform(100000, 3, _philox.WEIGHTS)
     assert 0 < u.min() < u.max() < 1
     assert abs(u.mean() - 0.5) < 0.005
+
+
+# (init, variance of (n_out, n_in) weights, whether they are uniform: within 3**0.5 standard deviations)
+SPREADS = [
+    (("normal", {"sd": 0.02}), lambda n_out, n_in: 0.02**2, False),
+    ("xavier", lambda n_out, n_in: 2 / (n_in + n_out), False),
+    (("xavier", {"sd": 3.0}), lambda n_out, n_in: 9 * 2 / (n_in + n_out), False),
+    ("xavier_uniform", lambda n_out, n_in: 2 / (n_in + n_out), True),
+    ("he", lambda n_out, n_in: 2 / n_in, False),
+    ("he_uniform", lambda n_out, n_in: 2 / n_in, True),
+    ("lecun", lambda n_out, n_in: 1 / n_in, False),
+]
+
+
+@pytest.mark.parametrize(("init", "variance", "is_uniform"), SPREADS, ids=lambda p: p if isinstance(p, str) else "")
+def test_initial_weights_have_their_spread(init, variance, is_uniform, dtype):
+    for W, b in Network([300, 200, 100], init=init, dtype=dtype, seed=1).parameters:
+        assert (W.dtype, b.any()) == (dtype, False)
+        sd = variance(*W.shape) ** 0.5
+        np.testing.assert_allclose(W.std(), sd, rtol=0.03)  # of 20,000 numbers it is known to 0.5%
+        assert abs(W.mean()) < 0.03 * sd
+        largest = np.abs(W).max() / sd
+        assert 0.99 * 3**0.5 < largest <= 3**0.5 * (1 + 1e-6) if is_uniform else 3.5 < largest < 6
+
+
+def test_initial_weights_of_zero():
+    assert not any(W.any() for W, _ in Network([3, 4, 2], init="zeros").parameters)
+
+
+def test_initial_weights_that_are_orthogonal(dtype):
+    net = Network([30, 50, 50, 20], init=("orthogonal", {"gain": 1.5}), dtype=dtype, seed=1)
+    for W, _ in net.parameters:
+        W = W.astype("f8")
+        product = W @ W.T if W.shape[0] <= W.shape[1] else W.T @ W
+        np.testing.assert_allclose(product, 1.5**2 * np.eye(len(product)), atol=20 * np.finfo(dtype).eps)

@@ -188,6 +188,32 @@ def test_many_threads_predict_and_train(backend, rng):
             np.testing.assert_allclose(found, first, atol=0 if backend == "compiled" else 1e-6)
 
 
+def test_a_change_beside_a_reader_is_refused(backend):
+    net, X = fastnn.Network([4, 3], seed=0, backend=backend), np.ones((4, 5))
+    inside, done = threading.Event(), threading.Event()
+
+    class Slow:
+        """The data of another library, which take their time: predict is under way meanwhile."""
+
+        def __array__(self, dtype=None, copy=None):
+            inside.set()
+            assert done.wait(10)
+            return X
+
+    reader = threading.Thread(target=net.predict, args=(Slow(),))
+    reader.start()
+    assert inside.wait(10)
+    try:
+        np.testing.assert_array_equal(net.predict(X).shape, (3, 5))  # others may read, too
+        for call in (lambda: net.set_parameters(net.parameters), lambda: net.train_step(X, np.zeros(5, int))):
+            with pytest.raises(RuntimeError, match="being used"):
+                call()
+    finally:
+        done.set()
+        reader.join()
+    net.set_parameters(net.parameters)
+
+
 def test_a_call_beside_a_fit_is_refused(backend):
     net = fastnn.Network([4, 3], seed=0, backend=backend)
     X, y = np.ones((4, 50)), np.zeros(50, int)
