@@ -1,13 +1,15 @@
 #!/usr/bin/env python
-"""What should cost next to nothing: shuffling, steps called from Python, subnormal numbers.
+"""What should cost next to nothing: shuffling, steps called from Python, subnormal numbers, to be a forked child.
 
     python benchmarks/overheads.py shuffle      # time of a shuffled fit over an unshuffled one
     python benchmarks/overheads.py call         # us of a train_step beyond a step of fit
     python benchmarks/overheads.py subnormal    # time with subnormal numbers over that with normal ones
+    python benchmarks/overheads.py fork         # time in a forked child, which lost its threads, over one thread's
 
 For each net; calls alternate, and a figure is the median over pairs of them. Ends with a row for RESULTS.md.
 """
 
+import multiprocessing
 import statistics
 import sys
 
@@ -74,10 +76,28 @@ def subnormal(sizes, m, args):
     return [f"{what} {figure:.2f}" for what, figure in figures.items()]
 
 
+def fork(sizes, m, args):
+    """Of a fit, then a prediction, of a network that has used its threads before the fork."""
+    nets = [fastnn.Network(sizes, dtype=args.dtype, seed=0, threads=threads) for threads in (None, 1)]
+    X, y = data(sizes, m, args.dtype)
+    fits = [lambda net=net: net.fit(X, y, 1, m, fastnn.SGD(LR), False, progress=False) for net in nets]
+    predictions = [lambda net=net: net.predict(X) for net in nets]
+    for call in (*fits, *predictions):
+        call()
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: sender.send([ratio(*calls, args.seconds) for calls in (fits, predictions)]))
+    child.start()
+    sender.close()
+    figures = receiver.recv()
+    child.join()
+    return [f"{what} {figure:.2f}" for what, figure in zip(("fit", "predict"), figures, strict=True)]
+
+
 def main(argv=None):
     """Print the figures and their row for RESULTS.md."""
     argv = sys.argv[1:] if argv is None else argv
-    questions = {"shuffle": shuffle, "call": call, "subnormal": subnormal}
+    questions = {"shuffle": shuffle, "call": call, "subnormal": subnormal, "fork": fork}
     parser = options(__doc__, seconds=1.0)
     parser.add_argument("question", choices=questions)
     parser.add_argument(

@@ -26,6 +26,10 @@ ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="affinity and /proc are Linux's")
+may_fork = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only"),
+    pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),
+]
 needs_compiled = pytest.mark.skipif(COMPILED is None, reason="no compiled backend here")
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
@@ -79,6 +83,7 @@ def test_roofline_checks_what_it_times(dtype):
         (overheads, "call --nets 6-5-3x4"),
         (overheads, "subnormal --nets 6-5-3x4"),
         (overheads, "subnormal --nets 6-5-3x4 --dtype float64"),
+        pytest.param(overheads, "fork --nets 6-5-3x4", marks=may_fork),
         (scale, "--curves width depth --points 4 --passes 1"),
         pytest.param(scale, "--curves memory --points 1", marks=on_linux),
     ],
