@@ -347,7 +347,7 @@ NO_NUMBERS = {
     "array on a device": (lambda s: Raises(), ["Raises"]),
     "array protocol of strings": (lambda s: Wrapped(np.full(s, "a")), ["strings"]),
     "array protocol of complex": (lambda s: Wrapped(np.full(s, 1j)), ["complex128"]),
-    "characters": (lambda s: array.array("u", "abc"), ["strings"]),
+    "characters": (lambda s: array.array("w" if sys.version_info >= (3, 13) else "u", "abc"), ["strings"]),
     "memory of characters": (lambda s: memoryview(b"abc").cast("c"), ["strings"]),
     "addresses": (lambda s: (ctypes.c_void_p * 3)(), []),
     "records of addresses": (lambda s: (_Record * 3)(), []),

@@ -13,7 +13,8 @@ import reference as ref
 from case_helpers import assert_refused, bits, state_of
 from fastnn import SGD, Adam, AdamW, Network, files, kernels
 
-TORCH = np.load(Path(__file__).parent / "data" / "torch_steps.npz")  # see make_torch_steps.py beside it
+with np.load(Path(__file__).parent / "data" / "torch_steps.npz") as file:  # see make_torch_steps.py beside it
+    TORCH = dict(file)
 OPTIMIZERS = [(kind, settings) for kind, settings in json.loads(str(TORCH["optimizers"]))]
 NETWORKS = json.loads(str(TORCH["networks"]))
 AFTER = TORCH["after"].tolist()
