@@ -11,8 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import fastnn
 from case_helpers import bits, state_of
-from conftest import COMPILED
+from conftest import COMPILED, alone
 from fastnn import SGD, Adam, AdamW, Network
+
+pytestmark = alone
 
 HEADS = {"mse": "identity", "cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
 OPTIMIZERS = [

@@ -32,6 +32,7 @@ from case_helpers import (
     weights_unchanged,
     wrong_shapes,
 )
+from conftest import alone
 from fastnn import SGD, Network, arrays, kernels
 from layouts import LAYOUTS, frame, taken_out
 
@@ -697,6 +698,7 @@ def test_a05_float64_data_into_a_float32_network(backend, rng):
             make().forward(X64 * 1j)
 
 
+@alone
 def test_a05_is_cast_by_parts(backend):
     # In fit, a sample of another dtype is cast once an epoch: the whole is never copied.
     X, y = np.zeros((64, 200_000)), np.zeros(200_000)  # 100 MB

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import fastnn
 from case_helpers import affine, assert_all_refused, bits, complaint, python, weights_unchanged
+from conftest import alone
 from fastnn import SGD, Adam, AdamW, Network, kernels
 
 
@@ -336,6 +337,7 @@ print(hashlib.sha256(b"".join(a.tobytes() for pair in net.parameters for a in pa
 """
 
 
+@alone
 def test_d06_the_seed_is_the_only_randomness(backend, rng):
     X, y = rng.standard_normal((4, 20)).astype("f4"), np.arange(20) % 2
 

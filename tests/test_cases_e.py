@@ -17,6 +17,7 @@ import pytest
 
 import fastnn
 from case_helpers import affine, assert_finite, bits, weights_unchanged
+from conftest import alone
 from fastnn import SGD, Network, training
 
 NEVER = 10**9  # epochs
@@ -111,6 +112,7 @@ def test_divergence_weights_that_overflow_in_the_last_batch_of_all(backend, rng)
         net.fit(X, y, batch_size=None, optimizer=SGD(lr=10))
 
 
+@alone
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_divergence_weights_that_overflow_in_a_slice_without_a_look(backend, rng, monkeypatch, interrupted):
     slices_of_one_batch(monkeypatch, 1e9)
@@ -235,6 +237,7 @@ LONG = {
 }
 
 
+@alone
 @pytest.mark.parametrize(
     ("what", "by"), [*((what, signal.raise_signal) for what in LONG), ("tiny", kill), ("cast", kill)]
 )
@@ -259,6 +262,7 @@ def usable(net, X, y):
     assert net.epochs_done == done + 2
 
 
+@alone
 def test_interruption_ctrl_c_at_any_moment(backend, rng):
     X, y = rng.standard_normal((10, 300)), np.arange(300) % 2
     net = Network([10, 30, 2], seed=0, backend=backend)
@@ -269,6 +273,7 @@ def test_interruption_ctrl_c_at_any_moment(backend, rng):
         usable(net, X[:, :5], y[:5])
 
 
+@alone
 def test_interruption_ctrl_c_in_a_callback(backend, rng):
     X, y = regression(rng)
     net = linear(backend)
@@ -306,6 +311,7 @@ def alarm_after(seconds):
             signal.setitimer(signal.ITIMER_REAL, max(0.01, left[0] - time.perf_counter() + start), left[1])
 
 
+@alone
 @pytest.mark.parametrize("method", ["predict", "predictor", "loss", "evaluate", "gradient_check"])
 def test_interruption_other_long_calls_can_be_ended_too(backend, method):
     # many samples that cost no memory: one column, shown millions of times
@@ -323,6 +329,7 @@ def test_interruption_other_long_calls_can_be_ended_too(backend, method):
     net.train_step(X[:, :3], y[:, :3])
 
 
+@alone
 def test_e04_other_python_threads_and_sigalrm_keep_running(backend, rng):
     X, y = rng.standard_normal((200, 2000)).astype("f4"), np.arange(2000) % 10
     net = Network([200, 200, 10], seed=0, backend=backend)
@@ -350,6 +357,7 @@ def test_e04_other_python_threads_and_sigalrm_keep_running(backend, rng):
     usable(net, X, y)
 
 
+@alone
 @pytest.mark.parametrize("method", ["predict", "loss", "train_step"])
 def test_e04_threads_keep_running_in_other_calls(backend, method):
     net = Network([64, 300, 300, 1], seed=0, backend=backend)

@@ -12,7 +12,10 @@ import pytest
 
 import fastnn
 from case_helpers import assert_finite, bits, state_of
+from conftest import alone
 from fastnn import SGD, Adam, Network
+
+pytestmark = alone
 
 PACKAGE = os.path.dirname(fastnn.__file__) + os.sep
 MOST = 150  # of the places in one call; beyond it, every so many

@@ -12,6 +12,7 @@ import pytest
 
 import fastnn
 from case_helpers import bits
+from conftest import alone
 from fastnn import Adam, Network, files
 
 ODD = [
@@ -139,6 +140,7 @@ def test_mutated_files_by_the_thousand(tmp_path):
     print(check_mutations(tmp_path, 10_000))
 
 
+@alone
 def test_a_directory_that_names_one_member_many_times(tmp_path):
     # Each of them is as large as the file; read one after the other they would be a thousand times that.
     content, path = b"\x00" * 100_000, tmp_path / "bomb.npz"

@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 
 import fastnn
+from conftest import alone
 from fastnn import SGD, Adam, Network, kernels
+
+pytestmark = alone
 
 TINY = np.full(64, 1e-40, "f4")  # subnormal
 

@@ -11,8 +11,10 @@ import pytest
 
 import fastnn
 from case_helpers import state_of
-from conftest import COMPILED
+from conftest import COMPILED, alone
 from threads import busy_core
+
+pytestmark = alone
 
 SHOW = "import fastnn; print(fastnn.get_threads())"
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
