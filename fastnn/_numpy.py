@@ -380,7 +380,7 @@ class Engine:
         """
         m, ended = X.shape[1], []
         for _ in range(max_batches):
-            if seed is not None and (state.order is None or state.position == 0):
+            if seed is not None and state.order is None:
                 state.order = permutation(m, seed, state.epoch)
             batch = slice(state.position, min(state.position + batch_size, m))
             if not self._step(X, y, sample_weight, optimizer, batch, state):

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 import fastnn
+from conftest import alone
 from fastnn import datasets, kernels
+
+pytestmark = alone  # doctest puts a reader of sources of its own in place
 
 MODULES = ["_philox", "datasets", "information", "kernels", "network", "optimizers", "threads"]
 FUNCTIONS = [
