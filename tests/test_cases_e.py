@@ -399,6 +399,8 @@ def test_e05_callback_per_epoch(backend, rng):
         assert history.stopped == "callback"
         assert net.epochs_done == 4
         assert history.seconds > 0
+        assert repr(history).startswith(f"<History: 4 epochs, last loss {history.loss[-1]:.6g}, ")
+        assert repr(history).endswith(" s, stopped by callback>")
     # the same as 4 epochs without; and what a callback sees is what is returned
     twin, seen = linear(backend), []
     history = twin.fit(X, y, epochs=4, optimizer=SGD(lr=0.1), callbacks=lambda e, h: seen.append((e, list(h.loss), h)))

@@ -299,6 +299,7 @@ def rewritten(path, change):
         lambda name, data: b"\xff\xfe" if name == "header.json" else data,
         lambda name, data: None if name == "header.json" else data,
         lambda name, data: b"garbage" if name == "W1.npy" else data,
+        lambda name, data: data[:6] + b"\2" + data[7:] if name == "W1.npy" else data,  # the format's next version
     ],
 )
 def test_a_changed_archive_is_refused(backend, tmp_path, change):

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from conftest import alone
 from fastnn import _philox, datasets
 
 FASHION = "/usr/share/datasets/fashion-mnist"
@@ -104,6 +105,7 @@ def test_fashion():
     assert round(float(X_train.mean()), 1) == 72.9  # published: 0.2860 of 255
 
 
+@alone
 @pytest.mark.parametrize("name", FILES)
 def test_fashion_with_a_file_missing_says_what_to_install(folder, name):
     (folder / name).unlink()

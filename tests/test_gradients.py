@@ -139,6 +139,15 @@ def test_gradient_check_finds_a_wrong_gradient(backend, monkeypatch, rng):
     assert net.gradient_check(X, y) > 1e-3
 
 
+def test_gradient_check_of_many_parameters_takes_some_of_them(backend, rng, monkeypatch):
+    net = Network([30, 100, 2], ["tanh", "softmax"], dtype="float64", seed=1, backend=backend)
+    X, y = rng.standard_normal((30, 5)), np.array([0, 1, 1, 0, 1])
+    losses, loss = [], Network.loss
+    monkeypatch.setattr(Network, "loss", lambda self, *data: losses.append(0) or loss(self, *data))
+    assert net.gradient_check(X, y) < 1e-7
+    assert 1700 < len(losses) / 2 < 2300  # about 2000 of 3302, two sides each
+
+
 def test_d12_gradients_do_not_depend_on_the_batch_size(backend, dtype):
     net = Network([1, 1], ["identity"], dtype=dtype, seed=0, backend=backend)
     net.set_parameters([([[0.5]], [0.0])])

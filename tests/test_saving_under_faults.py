@@ -10,6 +10,7 @@ import pytest
 
 import fastnn
 from case_helpers import bits, python, variant_environment
+from conftest import alone
 from fastnn import Network
 
 needs_posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
@@ -129,6 +130,7 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", folder], check=True)
 
 
+@alone
 def test_a_disk_that_is_full(either_backend, tiny_disk):
     import errno
 
