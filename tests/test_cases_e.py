@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import functools
 import gc
 import io
 import os
@@ -14,13 +15,16 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fastnn
 from case_helpers import affine, assert_finite, bits, weights_unchanged
 from conftest import alone
-from fastnn import SGD, Network, training
+from fastnn import SGD, Adam, Network, training
 
 NEVER = 10**9  # epochs
+HEADS = {"mse": "identity", "cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
 
 
 def regression(rng, m=64, dtype="f8"):
@@ -43,17 +47,17 @@ def slices_of_one_batch(monkeypatch, snapshot_seconds):
 
 
 def until_it_diverges(net, X, y, batch, optimizer, orders):
-    """Single steps up to the one that fails: (epoch, batch), and the weights before it."""
+    """Single steps up to the one that fails: (epoch, batch), None where none does; and the weights before it."""
     m = X.shape[1]
     for epoch, order in enumerate(orders):
         for number, start in enumerate(range(0, m, batch)):
             part = order[start : start + batch]
             before = bits(net)
             try:
-                net.train_step(X[:, part], y[:, part], optimizer=optimizer)
+                net.train_step(X[:, part], y[..., part], optimizer=optimizer)
             except FloatingPointError:
                 return (epoch, number), before
-    raise AssertionError("it did not diverge")
+    return None, bits(net)
 
 
 @pytest.mark.parametrize("x_dtype", ["f4", "f8"])
@@ -79,6 +83,45 @@ def test_divergence_names_epoch_and_batch(backend, dtype, rng, x_dtype, shuffle,
     assert np.isfinite(net.predict(X)).all()
     net.set_parameters([(np.zeros((1, 3)), [0])])
     assert np.isfinite(net.fit(X, y, epochs=3, optimizer=SGD(lr=0.01)).loss).all()
+
+
+@given(
+    loss=st.sampled_from([*HEADS]),
+    hidden=st.lists(st.tuples(st.integers(1, 20), st.sampled_from(["relu", "tanh", "identity"])), max_size=2),
+    m=st.integers(1, 40),
+    batch_size=st.integers(1, 40),
+    lr=st.floats(-2, 6).map(lambda exponent: 10**exponent),
+    scale=st.sampled_from([1.0, 1e4]),
+    kind=st.sampled_from([SGD, functools.partial(SGD, momentum=0.9, nesterov=True), Adam]),
+    dtype=st.sampled_from(["float32", "float64"]),
+    shuffle=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_divergence_any_fit_ends_where_single_steps_end(
+    either_backend, loss, hidden, m, batch_size, lr, scale, kind, dtype, shuffle, seed
+):
+    rng, batch_size = np.random.default_rng(seed), min(batch_size, m)
+    X, codes = scale * rng.standard_normal((3, m)), rng.integers(0, 2, m)
+    y = {
+        "mse": scale * rng.standard_normal((2, m)),
+        "cross_entropy": codes,
+        "binary_cross_entropy": np.eye(2)[:, codes],
+    }
+    sizes, activations = [3, *(n for n, _ in hidden), 2], [*(g for _, g in hidden), HEADS[loss]]
+    net, twin = (Network(sizes, activations, loss, dtype=dtype, seed=seed, backend=either_backend) for _ in range(2))
+    orders = [fastnn._numpy.permutation(m, seed, epoch) if shuffle else np.arange(m) for epoch in range(12)]
+    want, kept = until_it_diverges(twin, X, y[loss], batch_size, kind(lr=lr), orders)
+    try:
+        history = net.fit(X, y[loss], 12, batch_size, kind(lr=lr), shuffle)
+        found = None
+        assert np.isfinite(history.loss).all()
+    except FloatingPointError as error:
+        found = tuple(map(int, re.search(r"epoch (\d+), batch (\d+)", str(error)).groups()))
+    assert_finite(net)
+    assert net.epochs_done == (12 if found is None else found[0])
+    if either_backend == "compiled":  # NumPy's steps may round otherwise
+        assert found == want
+        assert bits(net) == kept
 
 
 @pytest.mark.parametrize("callbacks", [(), [lambda e, h: None]])
