@@ -78,10 +78,10 @@ def subnormal(sizes, m, args):
 
 def fork(sizes, m, args):
     """Of a fit, then a prediction, of a network that has used its threads before the fork."""
+    X, _ = data(sizes, m, args.dtype)
     nets = [fastnn.Network(sizes, dtype=args.dtype, seed=0, threads=threads) for threads in (None, 1)]
-    X, y = data(sizes, m, args.dtype)
-    fits = [lambda net=net: net.fit(X, y, 1, m, fastnn.SGD(LR), False, progress=False) for net in nets]
     predictions = [lambda net=net: net.predict(X) for net in nets]
+    fits = [fit_call(sizes, m, args.dtype, threads=threads) for threads in (None, 1)]
     for call in (*fits, *predictions):
         call()
     context = multiprocessing.get_context("fork")

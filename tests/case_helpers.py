@@ -18,6 +18,9 @@ from conftest import COMPILED
 from fastnn import SGD, Network
 from layouts import LAYOUTS, laid_out
 
+# The last activation that goes with each loss.
+HEADS = {"mse": "identity", "cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
+
 # --- weights --------------------------------------------------------------------------------------------------
 
 

@@ -47,6 +47,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell ignores Ctrl-C for what it runs in the background; the tests that press it would wait for ever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What counts or replaces the process's memory cannot do so beside a sanitizer: tests/sanitize.sh.
+SANITIZED = "FASTNN_SANITIZED" in os.environ
+
 # For pytest-run-parallel, which runs each test in many threads at once.
 alone = pytest.mark.thread_unsafe(reason="looks at, or changes, what belongs to the whole process")
 

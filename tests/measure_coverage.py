@@ -49,20 +49,11 @@ def run_suite(tree, arguments):
     settings.write_text(
         f"[run]\nsource_pkgs = fastnn\nparallel = true\npatch = subprocess\ndata_file = {tree}/.coverage\n"
     )
-    command = [
-        sys.executable,
-        "-m",
-        "coverage",
-        "run",
-        f"--rcfile={settings}",
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-    ]
+    coverage = [sys.executable, "-m", "coverage"]
+    suite = ["-m", "pytest", "-p", "no:cacheprovider", *arguments]
     environment = os.environ | {"PYTHONPATH": str(tree)}
-    status = subprocess.run([*command, *arguments], cwd=tree, env=environment).returncode
-    subprocess.run([sys.executable, "-m", "coverage", "combine", "-q", f"--rcfile={settings}"], cwd=tree, check=True)
+    status = subprocess.run([*coverage, "run", f"--rcfile={settings}", *suite], cwd=tree, env=environment).returncode
+    subprocess.run([*coverage, "combine", "-q", f"--rcfile={settings}"], cwd=tree, check=True)
     return status
 
 

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import fastnn
-from case_helpers import bits, state_of
+from case_helpers import HEADS, bits, state_of
 from conftest import COMPILED, alone
 from fastnn import SGD, Adam, AdamW, Network
 
 pytestmark = alone
 
-HEADS = {"mse": "identity", "cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
 OPTIMIZERS = [
     SGD(lr=5e-3), SGD(lr=5e-4, momentum=0.9), SGD(lr=5e-4, momentum=0.8, nesterov=True, weight_decay=1e-3),
     Adam(lr=1e-3), AdamW(lr=2e-3, weight_decay=0.1), None,

@@ -19,12 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastnn
-from case_helpers import affine, assert_finite, bits, weights_unchanged
+from case_helpers import HEADS, affine, assert_finite, bits, weights_unchanged
 from conftest import alone
 from fastnn import SGD, Adam, Network, training
 
 NEVER = 10**9  # epochs
-HEADS = {"mse": "identity", "cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
 
 
 def regression(rng, m=64, dtype="f8"):

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 import reference as ref
 from case_helpers import affine, python
-from conftest import alone
+from conftest import SANITIZED, alone
 from fastnn import SGD, Network, kernels
 
 pytestmark = alone
 
 needs_proc = pytest.mark.skipif(
-    not os.path.exists("/proc/self/clear_refs") or "FASTNN_SANITIZED" in os.environ,
+    not os.path.exists("/proc/self/clear_refs") or SANITIZED,
     reason="reads memory from Linux's /proc; a sanitizer keeps what is freed",
 )
 

@@ -1,6 +1,5 @@
 """No memory: at each allocation of the core, and at each of NumPy's, a clean MemoryError, and nothing changed."""
 
-import os
 import platform
 import shutil
 import subprocess
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from case_helpers import python
-from conftest import COMPILED
+from conftest import COMPILED, SANITIZED
 
 SOURCE = Path(__file__).parent / "c" / "failing_malloc.c"
 
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.skipif(
     or platform.libc_ver()[0] != "glibc"
     or not shutil.which("gcc")
     or not SOURCE.exists()
-    or "FASTNN_SANITIZED" in os.environ,
+    or SANITIZED,
     reason="puts an allocator of its own before glibc's, not a sanitizer's; needs the compiled backend and gcc",
 )
 

@@ -159,8 +159,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("kind", ["loky", "threading", "multiprocessing"])
 def test_joblib(kind):
-    joblib = pytest.importorskip("joblib")
-    del joblib
+    pytest.importorskip("joblib")
     code = f"""
 import sys; sys.path.append({str(Path(__file__).parent)!r})
 import joblib
