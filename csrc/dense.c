@@ -24,6 +24,16 @@ static int threads_for(double work, int threads) {
   return work < WORK_PER_THREAD * threads ? (int)(work / WORK_PER_THREAD) + 1 : threads;
 }
 
+/* A task of so many FLOP, on matrices of this dtype and longer side. */
+static void run(fnn_task *task, void *arg, const fnn_kernels *K, double work, ptrdiff_t longest, int threads) {
+  uint64_t kind = 0;
+  if (threads > 1) {
+    kind = fnn_kind((uint64_t)(uintptr_t)task, (uint64_t)K->size);
+    kind = fnn_kind(fnn_kind(kind, fnn_about(work)), fnn_about((double)longest));
+  }
+  fnn_parallel(kind, work, threads, task, arg);
+}
+
 /* --- element by element --- */
 
 enum operation {
@@ -327,7 +337,7 @@ static int multiply(multiplication *x, int threads) {
     K->pack(B_room, &x->B, x->k, x->columns);
     x->panels = B_room;
   }
-  fnn_parallel(threads, vector ? multiply_vector : multiply_part, x);
+  run(vector ? multiply_vector : multiply_part, x, K, 2.0 * x->rows * x->k * x->columns, x->k, threads);
   fnn_release(stack, room);
   return FNN_OK;
 }
@@ -409,10 +419,11 @@ static int each_element(elementwise *e, int threads) {
   const fnn_kernels *K = e->K;
   if (e->n == 0 || e->m == 0) return FNN_OK;
   const fnn_matrix *const all[] = {&e->out, &e->x, &e->y};
-  threads = threads_for((double)FUNCTION_WORK * e->n * e->m, threads);
+  const double work = (double)FUNCTION_WORK * e->n * e->m;
+  threads = threads_for(work, threads);
   const int softmax = e->operation != RESIDUAL && e->kind == FNN_SOFTMAX;
   if (!softmax && in_lines(e, all, e->y.data ? 3 : 2)) {
-    fnn_parallel(threads, elementwise_part, e);
+    run(elementwise_part, e, K, work, e->n, threads);
     return FNN_OK;
   }
   _Alignas(FNN_LINE) char stack[FNN_STACK];
@@ -420,7 +431,7 @@ static int each_element(elementwise *e, int threads) {
   e->scratch_bytes = 2 * fnn_at_most(e->down ? K->vl : block_rows(K), e->m) * fnn_ld(K, e->n) * K->size;
   e->scratch = fnn_scratch(stack, threads * e->scratch_bytes);
   if (!e->scratch) return FNN_NO_MEMORY;
-  fnn_parallel(threads, elementwise_part, e);
+  run(elementwise_part, e, K, work, e->n, threads);
   fnn_release(stack, e->scratch);
   return FNN_OK;
 }
@@ -494,7 +505,7 @@ static int scaled_rowsum(const fnn_kernels *K, const fnn_matrix *out, const fnn_
     if (!room) return FNN_NO_MEMORY;
     gather_all(K, &s.dZ, room, n, m);
   }
-  fnn_parallel(threads_for((double)n * m, threads), row_sums_part, &s);
+  run(row_sums_part, &s, K, (double)n * m, m, threads_for((double)n * m, threads));
   fnn_release(stack, room);
   return FNN_OK;
 }
@@ -657,9 +668,10 @@ int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data
     const fnn_matrix *const all[] = {&e.out, &e.x, &e.y};
     if (in_lines(&lines, all, 3)) return each_element(&e, threads);
   }
-  threads = threads_for((double)FUNCTION_WORK * n * data->m, threads);
+  const double work = (double)FUNCTION_WORK * n * data->m;
+  threads = threads_for(work, threads);
   if (by_element && !dZ && ((Z->row == 1 && Y->row == 1) || (Z->col == 1 && Y->col == 1))) {
-    fnn_parallel(threads, terms_part, &l);
+    run(terms_part, &l, K, work, data->m, threads);
     return FNN_OK;
   }
   const ptrdiff_t block = fnn_at_most(block_rows(K), data->m);
@@ -667,7 +679,7 @@ int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data
   _Alignas(FNN_LINE) char stack[FNN_STACK];
   l.scratch = fnn_scratch(stack, threads * l.scratch_bytes);
   if (!l.scratch) return FNN_NO_MEMORY;
-  fnn_parallel(threads, losses_part, &l);
+  run(losses_part, &l, K, work, data->m, threads);
   fnn_release(stack, l.scratch);
   return FNN_OK;
 }

@@ -145,8 +145,8 @@ int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit);
 int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads);
 /* *total = sum of w_i L_i. */
 int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int threads);
-/* *total and, per layer, dW (n_out x n_in) and db (n_out x 1). Uses the network's workspace: one caller at a time. */
-int fnn_net_gradients(fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db, const fnn_data *data,
+/* *total and, per layer, dW (n_out x n_in) and db (n_out x 1). Many threads may call it on one network. */
+int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db, const fnn_data *data,
                       int threads);
 
 typedef struct {

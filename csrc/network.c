@@ -24,7 +24,7 @@ typedef struct {
   void *WT;                      /* panels of W^T (n_in x n_out): what forward multiplies by and the update changes */
   void *W;                       /* panels of W (n_out x n_in), a copy for dA_prev = W^T dZ; the first layer has none */
   int turned;                    /* the update changes W, and WT is the copy: where dW has less padding than dW^T */
-  void *b, *db;                  /* n_out, padded */
+  void *b;                       /* n_out, padded */
   void *moment[2], *moment_b[2]; /* the optimizer's, laid out as what the update changes, and b; what there is none
                                     of is those themselves */
 } layer;
@@ -40,7 +40,7 @@ typedef struct {
   ptrdiff_t capacity; /* samples */
   void *block;
   void *X, *Y;
-  void **A, **dZ;
+  void **A, **dZ, **db; /* db[l]: n_out, padded */
   int threads;
   void *heads;  /* for each thread two rows of the last layer, */
   void *packed; /* room to pack a chunk of A, or NULL, */
@@ -59,7 +59,8 @@ struct fnn_net {
   int slots; /* of the optimizer's moments: 0 .. 2 */
   uint64_t steps;
   double most[3]; /* what no weight, and no moment of either slot, is beyond; INFINITY where that is not known */
-  workspace work;
+  uint64_t kind;  /* of its work: the same for all networks of its shape */
+  workspace work; /* of training: who only reads the network has one of his own */
 };
 
 /* --- memory --- */
@@ -99,6 +100,15 @@ static ptrdiff_t lay_out_parameters(fnn_net *net, char *block) {
   return used;
 }
 
+static uint64_t kind_of(const fnn_net *net) {
+  uint64_t kind = fnn_kind((uint64_t)net->K->size, (uint64_t)net->loss);
+  for (int l = 0; l < net->layers; l++) {
+    kind = fnn_kind(fnn_kind(kind, (uint64_t)net->layer[l].n_in), (uint64_t)net->layer[l].n_out);
+    kind = fnn_kind(kind, (uint64_t)net->layer[l].activation);
+  }
+  return kind;
+}
+
 static void forget_most(fnn_net *net) {
   for (int i = 0; i < 3; i++) net->most[i] = INFINITY;
 }
@@ -125,6 +135,7 @@ fnn_net *fnn_net_new(int isa, int dtype, int layers, const ptrdiff_t *sizes, con
   memset(net->parameters, 0, net->parameter_bytes);
   lay_out_parameters(net, net->parameters);
   forget_most(net);
+  net->kind = kind_of(net);
   return net;
 }
 
@@ -152,7 +163,7 @@ static ptrdiff_t head_bytes(const fnn_net *net) {
   return 2 * fnn_ld(net->K, net->layer[net->layers - 1].n_out) * net->K->size;
 }
 
-static ptrdiff_t lay_out_workspace(fnn_net *net, workspace *w, char *block) {
+static ptrdiff_t lay_out_workspace(const fnn_net *net, workspace *w, char *block) {
   const fnn_kernels *K = net->K;
   const layer *last = &net->layer[net->layers - 1];
   const ptrdiff_t m = w->capacity;
@@ -160,11 +171,11 @@ static ptrdiff_t lay_out_workspace(fnn_net *net, workspace *w, char *block) {
   w->X = piece(block, &used, m * fnn_ld(K, net->layer[0].n_in) * K->size);
   w->Y = piece(block, &used, m * fnn_ld(K, last->n_out) * K->size);
   for (int l = 0; l < net->layers; l++) {
-    layer *y = &net->layer[l];
+    const layer *y = &net->layer[l];
     w->A[l] = piece(block, &used, m * fnn_ld(K, y->n_out) * K->size);
     /* The last layer's dZ is computed over its Z. */
     w->dZ[l] = y == last ? w->A[l] : piece(block, &used, m * fnn_ld(K, y->n_out) * K->size);
-    y->db = piece(block, &used, fnn_padded(K, y->n_out) * K->size);
+    w->db[l] = piece(block, &used, fnn_padded(K, y->n_out) * K->size);
   }
   w->codes = piece(block, &used, m * (ptrdiff_t)sizeof *w->codes);
   w->weights = piece(block, &used, m * (ptrdiff_t)sizeof *w->weights);
@@ -177,23 +188,22 @@ static ptrdiff_t lay_out_workspace(fnn_net *net, workspace *w, char *block) {
 }
 
 /* One batch's activations and what each thread needs, kept for the next call. */
-static int reserve(fnn_net *net, ptrdiff_t m, int threads) {
-  const workspace *old = &net->work;
+static int reserve(const fnn_net *net, workspace *old, ptrdiff_t m, int threads) {
   if (old->capacity >= m && old->threads >= threads) return FNN_OK;
   workspace w = {.capacity = m > old->capacity ? m : old->capacity,
                  .threads = threads > old->threads ? threads : old->threads};
-  w.A = calloc(2 * (size_t)net->layers, sizeof *w.A);
+  w.A = calloc(3 * (size_t)net->layers, sizeof *w.A);
   if (!w.A) return FNN_NO_MEMORY;
-  w.dZ = w.A + net->layers;
+  w.dZ = w.A + net->layers, w.db = w.dZ + net->layers;
   const ptrdiff_t bytes = lay_out_workspace(net, &w, NULL);
   w.block = fnn_alloc(bytes);
-  free_workspace(&net->work);
+  free_workspace(old);
   if (!w.block) {
     free(w.A);
     return FNN_NO_MEMORY;
   }
   lay_out_workspace(net, &w, w.block);
-  net->work = w;
+  *old = w;
   return FNN_OK;
 }
 
@@ -291,11 +301,21 @@ int fnn_net_restore(fnn_net *net, const void *from) {
   return FNN_OK;
 }
 
-static void run(const fnn_net *net, int threads, fnn_task *task, void *job) {
+/* What a network does, for fnn_kind. */
+enum use {
+  PREDICTION,
+  LOSS,
+  GRADIENTS,
+  STEP,
+  STEPS
+};
+
+/* `work` samples of it; 0: a task that tells of its batches itself. `size`: what else its time hangs on. */
+static void run(const fnn_net *net, enum use use, uint64_t size, double work, int threads, fnn_task *task, void *job) {
   if (net->forced)
     fnn_parallel_forced(threads, task, job);
   else
-    fnn_parallel(threads, task, job);
+    fnn_parallel(fnn_kind(fnn_kind(net->kind, use), size), work, threads, task, job);
 }
 
 /* --- forward: each thread takes its own blocks of samples through all layers, and waits for nobody --- */
@@ -421,7 +441,8 @@ static int run_forward(forward_job *job, int threads) {
   _Alignas(FNN_LINE) char stack[FNN_STACK];
   job->scratch = fnn_scratch(stack, threads * job->scratch_bytes);
   if (!job->scratch) return FNN_NO_MEMORY;
-  run(net, threads, forward_task, job);
+  const double m = (double)job->m;
+  run(net, job->out ? PREDICTION : LOSS, fnn_about(m), m, threads, forward_task, job);
   fnn_release(stack, job->scratch);
   return FNN_OK;
 }
@@ -449,9 +470,11 @@ int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int th
    its weights with the core that changes them. Either way an element is summed by one thread, in one order. */
 
 typedef struct {
-  fnn_net *net;
+  const fnn_net *net;
+  workspace *work;
+  fnn_net *trained; /* the same network; NULL: gradients only, and with it */
+  fnn_fit *fit;
   const fnn_data *data;
-  fnn_fit *fit;              /* NULL: gradients only */
   const fnn_matrix *dW, *db; /* gradients only, per layer */
   double total;
   int parted;                /* before the end, with nothing wrong: another team should go on */
@@ -474,7 +497,7 @@ typedef struct {
 } worker;
 
 static void wait_for_columns(worker *me) {
-  if (me->columns_pending) fnn_barrier(me->team);
+  if (me->columns_pending) fnn_barrier(me->team, me->thread);
   me->columns_pending = 0;
 }
 
@@ -504,7 +527,7 @@ static void gather_batch(worker *me, ptrdiff_t first, const uint32_t *order) {
   const train_job *job = me->job;
   const fnn_net *net = job->net;
   const fnn_kernels *K = net->K;
-  const workspace *w = &net->work;
+  const workspace *w = job->work;
   const fnn_data *data = job->data;
   const ptrdiff_t n_in = net->layer[0].n_in, n_out = net->layer[net->layers - 1].n_out;
   const ptrdiff_t rows = me->to - me->from, at = first + me->from;
@@ -534,7 +557,7 @@ static void gather_batch(worker *me, ptrdiff_t first, const uint32_t *order) {
 static void forward_layers(worker *me) {
   const fnn_net *net = me->job->net;
   const fnn_kernels *K = net->K;
-  const workspace *w = &net->work;
+  const workspace *w = me->job->work;
   for (int l = 0; l < net->layers; l++) {
     fnn_product p = forward_product(net, l, l ? w->A[l - 1] : me->X, l ? fnn_ld(K, net->layer[l].n_in) : me->x_step,
                                     w->A[l], me->m);
@@ -543,7 +566,7 @@ static void forward_layers(worker *me) {
     if (by_columns(me, l)) {
       ptrdiff_t p0, p1;
       own_panels(me, p.n, &p0, &p1);
-      if (l || me->columns_pending) fnn_barrier(me->team); /* for all rows */
+      if (l || me->columns_pending) fnn_barrier(me->team, me->thread); /* for all rows */
       K->product(&p, FNN_FORWARD, 0, me->m, p0, p1);
       me->columns_pending = 1;
     } else {
@@ -563,7 +586,7 @@ static int output_gradient(worker *me) {
   const train_job *job = me->job;
   const fnn_net *net = job->net;
   const fnn_kernels *K = net->K;
-  const workspace *w = &net->work;
+  const workspace *w = me->job->work;
   const layer *last = &net->layer[net->layers - 1];
   const ptrdiff_t ld = fnn_ld(K, last->n_out);
   const fnn_head head = {.loss = net->loss,
@@ -585,7 +608,7 @@ static int output_gradient(worker *me) {
 static void backward_layer(worker *me, int l) {
   const fnn_net *net = me->job->net;
   const fnn_kernels *K = net->K;
-  const workspace *w = &net->work;
+  const workspace *w = me->job->work;
   const layer *y = &net->layer[l];
   const int g = net->layer[l - 1].activation;
   const ptrdiff_t ld = fnn_ld(K, y->n_in);
@@ -626,7 +649,7 @@ static void update_layer(worker *me, int l, double scale) {
   const train_job *job = me->job;
   const fnn_net *net = job->net;
   const fnn_kernels *K = net->K;
-  const workspace *w = &net->work;
+  const workspace *w = me->job->work;
   const layer *y = &net->layer[l];
   const ptrdiff_t ld = fnn_ld(K, y->n_out), x_step = l ? fnn_ld(K, y->n_in) : me->x_step;
   const void *A_prev = l ? w->A[l - 1] : me->X, *dZ = w->dZ[l];
@@ -650,7 +673,7 @@ static void update_layer(worker *me, int l, double scale) {
   ptrdiff_t i0, i1, p0, p1, from, to;
   share_update(me, l, m, n, &i0, &i1, &p0, &p1);
   fnn_share(fnn_padded(K, y->n_out), K->vl, me->threads, me->thread, &from, &to);
-  void *db = fnn_at(K, y->db, from);
+  void *db = fnn_at(K, w->db[l], from);
   if (from < to) K->rowsum(db, fnn_at(K, w->dZ[l], from), ld, me->m, to - from, scale);
   if (job->fit) {
     K->product(&p, FNN_UPDATE, i0, i1, p0, p1);
@@ -696,9 +719,9 @@ static double weight_of(const fnn_data *data, const uint32_t *order, ptrdiff_t f
 static void measure(worker *me) {
   const fnn_net *net = me->job->net;
   const fnn_kernels *K = net->K;
-  const workspace *w = &net->work;
+  const workspace *w = me->job->work;
   const ptrdiff_t rows = me->to - me->from, n_in = net->layer[0].n_in;
-  report *mine = &me->job->net->work.reports[me->thread];
+  report *mine = &w->reports[me->thread];
   double A = 1, dZ = 0; /* db is as dW with A = 1 */
   for (ptrdiff_t i = me->from; me->order && i < me->to; i++)
     A = fmax(A, K->magnitude(fnn_at(K, me->X, me->order[i] * me->x_step), 0, 1, n_in));
@@ -717,8 +740,8 @@ static int is_safe(worker *me, const fnn_update *u, double weight) {
   const double limit = me->job->net->K->size == 4 ? 1e30 : 1e290; /* products of two such may overflow; sums do not */
   double A = 0, dZ = 0;
   for (int t = 0; t < me->threads; t++) {
-    A = fmax(A, me->job->net->work.reports[t].most_A);
-    dZ = fmax(dZ, me->job->net->work.reports[t].most_dZ);
+    A = fmax(A, me->job->work->reports[t].most_A);
+    dZ = fmax(dZ, me->job->work->reports[t].most_dZ);
   }
   const double sum = (double)me->m * A * dZ, *most = me->most;
   double g = sum / weight, w = most[0], m = most[1], v = most[2], step;
@@ -748,10 +771,10 @@ enum step_result {
    update. Each way out ends with a barrier: what follows writes to what the others may still read here. */
 static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m) {
   train_job *job = me->job;
-  fnn_net *net = job->net;
+  const fnn_net *net = job->net;
   const double weight = weight_of(job->data, order, first, m);
   if (weight == 0) { /* a batch that counts for nothing is skipped */
-    fnn_barrier(me->team);
+    fnn_barrier(me->team, me->thread);
     return STEP_DONE;
   }
   me->m = m;
@@ -759,31 +782,31 @@ static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m)
   fnn_share(m, 1, me->threads, me->thread, &me->from, &me->to);
   gather_batch(me, first, order);
   forward_layers(me);
-  job->net->work.reports[me->thread].finite = output_gradient(me);
+  job->work->reports[me->thread].finite = output_gradient(me);
   for (int l = net->layers - 1; l >= 1; l--) backward_layer(me, l);
   if (job->fit && job->fit->cautious) measure(me);
-  fnn_barrier(me->team);
+  fnn_barrier(me->team, me->thread);
   int result = STEP_DONE;
   if (job->fit) {
     for (int t = 0; t < me->threads; t++)
-      if (!job->net->work.reports[t].finite) result = STEP_FAILED;
+      if (!job->work->reports[t].finite) result = STEP_FAILED;
     me->update = fnn_update_of(&job->fit->optimizer, me->steps + 1);
     if (!result && job->fit->cautious && !is_safe(me, &me->update, weight)) result = STEP_UNSAFE;
     if (result) {
-      fnn_barrier(me->team);
+      fnn_barrier(me->team, me->thread);
       return result;
     }
     me->steps++;
   }
   if (me->thread == 0) {
-    job->total = sum_of_losses(net->work.losses, m);
+    job->total = sum_of_losses(job->work->losses, m);
     if (job->fit) {
       job->fit->loss_sum += job->total;
       job->fit->weight_sum += weight;
     }
   }
   for (int l = net->layers - 1; l >= 0; l--) update_layer(me, l, 1.0 / weight);
-  fnn_barrier(me->team);
+  fnn_barrier(me->team, me->thread);
   return STEP_DONE;
 }
 
@@ -810,7 +833,7 @@ static int is_measured_finite(const fnn_net *net) {
 /* Batch after batch. All threads count alike; thread 0 writes to `fit`. */
 static void train_task(void *arg, fnn_team *team, int thread) {
   train_job *job = arg;
-  fnn_net *net = job->net;
+  fnn_net *net = job->trained;
   fnn_fit *fit = job->fit;
   worker me = {.job = job, .team = team, .thread = thread, .threads = fnn_team_size(team), .steps = net->steps};
   memcpy(me.most, net->most, sizeof me.most);
@@ -819,14 +842,15 @@ static void train_task(void *arg, fnn_team *team, int thread) {
   uint64_t epoch = fit->epoch;
   int order_is_valid = fit->order_is_valid, result = STEP_DONE, parted = 0;
   const fnn_mode mode = fnn_flush_subnormals();
-  fnn_barrier(team); /* all have read where they start */
+  fnn_barrier(team, thread); /* all have read where they start */
   while (batches < fit->max_batches && epochs < fit->max_epochs && !parted) {
     if (fit->shuffle && !(order_is_valid && position)) {
       if (thread == 0) fnn_permutation(fit->order, m, fit->seed, epoch);
       order_is_valid = 1;
-      fnn_barrier(team);
+      fnn_unit_starts(team, thread);
     }
     const ptrdiff_t rows = fnn_at_most(fit->batch, m - position);
+    me.m = 0;
     result = step(&me, fit->shuffle ? fit->order : NULL, position, rows);
     if (result) break;
     batches++;
@@ -839,16 +863,17 @@ static void train_task(void *arg, fnn_team *team, int thread) {
       }
       position = 0, epoch++, epochs++;
     }
-    parted = fnn_regroup(team);
+    /* A batch that is short, or was skipped, says nothing of the others. */
+    parted = fnn_unit_done(team, thread, rows == fit->batch && me.m == rows ? (double)rows : 0);
   }
   const int measures = !fit->cautious && !fit->unchecked;
   for (int i = 0; i < 3 && measures; i++)
-    net->work.reports[thread].most[i] = largest_parameter(net, i, me.threads, thread);
-  fnn_barrier(team);
+    job->work->reports[thread].most[i] = largest_parameter(net, i, me.threads, thread);
+  fnn_barrier(team, thread);
   if (thread == 0) {
     for (int i = 0; i < 3; i++) {
       net->most[i] = fit->cautious ? me.most[i] : fit->unchecked ? INFINITY : 0;
-      for (int t = 0; t < me.threads && measures; t++) net->most[i] = fmax(net->most[i], net->work.reports[t].most[i]);
+      for (int t = 0; t < me.threads && measures; t++) net->most[i] = fmax(net->most[i], job->work->reports[t].most[i]);
     }
     fit->failed = result == STEP_FAILED;
     fit->unsafe = result == STEP_UNSAFE;
@@ -875,25 +900,34 @@ int fnn_net_finite(fnn_net *net) {
 }
 
 int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads) {
-  train_job job = {.net = net, .data = data, .fit = fit};
-  if (reserve(net, fnn_at_most(fit->batch, data->m), threads)) return FNN_NO_MEMORY;
+  train_job job = {.net = net, .work = &net->work, .trained = net, .fit = fit, .data = data};
+  const ptrdiff_t batch = fnn_at_most(fit->batch, data->m);
+  if (reserve(net, &net->work, batch, threads)) return FNN_NO_MEMORY;
+  /* A single step is another kind than those of a long call: its team has to gather. */
+  const int single = fit->max_batches == 1;
+  const uint64_t data_kind = (uint64_t)(data->X.dtype + 2 * (data->X.row == 1) + 4 * (data->codes != NULL));
+  const uint64_t size = fnn_kind(fnn_kind((uint64_t)batch, (uint64_t)fit->optimizer.kind),
+                                 fnn_kind(data_kind, fnn_about((double)data->m)));
   const int known = net->most[0] < INFINITY;
   if (fit->cautious && !known) measure_parameters(net);
-  do run(net, threads, train_task, &job);
+  do run(net, single ? STEP : STEPS, size, single ? (double)batch : 0, threads, train_task, &job);
   while (job.parted);
   if (fit->unsafe && known) { /* perhaps only by what the bounds have grown to, step by step */
     measure_parameters(net);
-    run(net, 1, train_task, &job);
+    run(net, STEP, 0, 0, 1, train_task, &job);
   }
   return FNN_OK;
 }
 
-int fnn_net_gradients(fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db, const fnn_data *data,
+int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db, const fnn_data *data,
                       int threads) {
-  train_job job = {.net = net, .data = data, .dW = dW, .db = db};
-  if (reserve(net, data->m, threads)) return FNN_NO_MEMORY;
-  run(net, threads, gradients_task, &job);
+  workspace work = {0};
+  train_job job = {.net = net, .work = &work, .data = data, .dW = dW, .db = db};
+  if (reserve(net, &work, data->m, threads)) return FNN_NO_MEMORY;
+  const double m = (double)data->m;
+  run(net, GRADIENTS, fnn_about(m), m, threads, gradients_task, &job);
   *total = job.total;
+  free_workspace(&work);
   return FNN_OK;
 }
 

@@ -104,5 +104,6 @@ void fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn
   if (n == 0 || m == 0) return;
   find_lines(&u, n, m);
   const ptrdiff_t most = n * m / ELEMENTS_PER_THREAD + 1;
-  fnn_parallel((int)fnn_at_most(threads, most), update_part, &u);
+  const uint64_t kind = fnn_kind(fnn_kind((uint64_t)(uintptr_t)update_part, (uint64_t)o->kind), fnn_about((double)(n * m)));
+  fnn_parallel(kind, (double)(n * m), (int)fnn_at_most(threads, most), update_part, &u);
 }

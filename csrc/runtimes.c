@@ -9,15 +9,23 @@
 
 #if defined(_OPENMP)
 #include <omp.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#if !defined(_WIN32)
+#include <pthread.h>
 #endif
 
-#if defined(_OPENMP) && defined(__linux__) && !defined(__clang__)
+typedef struct {
+  fnn_region *region;
+  void *arg;
+  int threads;
+} entry;
+
+#if defined(__linux__) && !defined(__clang__)
 #include <dlfcn.h>
 #include <link.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdint.h>
-#include <string.h>
 #include <time.h>
 
 #define MOST_RUNTIMES 8
@@ -39,18 +47,20 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 typedef struct {
   const runtime *openmp;
-  fnn_region *region;
-  void *arg;
-} entry;
+  const entry *entry;
+} way_in;
 
 static void enter(void *arg) {
-  const entry *e = arg;
-  e->region(e->arg, e->openmp->thread(), e->openmp->size());
+  const way_in *w = arg;
+  w->entry->region(w->entry->arg, w->openmp->thread(), w->openmp->size());
 }
 
-void fnn_run_region(fnn_region *region, void *arg, int threads) {
-  entry e = {&runtimes[atomic_load(&current)], region, arg};
-  e.openmp->parallel(enter, &e, (unsigned)threads, 0);
+/* Whose pool of threads a region would take. */
+static int pool_owner(void) { return atomic_load(&current); }
+
+static void open_region(const entry *e) {
+  way_in w = {&runtimes[atomic_load(&current)], e};
+  w.openmp->parallel(enter, &w, (unsigned)e->threads, 0);
 }
 
 typedef struct {
@@ -106,11 +116,108 @@ int fnn_next_runtime(void) {
   pthread_mutex_unlock(&lock);
   return to != from;
 }
-#elif defined(_OPENMP)
-void fnn_run_region(fnn_region *region, void *arg, int threads) {
-#pragma omp parallel num_threads(threads)
-  region(arg, omp_get_thread_num(), omp_get_num_threads());
+#else
+static int pool_owner(void) { return 0; }
+
+static void open_region(const entry *e) {
+#pragma omp parallel num_threads(e->threads)
+  e->region(e->arg, omp_get_thread_num(), omp_get_num_threads());
 }
 
 int fnn_next_runtime(void) { return 0; }
+#endif
+
+#if !defined(_WIN32)
+/* --- as many threads as there can be: OpenMP ends the process where one cannot be started --- */
+
+#define MOST_STARTED 256
+
+static void *come_and_go(void *gate) {
+  pthread_mutex_lock(gate);
+  pthread_mutex_unlock(gate);
+  return NULL;
+}
+
+/* How many threads can be there at once besides those that are, `wanted` at most: so many are started, and end. */
+static int startable(int wanted) {
+  pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+  pthread_t threads[MOST_STARTED];
+  int started = 0;
+  pthread_mutex_lock(&gate);
+  while (started < wanted && started < MOST_STARTED && !pthread_create(&threads[started], NULL, come_and_go, &gate))
+    started++;
+  pthread_mutex_unlock(&gate);
+  for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
+  return started;
+}
+
+/* What OpenMP has for this thread already: the team of its last region, of one runtime. */
+static _Thread_local struct {
+  int size, owner;
+} pool;
+
+static void run_region(entry *e) {
+  const int there = pool.size && pool.owner == pool_owner() ? pool.size : 1;
+  if (e->threads > there) e->threads = there + startable(e->threads - there);
+  if (e->threads == 1) {
+    e->region(e->arg, 0, 1);
+    return;
+  }
+  pool.size = e->threads, pool.owner = pool_owner();
+  open_region(e);
+}
+
+/* --- a forked child: OpenMP's threads do not live on in it, and a region of the thread that forked would wait for them
+   for ever. So another one opens it, which OpenMP has never seen. --- */
+
+static atomic_int forked;
+static void in_child(void) { atomic_store(&forked, 1); }
+
+/* Whether this process was forked before we were there to see it, and has run no other program since. */
+static int is_forked(void) {
+  unsigned flags = 0;
+#if defined(__linux__)
+  enum {
+    FORKED_WITHOUT_EXEC = 0x40 /* PF_FORKNOEXEC */
+  };
+  char text[512] = "";
+  FILE *file = fopen("/proc/self/stat", "r");
+  if (file) {
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+  }
+  const char *rest = strrchr(text, ')'); /* of the name, which may be anything */
+  if (!rest || sscanf(rest, ") %*c %*d %*d %*d %*d %*d %u", &flags) != 1) flags = 0;
+  flags &= FORKED_WITHOUT_EXEC;
+#endif
+  return flags != 0;
+}
+
+/* As soon as we are loaded: another library may use the same OpenMP, and fork, before we have a team. */
+static __attribute__((constructor)) void watch_forks(void) {
+  pthread_atfork(NULL, NULL, in_child);
+  if (is_forked()) atomic_store(&forked, 1);
+}
+
+static void *lead(void *e) {
+  run_region(e);
+  return NULL;
+}
+
+void fnn_run_region(fnn_region *region, void *arg, int threads) {
+  entry e = {region, arg, threads};
+  pthread_t leader;
+  if (!atomic_load(&forked))
+    run_region(&e);
+  else if (pthread_create(&leader, NULL, lead, &e))
+    region(arg, 0, 1);
+  else
+    pthread_join(leader, NULL);
+}
+#else
+void fnn_run_region(fnn_region *region, void *arg, int threads) {
+  const entry e = {region, arg, threads};
+  open_region(&e);
+}
+#endif
 #endif

@@ -8,6 +8,7 @@ included files. No loops over numbers.
 
 import functools
 import os
+import time
 
 import numpy as np
 
@@ -22,10 +23,11 @@ from cpython.pystate cimport PyThreadState
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.float cimport DBL_MAX
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memmove
 
+from . import guard as _guard
 from . import threads as _threads
-from .guard import busy
 from .optimizers import SGD, Adam, AdamW
 from .tables import ACTIVATION_CODE, LOSS_CODE
 
@@ -117,7 +119,7 @@ cdef extern from "fastnn.h" nogil:
     int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit)
     int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads)
     int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int threads)
-    int fnn_net_gradients(fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db,
+    int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db,
                           const fnn_data *data, int threads)
     int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
     int fnn_net_finite(fnn_net *net)

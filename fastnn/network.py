@@ -93,6 +93,7 @@ class Network:
         self._optimizer = SGD()
         self._state_key = None  # the optimizer's key() when its state was started; None: there is no state
         self._epochs_done = 0
+        self._changes = 0  # of weights or optimizer, from outside of fit
 
     # --- what it is ---------------------------------------------------------------------------
 
@@ -172,6 +173,7 @@ class Network:
                 raise ValueError(f"parameters[{i}]: b has shape {b.shape}, wanted ({n_out}, 1) or ({n_out},)")
             clean.append((self._operand(W, "W"), self._operand(b.reshape(n_out, 1), "b")))
         with self._guard.writing:
+            self._changes += 1
             self._engine.set_parameters(clean)
 
     def reset_optimizer(self):
@@ -180,6 +182,7 @@ class Network:
         Settings and weights stay.
         """
         with self._guard.writing:
+            self._changes += 1
             self._state_key = None  # first: Ctrl-C may come in between
             self._engine.start_optimizer(0)
 
@@ -230,7 +233,10 @@ class Network:
         """
         with self._guard.reading:
             result = self._engine.quick_predict(X, out)
-            return passes.predict(self._engine, X, out) if result is None else result
+        if result is None:
+            with self._guard.calling:
+                result = passes.predict(self._engine, X, out, self._guard.reading)
+        return result
 
     def forward(self, X, cache=False):
         """Outputs A[L], and with `cache` what each layer computed on the way.
@@ -398,8 +404,10 @@ class Network:
             gradient itself, 1e-6 to 1e-4, in float32; more where a relu sits at its kink. 0 if
             both are 0.
         """
-        _, gradients = self.gradients(X, y)
-        parameters = [(W.astype(np.float64), b.astype(np.float64)) for W, b in self.parameters]
+        data = self._training_data(X, y, None)
+        with self._guard.reading:
+            _, gradients = passes.gradients(self._engine, *data)
+            parameters = [(W.astype(np.float64), b.astype(np.float64)) for W, b in self._engine.parameters()]
         twin = Network(
             self._sizes, self.activations, self.loss_name, "zeros", "float64", self._seed, self._backend_name
         )
@@ -524,37 +532,43 @@ class Network:
         m = X.shape[1]
         if shuffle and m >= 2**32:
             raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
-        history, epochs_before = History(), self._epochs_done
+        history, epochs_before, seen = History(), self._epochs_done, self._changes
 
         def count(epoch, history):
             self._epochs_done = epochs_before + epoch + 1  # what a callback sees, and saves
 
-        def go_on(epoch, history):
-            self._make_current(optimizer)  # a callback may have trained with another, or changed this one
+        def go_on():
+            """Whether a callback, or another thread, changed what is trained, or how, since this was asked last."""
+            nonlocal seen
+            changed, seen = seen != self._changes, self._changes
+            return self._make_current(optimizer) or changed
 
         with self._guard.fitting:
-            before = self._training_state()
+            with self._guard.writing:
+                before = self._training_state()
+                try:
+                    afresh = self._make_current(optimizer)
+                    job = Fit(
+                        self._engine,
+                        self._backend,
+                        X,
+                        y,
+                        sample_weight,
+                        optimizer,
+                        min(batch_size or m, m),
+                        self._seed if shuffle else None,
+                        self._epochs_done,
+                        6.0 * self.n_params,
+                        self._engine.snapshot() if afresh else before[0],
+                        lambda: self._go_back(before),
+                        self._guard.writing,
+                        go_on,
+                    )
+                except BaseException:  # no memory, Ctrl-C
+                    self._go_back(before)
+                    raise
             try:
-                afresh = self._make_current(optimizer)
-                job = Fit(
-                    self._engine,
-                    self._backend,
-                    X,
-                    y,
-                    sample_weight,
-                    optimizer,
-                    min(batch_size or m, m),
-                    self._seed if shuffle else None,
-                    self._epochs_done,
-                    6.0 * self.n_params,
-                    self._engine.snapshot() if afresh else before[0],
-                    lambda: self._go_back(before),
-                )
-            except BaseException:  # no memory, Ctrl-C
-                self._go_back(before)
-                raise
-            try:
-                job.run(epochs, [count, *callbacks, go_on] if callbacks else [], progress, history)
+                job.run(epochs, [count, *callbacks] if callbacks else [], progress, history)
             finally:
                 self._epochs_done = job.state.epoch
         return history
@@ -584,18 +598,25 @@ class Network:
             If the loss, a weight or a moment would not be finite; weights and optimizer are then
             unchanged.
         """
-        if optimizer is None:
-            optimizer = self._optimizer
-        with self._guard.writing:
-            if optimizer is self._optimizer and optimizer.key() == self._state_key:
-                loss = self._engine.quick_step(X, y, optimizer)
+        with self._guard.stepping:
+            current = self._optimizer
+            if (optimizer is None or optimizer is current) and current.key() == self._state_key:
+                self._changes += 1
+                loss = self._engine.quick_step(X, y, current)
                 if loss is not None:
                     return loss
-            return self._careful_step(X, y, check_optimizer(optimizer))
+        return self._careful_step(X, y, optimizer)
 
     def _careful_step(self, X, y, optimizer):
         """One update, whatever the arguments: clear errors, and a copy of all weights to go back to."""
-        X, y, _ = self._training_data(X, y, None)
+        with self._guard.training:
+            optimizer = self._optimizer if optimizer is None else check_optimizer(optimizer)
+            X, y, _ = self._training_data(X, y, None)
+            with self._guard.writing:
+                self._changes += 1
+                return self._checked_step(X, y, optimizer)
+
+    def _checked_step(self, X, y, optimizer):
         engine, m = self._engine, X.shape[1]
         state, before = TrainState(0), self._training_state()
         try:
@@ -695,7 +716,7 @@ class Network:
                 "threads": self._threads,
                 "optimizer": self._optimizer,
                 "optimizer_state": self._engine.optimizer_state() if goes_on else None,
-                "parameters": [(np.ascontiguousarray(W), np.ascontiguousarray(b)) for W, b in self.parameters],
+                "parameters": [tuple(map(np.ascontiguousarray, pair)) for pair in self._engine.parameters()],
             }
 
     def __setstate__(self, state):

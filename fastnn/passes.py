@@ -4,22 +4,29 @@ Data of any dtype and layout is read where it is, or cast a block at a time; lon
 slices, between which Ctrl-C is served. No result depends on the number of threads.
 """
 
+import contextlib
 import itertools
 
 from . import arrays
 
+_ALONE = contextlib.nullcontext()  # for an engine that nobody else has
 _SLICE_WEIGHTS = 10**8  # times samples: 0.2 GFLOP, some 10 ms
 
 
-def predict(engine, X, out):
-    """A[L] of X, which is checked here, into `out` or a new array."""
+def predict(engine, X, out, reading=_ALONE):
+    """A[L] of X, which is checked here, into `out` or a new array; the engine is used within `reading`."""
     X = arrays.features(X, engine.sizes[0])
     result = arrays.output(out, (engine.sizes[-1], X.shape[1]), engine.dtype, (X,))
+    with reading:
+        _predict(engine, X, result)
+    return arrays.deliver(result, out)
+
+
+def _predict(engine, X, result):
     in_place = arrays.in_place(X, None)
     for columns in _slices(engine, X, in_place):
         part = X[:, columns] if in_place else arrays.columns_as(X, columns, engine.dtype)
         engine.predict(part, result[:, columns])
-    return arrays.deliver(result, out)
 
 
 def mean_loss(engine, X, y, sample_weight):

@@ -91,10 +91,28 @@ class Fit:
         The engine's, of now.
     undo : callable
         Puts the network back to before the call.
+    writing : context manager
+        Within it the engine may be used; outside of it other threads may, and callbacks.
+    go_on : callable
+        Asked before each slice: makes what the others left ready to be trained; whether they changed anything.
     """
 
     def __init__(
-        self, engine, backend, X, y, sample_weight, optimizer, batch_size, seed, epoch, flop_per_sample, snapshot, undo
+        self,
+        engine,
+        backend,
+        X,
+        y,
+        sample_weight,
+        optimizer,
+        batch_size,
+        seed,
+        epoch,
+        flop_per_sample,
+        snapshot,
+        undo,
+        writing,
+        go_on,
     ):
         self.engine, self.backend = engine, backend
         self.X, self.y, self.sample_weight = X, y, sample_weight
@@ -105,7 +123,7 @@ class Fit:
         self.first_epoch = epoch
         self.in_place = arrays.in_place(X, y)
         self.batches = max(1, int(_FIRST_SLICE_FLOP / max(1.0, flop_per_sample * batch_size)))
-        self.undo = undo
+        self.undo, self.writing, self.go_on = undo, writing, go_on
         self.unchecked = False  # whether all weights and moments are finite is not known
         self.first, self.snapshot_every = snapshot, _SNAPSHOT_SECONDS
         self._keep(snapshot, None)
@@ -118,19 +136,22 @@ class Fit:
                 while len(history.loss) < epochs and not history.stopped:
                     # With callbacks a slice ends where an epoch does.
                     some = 1 if callbacks else min(epochs - len(history.loss), _SLICE_EPOCHS)
-                    sums = self._slice(some, bool(callbacks))
+                    with self.writing:
+                        if self.go_on():
+                            self._take_snapshot()
+                        sums = self._slice(some, bool(callbacks))
                     history.loss += [total / weight for total, weight in sums.tolist()]
                     bar.update(history.loss)
                     if len(sums) and callbacks:
                         for callback in callbacks:
                             if callback(len(history.loss) - 1, history):
                                 history.stopped = "callback"
-                        self._take_snapshot()  # a callback may have changed the weights
         except BaseException:
-            if self.unchecked and not self.engine.is_finite():  # Ctrl-C after a divergence that nobody has seen yet
-                self._replay()
-            if (self.state.epoch, self.state.position) == (self.first_epoch, 0):  # not one step was made
-                self.undo()
+            with self.writing:
+                if self.unchecked and not self.engine.is_finite():  # Ctrl-C after a divergence that nobody has seen yet
+                    self._replay()
+                if (self.state.epoch, self.state.position) == (self.first_epoch, 0):  # not one step was made
+                    self.undo()
             raise
         finally:
             history.seconds = time.perf_counter() - start

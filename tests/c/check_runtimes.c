@@ -16,7 +16,7 @@ static int came[THREADS], known_to_ours;
 static void come(void *arg, fnn_team *team, int thread) {
   (void)arg;
   came[thread]++;
-  fnn_barrier(team);
+  fnn_barrier(team, thread);
   if (thread == 0) known_to_ours = omp_get_num_threads(); /* 1 outside of its own regions */
 }
 

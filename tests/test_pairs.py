@@ -1,0 +1,141 @@
+"""Any two public calls at once, from two to eight threads, on one network: each result is one that the calls give in
+turn, and nothing but training is refused."""
+
+import copy
+import itertools
+import os
+import pickle
+import tempfile
+import threading
+
+import numpy as np
+import pytest
+
+from fastnn import SGD, Network, load
+
+SIZES, STEPS, ROUNDS = [3, 5, 2], 40, 3
+SGD_1 = SGD(lr=0.1)
+rng = np.random.default_rng(5)
+X, y = rng.standard_normal((3, 7)).astype("f4"), np.arange(7) % 2
+WEIGHTS = [
+    [(rng.standard_normal(s).astype("f4"), rng.standard_normal((s[0], 1)).astype("f4")) for s in ((5, 3), (2, 5))]
+    for _ in range(2)
+]
+
+
+def flat(arrays):
+    return b"".join(np.asarray(a).tobytes() for a in arrays)
+
+
+def weights_of(net):
+    return flat(itertools.chain.from_iterable(net.parameters))
+
+
+def gradients(net):
+    loss, pairs = net.gradients(X, y)
+    return flat([loss, *itertools.chain.from_iterable(pairs)])
+
+
+def saved(net):
+    handle, path = tempfile.mkstemp(suffix=".npz")
+    os.close(handle)
+    try:
+        net.save(path, optimizer=True)
+        return weights_of(load(path, backend=net._backend_name))
+    finally:
+        os.remove(path)
+
+
+def fitted(net):
+    return flat(net.fit(X, y, batch_size=None, shuffle=False, optimizer=SGD_1, progress=False).loss)
+
+
+READERS = {
+    "predict": lambda net: net.predict(X).tobytes(),
+    "predict, cast": lambda net: net.predict(X.astype(np.float64)).tobytes(),
+    "forward": lambda net: flat([c["Z"] for c in net.forward(X, cache=True)[1]]),
+    "predict_classes": lambda net: net.predict_classes(X).tobytes(),
+    "predictor": lambda net: net.predictor()(X).tobytes(),
+    "loss": lambda net: flat([net.loss(X, y)]),
+    "evaluate": lambda net: repr(net.evaluate(X, y)).encode(),
+    "gradients": gradients,
+    "gradient_check": lambda net: flat([net.gradient_check(X, y)]),
+    "parameters": weights_of,
+    "pickle": lambda net: weights_of(pickle.loads(pickle.dumps(net))),
+    "copy": lambda net: weights_of(copy.deepcopy(net)),
+    "save": saved,
+    "summary": lambda net: net.summary().encode() + repr(net).encode(),
+}
+WRITERS = {
+    "set_parameters 0": lambda net: net.set_parameters(WEIGHTS[0]),
+    "set_parameters 1": lambda net: net.set_parameters(WEIGHTS[1]),
+    "reset_optimizer": lambda net: net.reset_optimizer(),
+}
+TRAINERS = {"train_step": lambda net: flat([net.train_step(X, y, SGD_1)]), "fit": fitted}
+CALLS = READERS | WRITERS | TRAINERS
+PAIRS = list(itertools.combinations_with_replacement(CALLS, 2))
+
+
+def make(backend, threads):
+    return Network(SIZES, seed=1, backend=backend, threads=threads)
+
+
+@pytest.fixture(scope="module", params=[("numpy", None), ("compiled", None), ("compiled", 2)], ids=str)
+def way(request):
+    """(backend, threads), and of each call the results in all the states that the calls can lead to.
+
+    A step is one on all samples, so is an epoch of fit: the states are either set of weights and some steps.
+    """
+    backend, threads = request.param
+    try:
+        net = make(backend, threads)
+    except RuntimeError:
+        pytest.skip("the extension is not here")
+    wanted = {name: set() for name in READERS | TRAINERS}
+    for weights in WEIGHTS:
+        net.set_parameters(weights)
+        for _ in range(STEPS):
+            for name, call in READERS.items():
+                wanted[name].add(call(net))
+            loss = TRAINERS["train_step"](net)
+            for name in TRAINERS:
+                wanted[name].add(loss)
+    return backend, threads, wanted
+
+
+def test_every_public_call_is_among_them():
+    public = {name for name in dir(Network) if not name.startswith("_")}
+    settings = {"activations", "dtype", "epochs_done", "loss_name", "n_params", "seed", "sizes", "collapse"}
+    named = {name.split(",")[0].split(" ")[0] for name in CALLS}
+    assert public - settings <= named
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
+def test_two_calls_at_once(way, pair):
+    backend, threads, wanted = way
+    net = make(backend, threads)
+    net.set_parameters(WEIGHTS[0])
+    count = 2 + PAIRS.index(pair) % 7
+    start, failures = threading.Barrier(count), []
+
+    def work(name):
+        start.wait()
+        for _ in range(ROUNDS):
+            try:
+                result = CALLS[name](net)
+            except RuntimeError as error:
+                if name not in TRAINERS or "another call" not in str(error):
+                    failures.append((name, error))
+            except BaseException as error:
+                failures.append((name, error))
+            else:
+                if name in wanted and result not in wanted[name]:
+                    failures.append((name, "a result of no state"))
+
+    workers = [threading.Thread(target=work, args=(pair[i % 2],)) for i in range(count)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not failures
+    assert weights_of(net) in wanted["parameters"]
