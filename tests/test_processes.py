@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import pytest
 
 import fastnn
 from case_helpers import bits, python, variant_environment
-from conftest import COMPILED
+from conftest import COMPILED, SANITIZED
 from fastnn import Adam, Network
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
@@ -99,6 +100,84 @@ print("right")
 def test_a_forked_child_computes_the_same(either_backend, when):
     code = "import warnings\nwarnings.simplefilter('ignore', DeprecationWarning)\n"  # of forking beside threads
     assert python(code + WORK.format(backend=either_backend) + when, either_backend) == "right"
+
+
+FORK_BESIDE_A_PREDICT = """
+net, stop = fastnn.Network([784, 128, 10], seed=1, backend=backend), threading.Event()
+want = net.predict(X).tobytes()
+def predict():
+    while not stop.is_set():
+        net.predict(X)
+        net.gradients(X, y)
+threads = [threading.Thread(target=predict, daemon=True) for _ in range(2)]
+for t in threads:
+    t.start()
+def use():
+    found = net.predict(X).tobytes()
+    net.train_step(X, y)
+    net.fit(X, y, 1, progress=False)
+    return found
+for i in range(8):
+    assert in_child(use) == want
+stop.set()
+for t in threads:
+    t.join()
+net.train_step(X, y)
+print("right")
+"""
+
+
+@needs_fork
+def test_a_child_forked_beside_a_predict_trains(either_backend):
+    code = "import warnings\nwarnings.simplefilter('ignore', DeprecationWarning)\n"
+    assert python(code + WORK.format(backend=either_backend) + FORK_BESIDE_A_PREDICT, either_backend) == "right"
+
+
+OTHER_LIBRARY = """
+#include <omp.h>
+int use_openmp(void) {
+  int sum = 0;
+#pragma omp parallel num_threads(3) reduction(+ : sum)
+  sum += 1;
+  return sum;
+}
+"""
+# Where the child has fastnn from its parent, which had no team yet, and where it imports it itself.
+FORK_AFTER_ANOTHER = """
+import ctypes, os, signal
+other = ctypes.CDLL({library!r})
+{parent}
+assert other.use_openmp() == 3
+pid = os.fork()
+if not pid:
+    signal.alarm(60)
+    import numpy as np, fastnn
+    X, y = np.random.default_rng(0).standard_normal((784, 600), "f4"), np.arange(600) % 10
+    def train(threads):
+        net = fastnn.Network([784, 128, 10], seed=1, threads=threads)
+        net.fit(X, y, 2, progress=False)
+        net.train_step(X, y)
+        return net.predict(X).tobytes()
+    want = train(1)
+    assert train(None) == want
+    assert train(2) == want and train(3) == want
+    fastnn.kernels.linear_forward(np.ones((512, 784), "f4"), X, np.zeros((512, 1), "f4"))
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+print("right")
+"""
+
+
+@needs_fork
+@pytest.mark.skipif(COMPILED is None or SANITIZED, reason="no compiled backend here, or one with a tool of its own")
+@pytest.mark.parametrize("parent", ["import fastnn", ""], ids=["fastnn in the parent", "fastnn in the child"])
+def test_a_child_forked_after_another_library_s_team(tmp_path, parent):
+    if not shutil.which("gcc"):
+        pytest.skip("no gcc here")
+    source, library = tmp_path / "other.c", tmp_path / "other.so"
+    source.write_text(OTHER_LIBRARY)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-fopenmp", source, "-o", library], check=True)
+    assert python(FORK_AFTER_ANOTHER.format(library=str(library), parent=parent), "compiled") == "right"
 
 
 GUARD = """

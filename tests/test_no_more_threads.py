@@ -1,0 +1,83 @@
+"""Where no thread can be made, or not so many, calls go on with those there are, to the same bits."""
+
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from case_helpers import python
+from conftest import COMPILED, SANITIZED
+
+SOURCE = Path(__file__).parent / "c" / "failing_threads.c"
+
+pytestmark = pytest.mark.skipif(
+    COMPILED is None or platform.system() != "Linux" or SANITIZED or not COMPILED.BUILD["openmp"],
+    reason="needs the compiled backend with OpenMP, on Linux, and no sanitizer's threads",
+)
+
+WORK = """
+import ctypes, os, resource, sys, threading
+import numpy as np, fastnn
+from fastnn import Network, kernels
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((784, 2000), "f4"), np.arange(2000) % 10
+W, b = rng.standard_normal((512, 784), "f4"), np.zeros((512, 1), "f4")
+def work(threads):
+    net = Network([784, 128, 10], seed=1, threads=threads)
+    net.fit(X, y, 1, progress=False)
+    net.train_step(X, y)
+    g = net.gradients(X, y)
+    return [net.predict(X).tobytes(), g[1][0][0].tobytes(), kernels.linear_forward(W, X, b).shape]
+def there():
+    return len(os.listdir("/proc/self/task"))
+want = work(1)
+"""
+
+FAILING = """
+allow = ctypes.CDLL(os.environ["LD_PRELOAD"]).allow_threads
+before = there()
+allow(0)
+for threads in (None, 2, 5):
+    assert work(threads) == want
+assert there() == before, "a thread was made"
+found = []
+allow(1)  # the one that calls; its team finds none
+caller = threading.Thread(target=lambda: (allow(0), found.append(work(4))))
+caller.start()
+caller.join()
+allow(1 << 30)
+assert work(4) == want and there() > before
+allow(0)
+assert work(4) == want  # with the team that is there
+assert work(9) == want  # but no larger one
+assert found == [want]
+print("right")
+"""
+
+LIMITED = """
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+if os.getuid() == 0:
+    os.setuid(65534)  # root has no limit
+before = there()
+for threads in (None, 4):
+    assert work(threads) == want
+assert there() == before, "a thread was made"
+print("right")
+"""
+
+
+def test_pthread_create_fails(tmp_path):
+    if not shutil.which("gcc") or not SOURCE.exists():
+        pytest.skip("no gcc, or no source tree here")
+    library = tmp_path / "failing_threads.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", SOURCE, "-o", library, "-ldl"], check=True)
+    assert python(WORK + FAILING, "compiled", LD_PRELOAD=str(library)) == "right"
+
+
+def test_limit_on_processes():
+    if os.getuid() == 0 and not hasattr(os, "setuid"):
+        pytest.skip("needs to give up its rights")
+    assert python(WORK + LIMITED, "compiled") == "right"
