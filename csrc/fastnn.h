@@ -137,7 +137,7 @@ int fnn_net_restore(fnn_net *net, const void *from);
 
 /* Exactly so many threads from now on, also where a core is busy elsewhere; 0: what pays. */
 void fnn_net_force_threads(fnn_net *net, int threads);
-/* Threads for m samples, or for training in batches of so many: as forced, else what pays within 1..limit. */
+/* Threads for m samples, or for training in batches of so many: as forced, else what pays; within 1..limit. */
 int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit);
 int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit);
 

@@ -1,5 +1,6 @@
 """How many threads there may be, and that calls from many threads and forked children are right."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -17,18 +18,23 @@ from threads import busy_core
 pytestmark = alone
 
 SHOW = "import fastnn; print(fastnn.get_threads())"
+CONTROLS = ("OMP_", "GOMP_", "KMP_")  # names of what an OpenMP reads begin so
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 needs_compiled = pytest.mark.skipif(COMPILED is None, reason="no compiled backend here")
 
 
-def limit_of_a_fresh_process(value=None, affinity=None):
-    env = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
-    if value is not None:
-        env["OMP_NUM_THREADS"] = value
+def output_of(code, *arguments, affinity=None, **environment):
+    """What a fresh process prints that finds these of OpenMP's variables, and no others."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(CONTROLS)} | environment
     pin = None if affinity is None else lambda: os.sched_setaffinity(0, affinity)
-    command = [sys.executable, "-W", "ignore", "-c", SHOW]
-    done = subprocess.run(command, env=env, preexec_fn=pin, capture_output=True, text=True, timeout=60, check=True)
-    return int(done.stdout)
+    command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, env=env, preexec_fn=pin, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def limit_of_a_fresh_process(value=None, affinity=None):
+    return int(output_of(SHOW, affinity=affinity, **({} if value is None else {"OMP_NUM_THREADS": value})))
 
 
 def test_f06_cores_allowed_not_cores_present():
@@ -65,6 +71,9 @@ def test_f05_the_setting_is_what_was_set(threads):
     assert fastnn.get_threads() == 3
 
 
+# --- the number of threads that others ask for -----------------------------------------------------------------------
+
+
 BIG = """
 import os, sys, numpy as np, fastnn
 def threads(): return len(os.listdir("/proc/self/task"))
@@ -97,6 +106,57 @@ print(threads() - before)
 def test_a_network_s_own_threads_are_so_many():
     done = subprocess.run([sys.executable, "-c", BIG + FORCED], capture_output=True, text=True, timeout=60, check=True)
     assert int(done.stdout.split()[-1]) == 4 * COMPILED.BUILD["openmp"]
+
+
+@needs_compiled
+def test_the_c_interface_s_limit_is_a_limit_also_of_forced_networks():
+    most = 1 << 20
+    for forced, wanted in ((None, 1), (3, 3)):
+        net = fastnn.Network([784, 256, 10], seed=0, threads=forced, backend="compiled")
+        handle = fastnn.predictor_handle(net.predictor())
+        for name in ("net_forward_threads", "net_train_threads"):
+            count = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)(
+                fastnn.c_function(name)
+            )
+            found = {limit: count(handle.address, 4096, limit) for limit in (-(2**31), -1, 0, 1, 2, most)}
+            many = found.pop(most)
+            assert found == {-(2**31): 1, -1: 1, 0: 1, 1: 1, 2: 2}, (forced, name)
+            assert many == wanted if forced else many > 2
+
+
+C_PREDICT = """
+import ctypes
+get = ctypes.pythonapi.PyCapsule_GetPointer
+get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+name = ctypes.pythonapi.PyCapsule_GetName
+name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+capsule = fastnn._core.__pyx_capi__["__pyx_fuse_0c_predict"]
+pointer, size = ctypes.c_void_p, ctypes.c_ssize_t
+c_predict = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, pointer, size, ctypes.c_int)(get(capsule, name(capsule)))
+net = fastnn.Network([784, 256, 10], seed=0, threads=2)
+handle = fastnn.predictor_handle(net.predictor())
+X, out = np.ones((4096, 784), "f4"), np.empty((4096, 10), "f4")
+for limit in (1, 0, -1, -2**31, 2):
+    assert c_predict(handle.address, out.ctypes.data, X.ctypes.data, 4096, limit) == 0
+    print(threads() - before)
+assert np.array_equal(out, net.predict(X.T).T)
+capsule = fastnn._core.__pyx_capi__["__pyx_fuse_0c_linear_forward"]
+kind = ctypes.CFUNCTYPE(ctypes.c_int, *4 * [pointer], ctypes.c_int, *3 * [size], ctypes.c_int)
+c_linear_forward = kind(get(capsule, name(capsule)))
+A, W, b = np.ones((512, 784), "f4"), np.ones((256, 784), "f4"), np.ones(256, "f4")
+found = [np.empty((512, 256), "f4") for _ in range(4)]
+for into, limit in zip(found, (1, 0, -1, -2**31)):  # of less than one there would be less than one's scratch space
+    pointers = [a.ctypes.data for a in (into, W, A, b)]
+    c_linear_forward(*pointers, 0, 256, 784, 512, limit)
+    assert np.array_equal(into, found[0])
+"""
+
+
+@needs_compiled
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in /proc")
+def test_cython_s_limit_is_a_limit_also_of_forced_networks():
+    code = BIG.split("net, before")[0] + "before = threads()" + C_PREDICT
+    assert output_of(code).split() == ["0", "0", "0", "0", str(int(COMPILED.BUILD["openmp"]))]
 
 
 @needs_compiled
