@@ -1,6 +1,6 @@
 """How many threads fastnn may use: the one place that reads the machine and the environment.
 
-The limit is what this process may really use: the cores it may run on, a cgroup's quota and
+The limit is what this process may really use: the cores it may run on, cgroups' quotas and
 OMP_NUM_THREADS, whichever is least. The compiled backend picks 1..limit for each shape, and never
 changes another library's settings.
 """
@@ -9,9 +9,8 @@ import functools
 import math
 import os
 
-from . import arrays
+from . import arrays, cgroups
 
-_CGROUP = "/sys/fs/cgroup"
 _chosen = None  # what set_threads was given; None: ask the machine
 
 
@@ -62,13 +61,7 @@ def machine_limit():
 
 @functools.cache  # neither changes in a process's life, and calls of a microsecond ask
 def _quota():
-    """CPUs that the cgroup (v2) grants, rounded up; unlimited is infinity."""
-    try:
-        with open(os.path.join(_CGROUP, "cpu.max")) as file:
-            quota, period = file.read().split()
-        return math.ceil(int(quota) / int(period))
-    except (OSError, ValueError):  # no cgroup, another version, or "max"
-        return math.inf
+    return cgroups.cpus()
 
 
 @functools.cache

@@ -47,16 +47,89 @@ def test_f06_cores_allowed_not_cores_present():
         assert limit_of_a_fresh_process(affinity={min(os.sched_getaffinity(0))}) == 1
 
 
+# --- F06, of a cgroup: the least quota of this process's group and of those around it --------------------------------
+
+V1, V2, BESIDE = "cgroup rw,cpuacct,cpu", "cgroup2 rw", "cgroup rw,memory"
+ONE, TWO = "100000 100000", "150000 100000"
+
+
 @pytest.mark.parametrize(
-    ("text", "limit"), [("100000 100000", 1), ("150000 100000", 2), ("max 100000", None), ("?", None)]
+    ("mounts", "groups", "quotas", "limit"),
+    [
+        ({"": (V2, "/")}, ["0::/"], {"": ONE}, 1),
+        ({"": (V2, "/")}, ["0::/"], {"": TWO}, 2),
+        ({"": (V2, "/")}, ["0::/"], {"": "max 100000"}, None),
+        ({"": (V2, "/")}, ["0::/a/b"], {"a/b": "250000 100000"}, 3),
+        ({"": (V2, "/")}, ["0::/a/b"], {"a": ONE, "a/b": "max 100000"}, 1),
+        ({"": (V2, "/")}, ["0::/a/b"], {"a": TWO, "a/b": ONE}, 1),
+        ({"": (V2, "/")}, ["0::/a/b"], {"a/c": ONE, "b": ONE, "a/b/c": ONE}, None),  # groups of others
+        ({"": (V2, "/")}, ["0::/a:b/c"], {"a:b": ONE}, 1),
+        ({"": (V1, "/")}, ["3:cpu,cpuacct:/"], {"": TWO}, 2),
+        ({"": (V1, "/")}, ["3:cpu,cpuacct:/a/b"], {"": "-1 100000", "a": ONE, "a/b": "-1 100000"}, 1),
+        ({"": (V1, "/")}, ["3:cpu,cpuacct:/a/b"], {"": "-1 100000", "a/b": "-1 100000"}, None),
+        ({"": (V1, "/")}, ["4:memory:/a", "3:cpu,cpuacct:/b"], {"a": ONE, "b": TWO}, 2),
+        ({"m": (BESIDE, "/"), "c": (V1, "/")}, ["4:memory:/", "3:cpu:/"], {"m": ONE, "c": TWO}, 2),
+        # hybrid: the second version is there, and the first one has the cpu
+        ({"c": (V1, "/"), "u": (V2, "/")}, ["3:cpu:/a", "0::/b"], {"c/a": TWO, "u/a": ONE}, 2),
+        ({"c": (V1, "/"), "u": (V2, "/")}, ["3:cpu:/a", "0::/b"], {"c/a": TWO, "u/b": ONE}, 1),
+        # in a container: its own group is what is mounted; below it there may be others
+        ({"": (V1, "/docker/x")}, ["3:cpu:/docker/x"], {"": ONE}, 1),
+        ({"": (V2, "/docker/x")}, ["0::/docker/x/init.scope"], {"": TWO, "init.scope": ONE}, 1),
+        ({"": (V1, "/docker/x")}, ["3:cpu:/docker/xy"], {"": TWO, "y": ONE}, 2),
+        # the path is the host's, or that of a namespace: the mount is all that there is to see
+        ({"": (V2, "/")}, ["0::/kubepods/pod/x"], {"": ONE}, 1),
+        ({"": (V1, "/docker/x")}, ["3:cpu:/"], {"": ONE}, 1),
+        ({"": (V2, "/docker/x")}, ["0::/kubepods/pod/x"], {"": ONE}, 1),
+        ({"": (V2, "/")}, ["0::/../a"], {"": TWO, "a": ONE}, 2),
+        # and where one of two mounts shows the group, the other one is somebody else's
+        ({"o": (V2, "/docker/other"), "": (V2, "/")}, ["0::/a"], {"o": ONE, "a": TWO}, 2),
+        ({"with space": (V2, "/")}, ["0::/a"], {"with space/a": ONE}, 1),
+        ({"": (V2, "/")}, ["0::/a"], {"": TWO, "a": None}, 2),  # unreadable
+        ({"": (V1, "/")}, ["3:cpu:/a"], {"a": None}, None),
+        *[({"": (V2, "/")}, ["0::/"], {"": bad}, None) for bad in ("?", "", "100000 0", "-1 100000", "0 1", "nan 1")],
+        *[({"": (V1, "/")}, ["3:cpu:/"], {"": bad}, None) for bad in ("? ?", "0 100000", "100000 0", "100000 -1")],
+        ({"": (V2, "/")}, [], {"": ONE}, 1),
+        ({"": (V2, "/")}, ["nonsense", "0::"], {"": "max 100000"}, None),
+        ({}, ["0::/", "3:cpu:/"], {"": ONE}, None),
+    ],
+    ids=str,
 )
-def test_f06_quota_of_a_cgroup(tmp_path, monkeypatch, text, limit):
-    (tmp_path / "cpu.max").write_text(text)
-    monkeypatch.setattr(fastnn.threads, "_CGROUP", str(tmp_path))
+def test_f06_quota_of_a_cgroup(tmp_path, monkeypatch, mounts, groups, quotas, limit):
+    lines, proc = ["22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw", "nonsense"], tmp_path / "proc"
+    for i, (name, (kind, root)) in enumerate(mounts.items()):
+        point = str(tmp_path / "mounts" / name).replace(" ", r"\040")
+        lines.append(f"{30 + i} 23 0:{i} {root} {point} rw,nosuid shared:9 - {kind.replace(' ', ' cgroup ')}")
+    for name, text in quotas.items():
+        folder = tmp_path / "mounts" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        if text is None:  # a folder in a file's place cannot be read, not even by root
+            (folder / "cpu.max").mkdir()
+            (folder / "cpu.cfs_quota_us").mkdir()
+            continue
+        quota, period = (*text.split(), "", "")[:2]
+        for file, content in ("cpu.max", text), ("cpu.cfs_quota_us", quota), ("cpu.cfs_period_us", period):
+            (folder / file).write_text(content + "\n")
+    proc.mkdir()
+    (proc / "mountinfo").write_text("\n".join(lines) + "\n")
+    (proc / "cgroup").write_text("".join(group + "\n" for group in groups))
+    monkeypatch.setattr(fastnn.cgroups, "PROC", str(proc))
+    assert fastnn.cgroups.cpus() == (float("inf") if limit is None else limit)
+
+
+def test_f06_no_cgroups_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(fastnn.cgroups, "PROC", str(tmp_path / "absent"))
+    assert fastnn.cgroups.cpus() == float("inf")
+    monkeypatch.setattr(fastnn.cgroups, "PROC", str(tmp_path))
+    (tmp_path / "mountinfo").write_bytes(b"30 23 0:1 / /\xff\xfe rw - cgroup2 cgroup rw\n")
+    (tmp_path / "cgroup").write_bytes(b"0::/\xff\n")
+    assert fastnn.cgroups.cpus() == float("inf")
+
+
+def test_f06_a_quota_is_obeyed(monkeypatch):
+    monkeypatch.setattr(fastnn.cgroups, "cpus", lambda: 1)
     fastnn.threads._quota.cache_clear()
     try:
-        assert fastnn.threads._quota() == (float("inf") if limit is None else limit)
-        assert fastnn.threads.machine_limit() <= CORES
+        assert fastnn.get_threads() == fastnn.info()["threads"] == 1
     finally:
         fastnn.threads._quota.cache_clear()
 
