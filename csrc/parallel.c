@@ -124,7 +124,6 @@ static pthread_once_t watching = PTHREAD_ONCE_INIT;
 #endif
 
 int fnn_has_openmp(void) { return 1; }
-int fnn_openmp_limit(void) { return omp_get_max_threads(); }
 
 static atomic_llong pause_length; /* the last one's */
 
@@ -226,6 +225,7 @@ void fnn_parallel(int threads, fnn_task *task, void *arg) {
 #else
 int fnn_has_openmp(void) { return 0; }
 int fnn_openmp_limit(void) { return 1; }
+int fnn_openmp_procs(void) { return 0; }
 
 void fnn_parallel_forced(int threads, fnn_task *task, void *arg) {
   fnn_team team = {.size = 1};

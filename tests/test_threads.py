@@ -1,6 +1,7 @@
 """How many threads there may be, and that calls from many threads and forked children are right."""
 
 import ctypes
+import ctypes.util
 import os
 import subprocess
 import sys
@@ -127,21 +128,191 @@ def test_f06_no_cgroups_at_all(tmp_path, monkeypatch):
 
 def test_f06_a_quota_is_obeyed(monkeypatch):
     monkeypatch.setattr(fastnn.cgroups, "cpus", lambda: 1)
-    fastnn.threads._quota.cache_clear()
+    fastnn.threads._constants.cache_clear()
     try:
         assert fastnn.get_threads() == fastnn.info()["threads"] == 1
     finally:
-        fastnn.threads._quota.cache_clear()
+        fastnn.threads._constants.cache_clear()
 
 
-def test_f05_the_setting_is_what_was_set(threads):
-    for n in (1, 2, np.int64(3)):
+# --- F05: what is set, within what there is; what is said is what is used --------------------------------------------
+
+
+def test_f05_the_setting_is_what_was_set(threads, monkeypatch):
+    # As far as there are cores: what is said is what is used.
+    limit = fastnn.threads.machine_limit()
+    for n in (1, 2, np.int64(3), 2**70):
         fastnn.set_threads(n)
-        assert fastnn.get_threads() == n
+        assert fastnn.get_threads() == fastnn.info()["threads"] == min(n, limit)
+    fastnn.set_threads(3)
     for bad in (0, -1, 2.5, "2", None, True):
         with pytest.raises((ValueError, TypeError), match="n must be"):
             fastnn.set_threads(bad)
-    assert fastnn.get_threads() == 3
+    assert fastnn.get_threads() == min(3, limit)
+    if hasattr(os, "sched_getaffinity"):  # and where there are more of them later, the setting is still there
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+        monkeypatch.setattr(fastnn.threads, "_constants", lambda: (False, float("inf")))
+        monkeypatch.setattr(fastnn.threads, "_openmp", None)
+        assert fastnn.get_threads() == 3
+
+
+@needs_compiled
+def test_f05_openmp_s_own_limit_is_obeyed(threads):
+    from threadpoolctl import threadpool_limits
+
+    before = fastnn.get_threads()
+    fastnn.set_threads(2)
+    with threadpool_limits(1):
+        assert fastnn.get_threads() == fastnn.info()["threads"] == 1
+    assert fastnn.get_threads() == min(2, before)
+    if COMPILED.BUILD["openmp"]:
+        openmp = ctypes.CDLL(COMPILED.__file__)  # by which also the libraries that it is linked with are searched
+        found = []
+
+        def other_thread():  # each has a number of its own
+            openmp.omp_set_num_threads(1)
+            found.append(fastnn.get_threads())
+
+        thread = threading.Thread(target=other_thread)
+        thread.start()
+        thread.join()
+        assert found == [1]
+        assert fastnn.get_threads() == min(2, before)
+
+
+@needs_compiled
+def test_f05_a_limit_of_all_threads_of_the_process(threads):
+    assert output_of(SHOW, OMP_THREAD_LIMIT="1") == "1"
+    assert output_of(SHOW, OMP_MAX_ACTIVE_LEVELS="0") == "1"
+
+
+# --- where OpenMP binds its threads to cores -------------------------------------------------------------------------
+
+ALL = " ".join(map(str, sorted(os.sched_getaffinity(0)))) if hasattr(os, "sched_getaffinity") else ""
+BINDINGS = [
+    {"OMP_PROC_BIND": "true"},
+    {"OMP_PROC_BIND": "close"},
+    {"OMP_PROC_BIND": "spread"},
+    {"OMP_PLACES": "cores"},
+    {"GOMP_CPU_AFFINITY": ALL},
+]
+BOUND = """
+import ctypes, hashlib, os, sys
+if len(sys.argv) > 1:
+    ctypes.CDLL(sys.argv[1])  # another OpenMP, which comes first and pins this thread
+import numpy as np, fastnn
+def threads(): return os.listdir("/proc/self/task")
+X, y = np.random.default_rng(0).standard_normal((784, 512), "f4"), np.arange(512) % 10
+limit, before = fastnn.get_threads(), len(threads())
+net = fastnn.Network([784, 256, 10], seed=0)
+net.fit(X, y, epochs=2, batch_size=256)
+cores = set().union(*(os.sched_getaffinity(int(t)) for t in threads()))
+bits = hashlib.sha256(b"".join(a.tobytes() for pair in net.parameters for a in pair)).hexdigest()
+from threadpoolctl import threadpool_limits
+with threadpool_limits(1):
+    limited = fastnn.get_threads()
+print(limit, len(threads()) - before, len(cores), limited, fastnn.get_threads(), bits)
+"""
+binds_threads = pytest.mark.skipif(
+    COMPILED is None or not COMPILED.BUILD["openmp"] or not os.path.isdir("/proc/self/task"),
+    reason="needs OpenMP, and counts threads in /proc",
+)
+
+
+def trained_by_a_fresh_process(*arguments, **settings):
+    """Limit, threads that a fit made, cores they may run on, limit within and after threadpoolctl's, bits."""
+    # BLAS's threads would be counted, too.
+    return output_of(BOUND, *arguments, OPENBLAS_NUM_THREADS="1", **settings).split()
+
+
+@pytest.fixture(scope="module")
+def unbound():
+    limit, *rest = trained_by_a_fresh_process()
+    assert rest[:4] == [str(int(limit) - 1), str(CORES), "1", limit]
+    return [limit, *rest]
+
+
+@pytest.fixture(scope="module")
+def another_openmp(tmp_path_factory):
+    """A libgomp that is not the one that we are linked with, as the wheels of other packages bring."""
+    name = ctypes.util.find_library("gomp")
+    if name is None or not os.path.isfile("/proc/self/maps"):
+        pytest.skip("no libgomp here")
+    # Which file the loader means by that name.
+    show = "import ctypes, sys; ctypes.CDLL(sys.argv[1]); print(open('/proc/self/maps').read())"
+    found = next(line.split()[-1] for line in output_of(show, name).splitlines() if name in line)
+    copy = tmp_path_factory.mktemp("openmp") / "libgomp-other.so.1"
+    with open(found, "rb") as file:
+        # Also by the name inside: the loader would take it for ours.
+        copy.write_bytes(file.read().replace(b"libgomp.so.1\0", b"libgomq.so.1\0"))
+    return copy
+
+
+@binds_threads
+@pytest.mark.parametrize("binding", BINDINGS, ids=str)
+def test_threads_that_are_bound_are_as_many(binding, unbound):
+    assert trained_by_a_fresh_process(**binding) == unbound
+
+
+@binds_threads
+@pytest.mark.parametrize("binding", [BINDINGS[0], BINDINGS[3]], ids=str)
+def test_another_openmp_has_pinned_this_thread_before(binding, unbound, another_openmp):
+    # Ours sees one core then, and would put all of its threads there: those of the other one have all cores.
+    assert trained_by_a_fresh_process(another_openmp, **binding) == unbound
+
+
+BINDS_ALONE = """
+import ctypes, os, sys
+def another():
+    os.environ["OMP_PROC_BIND"] = "true"
+    ctypes.CDLL(sys.argv[1])
+    del os.environ["OMP_PROC_BIND"]
+"""
+
+
+@binds_threads
+@pytest.mark.parametrize("order", ["another()", "import fastnn; fastnn.get_threads(); another()"])
+def test_another_openmp_binds_threads_and_ours_does_not(order, unbound, another_openmp):
+    # As Intel's does by a variable of its own: it pins this thread, where ours would start all of a team.
+    code = BINDS_ALONE + order + BOUND
+    assert output_of(code, another_openmp, OPENBLAS_NUM_THREADS="1", KMP_AFFINITY="compact").split() == unbound
+
+
+@binds_threads
+def test_cores_that_are_not_allowed_or_not_asked_for_do_not_count(unbound, another_openmp):
+    first = min(os.sched_getaffinity(0))
+    one = ["1", "0", "1", "1", "1", unbound[-1]]
+    assert trained_by_a_fresh_process(affinity={first}, OMP_PROC_BIND="true") == one
+    assert trained_by_a_fresh_process(another_openmp, affinity={first}, OMP_PROC_BIND="true") == one
+    for binding in (
+        {"OMP_PLACES": f"{{{first}}}"},
+        {"OMP_PROC_BIND": "master"},
+        {"GOMP_CPU_AFFINITY": f"{first} {first}"},  # two places, and the same core
+        {"OMP_PROC_BIND": "true", "OMP_NUM_THREADS": "1"},
+    ):
+        assert int(output_of(SHOW, **binding)) == 1, binding
+    assert output_of(SHOW, OMP_PROC_BIND="false") == unbound[0]
+
+
+PINNED = """
+import ctypes, sys, threading
+wait = threading.Event()
+threading.Thread(target=wait.wait, daemon=True).start()  # as BLAS's, of before
+ctypes.CDLL(sys.argv[1])
+import fastnn
+print(fastnn.get_threads())
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="looks at threads in /proc")
+def test_numpy_s_threads_where_this_one_is_pinned(another_openmp):
+    # Without our own OpenMP it shows by what the other threads may do.
+    default = output_of(SHOW, FASTNN_BACKEND="numpy")
+    settings = {"FASTNN_BACKEND": "numpy", "OPENBLAS_NUM_THREADS": "1", "OMP_PROC_BIND": "true"}
+    assert output_of(SHOW, **settings) == default
+    assert output_of(PINNED, another_openmp, **settings) == default
+    first = {min(os.sched_getaffinity(0))}
+    assert output_of(PINNED, another_openmp, affinity=first, **settings) == "1"
 
 
 # --- the number of threads that others ask for -----------------------------------------------------------------------
