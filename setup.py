@@ -47,6 +47,7 @@ AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", *TUNIN
 ISA_FLAGS = {"generic": ["-O2"] if X86_64 else [], "neon": []}
 if X86_64:
     ISA_FLAGS |= {"avx2": AVX2, "avx512": AVX2 if EMULATE else AVX512}
+THREADED = ("parallel", "regions", "runtimes")  # the files that are compiled with OpenMP
 
 
 class BuildExt(build_ext):
@@ -85,8 +86,8 @@ class BuildExt(build_ext):
                 output_dir=self.build_temp,
                 macros=macros,
                 include_dirs=["csrc"],
-                # Kernels are serial: threads live in parallel.c, which runtimes.c gets them for.
-                extra_postargs=FLAGS + ISA_FLAGS.get(isa, []) + (openmp if isa in ("parallel", "runtimes") else []),
+                # Kernels are serial: threads live in parallel.c, which regions.c and runtimes.c get them for.
+                extra_postargs=FLAGS + ISA_FLAGS.get(isa, []) + (openmp if isa in THREADED else []),
                 depends=ext.depends,
             )
 

@@ -55,6 +55,9 @@ int fnn_isa_best(void);
 int fnn_has_openmp(void);
 const char *fnn_compiler(void);
 int fnn_openmp_limit(void); /* what OpenMP grants the calling thread; 1 without OpenMP */
+/* Cores that OpenMP binds the threads of a team to (OMP_PROC_BIND, OMP_PLACES); 0: it binds none, and they run where
+   the calling thread may. */
+int fnn_openmp_procs(void);
 
 /* --- random numbers --- */
 /* Philox4x32-10: out = four words from a counter of four and a key of two. */
@@ -137,7 +140,7 @@ int fnn_net_restore(fnn_net *net, const void *from);
 
 /* Exactly so many threads from now on, also where a core is busy elsewhere; 0: what pays. */
 void fnn_net_force_threads(fnn_net *net, int threads);
-/* Threads for m samples, or for training in batches of so many: as forced, else what pays within 1..limit. */
+/* Threads for m samples, or for training in batches of so many: as forced, else what pays; within 1..limit. */
 int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit);
 int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit);
 
@@ -188,7 +191,8 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
   F(net_new) F(net_free) F(net_width) F(net_set) F(net_get) \
   F(net_start_optimizer) F(net_slots) F(net_steps) F(net_set_steps) F(net_set_moment) F(net_get_moment) \
   F(net_bytes) F(net_snapshot) F(net_restore) F(net_force_threads) F(net_forward_threads) F(net_train_threads) \
-  F(net_predict) F(net_loss) F(net_gradients) F(net_train) F(net_finite)
+  F(net_predict) F(net_loss) F(net_gradients) F(net_train) F(net_finite) \
+  F(openmp_procs)
 /* clang-format on */
 
 /* Raised when a struct or a function changes; a larger table of the same abi serves as well. */

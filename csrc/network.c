@@ -936,7 +936,8 @@ int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *dW, c
 void fnn_net_force_threads(fnn_net *net, int threads) { net->forced = threads; }
 
 static int threads_for(const fnn_net *net, double threads, int limit) {
-  if (net->forced) return net->forced;
+  if (limit < 1) limit = 1;
+  if (net->forced > 0) threads = net->forced;
   return threads < 1 ? 1 : threads < limit ? (int)threads : limit;
 }
 

@@ -125,7 +125,6 @@ void fnn_share(ptrdiff_t total, ptrdiff_t step, int threads, int thread, ptrdiff
 
 #if defined(_OPENMP)
 int fnn_has_openmp(void) { return 1; }
-int fnn_openmp_limit(void) { return omp_get_max_threads(); }
 
 typedef struct {
   fnn_team *team;
@@ -228,6 +227,7 @@ void fnn_parallel(uint64_t kind, double work, int threads, fnn_task *task, void 
 #else
 int fnn_has_openmp(void) { return 0; }
 int fnn_openmp_limit(void) { return 1; }
+int fnn_openmp_procs(void) { return 0; }
 
 void fnn_parallel_forced(int threads, fnn_task *task, void *arg) {
   fnn_team team = {.size = 1};

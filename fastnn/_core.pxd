@@ -3,8 +3,8 @@
 # Functions over raw pointers, without the GIL. All matrices are in one piece with the units of a sample
 # adjacent: A_prev, Z, dZ of m samples are m rows of n numbers (the Fortran order of the lecture's (n, m)), W and dW
 # (n_out, n_in) in C order, b and db n_out numbers. No result may overlap an operand, but where that is said.
-# `threads` is the most that a call may use; 1 stays on the calling thread. What returns an int gives 0, or -1 where
-# there is no memory for scratch space.
+# `threads` is the most that a call may use, also of a network with a number of its own; 1 and less stay on the calling
+# thread. What returns an int gives 0, or -1 where there is no memory for scratch space.
 
 ctypedef fused real:
     float

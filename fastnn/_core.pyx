@@ -78,6 +78,7 @@ cdef extern from "fastnn.h" nogil:
     int fnn_isa_best()
     int fnn_has_openmp()
     int fnn_openmp_limit()
+    int fnn_openmp_procs()
     const char *fnn_compiler()
     void fnn_philox(uint32_t *out, const uint32_t *counter, const uint32_t *key)
     void fnn_permutation(uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch)
@@ -165,9 +166,22 @@ cdef dict _ACTIVATIONS = ACTIVATION_CODE, _LOSSES = LOSS_CODE
 cdef tuple _ACTIVATION_NAMES = tuple(ACTIVATION_CODE), _LOSS_NAMES = tuple(LOSS_CODE)
 
 
+def openmp_limit():
+    """What OpenMP grants the calling thread: threadpoolctl sets that."""
+    return fnn_openmp_limit()
+
+
+def openmp_cores():
+    """Cores that OpenMP binds its threads to, where it is asked to; 0: it binds none."""
+    return fnn_openmp_procs()
+
+
+# Handed over, not fetched: threads.py is there for the NumPy backend, too, and this module imports it.
+_threads.follow(openmp_limit, openmp_cores)
+
+
 cdef int _limit():
-    # What fastnn allows, and what OpenMP grants this thread (threadpoolctl sets that).
-    return min(<int>min(_threads.get_threads(), 1 << 20), fnn_openmp_limit())
+    return _threads.get_threads()
 
 
 # --- arrays ----------------------------------------------------------------------------------------

@@ -39,6 +39,10 @@ cdef inline fnn_matrix _weights_of(const void *data, ptrdiff_t n_in, int dtype) 
     return x
 
 
+cdef inline int _least_one(int threads) noexcept nogil:
+    return threads if threads > 1 else 1
+
+
 cdef inline int _ok(int status) noexcept nogil:
     return 0 if status == FNN_OK else -1
 
@@ -50,7 +54,7 @@ cdef int c_linear_forward(real *out, const real *W, const real *A_prev, const re
     cdef fnn_matrix a = _samples_of(A_prev, n_in, dtype), c = _weights_of(b, 1, dtype)
     if n_out == 0 or m == 0:
         return 0
-    return _ok(fnn_linear_forward(_isa, &o, &w, &a, &c, activation, n_out, n_in, m, False, threads))
+    return _ok(fnn_linear_forward(_isa, &o, &w, &a, &c, activation, n_out, n_in, m, False, _least_one(threads)))
 
 
 cdef int c_linear_backward(real *dW, real *db, real *dA_prev, const real *dZ, const real *A_prev, const real *W,
@@ -60,27 +64,27 @@ cdef int c_linear_backward(real *dW, real *db, real *dA_prev, const real *dZ, co
     cdef fnn_matrix oa = _samples_of(dA_prev, n_in, dtype), z = _samples_of(dZ, n_out, dtype)
     cdef fnn_matrix a = _samples_of(A_prev, n_in, dtype), w = _weights_of(W, n_in, dtype)
     return _ok(fnn_linear_backward(_isa, &ow, &ob, &oa, &z, &a, &w if W != NULL else NULL, activation, n_out, n_in, m,
-                                   threads))
+                                   _least_one(threads)))
 
 
 cdef int c_activation_forward(real *out, const real *Z, int activation, ptrdiff_t n, ptrdiff_t m,
                               int threads) noexcept nogil:
     cdef int dtype = sizeof(real) == 8
     cdef fnn_matrix o = _samples_of(out, n, dtype), z = _samples_of(Z, n, dtype)
-    return _ok(fnn_activation_forward(_isa, &o, &z, activation, n, m, threads))
+    return _ok(fnn_activation_forward(_isa, &o, &z, activation, n, m, _least_one(threads)))
 
 
 cdef int c_activation_backward(real *out, const real *dA, const real *A, int activation, ptrdiff_t n, ptrdiff_t m,
                                int threads) noexcept nogil:
     cdef int dtype = sizeof(real) == 8
     cdef fnn_matrix o = _samples_of(out, n, dtype), d = _samples_of(dA, n, dtype), a = _samples_of(A, n, dtype)
-    return _ok(fnn_activation_backward(_isa, &o, &d, &a, activation, n, m, threads))
+    return _ok(fnn_activation_backward(_isa, &o, &d, &a, activation, n, m, _least_one(threads)))
 
 
 cdef int c_rowsum(real *out, const real *dZ, ptrdiff_t n, ptrdiff_t m, int threads) noexcept nogil:
     cdef int dtype = sizeof(real) == 8
     cdef fnn_matrix o = _weights_of(out, 1, dtype), z = _samples_of(dZ, n, dtype)
-    return _ok(fnn_rowsum(_isa, &o, &z, n, m, threads))
+    return _ok(fnn_rowsum(_isa, &o, &z, n, m, _least_one(threads)))
 
 
 cdef int c_loss_and_gradient(double *losses, real *dZ, const real *Z, const int *codes, const real *Y, int loss,
@@ -90,7 +94,7 @@ cdef int c_loss_and_gradient(double *losses, real *dZ, const real *Z, const int 
     cdef fnn_data data
     data.m, data.X, data.Y = m, _samples_of(Z, n, dtype), _samples_of(Y, n, dtype)
     data.codes, data.weights = <const int32_t *>codes, NULL
-    return _ok(fnn_loss(_isa, losses, &o if dZ != NULL else NULL, &data, loss, n, threads))
+    return _ok(fnn_loss(_isa, losses, &o if dZ != NULL else NULL, &data, loss, n, _least_one(threads)))
 
 
 cdef void c_sgd_update(real *w, real *buf, const real *dw, ptrdiff_t size, double lr, double momentum, bint nesterov,
@@ -102,7 +106,7 @@ cdef void c_sgd_update(real *w, real *buf, const real *dw, ptrdiff_t size, doubl
     o.kind = (FNN_NESTEROV if nesterov else FNN_MOMENTUM) if buf != NULL else FNN_SGD
     o.lr, o.momentum, o.weight_decay = lr, momentum, weight_decay
     o.beta1 = o.beta2 = o.eps = 0
-    fnn_optimizer_update(_isa, &o, 1, &x, &b if buf != NULL else NULL, NULL, &d, size, 1, threads)
+    fnn_optimizer_update(_isa, &o, 1, &x, &b if buf != NULL else NULL, NULL, &d, size, 1, _least_one(threads))
 
 
 cdef void c_adam_update(real *w, real *m, real *v, const real *dw, ptrdiff_t size, long long t, double lr, double beta1,
@@ -113,7 +117,7 @@ cdef void c_adam_update(real *w, real *m, real *v, const real *dw, ptrdiff_t siz
     cdef fnn_optimizer o
     o.kind, o.lr, o.weight_decay = FNN_ADAMW if decoupled else FNN_ADAM, lr, weight_decay
     o.momentum, o.beta1, o.beta2, o.eps = 0, beta1, beta2, eps
-    fnn_optimizer_update(_isa, &o, t, &x, &m1, &m2, &d, size, 1, threads)
+    fnn_optimizer_update(_isa, &o, t, &x, &m1, &m2, &d, size, 1, _least_one(threads))
 
 
 cdef const void *c_predictor_handle(object predictor, bint is_double) except NULL:

@@ -59,7 +59,7 @@ def test_from_one_openmp_to_another(tmp_path):
     if not Path(library).is_absolute():
         pytest.skip("no libgomp here")
     copy = shutil.copy(library, tmp_path / "libgomp-copy.so.1")
-    core = [ROOT / "csrc" / f"{name}.c" for name in ("parallel", "pace", "runtimes")]
+    core = [ROOT / "csrc" / f"{name}.c" for name in ("parallel", "pace", "regions", "runtimes")]
     sources = [ROOT / "tests/c/check_runtimes.c", *core]
     check = tmp_path / "check"
     subprocess.run(["gcc", "-std=gnu11", "-O1", "-Wall", "-fopenmp", *sources, "-o", check, "-ldl"], check=True)

@@ -11,7 +11,7 @@ PACKAGE = [p for p in sorted((ROOT / "fastnn").glob("*.p*")) if p.suffix in (".p
 
 # what may be said only in these files of the core
 ONLY_IN = {
-    r"omp[_ ]|pthread": {"parallel.c", "parallel.h", "runtimes.c", "runtimes.h", "fastnn.h"},
+    r"omp[_ ]|pthread": {"parallel.c", "parallel.h", "regions.c", "runtimes.c", "runtimes.h", "fastnn.h"},
     r"_mm\d*_|immintrin|arm_neon": {"simd.h"},
     r"cpuid|xgetbv": {"dispatch.c"},
     r"\bmalloc\(": {"memory.h", "network.c"},
