@@ -49,7 +49,9 @@ caller = threading.Thread(target=lambda: (allow(0), found.append(work(4))))
 caller.start()
 caller.join()
 allow(1 << 30)
-assert work(4) == want and there() > before
+assert work(4) == want
+Network([784, 128, 10], threads=4).predict(X)
+assert there() >= 4, "the team is not whole again"
 allow(0)
 assert work(4) == want  # with the team that is there
 assert work(9) == want  # but no larger one
