@@ -2,7 +2,8 @@
 # What only instrumented builds can see: reads and writes beside arrays, undefined behaviour, races.
 #   tests/sanitize.sh            the core's check and the whole default suite, gcc's ASan and UBSan
 #   tests/sanitize.sh smoke      the same, of the suite what touches memory most
-#   tests/sanitize.sh threads    the core's teams, barriers and concurrent calls, clang's ThreadSanitizer
+#   tests/sanitize.sh threads    the core's teams, barriers and concurrent calls, and tests/test_pairs.py, clang's
+#                                ThreadSanitizer
 #   tests/sanitize.sh valgrind   the core's check and a training run from Python, memcheck
 # Works on a copy of the tree. PYTHON names the interpreter, which needs the suite's packages, cython and setuptools.
 set -euo pipefail
@@ -71,7 +72,25 @@ case $mode in
     # What threads share is decided above the kernels, so the plain ones do; of the others clang has for minutes.
     objects clang "$flags" gcc -O1
     clang -std=gnu11 $flags tests/c/check_threads.c "$work"/objects/*.o -o "$work/check" -fopenmp -lm -ldl
-    OMP_TOOL_LIBRARIES=$archer TSAN_OPTIONS="ignore_noninstrumented_modules=1 halt_on_error=1" "$work/check"
+    export OMP_TOOL_LIBRARIES=$archer TSAN_OPTIONS="ignore_noninstrumented_modules=1 halt_on_error=1 exitcode=66"
+    "$work/check"
+    echo "any two calls at once, from Python"
+    # The tool has to be there before all else: in an interpreter of our own, which is Python's library and this line.
+    echo '#include <Python.h>
+      int main(int argc, char **argv) { return Py_BytesMain(argc, argv); }' > "$work/python.c"
+    read -r include folder name packages <<< "$("$python" -c 'import sysconfig as s
+print(s.get_path("include"), s.get_config_var("LIBDIR"), "python" + s.get_config_var("LDVERSION"), s.get_path("purelib"))')"
+    clang $flags "-I$include" "$work/python.c" -o "$work/python" "-L$folder" "-Wl,-rpath,$folder" "-l$name" -rdynamic || {
+      echo "needs Python as a library to link with" && exit 3
+    }
+    sed -i 's/"-O[23]"/"-O1"/' setup.py
+    CC="clang -fsanitize=thread" LDSHARED="clang -shared -fsanitize=thread" FASTNN_EXT=require \
+      "$python" setup.py -q build_ext --inplace > "$work/build.log" 2>&1 || { tail -20 "$work/build.log" && exit 1; }
+    # What it finds goes to a file: pytest keeps what is printed, and dies with it.
+    TSAN_OPTIONS+=" log_path=$work/found"
+    trap 'cat "$work"/found* 2> /dev/null || true; rm -rf "$work"' EXIT
+    PYTHONPATH=$PWD:$packages FASTNN_ISA=generic FASTNN_SANITIZED=1 OPENBLAS_NUM_THREADS=1 HYPOTHESIS_PROFILE=few \
+      "$work/python" -m pytest -p no:cacheprovider tests/test_pairs.py -k compiled
     ;;
   valgrind)
     command -v valgrind > /dev/null || { echo "needs valgrind" && exit 3; }

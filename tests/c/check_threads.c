@@ -65,6 +65,27 @@ static uint64_t predicted(const fnn_net *net, const kind *k, int threads) {
   return checksum(out, sizeof out);
 }
 
+/* Its loss and gradients. */
+static uint64_t graded(const fnn_net *net, const kind *k, int threads) {
+  enum {
+    MOST = 129 * 90
+  };
+  double *room = calloc(2 * LAYERS * MOST, sizeof *room), total;
+  fnn_matrix dW[LAYERS], db[LAYERS];
+  for (int l = 0; l < LAYERS; l++) {
+    dW[l] = (fnn_matrix){room + 2 * l * MOST, k->sizes[l], 1, k->dtype};
+    db[l] = (fnn_matrix){room + (2 * l + 1) * MOST, 1, 1, k->dtype};
+  }
+  int32_t own[SAMPLES];
+  for (int j = 0; j < SAMPLES; j++) own[j] = codes[j] % (int32_t)k->sizes[LAYERS];
+  const fnn_matrix x = {X, 1, k->sizes[0], FNN_FLOAT32};
+  const fnn_data data = {SAMPLES, x, own, x, NULL};
+  if (fnn_net_gradients(net, &total, dW, db, &data, threads)) abort();
+  const uint64_t sum = checksum(room, 2 * LAYERS * MOST * sizeof *room) ^ checksum(&total, sizeof total);
+  free(room);
+  return sum;
+}
+
 /* What a network is after some epochs of shuffled batches, by a forced number of threads or with 0 by its own. */
 static uint64_t trained(const kind *k, int forced) {
   fnn_net *net = make(k);
@@ -95,13 +116,14 @@ static uint64_t trained(const kind *k, int forced) {
 }
 
 static const fnn_net *shared;
-static uint64_t wanted[sizeof kinds / sizeof *kinds], wanted_shared;
+static uint64_t wanted[sizeof kinds / sizeof *kinds], wanted_shared, wanted_gradients;
 
 static void *call(void *arg) {
   const kind *k = arg;
   for (int round = 0; round < ROUNDS; round++) {
     if (trained(k, 0) != wanted[k - kinds]) return arg;
     if (predicted(shared, &kinds[2], 2) != wanted_shared) return arg;
+    if (graded(shared, &kinds[2], 2) != wanted_gradients) return arg;
   }
   return NULL;
 }
@@ -117,7 +139,7 @@ int main(void) {
       if (trained(&kinds[i], threads) != wanted[i]) failed = 1;
   }
   fnn_net *net = make(&kinds[2]);
-  shared = net, wanted_shared = predicted(net, &kinds[2], 1);
+  shared = net, wanted_shared = predicted(net, &kinds[2], 1), wanted_gradients = graded(net, &kinds[2], 1);
   pthread_t callers[CALLERS];
   for (int i = 0; i < CALLERS; i++)
     if (pthread_create(&callers[i], NULL, call, (void *)&kinds[i % kind_total])) abort();
