@@ -450,17 +450,17 @@ typedef struct {
 static void sum_samples(const row_sums *s, ptrdiff_t from, ptrdiff_t to) {
   const fnn_kernels *K = s->K;
   enum {
-    STEP = 2048
+    STEP = 512 /* a strip of the kernel's; of the stack not more than it needs */
   };
   double room[FNN_LINE / sizeof(double) + STEP], *sums = room + FNN_LINE / sizeof(double); /* before it, too */
   for (ptrdiff_t first = from, units; first < to; first += units) {
     units = fnn_at_most(to - first, STEP);
     const ptrdiff_t whole = units & -K->vl;
-    if (whole) K->rowsum(sums, fnn_at(K, s->dZ.data, first), s->dZ.col, s->m, whole, s->scale);
+    if (whole) K->rowsum(sums, fnn_at(K, s->dZ.data, first), s->dZ.col, s->m, whole, s->scale, NULL);
     if (whole < units) {
       /* Fewer than a vector are in a copy, whose rows are whole vectors. */
       const ptrdiff_t last = s->n < K->vl ? 0 : units - K->vl;
-      K->rowsum(fnn_at(K, sums, last), fnn_at(K, s->dZ.data, first + last), s->dZ.col, s->m, K->vl, s->scale);
+      K->rowsum(fnn_at(K, sums, last), fnn_at(K, s->dZ.data, first + last), s->dZ.col, s->m, K->vl, s->scale, NULL);
     }
     const fnn_matrix out = {fnn_at(K, s->out.data, first * s->out.row), s->out.row, 0, s->out.dtype};
     K->scatter(&out, 0, sums, 0, 1, units);

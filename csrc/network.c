@@ -651,7 +651,7 @@ static void update_layer(worker *me, int l, double scale) {
   share_update(me, l, m, n, &i0, &i1, &p0, &p1);
   fnn_share(fnn_padded(K, y->n_out), K->vl, me->threads, me->thread, &from, &to);
   void *db = fnn_at(K, y->db, from);
-  if (from < to) K->rowsum(db, fnn_at(K, w->dZ[l], from), ld, me->m, to - from, scale);
+  if (from < to) K->rowsum(db, fnn_at(K, w->dZ[l], from), ld, me->m, to - from, scale, NULL);
   if (job->fit) {
     K->product(&p, FNN_UPDATE, i0, i1, p0, p1);
     if (from < to)
