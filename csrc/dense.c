@@ -1,5 +1,6 @@
 /* The functions of one layer, for matrices of any strides: what can be read or written in place is, the rest goes
    through copies. */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "kernels.h"
@@ -684,17 +685,27 @@ double fnn_shares(const double *x, ptrdiff_t m, double whole) {
 
 /* --- targets --- */
 
+/* What is checked is what was stored: somebody may write to `from` meanwhile, and a code is a place in memory later. */
 int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n) {
-  uint64_t all =
-      0; /* the bits of all of them: one that is negative, or too long for an int32, has one above its low 31 */
-  int32_t high = 0;
-  for (ptrdiff_t i = 0; i < m; i++) {
-    const uint64_t code = bytes == 8 ? ((const uint64_t *)from)[i] : ((const uint32_t *)from)[i];
-    all |= code;
-    codes[i] = (int32_t)code;
-    high = codes[i] > high ? codes[i] : high;
+  enum {
+    STEP = 1024 /* still near when they are checked */
+  };
+  uint64_t beyond = 0; /* of those that are too long for an int32, whose low bits may well be legal */
+  int32_t low = 0, high = 0;
+  for (ptrdiff_t first = 0; first < m; first += STEP) {
+    const ptrdiff_t end = fnn_at_most(first + STEP, m);
+    for (ptrdiff_t i = first; i < end; i++) {
+      const uint64_t code = bytes == 8 ? ((const uint64_t *)from)[i] : ((const uint32_t *)from)[i];
+      beyond |= code >> 31;
+      codes[i] = (int32_t)code;
+    }
+    atomic_signal_fence(memory_order_seq_cst); /* the compiler may read `from` twice, but not after this */
+    for (ptrdiff_t i = first; i < end; i++) {
+      low = codes[i] < low ? codes[i] : low;
+      high = codes[i] > high ? codes[i] : high;
+    }
   }
-  return all <= INT32_MAX && high < n;
+  return !beyond && low >= 0 && high < n;
 }
 
 int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high) {
