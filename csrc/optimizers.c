@@ -101,8 +101,8 @@ void fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn
                   /* Of what there is none the parameter stands in: it is passed on, never used. */
                   .x = {*w, moment_1 ? *moment_1 : *w, moment_2 ? *moment_2 : *w, *dw},
                   .used = {1, moment_1 != NULL, moment_2 != NULL, 1}};
-  if (n == 0 || m == 0) return;
+  if (n <= 0 || m <= 0) return;
   find_lines(&u, n, m);
-  const ptrdiff_t most = n * m / ELEMENTS_PER_THREAD + 1;
-  fnn_parallel((int)fnn_at_most(threads, most), update_part, &u);
+  const ptrdiff_t most = fnn_times(n, m) / ELEMENTS_PER_THREAD + 1;
+  fnn_parallel((int)fnn_at_most(fnn_threads(threads), most), update_part, &u);
 }
