@@ -1,5 +1,7 @@
 /* The functions of one layer, for matrices of any strides: what can be read or written in place is, the rest goes
-   through copies. */
+   through copies. A function first plans all that it will do, with the scratch that each part takes; then it asks for
+   memory, once; then it runs. So where there is no memory nothing has been written. */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "kernels.h"
@@ -51,6 +53,7 @@ typedef struct {
   ptrdiff_t n, m;
   ptrdiff_t length; /* of lines in memory, m of them; or 0: by samples, with room for a block of them */
   int down;         /* softmax of samples that are columns of memory: but for the last ones, too few for a vector */
+  int threads;
   char *scratch;
   ptrdiff_t scratch_bytes; /* of one thread */
 } elementwise;
@@ -101,10 +104,13 @@ typedef struct {
   enum operation then;                   /* on C, part by part while that is near */
   int then_kind;                         /* its activation */
   fnn_matrix G;                          /* for DERIVATIVE: A = g(Z), as C is */
+  int threads, by_columns;               /* what threads share out */
+  int vector;                            /* one column: dot products */
+  int all_A, all_B, all_bias, pack_all;  /* what is copied, or packed, as a whole before */
+  ptrdiff_t A_size, B_size, bias_size;   /* elements of that */
   void *panels;                          /* all of B, packed; or NULL */
   char *scratch;
   ptrdiff_t scratch_bytes; /* of one thread */
-  int by_columns;          /* what threads share out */
 } multiplication;
 
 static fnn_matrix transposed(fnn_matrix x) { return (fnn_matrix){x.data, x.col, x.row, x.dtype}; }
@@ -285,24 +291,36 @@ static void gather_all(const fnn_kernels *K, fnn_matrix *x, void *room, ptrdiff_
   *x = (fnn_matrix){room, 1, fnn_ld(K, n), x->dtype};
 }
 
-static int multiply(multiplication *x, int threads) {
+/* scale A B, and nothing else. What a plan decides is left to that: to set all of it to 0 would take as long as a small
+   product's plan. */
+static inline void set_product(multiplication *x, const fnn_kernels *K, fnn_matrix A, fnn_matrix B, fnn_matrix C,
+                               ptrdiff_t rows, ptrdiff_t k, ptrdiff_t columns, double scale) {
+  x->K = K, x->A = A, x->B = B, x->C = C, x->G = (fnn_matrix){0};
+  x->rows = rows, x->k = k, x->columns = columns, x->scale = scale;
+  x->bias = NULL, x->bias_step = 0, x->bias_of_columns = 0;
+  x->activation = FNN_IDENTITY, x->in_order = 0, x->then = NOTHING, x->then_kind = FNN_IDENTITY;
+}
+
+/* How it is done; returns the bytes of scratch. */
+static ptrdiff_t plan_product(multiplication *x, int threads) {
   const fnn_kernels *K = x->K;
-  if (x->rows == 0 || x->columns == 0) return FNN_OK;
-  const int vector = !x->in_order && (x->columns == 1 || x->rows == 1);
+  if (x->rows == 0 || x->columns == 0) return 0;
+  x->go_on = 0, x->panels = NULL, x->scratch_bytes = 0;
+  const int vector = x->vector = !x->in_order && (x->columns == 1 || x->rows == 1);
   if (vector ? x->columns != 1 : cost(x, 1) < cost(x, 0)) flip(x);
 
-  threads = threads_for(2.0 * x->rows * x->k * x->columns, threads);
-  const int copy_A = vector && x->A.col != 1 && x->A.row != 1, copy_B = vector && x->B.row != 1;
+  x->threads = threads = threads_for(2.0 * x->rows * x->k * x->columns, threads);
+  x->all_A = vector && x->A.col != 1 && x->A.row != 1, x->all_B = vector && x->B.row != 1;
   x->copy_A = !vector && (crowded(x) || (x->A.col != 1 && (x->A.row != 1 || x->columns > 2 * K->nr)));
   if (vector && x->bias_of_columns) x->bias_of_columns = 0, x->bias_step = 0; /* the one number for every row */
-  const ptrdiff_t bias_n = x->bias_of_columns ? x->columns : x->rows;
-  const int copy_bias = x->bias && (x->bias_step != 1 || (x->bias_of_columns && x->columns % K->vl != 0));
+  x->all_bias = x->bias && (x->bias_step != 1 || (x->bias_of_columns && x->columns % K->vl != 0));
   x->by_columns = x->columns >= 2 * K->nr * threads;
   /* What is computed again at the edge may not be added to twice. */
   x->direct = direct(K, &x->B, x->rows, x->k, x->columns) && (x->k <= TERMS_AT_A_TIME || x->columns % K->vl == 0);
-  const int pack = !vector && !x->direct, pack_all = pack && !x->by_columns;
-  const ptrdiff_t bias_size = copy_bias ? fnn_ld(K, bias_n) : 0, A_size = copy_A ? x->rows * fnn_ld(K, x->k) : 0;
-  const ptrdiff_t B_size = copy_B ? fnn_ld(K, x->k) : pack_all ? x->k * fnn_padded(K, x->columns) : 0;
+  const int pack = !vector && !x->direct, pack_all = x->pack_all = pack && !x->by_columns;
+  x->bias_size = x->all_bias ? fnn_ld(K, x->bias_of_columns ? x->columns : x->rows) : 0;
+  x->A_size = x->all_A ? fnn_times(x->rows, fnn_ld(K, x->k)) : 0;
+  x->B_size = x->all_B ? fnn_ld(K, x->k) : pack_all ? fnn_times(x->k, fnn_padded(K, x->columns)) : 0;
   /* A quarter of a megabyte of A at a time; of B enough that copies of A serve many columns. */
   x->terms = pack_all ? x->k + 1 : fnn_at_most(x->k + 1, TERMS_AT_A_TIME);
   if (x->copy_A) {
@@ -315,31 +333,32 @@ static int multiply(multiplication *x, int threads) {
     x->packed_columns = fnn_at_most(panels * K->nr, fnn_padded(K, x->columns));
     x->scratch_bytes += x->terms * x->packed_columns * K->size;
   }
+  const ptrdiff_t copies = fnn_plus(x->bias_size, fnn_plus(x->A_size, x->B_size));
+  return fnn_plus(fnn_times(copies, K->size), fnn_times(threads, x->scratch_bytes));
+}
 
-  _Alignas(FNN_LINE) char stack[FNN_STACK];
-  const ptrdiff_t bytes = (bias_size + A_size + B_size) * K->size + threads * x->scratch_bytes;
-  char *room = fnn_scratch(stack, bytes);
-  if (!room) return FNN_NO_MEMORY;
-  void *A_room = fnn_at(K, room, bias_size), *B_room = fnn_at(K, A_room, A_size);
-  x->scratch = fnn_at(K, B_room, B_size);
-  if (copy_bias) {
+static void run_product(multiplication *x, void *room) {
+  const fnn_kernels *K = x->K;
+  if (x->rows == 0 || x->columns == 0) return;
+  void *A_room = fnn_at(K, room, x->bias_size), *B_room = fnn_at(K, A_room, x->A_size);
+  x->scratch = fnn_at(K, B_room, x->B_size);
+  if (x->all_bias) {
     const fnn_matrix column = {(void *)x->bias, x->bias_step, 0, x->C.dtype};
-    K->gather(room, 0, &column, NULL, 0, 1, bias_n);
+    K->gather(room, 0, &column, NULL, 0, 1, x->bias_of_columns ? x->columns : x->rows);
     x->bias = room;
   }
-  if (copy_A) {
+  if (x->all_A) {
     fnn_matrix rows = transposed(x->A);
     gather_all(K, &rows, A_room, x->k, x->rows);
     x->A = transposed(rows);
   }
-  if (copy_B) gather_all(K, &x->B, B_room, x->k, 1);
-  if (pack_all) {
+  if (x->all_B) gather_all(K, &x->B, B_room, x->k, 1);
+  if (x->pack_all) {
     K->pack(B_room, &x->B, x->k, x->columns);
     x->panels = B_room;
   }
-  run(vector ? multiply_vector : multiply_part, x, K, 2.0 * x->rows * x->k * x->columns, x->k, threads);
-  fnn_release(stack, room);
-  return FNN_OK;
+  const double work = 2.0 * x->rows * x->k * x->columns;
+  run(x->vector ? multiply_vector : multiply_part, x, K, work, x->k, x->threads);
 }
 
 /* --- functions of all elements of a matrix --- */
@@ -415,37 +434,58 @@ static void elementwise_part(void *arg, fnn_team *team, int thread) {
   }
 }
 
-static int each_element(elementwise *e, int threads) {
+/* How it is done; returns the bytes of scratch. */
+static ptrdiff_t plan_elements(elementwise *e, int threads) {
   const fnn_kernels *K = e->K;
-  if (e->n == 0 || e->m == 0) return FNN_OK;
+  if (e->n == 0 || e->m == 0) return 0;
   const fnn_matrix *const all[] = {&e->out, &e->x, &e->y};
-  const double work = (double)FUNCTION_WORK * e->n * e->m;
-  threads = threads_for(work, threads);
+  e->threads = threads = threads_for((double)FUNCTION_WORK * e->n * e->m, threads);
   const int softmax = e->operation != RESIDUAL && e->kind == FNN_SOFTMAX;
-  if (!softmax && in_lines(e, all, e->y.data ? 3 : 2)) {
-    run(elementwise_part, e, K, work, e->n, threads);
-    return FNN_OK;
-  }
-  _Alignas(FNN_LINE) char stack[FNN_STACK];
+  if (!softmax && in_lines(e, all, e->y.data ? 3 : 2)) return 0;
   e->down = softmax && e->out.col == 1 && e->x.col == 1 && (!e->y.data || e->y.col == 1);
-  e->scratch_bytes = 2 * fnn_at_most(e->down ? K->vl : block_rows(K), e->m) * fnn_ld(K, e->n) * K->size;
-  e->scratch = fnn_scratch(stack, threads * e->scratch_bytes);
-  if (!e->scratch) return FNN_NO_MEMORY;
-  run(elementwise_part, e, K, work, e->n, threads);
-  fnn_release(stack, e->scratch);
+  const ptrdiff_t rows = 2 * fnn_at_most(e->down ? K->vl : block_rows(K), e->m);
+  e->scratch_bytes = fnn_times(rows * K->size, fnn_ld(K, e->n));
+  return fnn_times(threads, e->scratch_bytes);
+}
+
+static void run_elements(elementwise *e, void *room) {
+  if (e->n == 0 || e->m == 0) return;
+  e->scratch = room;
+  run(elementwise_part, e, e->K, (double)FUNCTION_WORK * e->n * e->m, e->n, e->threads);
+}
+
+static int each_element(elementwise *e, int threads) {
+  _Alignas(FNN_LINE) char stack[FNN_STACK];
+  void *room = fnn_scratch(stack, plan_elements(e, threads));
+  if (!room) return FNN_NO_MEMORY;
+  run_elements(e, room);
+  fnn_release(stack, room);
   return FNN_OK;
+}
+
+static elementwise activation_of(const fnn_matrix *out, const fnn_matrix *Z, int activation, ptrdiff_t n, ptrdiff_t m,
+                                 const fnn_kernels *K) {
+  return (elementwise){.K = K, .operation = ACTIVATION, .kind = activation, .out = *out, .x = *Z, .n = n, .m = m};
+}
+
+static elementwise derivative_of(const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A, int activation,
+                                 ptrdiff_t n, ptrdiff_t m, const fnn_kernels *K) {
+  return (elementwise){
+      .K = K, .operation = DERIVATIVE, .kind = activation, .out = *out, .x = *dA, .y = *A, .n = n, .m = m};
 }
 
 int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, int activation, ptrdiff_t n,
                            ptrdiff_t m, int threads) {
-  elementwise e = {table(isa, Z->dtype), ACTIVATION, activation, *out, *Z, {0}, n, m, 0, 0, NULL, 0};
-  return each_element(&e, threads);
+  if (!fnn_are_sizes(n, m, 0)) return FNN_NO_MEMORY;
+  elementwise e = activation_of(out, Z, activation, n, m, table(isa, Z->dtype));
+  return each_element(&e, fnn_threads(threads));
 }
 
 int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A, int activation,
                             ptrdiff_t n, ptrdiff_t m, int threads) {
-  elementwise e = {table(isa, dA->dtype), DERIVATIVE, activation, *out, *dA, *A, n, m, 0, 0, NULL, 0};
-  return each_element(&e, threads);
+  if (!fnn_are_sizes(n, m, 0)) return FNN_NO_MEMORY;
+  elementwise e = derivative_of(out, dA, A, activation, n, m, table(isa, dA->dtype));
+  return each_element(&e, fnn_threads(threads));
 }
 
 /* --- sums of rows --- */
@@ -455,23 +495,26 @@ typedef struct {
   fnn_matrix out, dZ;
   ptrdiff_t n, m;
   double scale;
+  int threads, copies;
+  char *scratch;
+  ptrdiff_t scratch_bytes; /* of one thread */
 } row_sums;
 
 /* Samples in rows: units from..to, the last vector some of it again. */
-static void sum_samples(const row_sums *s, ptrdiff_t from, ptrdiff_t to) {
+static void sum_samples(const row_sums *s, ptrdiff_t from, ptrdiff_t to, void *pairs) {
   const fnn_kernels *K = s->K;
   enum {
-    STEP = 2048
+    STEP = 512 /* a strip of the kernel's; of the stack not more than it needs */
   };
   double room[FNN_LINE / sizeof(double) + STEP], *sums = room + FNN_LINE / sizeof(double); /* before it, too */
   for (ptrdiff_t first = from, units; first < to; first += units) {
     units = fnn_at_most(to - first, STEP);
     const ptrdiff_t whole = units & -K->vl;
-    if (whole) K->rowsum(sums, fnn_at(K, s->dZ.data, first), s->dZ.col, s->m, whole, s->scale);
+    if (whole) K->rowsum(sums, fnn_at(K, s->dZ.data, first), s->dZ.col, s->m, whole, s->scale, pairs);
     if (whole < units) {
       /* Fewer than a vector are in a copy, whose rows are whole vectors. */
       const ptrdiff_t last = s->n < K->vl ? 0 : units - K->vl;
-      K->rowsum(fnn_at(K, sums, last), fnn_at(K, s->dZ.data, first + last), s->dZ.col, s->m, K->vl, s->scale);
+      K->rowsum(fnn_at(K, sums, last), fnn_at(K, s->dZ.data, first + last), s->dZ.col, s->m, K->vl, s->scale, pairs);
     }
     const fnn_matrix out = {fnn_at(K, s->out.data, first * s->out.row), s->out.row, 0, s->out.dtype};
     K->scatter(&out, 0, sums, 0, 1, units);
@@ -486,76 +529,109 @@ static void row_sums_part(void *arg, fnn_team *team, int thread) {
   fnn_share(by_samples ? s->n & -K->vl : s->n, K->vl, fnn_team_size(team), thread, &from, &to);
   if (thread == fnn_team_size(team) - 1) to = s->n;
   if (by_samples)
-    sum_samples(s, from, to);
+    sum_samples(s, from, to, s->scratch_bytes ? s->scratch + thread * s->scratch_bytes : NULL);
   else
     K->sums_along(fnn_at(K, s->out.data, from * s->out.row), s->out.row, fnn_at(K, s->dZ.data, from * s->dZ.row),
                   s->dZ.row, to - from, s->m, s->scale);
 }
 
-/* out (n x 1) = scale * rowsum. */
-static int scaled_rowsum(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m,
-                         double scale, int threads) {
-  row_sums s = {K, *out, *dZ, n, m, scale};
-  if (n == 0) return FNN_OK;
-  if (m == 1) s.dZ.col = s.dZ.row == 1 ? n : 1; /* the stride of a single sample says nothing */
+static ptrdiff_t row_sums_copy(const row_sums *s) {
+  return s->copies ? fnn_times(fnn_times(s->m, fnn_ld(s->K, s->n)), s->K->size) : 0;
+}
+
+/* out (n x 1) = scale * rowsum. How it is done; returns the bytes of scratch. */
+static ptrdiff_t plan_row_sums(row_sums *s, int threads) {
+  const fnn_kernels *K = s->K;
+  if (s->n == 0) return 0;
+  if (s->m == 1) s->dZ.col = s->dZ.row == 1 ? s->n : 1; /* the stride of a single sample says nothing */
+  s->threads = threads_for((double)s->n * s->m, threads);
+  s->copies = s->dZ.col != 1 && (s->dZ.row != 1 || s->n < K->vl);
+  s->scratch_bytes = s->dZ.col != 1 ? K->rowsum_room(s->m, s->n) : 0;
+  return fnn_plus(row_sums_copy(s), fnn_times(s->threads, s->scratch_bytes));
+}
+
+static void run_row_sums(row_sums *s, void *room) {
+  if (s->n == 0) return;
+  s->scratch = (char *)room + row_sums_copy(s);
+  if (s->copies) gather_all(s->K, &s->dZ, room, s->n, s->m);
+  run(row_sums_part, s, s->K, (double)s->n * s->m, s->m, s->threads);
+}
+
+int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads) {
+  if (!fnn_are_sizes(n, m, 0)) return FNN_NO_MEMORY;
+  row_sums s = {table(isa, dZ->dtype), *out, *dZ, n, m, 1, 0, 0, NULL, 0};
   _Alignas(FNN_LINE) char stack[FNN_STACK];
-  void *room = stack;
-  if (s.dZ.col != 1 && (s.dZ.row != 1 || n < K->vl)) {
-    room = fnn_scratch(stack, m * fnn_ld(K, n) * K->size);
-    if (!room) return FNN_NO_MEMORY;
-    gather_all(K, &s.dZ, room, n, m);
-  }
-  run(row_sums_part, &s, K, (double)n * m, m, threads_for((double)n * m, threads));
+  void *room = fnn_scratch(stack, plan_row_sums(&s, fnn_threads(threads)));
+  if (!room) return FNN_NO_MEMORY;
+  run_row_sums(&s, room);
   fnn_release(stack, room);
   return FNN_OK;
 }
 
-int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads) {
-  return scaled_rowsum(table(isa, dZ->dtype), out, dZ, n, m, 1.0, threads);
-}
+/* --- the linear layer: its parts run one after another, in the same scratch --- */
 
-/* --- the linear layer --- */
+static ptrdiff_t more(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 
 int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
                        const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int in_order,
                        int threads) {
+  if (!fnn_are_sizes(n_out, n_in, m)) return FNN_NO_MEMORY;
+  threads = fnn_threads(threads);
   const int later = activation != FNN_IDENTITY && activation != FNN_RELU; /* not by the tiles of the product */
-  multiplication x = {.K = table(isa, W->dtype),
-                      .A = *W,
-                      .B = *A_prev,
-                      .C = *out,
-                      .bias = b->data,
-                      .bias_step = b->row,
-                      .rows = n_out,
-                      .k = n_in,
-                      .columns = m,
-                      .scale = 1,
-                      .activation = later ? FNN_IDENTITY : activation,
-                      .in_order = in_order};
-  const int together = later && activation != FNN_SOFTMAX && finishable(&x.C, &x.G);
+  multiplication x;
+  set_product(&x, table(isa, W->dtype), *W, *A_prev, *out, n_out, n_in, m, 1);
+  x.bias = b->data, x.bias_step = b->row, x.in_order = in_order;
+  if (!later) x.activation = activation;
+  const int together = later && activation != FNN_SOFTMAX && finishable(&x.C, &x.G), apart = later && !together;
   if (together) x.then = ACTIVATION, x.then_kind = activation;
-  const int status = multiply(&x, threads);
-  if (status != FNN_OK || !later || together) return status;
-  return fnn_activation_forward(isa, out, out, activation, n_out, m, threads);
+  ptrdiff_t bytes = plan_product(&x, threads);
+  elementwise g;
+  if (apart) {
+    g = activation_of(out, out, activation, n_out, m, x.K);
+    bytes = more(bytes, plan_elements(&g, threads));
+  }
+  _Alignas(FNN_LINE) char stack[FNN_STACK];
+  void *room = fnn_scratch(stack, bytes);
+  if (!room) return FNN_NO_MEMORY;
+  run_product(&x, room);
+  if (apart) run_elements(&g, room);
+  fnn_release(stack, room);
+  return FNN_OK;
 }
 
 int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, const fnn_matrix *dA_prev,
                         const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, int activation,
                         ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads) {
+  if (!fnn_are_sizes(n_out, n_in, m)) return FNN_NO_MEMORY;
+  threads = fnn_threads(threads);
   const fnn_kernels *K = table(isa, dZ->dtype);
   const double share = 1.0 / (double)m;
-  multiplication of_W = {
-      .K = K, .A = *dZ, .B = transposed(*A_prev), .C = *dW, .rows = n_out, .k = m, .columns = n_in, .scale = share};
-  int status = multiply(&of_W, threads);
-  if (status == FNN_OK) status = scaled_rowsum(K, db, dZ, n_out, m, share, threads);
-  if (status != FNN_OK || !W) return status;
-  multiplication of_A = {
-      .K = K, .A = transposed(*W), .B = *dZ, .C = *dA_prev, .rows = n_in, .k = n_out, .columns = m, .scale = 1};
-  const int together = activation != FNN_IDENTITY && activation != FNN_SOFTMAX && finishable(dA_prev, A_prev);
-  if (together) of_A.then = DERIVATIVE, of_A.then_kind = activation, of_A.G = *A_prev;
-  status = multiply(&of_A, threads);
-  if (status != FNN_OK || activation == FNN_IDENTITY || together) return status;
-  return fnn_activation_backward(isa, dA_prev, dA_prev, A_prev, activation, n_in, m, threads);
+  multiplication of_W, of_A;
+  set_product(&of_W, K, *dZ, transposed(*A_prev), *dW, n_out, m, n_in, share);
+  row_sums of_b = {K, *db, *dZ, n_out, m, share, 0, 0, NULL, 0};
+  ptrdiff_t bytes = more(plan_product(&of_W, threads), plan_row_sums(&of_b, threads));
+  elementwise slope;
+  int apart = 0;
+  if (W) {
+    set_product(&of_A, K, transposed(*W), *dZ, *dA_prev, n_in, n_out, m, 1);
+    const int together = activation != FNN_IDENTITY && activation != FNN_SOFTMAX && finishable(dA_prev, A_prev);
+    if (together) of_A.then = DERIVATIVE, of_A.then_kind = activation, of_A.G = *A_prev;
+    bytes = more(bytes, plan_product(&of_A, threads));
+    apart = activation != FNN_IDENTITY && !together;
+  }
+  if (apart) {
+    slope = derivative_of(dA_prev, dA_prev, A_prev, activation, n_in, m, K);
+    bytes = more(bytes, plan_elements(&slope, threads));
+  }
+  _Alignas(FNN_LINE) char stack[FNN_STACK];
+  void *room = fnn_scratch(stack, bytes);
+  if (!room) return FNN_NO_MEMORY;
+  run_product(&of_W, room);
+  run_row_sums(&of_b, room);
+  if (W) run_product(&of_A, room);
+  if (apart) run_elements(&slope, room);
+  fnn_release(stack, room);
+  return FNN_OK;
 }
 
 /* --- losses --- */
@@ -659,12 +735,15 @@ static void terms_part(void *arg, fnn_team *team, int thread) {
 }
 
 int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n, int threads) {
+  if (!fnn_are_sizes(n, data->m, 0)) return FNN_NO_MEMORY;
+  threads = fnn_threads(threads);
   const fnn_kernels *K = table(isa, data->X.dtype);
   const fnn_matrix *Z = &data->X, *Y = &data->Y;
   losses_of l = {K, losses, dZ, data, loss, n, NULL, 0};
   const int by_element = loss != FNN_CROSS_ENTROPY && !data->codes && !data->weights && Z->dtype == Y->dtype;
   if (by_element && !losses) {
-    elementwise e = {K, RESIDUAL, loss, *dZ, *Z, *Y, n, data->m, 0, 0, NULL, 0}, lines = e;
+    elementwise e = {.K = K, .operation = RESIDUAL, .kind = loss, .out = *dZ, .x = *Z, .y = *Y, .n = n, .m = data->m};
+    elementwise lines = e;
     const fnn_matrix *const all[] = {&e.out, &e.x, &e.y};
     if (in_lines(&lines, all, 3)) return each_element(&e, threads);
   }
@@ -675,9 +754,10 @@ int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data
     return FNN_OK;
   }
   const ptrdiff_t block = fnn_at_most(block_rows(K), data->m);
-  l.scratch_bytes = fnn_up(block, FNN_LINE) * (ptrdiff_t)sizeof *losses + (2 * block + 2) * fnn_ld(K, n) * K->size;
+  l.scratch_bytes =
+      fnn_plus(fnn_up(block, FNN_LINE) * (ptrdiff_t)sizeof *losses, fnn_times((2 * block + 2) * K->size, fnn_ld(K, n)));
   _Alignas(FNN_LINE) char stack[FNN_STACK];
-  l.scratch = fnn_scratch(stack, threads * l.scratch_bytes);
+  l.scratch = fnn_scratch(stack, fnn_times(threads, l.scratch_bytes));
   if (!l.scratch) return FNN_NO_MEMORY;
   run(losses_part, &l, K, work, data->m, threads);
   fnn_release(stack, l.scratch);
@@ -696,17 +776,27 @@ double fnn_shares(const double *x, ptrdiff_t m, double whole) {
 
 /* --- targets --- */
 
+/* What is checked is what was stored: somebody may write to `from` meanwhile, and a code is a place in memory later. */
 int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n) {
-  uint64_t all =
-      0; /* the bits of all of them: one that is negative, or too long for an int32, has one above its low 31 */
-  int32_t high = 0;
-  for (ptrdiff_t i = 0; i < m; i++) {
-    const uint64_t code = bytes == 8 ? ((const uint64_t *)from)[i] : ((const uint32_t *)from)[i];
-    all |= code;
-    codes[i] = (int32_t)code;
-    high = codes[i] > high ? codes[i] : high;
+  enum {
+    STEP = 1024 /* still near when they are checked */
+  };
+  uint64_t beyond = 0; /* of those that are too long for an int32, whose low bits may well be legal */
+  int32_t low = 0, high = 0;
+  for (ptrdiff_t first = 0; first < m; first += STEP) {
+    const ptrdiff_t end = fnn_at_most(first + STEP, m);
+    for (ptrdiff_t i = first; i < end; i++) {
+      const uint64_t code = bytes == 8 ? ((const uint64_t *)from)[i] : ((const uint32_t *)from)[i];
+      beyond |= code >> 31;
+      codes[i] = (int32_t)code;
+    }
+    atomic_signal_fence(memory_order_seq_cst); /* the compiler may read `from` twice, but not after this */
+    for (ptrdiff_t i = first; i < end; i++) {
+      low = codes[i] < low ? codes[i] : low;
+      high = codes[i] > high ? codes[i] : high;
+    }
   }
-  return all <= INT32_MAX && high < n;
+  return !beyond && low >= 0 && high < n;
 }
 
 int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high) {

@@ -1,6 +1,7 @@
 /* fastnn's C core. Columns are samples: element (i, j) of a matrix is unit i of sample j.
    No function keeps a pointer that it was given, and none changes what it was given as const. Sizes are in elements.
-   Functions that return int give 0, or FNN_NO_MEMORY with nothing changed. */
+   Functions that return int give 0, or FNN_NO_MEMORY with nothing changed: also for sizes that are negative, or more
+   than 2^48, which no memory holds. `threads` below 1 is 1. */
 #ifndef FASTNN_H
 #define FASTNN_H
 #include <stddef.h>

@@ -81,8 +81,11 @@ typedef struct {
   void (*product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
   /* The dense epilogues for n = 1, with B of adjacent elements: rows i0..i1. */
   void (*matvec)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1);
-  /* sums[j] = scale * sum over rows of dZ[row][j], for n columns padded. */
-  void (*rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale);
+  /* sums[j] = scale * sum over rows of dZ[row][j], for n columns padded. With rowsum_room(rows, n) bytes of room, on a
+     cache line, it reads long strips of them also where there are many rows; without (NULL) shorter ones. 0 bytes: that
+     makes no difference. */
+  void (*rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale, void *room);
+  ptrdiff_t (*rowsum_room)(ptrdiff_t rows, ptrdiff_t n);
   /* out[row * step] = scale * sum of row `row` of dZ, n elements exactly. */
   void (*sums_along)(void *out, ptrdiff_t step, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n,
                      double scale);

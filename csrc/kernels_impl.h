@@ -8,7 +8,8 @@
 #define STRIP 32      /* vectors of a row that rowsum takes at a time: long enough reads for the memory */
 #define MOST_PAIRS 48 /* of runs: bits of their number */
 #define SUM_RUN 16    /* rows that rowsum adds in turn, before it adds such runs in pairs */
-#define SUM_LANES 16  /* sums along a row run in this many lanes whatever the vector, for the same bits */
+#define PAIRS_ROOM (12288 / FNN_VECTOR_BYTES) /* vectors of sums that wait for their pairs: a stack may be small */
+#define SUM_LANES 16 /* sums along a row run in this many lanes whatever the vector, for the same bits */
 #define LANE_VECTORS (SUM_LANES / VL > 0 ? SUM_LANES / VL : 1)
 
 /* --- functions of a vector --- */
@@ -512,6 +513,9 @@ FNN_INLINE void FN(forward_few)(const ptrdiff_t n, const fnn_product *p, ptrdiff
 
 #define FEW_TERMS 16            /* of a product that is no more than the memory's work: C is written row after row */
 #define MOST_ROWS (16 * FNN_MR) /* of a chunk; a multiple of every VL, so that weights transpose by whole blocks */
+/* Tiles whose sums of a block of terms wait for the next block, on the stack: a panel's part of B is read again for the
+   others. */
+#define TILES_AT_ONCE (FNN_MR * FNN_VECTOR_BYTES > 512 ? 8 : 16)
 
 /* Rows that stay in the second cache while panel after panel passes by. */
 static ptrdiff_t FN(chunk)(const fnn_product *p, int epilogue) {
@@ -558,7 +562,7 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
   const int packs = epilogue == FNN_UPDATE && FNN_PACK_PANELS > 0 && p->room && p1 - p0 >= FNN_PACK_PANELS;
   fnn_product packed;
   if (packs) packed = *p, packed.packed = p->room;
-  REAL partial[MOST_ROWS * NR];
+  REAL partial[TILES_AT_ONCE * (FNN_MR * NR > FNN_MR_SINGLE * VL ? FNN_MR * NR : FNN_MR_SINGLE * VL)];
   for (ptrdiff_t c0 = i0; c0 < i1; c0 += chunk) {
     const ptrdiff_t rows = fnn_at_most(chunk, i1 - c0);
     ptrdiff_t panel = p0;
@@ -573,15 +577,20 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
       const ptrdiff_t width = FN(panel_width)(p->n, panel), most = width == VL ? FNN_MR_SINGLE : FNN_MR;
       /* Rows in even parts: a last tile of one row would take nearly as long as a full one. */
       const ptrdiff_t tiles = (rows + most - 1) / most, height = rows / tiles, taller = rows % tiles;
-      const ptrdiff_t edge = c0 + taller * (height + 1);
+      const ptrdiff_t at_once = p->k > terms ? TILES_AT_ONCE : tiles;
       FN(tiles_function) *const *one = width == VL ? FN(single)[height - 1] : FN(pair)[height - 1];
       FN(tiles_function) *const *more = one + FNN_EPILOGUES;
-      for (ptrdiff_t k = 0, end; k == 0 || k < p->k; k = end) {
-        end = fnn_at_most(k + terms, p->k); /* of B, so much stays in the first cache */
-        const fnn_product *q = packs && width == NR ? &packed : p;
-        if (taller) more[epilogue](q, c0, taller, panel, k, end, partial);
-        one[epilogue](q, edge, tiles - taller, panel, k, end, partial + (edge - c0) * width);
-        if (end == p->k) break;
+      const fnn_product *q = packs && width == NR ? &packed : p;
+      for (ptrdiff_t t = 0, i = c0, count, tall; t < tiles; t += count, i += count * height + tall) {
+        count = fnn_at_most(at_once, tiles - t);
+        tall = t < taller ? fnn_at_most(count, taller - t) : 0;
+        const ptrdiff_t tall_rows = tall * (height + 1);
+        for (ptrdiff_t k = 0, end; k == 0 || k < p->k; k = end) {
+          end = fnn_at_most(k + terms, p->k); /* of B, so much stays in the first cache */
+          if (tall) more[epilogue](q, i, tall, panel, k, end, partial);
+          one[epilogue](q, i + tall_rows, count - tall, panel, k, end, partial + tall_rows * width);
+          if (end == p->k) break;
+        }
       }
       if (epilogue == FNN_UPDATE && p->transposed)
         FN(transpose)(p->transposed, (const REAL *)p->C + panel * p->c_panel, p->m, p->n, c0, c0 + rows, panel);
@@ -713,13 +722,13 @@ FNN_INLINE void FN(sum_run)(V *sum, const REAL *p, ptrdiff_t ld, ptrdiff_t rows,
 }
 
 /* The sum of run number `run` into the stack of pairs, of which there is one for each bit that is set in the number of
-   runs; returns its new depth. */
-FNN_INLINE int FN(push_run)(V (*pairs)[STRIP], int depth, V *sum, ptrdiff_t vectors, ptrdiff_t run) {
+   runs, each of `vectors` vectors; returns its new depth. */
+FNN_INLINE int FN(push_run)(V *pairs, int depth, V *sum, ptrdiff_t vectors, ptrdiff_t run) {
   for (ptrdiff_t merged = run; merged & 1; merged >>= 1) {
     depth--;
-    for (ptrdiff_t v = 0; v < vectors; v++) sum[v] += pairs[depth][v];
+    for (ptrdiff_t v = 0; v < vectors; v++) sum[v] += pairs[depth * vectors + v];
   }
-  for (ptrdiff_t v = 0; v < vectors; v++) pairs[depth][v] = sum[v];
+  for (ptrdiff_t v = 0; v < vectors; v++) pairs[depth * vectors + v] = sum[v];
   return depth + 1;
 }
 
@@ -727,8 +736,8 @@ FNN_INLINE int FN(push_run)(V (*pairs)[STRIP], int depth, V *sum, ptrdiff_t vect
    Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 4.2): the error grows with the logarithm of
    the rows, where a running float32 sum of a whole data set would lose its digits. */
 FNN_INLINE void FN(sum_of_rows)(ptrdiff_t vectors, REAL *sums, const REAL *dZ, ptrdiff_t ld, ptrdiff_t rows,
-                                double scale) {
-  V pairs[MOST_PAIRS][STRIP], sum[STRIP];
+                                double scale, V *pairs) {
+  V sum[STRIP];
   int depth = 0;
   ptrdiff_t row = 0, run = 0;
   if (vectors == 1) /* else a run's additions wait for one another */
@@ -744,22 +753,37 @@ FNN_INLINE void FN(sum_of_rows)(ptrdiff_t vectors, REAL *sums, const REAL *dZ, p
   }
   for (ptrdiff_t v = 0; v < vectors; v++) {
     V total = {0};
-    for (int level = depth; level--;) total += pairs[level][v];
+    for (int level = depth; level--;) total += pairs[level * vectors + v];
     FN(store)(sums + v * VL, total * (REAL)scale);
   }
 }
 
-static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale) {
+/* How many sums of a column wait for their pairs, at most. */
+FNN_INLINE ptrdiff_t FN(waiting)(ptrdiff_t rows) {
+  ptrdiff_t bits = 1;
+  while (bits < MOST_PAIRS && (ptrdiff_t)SUM_RUN << bits <= rows) bits++;
+  return bits;
+}
+
+static ptrdiff_t FN(rowsum_room)(ptrdiff_t rows, ptrdiff_t n) {
+  const ptrdiff_t vectors = fnn_at_most(STRIP, fnn_up(n, VL) / VL) * FN(waiting)(rows);
+  return vectors <= PAIRS_ROOM ? 0 : vectors * (ptrdiff_t)sizeof(V);
+}
+
+static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale,
+                       void *room) {
+  V few[PAIRS_ROOM], *pairs = room ? room : few;
+  const ptrdiff_t strip = room ? STRIP : fnn_at_most(STRIP, PAIRS_ROOM / FN(waiting)(rows));
   for (ptrdiff_t j = 0, vectors; j < n; j += vectors * VL) {
     REAL *out = (REAL *)sums + j;
     const REAL *in = (const REAL *)dZ + j;
-    vectors = fnn_at_most((fnn_up(n, VL) - j) / VL, STRIP);
+    vectors = fnn_at_most((fnn_up(n, VL) - j) / VL, strip);
     switch (vectors) {
-    case 1: FN(sum_of_rows)(1, out, in, ld, rows, scale); break;
-    case 2: FN(sum_of_rows)(2, out, in, ld, rows, scale); break;
-    case 3: FN(sum_of_rows)(3, out, in, ld, rows, scale); break;
-    case 4: FN(sum_of_rows)(4, out, in, ld, rows, scale); break;
-    default: FN(sum_of_rows)(vectors, out, in, ld, rows, scale);
+    case 1: FN(sum_of_rows)(1, out, in, ld, rows, scale, pairs); break;
+    case 2: FN(sum_of_rows)(2, out, in, ld, rows, scale, pairs); break;
+    case 3: FN(sum_of_rows)(3, out, in, ld, rows, scale, pairs); break;
+    case 4: FN(sum_of_rows)(4, out, in, ld, rows, scale, pairs); break;
+    default: FN(sum_of_rows)(vectors, out, in, ld, rows, scale, pairs);
     }
   }
 }
@@ -769,7 +793,7 @@ static void FN(sums_along)(void *out, ptrdiff_t step, const void *dZ, ptrdiff_t 
                            double scale) {
   const REAL *p = dZ;
   for (ptrdiff_t row = 0; row < rows; row++, p += ld) {
-    V pairs[MOST_PAIRS][STRIP], total[4] = {{0}};
+    V pairs[MOST_PAIRS * 4], total[4] = {{0}};
     int depth = 0;
     ptrdiff_t j = 0;
     for (ptrdiff_t run = 0; j + 4 * VL <= n; run++) {
@@ -780,7 +804,7 @@ static void FN(sums_along)(void *out, ptrdiff_t step, const void *dZ, ptrdiff_t 
       depth = FN(push_run)(pairs, depth, sum, 4, run);
     }
     while (depth--)
-      for (int v = 0; v < 4; v++) total[v] += pairs[depth][v];
+      for (int v = 0; v < 4; v++) total[v] += pairs[depth * 4 + v];
     for (; j + VL <= n; j += VL) total[0] += FN(load)(p + j);
     REAL lanes[VL];
     FN(store)(lanes, (total[0] + total[1]) + (total[2] + total[3]));
@@ -1407,6 +1431,7 @@ static const fnn_kernels FN(table) = {
     .product = FN(product),
     .matvec = FN(matvec),
     .rowsum = FN(rowsum),
+    .rowsum_room = FN(rowsum_room),
     .sums_along = FN(sums_along),
     .update = FN(update),
     .activation = FN(activation),
@@ -1451,6 +1476,8 @@ static const fnn_kernels FN(table) = {
 #undef HAS_ROWS_OF_FOUR
 #undef ROW_PANELS
 #undef MOST_PAIRS
+#undef PAIRS_ROOM
+#undef TILES_AT_ONCE
 #undef TALLEST
 #undef MATVEC_ROWS
 #undef MOST_ROWS

@@ -7,9 +7,29 @@
 
 #define FNN_LINE 64
 
+/* Sizes of memory, of numbers that are not negative; what does not fit is PTRDIFF_MAX, which there is no memory for. */
+static inline ptrdiff_t fnn_times(ptrdiff_t a, ptrdiff_t b) {
+  ptrdiff_t product;
+  return __builtin_mul_overflow(a, b, &product) ? PTRDIFF_MAX : product;
+}
+static inline ptrdiff_t fnn_plus(ptrdiff_t a, ptrdiff_t b) { return a > PTRDIFF_MAX - b ? PTRDIFF_MAX : a + b; }
+
+/* What a caller gives as a number of units, samples or parameters. More than that no memory holds, and so many can be
+   rounded up, or shared among threads, without a thought of overflow. */
+#define FNN_MOST_ELEMENTS ((ptrdiff_t)1 << 48)
+#define FNN_MOST_THREADS 256
+static inline int fnn_is_size(ptrdiff_t n) { return n >= 0 && n <= FNN_MOST_ELEMENTS; }
+static inline int fnn_are_sizes(ptrdiff_t a, ptrdiff_t b, ptrdiff_t c) {
+  return fnn_is_size(a) && fnn_is_size(b) && fnn_is_size(c);
+}
+/* Threads that a caller allows: at least his own. */
+static inline int fnn_threads(int threads) {
+  return threads < 1 ? 1 : threads > FNN_MOST_THREADS ? FNN_MOST_THREADS : threads;
+}
+
 /* NULL where there is none; 0 bytes give a block, too. Freed by fnn_free. */
 static inline void *fnn_alloc(ptrdiff_t bytes) {
-  if (bytes < 0 || (size_t)bytes > SIZE_MAX / 2) return NULL;
+  if (bytes < 0 || bytes > PTRDIFF_MAX - 4 * FNN_LINE) return NULL;
   char *block = malloc((size_t)bytes + FNN_LINE + sizeof(void *));
   if (!block) return NULL;
   char *aligned = block + sizeof(void *);

@@ -44,6 +44,8 @@ typedef struct {
   int threads;
   void *heads;  /* for each thread two rows of the last layer, */
   void *packed; /* room to pack a chunk of A, or NULL, */
+  void *sums;   /* and to add up the rows of dZ, */
+  ptrdiff_t sums_bytes;
   report *reports;
   int32_t *codes;
   double *weights, *losses;
@@ -65,13 +67,17 @@ struct fnn_net {
 
 /* --- memory --- */
 
-static ptrdiff_t lines(ptrdiff_t bytes) { return fnn_up(bytes, FNN_LINE); }
+static ptrdiff_t lines(ptrdiff_t bytes) { return fnn_plus(bytes, FNN_LINE - 1) & -FNN_LINE; }
 
 /* The next piece of a block, on a cache line; with a NULL block only its size counts. */
 static void *piece(char *block, ptrdiff_t *used, ptrdiff_t bytes) {
   void *p = block ? block + *used : NULL;
-  *used += lines(bytes);
+  *used = fnn_plus(*used, lines(bytes));
   return p;
+}
+
+static ptrdiff_t matrix_bytes(const fnn_kernels *K, ptrdiff_t rows, ptrdiff_t row) {
+  return fnn_times(fnn_times(rows, row), K->size);
 }
 
 /* Of few units, or few in the last panel. Padding of A_prev need not be 0: there must be none. */
@@ -88,8 +94,8 @@ static ptrdiff_t lay_out_parameters(fnn_net *net, char *block) {
   ptrdiff_t used = 0;
   for (int l = 0; l < net->layers; l++) {
     layer *y = &net->layer[l];
-    y->WT = piece(block, &used, y->n_in * fnn_padded(K, y->n_out) * K->size);
-    y->W = l ? piece(block, &used, y->n_out * fnn_padded(K, y->n_in) * K->size) : NULL;
+    y->WT = piece(block, &used, matrix_bytes(K, y->n_in, fnn_padded(K, y->n_out)));
+    y->W = l ? piece(block, &used, matrix_bytes(K, y->n_out, fnn_padded(K, y->n_in))) : NULL;
     y->b = piece(block, &used, fnn_padded(K, y->n_out) * K->size);
     for (int slot = 0; block && slot < 2; slot++) { /* without a block only its size is asked for */
       const ptrdiff_t behind = slot < net->slots ? (slot + 1) * (ptrdiff_t)net->parameter_bytes : 0;
@@ -114,6 +120,9 @@ static void forget_most(fnn_net *net) {
 }
 
 fnn_net *fnn_net_new(int isa, int dtype, int layers, const ptrdiff_t *sizes, const int *activations, int loss) {
+  if (layers < 1) return NULL;
+  for (int l = 0; l <= layers; l++)
+    if (!fnn_is_size(sizes[l])) return NULL;
   fnn_net *net = calloc(1, sizeof *net);
   if (!net) return NULL;
   net->K = fnn_isas[isa].kernels[dtype];
@@ -163,27 +172,39 @@ static ptrdiff_t head_bytes(const fnn_net *net) {
   return 2 * fnn_ld(net->K, net->layer[net->layers - 1].n_out) * net->K->size;
 }
 
+/* Room of one thread for the row sums of any layer. */
+static ptrdiff_t sums_bytes(const fnn_net *net, ptrdiff_t m) {
+  ptrdiff_t most = 0;
+  for (int l = 0; l < net->layers; l++) {
+    const ptrdiff_t bytes = net->K->rowsum_room(m, fnn_padded(net->K, net->layer[l].n_out));
+    if (bytes > most) most = bytes;
+  }
+  return most;
+}
+
 static ptrdiff_t lay_out_workspace(const fnn_net *net, workspace *w, char *block) {
   const fnn_kernels *K = net->K;
   const layer *last = &net->layer[net->layers - 1];
   const ptrdiff_t m = w->capacity;
   ptrdiff_t used = 0;
-  w->X = piece(block, &used, m * fnn_ld(K, net->layer[0].n_in) * K->size);
-  w->Y = piece(block, &used, m * fnn_ld(K, last->n_out) * K->size);
+  w->X = piece(block, &used, matrix_bytes(K, m, fnn_ld(K, net->layer[0].n_in)));
+  w->Y = piece(block, &used, matrix_bytes(K, m, fnn_ld(K, last->n_out)));
   for (int l = 0; l < net->layers; l++) {
     const layer *y = &net->layer[l];
-    w->A[l] = piece(block, &used, m * fnn_ld(K, y->n_out) * K->size);
+    w->A[l] = piece(block, &used, matrix_bytes(K, m, fnn_ld(K, y->n_out)));
     /* The last layer's dZ is computed over its Z. */
-    w->dZ[l] = y == last ? w->A[l] : piece(block, &used, m * fnn_ld(K, y->n_out) * K->size);
+    w->dZ[l] = y == last ? w->A[l] : piece(block, &used, matrix_bytes(K, m, fnn_ld(K, y->n_out)));
     w->db[l] = piece(block, &used, fnn_padded(K, y->n_out) * K->size);
   }
-  w->codes = piece(block, &used, m * (ptrdiff_t)sizeof *w->codes);
-  w->weights = piece(block, &used, m * (ptrdiff_t)sizeof *w->weights);
-  w->losses = piece(block, &used, m * (ptrdiff_t)sizeof *w->losses);
-  w->heads = piece(block, &used, w->threads * head_bytes(net));
+  w->codes = piece(block, &used, fnn_times(m, sizeof *w->codes));
+  w->weights = piece(block, &used, fnn_times(m, sizeof *w->weights));
+  w->losses = piece(block, &used, fnn_times(m, sizeof *w->losses));
+  w->heads = piece(block, &used, fnn_times(w->threads, head_bytes(net)));
   w->packed = NULL;
-  if (K->packs && m <= MOST_PACKED) w->packed = piece(block, &used, w->threads * K->chunk * m * K->size);
-  w->reports = piece(block, &used, w->threads * (ptrdiff_t)sizeof *w->reports);
+  if (K->packs && m <= MOST_PACKED) w->packed = piece(block, &used, matrix_bytes(K, w->threads * K->chunk, m));
+  w->sums_bytes = sums_bytes(net, m);
+  w->sums = piece(block, &used, fnn_times(w->threads, w->sums_bytes));
+  w->reports = piece(block, &used, fnn_times(w->threads, sizeof *w->reports));
   return used;
 }
 
@@ -243,7 +264,8 @@ void fnn_net_get(const fnn_net *net, int l, const fnn_matrix *W, const fnn_matri
 /* --- the optimizer's state: moments and a count of steps, which follow the weights in a snapshot --- */
 
 int fnn_net_start_optimizer(fnn_net *net, int slots) {
-  const size_t bytes = net->parameter_bytes * (size_t)(1 + slots);
+  if (slots < 0 || slots > 2) return FNN_NO_MEMORY;
+  const size_t bytes = (size_t)fnn_times(1 + slots, (ptrdiff_t)net->parameter_bytes);
   if (slots != net->slots) {
     void *block = fnn_alloc((ptrdiff_t)bytes);
     if (!block) return FNN_NO_MEMORY;
@@ -436,10 +458,10 @@ static int run_forward(forward_job *job, int threads) {
   job->step = job->out ? K->mr : job->rows;
   const ptrdiff_t steps = (job->m + job->step - 1) / job->step, ld = fnn_ld(K, net->layer[net->layers - 1].n_out);
   if (threads > steps) threads = (int)steps;
-  job->scratch_bytes = lines((2 * job->rows * fnn_ld(K, widest(net)) + (job->rows + 2) * ld) * K->size +
-                             job->rows * (ptrdiff_t)sizeof(double));
+  const ptrdiff_t numbers = fnn_plus(fnn_times(2 * job->rows, fnn_ld(K, widest(net))), fnn_times(job->rows + 2, ld));
+  job->scratch_bytes = lines(fnn_plus(fnn_times(numbers, K->size), job->rows * (ptrdiff_t)sizeof(double)));
   _Alignas(FNN_LINE) char stack[FNN_STACK];
-  job->scratch = fnn_scratch(stack, threads * job->scratch_bytes);
+  job->scratch = fnn_scratch(stack, fnn_times(threads, job->scratch_bytes));
   if (!job->scratch) return FNN_NO_MEMORY;
   const double m = (double)job->m;
   run(net, job->out ? PREDICTION : LOSS, fnn_about(m), m, threads, forward_task, job);
@@ -448,16 +470,18 @@ static int run_forward(forward_job *job, int threads) {
 }
 
 int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads) {
+  if (!fnn_is_size(m)) return FNN_NO_MEMORY;
   forward_job job = {.net = net, .X = X, .out = out, .m = m};
-  return run_forward(&job, threads);
+  return run_forward(&job, fnn_threads(threads));
 }
 
 int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int threads) {
+  if (!fnn_is_size(data->m)) return FNN_NO_MEMORY;
   const ptrdiff_t rows = forward_rows(net->K, data->m, 1), blocks = data->m ? (data->m + rows - 1) / rows : 0;
-  double *losses = fnn_alloc(blocks * (ptrdiff_t)sizeof *losses);
+  double *losses = fnn_alloc(fnn_times(blocks, sizeof *losses));
   forward_job job = {.net = net, .X = &data->X, .data = data, .losses = losses, .m = data->m};
-  const int status = losses ? run_forward(&job, threads) : FNN_NO_MEMORY;
-  *total = 0;
+  const int status = losses ? run_forward(&job, fnn_threads(threads)) : FNN_NO_MEMORY;
+  if (status == FNN_OK) *total = 0;
   for (ptrdiff_t i = 0; status == FNN_OK && i < blocks; i++) *total += losses[i];
   fnn_free(losses);
   return status;
@@ -674,7 +698,8 @@ static void update_layer(worker *me, int l, double scale) {
   share_update(me, l, m, n, &i0, &i1, &p0, &p1);
   fnn_share(fnn_padded(K, y->n_out), K->vl, me->threads, me->thread, &from, &to);
   void *db = fnn_at(K, w->db[l], from);
-  if (from < to) K->rowsum(db, fnn_at(K, w->dZ[l], from), ld, me->m, to - from, scale);
+  void *room = w->sums_bytes ? (char *)w->sums + me->thread * w->sums_bytes : NULL;
+  if (from < to) K->rowsum(db, fnn_at(K, w->dZ[l], from), ld, me->m, to - from, scale, room);
   if (job->fit) {
     K->product(&p, FNN_UPDATE, i0, i1, p0, p1);
     if (from < to)
@@ -900,6 +925,8 @@ int fnn_net_finite(fnn_net *net) {
 }
 
 int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads) {
+  if (!fnn_is_size(data->m) || fit->batch < 1 || fit->position < 0 || fit->position > data->m) return FNN_NO_MEMORY;
+  threads = fnn_threads(threads);
   train_job job = {.net = net, .work = &net->work, .trained = net, .fit = fit, .data = data};
   const ptrdiff_t batch = fnn_at_most(fit->batch, data->m);
   if (reserve(net, &net->work, batch, threads)) return FNN_NO_MEMORY;
@@ -921,6 +948,8 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
 
 int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db, const fnn_data *data,
                       int threads) {
+  if (!fnn_is_size(data->m)) return FNN_NO_MEMORY;
+  threads = fnn_threads(threads);
   workspace work = {0};
   train_job job = {.net = net, .work = &work, .data = data, .dW = dW, .db = db};
   if (reserve(net, &work, data->m, threads)) return FNN_NO_MEMORY;
@@ -933,7 +962,7 @@ int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *dW, c
 
 /* --- how many threads --- */
 
-void fnn_net_force_threads(fnn_net *net, int threads) { net->forced = threads; }
+void fnn_net_force_threads(fnn_net *net, int threads) { net->forced = threads < 0 ? 0 : threads; }
 
 static int threads_for(const fnn_net *net, double threads, int limit) {
   if (limit < 1) limit = 1;

@@ -101,9 +101,10 @@ void fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn
                   /* Of what there is none the parameter stands in: it is passed on, never used. */
                   .x = {*w, moment_1 ? *moment_1 : *w, moment_2 ? *moment_2 : *w, *dw},
                   .used = {1, moment_1 != NULL, moment_2 != NULL, 1}};
-  if (n == 0 || m == 0) return;
+  if (n <= 0 || m <= 0) return;
   find_lines(&u, n, m);
-  const ptrdiff_t most = n * m / ELEMENTS_PER_THREAD + 1;
-  const uint64_t kind = fnn_kind(fnn_kind((uint64_t)(uintptr_t)update_part, (uint64_t)o->kind), fnn_about((double)(n * m)));
-  fnn_parallel(kind, (double)(n * m), (int)fnn_at_most(threads, most), update_part, &u);
+  const double elements = (double)n * (double)m;
+  const ptrdiff_t most = fnn_times(n, m) / ELEMENTS_PER_THREAD + 1;
+  const uint64_t kind = fnn_kind(fnn_kind((uint64_t)(uintptr_t)update_part, (uint64_t)o->kind), fnn_about(elements));
+  fnn_parallel(kind, elements, (int)fnn_at_most(fnn_threads(threads), most), update_part, &u);
 }

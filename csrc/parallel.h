@@ -9,8 +9,6 @@
 typedef struct fnn_team fnn_team;
 typedef void fnn_task(void *arg, fnn_team *team, int thread);
 
-#define FNN_MOST_THREADS 256
-
 /* Run task(arg, team, 0..n-1) on n threads, n at most `threads`; on the caller's alone where a team was slower lately.
    That is remembered for each calling thread and each `kind` of work: a hash of what makes a call's time. `work` is how
    much of it this call is, in any unit; 0: the task tells of its parts itself, by fnn_unit_done. Calls that run at once

@@ -141,6 +141,7 @@ def _codes(y, n_out, name):
             f"or values of shape ({n_out}, m)"
         )
     if y.dtype.kind != "b" and len(y):
+        y = y.copy()  # what is checked is what is used, whatever another thread writes to y meanwhile
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= n_out:
             raise ValueError(f"{name} holds codes from {low} to {high}, wanted 0..{n_out - 1} for {n_out} outputs")

@@ -111,6 +111,90 @@ print(tried, refused)
 """
 
 
+# Results in arrays of the caller's: what a call that finds no memory, in whichever of its parts, leaves as it was.
+INTO = """
+import ctypes, os
+import numpy as np
+from fastnn import _core, kernels
+malloc = ctypes.CDLL(os.environ["LD_PRELOAD"])
+assert malloc.watch_library(b"/_core.")
+rng = np.random.default_rng(0)
+
+LAYOUTS = {
+    "by rows": lambda a: np.ascontiguousarray(a),
+    "by columns": lambda a: np.asfortranarray(a),
+    "strided": lambda a: np.repeat(np.repeat(a, 2, axis=0), 3, axis=1)[::2, ::3],
+    "backwards": lambda a: np.ascontiguousarray(a[:, ::-1])[:, ::-1],
+}
+
+def cases():
+    for (n, k, m) in ((7, 130, 301), (70, 33, 515), (1, 300, 900), (300, 1, 700), (40, 1400, 1), (515, 64, 2100)):
+        for dtype in ("f4", "f8"):
+            for layout, lay in LAYOUTS.items():
+                make = lambda *shape: lay(rng.standard_normal(shape, "f4").astype(dtype))
+                W, X, b, Z = make(n, k), make(k, m), make(n, 1), make(n, m)
+                new = lambda *shape: np.asarray(rng.standard_normal(shape), dtype, order="FC"[layout == "by rows"])
+                where = f"{n} x {k} x {m}, {dtype}, {layout}"
+                for g in ("sigmoid", "softmax", "identity"):
+                    yield (f"forward {g} {where}", [new(n, m)],
+                           lambda o, g=g, W=W, X=X, b=b: kernels.linear_forward(W, X, b, g, out=o[0]))
+                    yield (f"backward {g} {where}", [new(n, k), new(n, 1), new(k, m)],
+                           lambda o, g=g, W=W, X=X, Z=Z: kernels.linear_backward(Z, X, W, activation=g, out=tuple(o)))
+                    yield (f"activation {g} {where}", [new(n, m)],
+                           lambda o, g=g, Z=Z: kernels.activation_forward(Z, g, out=o[0]))
+                    yield (f"derivative {g} {where}", [new(n, m)],
+                           lambda o, g=g, Z=Z: kernels.activation_backward(Z, Z, g, out=o[0]))
+                yield (f"rowsum {where}", [new(n, 1)], lambda o, Z=Z: kernels.rowsum(Z, out=o[0]))
+                yield (f"loss {where}", [new(n, m)],
+                       lambda o, Z=Z: kernels.loss_backward(Z, abs(Z), "mse", out=o[0]))
+
+refused = 0
+for name, outs, call in cases():
+    before = [a.tobytes() for a in outs]
+    n = 0
+    while True:
+        n += 1
+        malloc.fail_at(n)
+        try:
+            call(outs)
+        except MemoryError:
+            malloc.fail_at(0)
+            assert [a.tobytes() for a in outs] == before, f"{name}: allocation {n} failed, and a result was changed"
+            refused += 1
+        else:
+            malloc.fail_at(0)
+            break
+        assert n < 20, name
+print(refused)
+"""
+
+# Through the C interface, where a sum of losses is a result too.
+TOTAL = """
+import ctypes, os
+import numpy as np
+from fastnn import _core
+malloc = ctypes.CDLL(os.environ["LD_PRELOAD"])
+assert malloc.watch_library(b"/_core.")
+pointer, size = ctypes.c_void_p, ctypes.c_ssize_t
+class Matrix(ctypes.Structure):
+    _fields_ = [("data", pointer), ("row", size), ("col", size), ("dtype", ctypes.c_int)]
+class Data(ctypes.Structure):
+    _fields_ = [("m", size), ("X", Matrix), ("codes", pointer), ("Y", Matrix), ("w", pointer)]
+c = lambda name, result=ctypes.c_int: ctypes.CFUNCTYPE(result)(_core.c_function(name))
+net = pointer(c("net_new", pointer)(0, 1, 1, (size * 2)(300, 200), (ctypes.c_int * 1)(0), 2))
+X, Y = np.ones((500, 300)), np.ones((500, 200))
+data = Data(500, Matrix(X.ctypes.data, 1, 300, 1), None, Matrix(Y.ctypes.data, 1, 200, 1), None)
+total, n, status = ctypes.c_double(42.5), 0, 1
+while status:
+    n += 1
+    malloc.fail_at(n)
+    status = c("net_loss")(net, ctypes.byref(total), ctypes.byref(data), 1)
+    malloc.fail_at(0)
+    assert (total.value == 42.5) == (status == 1)
+print(n - 1)
+"""
+
+
 @pytest.fixture(scope="module")
 def preload(tmp_path_factory):
     library = tmp_path_factory.mktemp("malloc") / "failing_malloc.so"
@@ -131,3 +215,8 @@ def test_no_memory_at_each_allocation(preload, library, threads):
     print(f"{library} {threads} threads: {tried} allocations failed, {refused} of them a MemoryError")
     assert int(refused) > 50
     assert int(refused) <= int(tried)
+
+
+def test_results_are_as_they_were(preload):
+    assert int(python(INTO, "compiled", LD_PRELOAD=preload)) > 100
+    assert int(python(TOTAL, "compiled", LD_PRELOAD=preload)) > 1

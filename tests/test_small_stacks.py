@@ -1,0 +1,118 @@
+"""Threads with 64 kB of stack: those of a caller's own making, and OpenMP's by OMP_STACKSIZE."""
+
+import platform
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from case_helpers import python
+from conftest import COMPILED, SANITIZED
+
+CSRC = Path(__file__).parents[1] / "csrc"
+
+# Of the deepest way from an entry through a task into a kernel: 16 kB of scratch, a kernel's sums, a tile.
+LARGEST_FRAME = 18_000
+
+needs_core = pytest.mark.skipif(COMPILED is None or SANITIZED, reason="the extension is not here, or takes more stack")
+
+WORK = """
+import os, sys, threading
+import numpy as np
+import fastnn
+from fastnn import Adam, Network, SGD, kernels
+rng = np.random.default_rng(0)
+
+def arrays(n, k, m, dtype, order):
+    for shape in ((n, k), (k, m), (n, 1), (n, m)):
+        yield np.asarray(rng.standard_normal(shape, "f4"), dtype, order=order)
+
+def work(shapes, threads):
+    for n, k, m in shapes:
+        for dtype in ("f4", "f8"):
+            for order in "FC":
+                W, X, b, Z = arrays(n, k, m, dtype, order)
+                strided = np.repeat(Z[:, :2000], 2, axis=1)[:, ::2]
+                for g in ("identity", "sigmoid", "softmax"):
+                    A = kernels.linear_forward(W, X, b, g)
+                    kernels.linear_backward(A, X, W)
+                    kernels.activation_backward(A, kernels.activation_forward(Z, g), g)
+                    kernels.activation_forward(strided, g)
+                kernels.rowsum(Z), kernels.rowsum(strided)
+                y = np.arange(m) % n if n > 1 else Z > 0
+                for loss, target in (("mse", Z), ("binary_cross_entropy", np.abs(Z) / 9), ("cross_entropy", y)):
+                    if n > 1 or loss != "cross_entropy":
+                        kernels.loss_forward(Z, target, loss)
+                        kernels.loss_backward(Z, target, loss)
+                for optimizer in (SGD(), Adam()):
+                    moments = tuple(np.zeros_like(W) for _ in range(optimizer.slots))
+                    kernels.optimizer_update(optimizer, W, W, moments)
+            X, y = X.astype("f4"), np.arange(m) % max(n, 2)
+            net = Network([k, 40, n, max(n, 2)], seed=0, threads=threads, dtype=dtype)
+            net.predict(X), net.loss(X, y), net.gradients(X, y)
+            net.train_step(X, y), net.train_step(X, y, Adam())
+            net.fit(X, y, 1, None, Adam(), progress=False)
+            net.fit(X, y, 1, max(m // 2, 1), SGD(momentum=0.9), progress=False)
+"""
+
+IN_A_THREAD = (
+    WORK
+    + """
+work([(2, 3, 4)], 1)  # what is imported when it is first needed takes more
+threading.stack_size(64 * 1024)
+failed = []
+def run():
+    try:
+        work([(1, 1, 1), (3, 5, 1), (2, 3, 100_000), (300, 200, 150), (40, 700, 33), (1030, 7, 70), (14, 2100, 5)], 1)
+    except BaseException as error:
+        failed.append(error)
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+print(failed or "done")
+"""
+)
+
+IN_A_TEAM = (
+    WORK
+    + """
+fastnn.set_threads(4)
+work([(700, 300, 300), (20, 60, 20_000), (1030, 100, 150)], 4)
+print("done")
+"""
+)
+
+
+@needs_core
+@pytest.mark.parametrize("isa", COMPILED.isas() if COMPILED else [])
+def test_a_thread_of_64_kb(isa):
+    assert python(IN_A_THREAD, "compiled", FASTNN_ISA=isa).strip() == "done"
+
+
+@needs_core
+def test_openmp_threads_of_64_kb():
+    assert python(IN_A_TEAM, "compiled", OMP_STACKSIZE="64k", OMP_NUM_THREADS="4").strip() == "done"
+
+
+@pytest.mark.build
+@pytest.mark.skipif(not shutil.which("gcc") or not CSRC.is_dir(), reason="needs gcc and the sources")
+def test_no_frame_is_large(tmp_path):
+    isas = {"avx2": ["-mavx2", "-mfma"]} if platform.machine() in ("x86_64", "AMD64") else {}
+    isas |= {"avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]} if isas else {}
+
+    def compiled(source):
+        isa = source.stem.removeprefix("kernels_")
+        frames = tmp_path / f"{source.stem}.su"
+        command = ["gcc", "-std=gnu11", "-O3", "-ffp-contract=off", "-fopenmp", "-w", *isas.get(isa, [])]
+        subprocess.run([*command, "-fstack-usage", "-c", source, "-o", frames.with_suffix(".o")], check=True)
+        return frames.read_text()
+
+    with ThreadPoolExecutor(2) as pool:
+        text = "".join(pool.map(compiled, sorted(CSRC.glob("*.c"))))
+    frames = re.findall(r":(\w+)\t(\d+)\t(\S+)", text)
+    assert len(frames) > 100
+    assert [f for f in frames if int(f[1]) > LARGEST_FRAME] == []
+    assert {how for _, _, how in frames} <= {"static", "dynamic,bounded"}
