@@ -306,3 +306,15 @@ def check_optimizer(optimizer):
     if not isinstance(optimizer, OPTIMIZERS):
         raise TypeError(f"optimizer must be an optimizer object such as fastnn.SGD(lr=0.1), got {optimizer!r}")
     return optimizer
+
+
+def check_unpickled(optimizer):
+    """Refuse an optimizer that has other settings than its constructor gives: pickles go past that."""
+    check_optimizer(optimizer)
+    try:
+        settings = optimizer.settings()
+        legal = from_spec([optimizer.kind, settings]).settings()
+    except AttributeError as error:
+        raise ValueError(f"optimizer lacks a setting: {error}") from None
+    if repr(settings) != repr(legal):
+        raise ValueError(f"optimizer has the settings {settings!r:.200}, wanted {legal!r:.200}")
