@@ -497,8 +497,11 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            For data or settings that do not fit; weights and optimizer are then as before.
-            Non-finite data is found when it makes the loss, a weight or a moment non-finite.
+            For data or settings that do not fit, and for weights or moments that are not finite
+            already; weights and optimizer are then as before. Non-finite data is found when it
+            makes the loss, a weight or a moment non-finite. What a callback, or another thread,
+            makes unfit on the way is refused before the next epoch, or slice of 50 ms, with the
+            weights of that moment.
         FloatingPointError
             If training diverges: names the epoch and batch; the last finite weights and moments
             are kept.
@@ -531,11 +534,15 @@ class Network:
 
         def go_on(epoch, history):
             self._make_current(optimizer)  # a callback may have trained with another, or changed this one
+            if epoch + 1 < epochs and not history.stopped:
+                self._refuse_non_finite()
 
         with self._guard.fitting:
             before = self._training_state()
             try:
                 afresh = self._make_current(optimizer)
+                if epochs:
+                    self._refuse_non_finite()
                 job = Fit(
                     self._engine,
                     self._backend,
@@ -579,7 +586,8 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            For data that does not fit, or is not finite; weights and optimizer are then unchanged.
+            For data or settings that do not fit, and for data, weights or moments that are not
+            finite already; weights and optimizer are then unchanged.
         FloatingPointError
             If the loss, a weight or a moment would not be finite; weights and optimizer are then
             unchanged.
@@ -597,11 +605,13 @@ class Network:
         """One update, whatever the arguments: clear errors, and a copy of all weights to go back to."""
         X, y, _ = self._training_data(X, y, None)
         engine, m = self._engine, X.shape[1]
+        settings = optimizer.frozen()
+        optimizers.check_held(settings, self._dtype)
         state, before = TrainState(0), self._training_state()
         try:
-            self._make_current(optimizer)
+            afresh = self._make_current(optimizer)
             readable = passes.cast(engine, X, y, slice(None), arrays.in_place(X, y))
-            sums = engine.train(*readable, None, optimizer, m, None, state, 1, 1)
+            sums = engine.train(*readable, None, settings, m, None, state, 1, 1)
         except BaseException:  # no memory, Ctrl-C
             self._go_back(before)
             raise
@@ -611,11 +621,29 @@ class Network:
                 found = arrays.first_non_finite(array, self._dtype)
                 if found:
                     raise ValueError(f"{name} has {found}; the weights are unchanged")
+            self._refuse_non_finite(moments=not afresh)  # no step makes them finite again: asked here, it costs none
             raise FloatingPointError(
-                f"the step diverged (with {optimizer}): the loss, a weight or a moment would not be finite; "
+                f"the step diverged (with {settings}): the loss, a weight or a moment would not be finite; "
                 "the weights are unchanged. Try a smaller lr, or scale X"
             )
         return float(sums[0, 0]) / m
+
+    def _refuse_non_finite(self, moments=True):
+        """Refuse to train weights that are not finite already, or moments: as they were set, or loaded."""
+        if self._engine.is_finite():
+            return
+        state = self._engine.optimizer_state() if moments else None
+        wanted = [("", self._engine.parameters(), "set_parameters() replaces the weights")]
+        for slot, pairs in enumerate(state["moments"] if state else (), start=1):
+            wanted.append((f"the optimizer's moment {slot} of ", pairs, "reset_optimizer() drops the moments"))
+        for what, pairs, remedy in wanted:
+            for i, pair in enumerate(pairs, start=1):
+                for name, T in zip("Wb", pair, strict=True):
+                    found = arrays.first_non_finite(T, self._dtype)
+                    if found:
+                        raise ValueError(
+                            f"{what}{name} of layer {i} has {found}; training needs finite numbers: {remedy}"
+                        )
 
     def _make_current(self, optimizer):
         """Train with `optimizer` from here on. True if its state starts afresh, False if it goes on."""
