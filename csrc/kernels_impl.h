@@ -1,6 +1,8 @@
 /* The bodies of the kernels, written once; an ISA's file includes this for float and for double.
    It is given REAL, INT, FNN_DOUBLE, FN(name) and FNN_VECTOR_BYTES, FNN_MR (rows of a register tile), FNN_MR_SINGLE (of
    one that is one vector wide), FNN_CHUNK_BYTES, FNN_WHOLE_SUMS, FNN_PACK_PANELS. */
+#include <float.h>
+
 #include "simd.h"
 
 #define NR (2 * VL)   /* columns of a panel: a tile is FNN_MR rows of two vectors */
@@ -162,7 +164,7 @@ FNN_INLINE VI FN(inside)(ptrdiff_t v, ptrdiff_t n) {
 /* The numbers of one step, in the kernels' dtype. */
 typedef struct {
   V keep, rate, decay, momentum, beta1, rest1, beta2, rest2, root, eps;
-  int divides; /* eps leaves room for a quotient without */
+  int divides; /* with this eps the divisor may be out of the range of a quotient without */
 } FN(rates);
 
 /* n / d for 1e-30 <= d <= 1e30, within about one unit in the last place: float32's dividers are busy with the roots.
@@ -183,8 +185,9 @@ FNN_INLINE V FN(adam)(const FN(rates) * c, V w, V g, REAL *m1, REAL *m2) {
   V m = FN(fma)(c->beta1, FN(load)(m1), c->rest1 * g), v = FN(fma)(c->beta2, FN(load)(m2), c->rest2 * g * g);
   FN(store)(m1, m);
   FN(store)(m2, v);
-  const V step = c->rate * m, d = FN(fma)(FN(sqrt)(v), c->root, c->eps);
-  return w - (c->divides ? step / d : FN(quotient)(step, d));
+  const V d = FN(fma)(FN(sqrt)(v), c->root, c->eps); /* but for eps it is below 2e27, in float32 */
+  /* Divided first, as in NumPy: rate * m could overflow where the step does not. */
+  return FN(fma)(-c->rate, c->divides ? m / d : FN(quotient)(m, d), w);
 }
 
 FNN_INLINE V FN(updated)(const int kind, const FN(rates) * c, V w, V g, REAL *m1, REAL *m2) {
@@ -207,17 +210,10 @@ static __attribute__((noinline)) void FN(update)(const fnn_update *u, void *para
                                                  const void *gradient, ptrdiff_t n) {
   REAL *w = parameters, *m1 = moment_1, *m2 = moment_2;
   const REAL *g = gradient;
-  const FN(rates) c = {FN(set1)((REAL)u->keep),
-                       FN(set1)((REAL)u->rate),
-                       FN(set1)((REAL)u->decay),
-                       FN(set1)((REAL)u->momentum),
-                       FN(set1)((REAL)u->beta1),
-                       FN(set1)((REAL)(1 - u->beta1)),
-                       FN(set1)((REAL)u->beta2),
-                       FN(set1)((REAL)(1 - u->beta2)),
-                       FN(set1)((REAL)u->root),
-                       FN(set1)((REAL)u->eps),
-                       u->eps < 1e-30};
+  const FN(rates) c = {FN(set1)((REAL)u->keep),     FN(set1)((REAL)u->rate),        FN(set1)((REAL)u->decay),
+                       FN(set1)((REAL)u->momentum), FN(set1)((REAL)u->beta1),       FN(set1)((REAL)(1 - u->beta1)),
+                       FN(set1)((REAL)u->beta2),    FN(set1)((REAL)(1 - u->beta2)), FN(set1)((REAL)u->root),
+                       FN(set1)((REAL)u->eps),      u->eps < 1e-30 || u->eps > 1e29};
   switch (u->kind) {
     UPDATE_ALL(FNN_SGD)
     UPDATE_ALL(FNN_MOMENTUM)
@@ -362,7 +358,8 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
       const ptrdiff_t at = r * c_row + v * VL;
       FN(store)(C + at, relu ? sum[r][v] * FN(slope)(FNN_RELU, FN(load)(G + at)) : sum[r][v]);
     }
-  } else if (p->update->kind == FNN_SGD) {
+  } else if (p->update->kind == FNN_SGD && p->update->rate * p->scale <= (FNN_DOUBLE ? DBL_MAX : FLT_MAX)) {
+    /* A product of the two that no REAL holds, of samples of little weight, is left to the way below. */
     const V keep = FN(set1)((REAL)p->update->keep), rate = FN(set1)((REAL)(-p->update->rate * p->scale));
     if (p->update->keep != 1) /* 4% of a product of 32 terms */
       EACH_VECTOR FN(store)(C + r * c_row + v * VL, FN(load)(C + r * c_row + v * VL) * keep);

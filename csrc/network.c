@@ -1,4 +1,5 @@
 /* A network: its memory, and the way of a minibatch through it. Knows layers and phases; numbers are the kernels'. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -770,18 +771,21 @@ static int is_safe(worker *me, const fnn_update *u, double weight) {
   }
   const double sum = (double)me->m * A * dZ, *most = me->most;
   double g = sum / weight, w = most[0], m = most[1], v = most[2], step;
+  /* What is cast to the network's dtype; a number that becomes inf there makes NaN of a weight that is 0. */
+  if (!(u->rate < limit && fabs(u->keep) < limit && u->decay < limit && u->eps < limit && u->root < limit)) return 0;
   if (u->kind != FNN_SGD && u->kind != FNN_ADAMW) g += u->decay * w;
   if (u->kind == FNN_ADAM || u->kind == FNN_ADAMW) {
-    if (!(u->eps > 1 / limit && u->root < limit)) return 0;
+    if (!(u->eps > 1 / limit)) return 0;
     m = u->beta1 * m + (1 - u->beta1) * g;
     v = u->beta2 * v + (1 - u->beta2) * g * g;
     step = m / u->eps;
+    if (!(sqrt(v) * u->root + u->eps < limit)) return 0;
   } else {
     m = u->momentum * m + g;
     step = g + m;
   }
   w = fmax(1, fabs(u->keep)) * w + u->rate * step;
-  if (!(sum < limit && g * g < limit && m < limit && v < limit && w < limit && u->rate < limit)) return 0;
+  if (!(sum < limit && g * g < limit && m < limit && v < limit && step < limit && w < limit)) return 0;
   me->most[0] = w, me->most[1] = m, me->most[2] = v;
   return 1;
 }
@@ -815,7 +819,7 @@ static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m)
   if (job->fit) {
     for (int t = 0; t < me->threads; t++)
       if (!job->work->reports[t].finite) result = STEP_FAILED;
-    me->update = fnn_update_of(&job->fit->optimizer, me->steps + 1);
+    me->update = fnn_update_of(net->K, &job->fit->optimizer, me->steps + 1);
     if (!result && job->fit->cautious && !is_safe(me, &me->update, weight)) result = STEP_UNSAFE;
     if (result) {
       fnn_barrier(me->team, me->thread);
@@ -830,7 +834,9 @@ static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m)
       job->fit->weight_sum += weight;
     }
   }
-  for (int l = net->layers - 1; l >= 0; l--) update_layer(me, l, 1.0 / weight);
+  /* Samples of so little weight count as 0 in float32, which times inf would be NaN. */
+  const double scale = fmin(1.0 / weight, net->K->size == 4 ? FLT_MAX : DBL_MAX);
+  for (int l = net->layers - 1; l >= 0; l--) update_layer(me, l, scale);
   fnn_barrier(me->team, me->thread);
   return STEP_DONE;
 }
@@ -920,7 +926,7 @@ static void measure_parameters(fnn_net *net) {
 }
 
 int fnn_net_finite(fnn_net *net) {
-  measure_parameters(net);
+  if (!is_measured_finite(net)) measure_parameters(net);
   return is_measured_finite(net);
 }
 

@@ -96,8 +96,9 @@ static void find_lines(update_job *u, ptrdiff_t n, ptrdiff_t m) {
 
 void fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_matrix *w, const fnn_matrix *moment_1,
                           const fnn_matrix *moment_2, const fnn_matrix *dw, ptrdiff_t n, ptrdiff_t m, int threads) {
-  update_job u = {.K = fnn_isas[isa].kernels[w->dtype],
-                  .u = fnn_update_of(o, t),
+  const fnn_kernels *K = fnn_isas[isa].kernels[w->dtype];
+  update_job u = {.K = K,
+                  .u = fnn_update_of(K, o, t),
                   /* Of what there is none the parameter stands in: it is passed on, never used. */
                   .x = {*w, moment_1 ? *moment_1 : *w, moment_2 ? *moment_2 : *w, *dw},
                   .used = {1, moment_1 != NULL, moment_2 != NULL, 1}};

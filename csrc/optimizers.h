@@ -1,12 +1,14 @@
 /* From the settings of an optimizer to the numbers of one of its steps. */
 #ifndef FNN_OPTIMIZERS_H
 #define FNN_OPTIMIZERS_H
+#include <float.h>
 #include <math.h>
 
 #include "kernels.h"
 
-/* What one step shares: D. P. Kingma, J. Ba, "Adam", ICLR 2015, algorithm 1, in PyTorch's form. */
-static inline fnn_update fnn_update_of(const fnn_optimizer *o, uint64_t t) {
+/* What one step shares: D. P. Kingma, J. Ba, "Adam", ICLR 2015, algorithm 1, in PyTorch's form. An eps that a network
+   would flush to 0 is the smallest number that it does not: a parameter without gradients is divided by it. */
+static inline fnn_update fnn_update_of(const fnn_kernels *K, const fnn_optimizer *o, uint64_t t) {
   fnn_update u = {.kind = o->kind,
                   .rate = o->lr,
                   .keep = 1 - o->lr * o->weight_decay,
@@ -15,7 +17,7 @@ static inline fnn_update fnn_update_of(const fnn_optimizer *o, uint64_t t) {
                   .beta1 = o->beta1,
                   .beta2 = o->beta2,
                   .root = 1,
-                  .eps = o->eps};
+                  .eps = fmax(o->eps, K->size == 4 ? FLT_MIN : DBL_MIN)};
   if (o->kind == FNN_ADAM || o->kind == FNN_ADAMW) {
     u.rate = o->lr / (1 - pow(o->beta1, (double)t));
     u.root = 1 / sqrt(1 - pow(o->beta2, (double)t));

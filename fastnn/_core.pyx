@@ -21,7 +21,7 @@ from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.pystate cimport PyThreadState
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.float cimport DBL_MAX
+from libc.float cimport DBL_MAX, FLT_MAX
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
@@ -366,15 +366,19 @@ cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
     return 0
 
 
-cdef int _update(optimizer, const operand *w, const operand *g, const operand *moments, int slots,
+cdef inline bint _held(const fnn_optimizer *o, int dtype) noexcept:
+    """Whether that type holds the settings: to float32 some are infinite."""
+    return dtype == cnp.NPY_DOUBLE or (
+        <float>o.lr <= FLT_MAX and <float>o.weight_decay <= FLT_MAX and <float>o.eps <= FLT_MAX)
+
+
+cdef int _update(const fnn_optimizer *settings, const operand *w, const operand *g, const operand *moments, int slots,
                  uint64_t t) except -1:
-    cdef fnn_optimizer settings
     cdef double work = <double>FUNCTION_WORK * w.rows * w.columns
     cdef int threads = _threads_for(work)
     cdef PyThreadState *state
-    _set_optimizer(&settings, optimizer, slots)
     state = _release(work)
-    fnn_optimizer_update(_isa, &settings, t, &w.matrix, &moments[0].matrix if slots > 0 else NULL,
+    fnn_optimizer_update(_isa, settings, t, &w.matrix, &moments[0].matrix if slots > 0 else NULL,
                          &moments[1].matrix if slots > 1 else NULL, &g.matrix, w.rows, w.columns, threads)
     _acquire(state)
     return 0
@@ -384,10 +388,12 @@ def optimizer_update(optimizer, w, g, moments, t):
     """One update of w and its moments, in place."""
     cdef operand x = _operand(w), dx = _operand(g)
     cdef operand[2] m
+    cdef fnn_optimizer settings
     cdef int i, slots = len(moments)
+    _set_optimizer(&settings, optimizer, slots)
     for i in range(slots):
         m[i] = _operand(moments[i])
-    _update(optimizer, &x, &dx, m, slots, t)
+    _update(&settings, &x, &dx, m, slots, t)
 
 
 def permutation(m, seed, epoch):

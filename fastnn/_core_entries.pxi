@@ -176,6 +176,7 @@ cdef bint _quick_optimizer_update(optimizer, W, dW, tuple moments, step, tuple o
     cdef int64_t t = PyLong_AsLongLongAndOverflow(step, &overflow)
     cdef operand w, g
     cdef operand[2] m
+    cdef fnn_optimizer settings
     if slots != _moments_of(optimizer) or len(out) != slots + 1 or not 0 < t < 1LL << 53 or _type(W) < 0:
         return False
     if cnp.PyArray_NDIM(W) not in (1, 2) or not _in_one_piece(W):
@@ -188,7 +189,10 @@ cdef bint _quick_optimizer_update(optimizer, W, dW, tuple moments, step, tuple o
             return False
         if not (_apart(&m[i], &w) and _apart(&m[i], &g) and (i == 0 or _apart(&m[1], &m[0]))):
             return False
-    _update(optimizer, &w, &g, m, slots, t)
+    _set_optimizer(&settings, optimizer, slots)
+    if not _held(&settings, _type(W)):
+        return False
+    _update(&settings, &w, &g, m, slots, t)
     return True
 
 

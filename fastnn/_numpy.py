@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from . import _philox
+from .arrays import FLOATS
 from .guard import Guard  # noqa: F401 - a part of the backend
 from .tables import IDENTITY
 
@@ -195,8 +196,14 @@ def direct(function):
 # --- optimizers: one update of w, in place; g may be written over, t counts from 1 ----------------
 
 
+# Numbers that are made of settings are cast to the dtype of w by name: some are infinite there, and no release of
+# NumPy is to compute in another dtype because of that.
+
+
 def _sgd(w, g, moments, t, sgd):
-    if sgd.weight_decay:
+    if sgd.weight_decay and not moments:
+        w *= w.dtype.type(1 - sgd.lr * sgd.weight_decay)  # the same as below
+    elif sgd.weight_decay:
         g += sgd.weight_decay * w
     for buf in moments:  # one, or none without momentum
         buf *= sgd.momentum
@@ -212,8 +219,12 @@ def _adam(w, g, moments, t, adam):
 
 
 def _adamw(w, g, moments, t, adamw):
-    w *= 1 - adamw.lr * adamw.weight_decay
+    w *= w.dtype.type(1 - adamw.lr * adamw.weight_decay)
     _adam_step(w, g, moments, t, adamw)
+
+
+# Below the normal numbers an eps could be flushed to 0, and 0/0 is no step.
+_SMALLEST = {dtype: float(np.finfo(dtype).tiny) for dtype in FLOATS}
 
 
 def _adam_step(w, g, moments, t, adam):
@@ -225,9 +236,9 @@ def _adam_step(w, g, moments, t, adam):
     # w -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
     step = np.sqrt(v)
     step /= math.sqrt(1 - beta2**t)
-    step += adam.eps
+    step += max(adam.eps, _SMALLEST[w.dtype])
     np.divide(m, step, out=step)
-    step *= adam.lr / (1 - beta1**t)
+    step *= w.dtype.type(adam.lr / (1 - beta1**t))
     w -= step
 
 

@@ -140,12 +140,14 @@ def _codes(y, n_out, name):
             f"{name} is 1-D of dtype {y.dtype}; {n_out} outputs need integer codes 0..{n_out - 1}, "
             f"or values of shape ({n_out}, m)"
         )
+    # Codes are used as an index: what is checked is a copy, which no other thread writes to.
+    y = np.array(y)
     if y.dtype.kind != "b" and len(y):
         y = y.copy()  # what is checked is what is used, whatever another thread writes to y meanwhile
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= n_out:
             raise ValueError(f"{name} holds codes from {low} to {high}, wanted 0..{n_out - 1} for {n_out} outputs")
-    return _contiguous(y, np.int32)
+    return np.ascontiguousarray(y, np.int32)
 
 
 def _check_missing(y, name):

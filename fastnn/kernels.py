@@ -429,7 +429,7 @@ def optimizer_update(optimizer, W, dW, moments=(), step=1, out=None, copy="if_ne
     Raises
     ------
     ValueError
-        If shapes, or the number of moments, do not match.
+        If shapes, or the number of moments, do not match, or a setting is more than W's dtype holds.
     TypeError
         If `optimizer` is none of ours, or an argument does not hold real numbers.
 
@@ -450,6 +450,7 @@ def optimizer_update(optimizer, W, dW, moments=(), step=1, out=None, copy="if_ne
     W = arrays.real_array(W, "W", may_copy)
     shape = W.shape
     W = _parameter(W, "W", None, may_copy, None)
+    optimizers.check_held(optimizer, W.dtype)
     dW = _parameter(dW, "dW", W.dtype, may_copy, shape)
     if not isinstance(moments, (tuple, list)) or len(moments) != optimizer.slots:
         raise ValueError(f"moments must be a tuple of {optimizer.slots} for {optimizer!r}, got {moments!r:.80}")

@@ -505,8 +505,11 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            For data or settings that do not fit; weights and optimizer are then as before.
-            Non-finite data is found when it makes the loss, a weight or a moment non-finite.
+            For data or settings that do not fit, and for weights or moments that are not finite
+            already; weights and optimizer are then as before. Non-finite data is found when it
+            makes the loss, a weight or a moment non-finite. What a callback, or another thread,
+            makes unfit on the way is refused before the next epoch, or slice of 50 ms, with the
+            weights of that moment.
         FloatingPointError
             If training diverges: names the epoch and batch; the last finite weights and moments
             are kept.
@@ -541,13 +544,18 @@ class Network:
             """Whether a callback, or another thread, changed what is trained, or how, since this was asked last."""
             nonlocal seen
             changed, seen = seen != self._changes, self._changes
-            return self._make_current(optimizer) or changed
+            changed |= self._make_current(optimizer)
+            if changed:
+                self._refuse_non_finite()
+            return changed
 
         with self._guard.fitting:
             with self._guard.writing:
                 before = self._training_state()
                 try:
                     afresh = self._make_current(optimizer)
+                    if epochs:
+                        self._refuse_non_finite()
                     job = Fit(
                         self._engine,
                         self._backend,
@@ -593,7 +601,8 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            For data that does not fit, or is not finite; weights and optimizer are then unchanged.
+            For data or settings that do not fit, and for data, weights or moments that are not
+            finite already; weights and optimizer are then unchanged.
         FloatingPointError
             If the loss, a weight or a moment would not be finite; weights and optimizer are then
             unchanged.
@@ -618,11 +627,13 @@ class Network:
 
     def _checked_step(self, X, y, optimizer):
         engine, m = self._engine, X.shape[1]
+        settings = optimizer.frozen()
+        optimizers.check_held(settings, self._dtype)
         state, before = TrainState(0), self._training_state()
         try:
-            self._make_current(optimizer)
+            afresh = self._make_current(optimizer)
             readable = passes.cast(engine, X, y, slice(None), arrays.in_place(X, y))
-            sums = engine.train(*readable, None, optimizer, m, None, state, 1, 1)
+            sums = engine.train(*readable, None, settings, m, None, state, 1, 1)
         except BaseException:  # no memory, Ctrl-C
             self._go_back(before)
             raise
@@ -632,11 +643,29 @@ class Network:
                 found = arrays.first_non_finite(array, self._dtype)
                 if found:
                     raise ValueError(f"{name} has {found}; the weights are unchanged")
+            self._refuse_non_finite(moments=not afresh)  # no step makes them finite again: asked here, it costs none
             raise FloatingPointError(
-                f"the step diverged (with {optimizer}): the loss, a weight or a moment would not be finite; "
+                f"the step diverged (with {settings}): the loss, a weight or a moment would not be finite; "
                 "the weights are unchanged. Try a smaller lr, or scale X"
             )
         return float(sums[0, 0]) / m
+
+    def _refuse_non_finite(self, moments=True):
+        """Refuse to train weights that are not finite already, or moments: as they were set, or loaded."""
+        if self._engine.is_finite():
+            return
+        state = self._engine.optimizer_state() if moments else None
+        wanted = [("", self._engine.parameters(), "set_parameters() replaces the weights")]
+        for slot, pairs in enumerate(state["moments"] if state else (), start=1):
+            wanted.append((f"the optimizer's moment {slot} of ", pairs, "reset_optimizer() drops the moments"))
+        for what, pairs, remedy in wanted:
+            for i, pair in enumerate(pairs, start=1):
+                for name, T in zip("Wb", pair, strict=True):
+                    found = arrays.first_non_finite(T, self._dtype)
+                    if found:
+                        raise ValueError(
+                            f"{what}{name} of layer {i} has {found}; training needs finite numbers: {remedy}"
+                        )
 
     def _make_current(self, optimizer):
         """Train with `optimizer` from here on. True if its state starts afresh, False if it goes on."""
@@ -720,21 +749,23 @@ class Network:
             }
 
     def __setstate__(self, state):
-        self._setup(
-            _sizes(state["sizes"]),
+        state, made = _checked_state(state), object.__new__(Network)  # whole, or not at all
+        made._setup(
+            state["sizes"],
             state["activations"],
             state["loss"],
-            _dtype(state["dtype"]),
+            state["dtype"],
             state["seed"],
             state.get("backend", "auto"),
             state.get("threads"),
         )
-        self.set_parameters(state["parameters"])
-        self._epochs_done = state["epochs_done"]
-        self._optimizer = state.get("optimizer") or SGD()
+        made.set_parameters(state["parameters"])
+        made._epochs_done = state["epochs_done"]
+        made._optimizer = state.get("optimizer") or SGD()
         if state.get("optimizer_state"):
-            self._engine.set_optimizer_state(state["optimizer_state"])
-            self._state_key = self._optimizer.key()
+            made._engine.set_optimizer_state(state["optimizer_state"])
+            made._state_key = made._optimizer.key()
+        self.__dict__.update(made.__dict__)
 
     def __deepcopy__(self, memo):
         twin = object.__new__(type(self))
@@ -778,19 +809,12 @@ def load(path, backend="auto", threads=None):
 
     header, named = files.load(path)
     try:
-        if header["loss"] is None or header["seed"] is None or header["activations"] is None:
-            raise ValueError("its header leaves out what a network has")  # None would ask for defaults
         layers = range(1, len(header["sizes"]))
-        for i, shape in enumerate(itertools.pairwise(header["sizes"]), start=1):
-            if named[f"W{i}"].shape != shape[::-1]:  # before memory is taken for sizes that are only claimed
-                raise ValueError(f"W{i} has shape {named[f'W{i}'].shape}, wanted {shape[::-1]}")
         optimizer = optimizers.from_spec(header["optimizer"]) if "optimizer" in header else None
         state = {
             **header,
             "activations": [_from_json(a) for a in header["activations"]],
             "loss": _from_json(header["loss"]),
-            "seed": _seed(header["seed"]),
-            "epochs_done": arrays.whole_number(header["epochs_done"], "epochs_done", 0),
             "backend": backend,
             "threads": threads,
             "optimizer": optimizer,
@@ -815,22 +839,80 @@ def _named(prefix, pairs):
 def _optimizer_state(header, named, optimizer):
     """The optimizer's state in a file, as engines take it; None if it holds none."""
     slots = optimizer.slots if optimizer and "steps" in header else 0
-    shapes = []
-    for i, (n_in, n_out) in enumerate(itertools.pairwise(header["sizes"]), start=1):
-        shapes += [(f"W{i}", (n_out, n_in)), (f"b{i}", (n_out, 1))]
-    wanted = {f"m{slot}_{name}": shape for slot in range(1, slots + 1) for name, shape in shapes}
+    names = [f"{T}{i}" for i in range(1, len(header["sizes"])) for T in "Wb"]
+    wanted = [f"m{slot}_{name}" for slot in range(1, slots + 1) for name in names]
     found = sorted(name for name in named if name.startswith("m"))
     if found != sorted(wanted):
         raise ValueError(f"it has {len(found)} arrays of moments, wanted {', '.join(wanted) or 'none'}")
     if not slots:
         return None
-    dtype = _dtype(header["dtype"])
-    for name, shape in wanted.items():
-        if (named[name].shape, named[name].dtype) != (shape, dtype):
-            raise ValueError(f"{name} is {named[name].dtype} {named[name].shape}, wanted {dtype} {shape}")
     flat = iter([named[name] for name in wanted])
     moments = [[(next(flat), next(flat)) for _ in header["sizes"][1:]] for _ in range(slots)]
-    return {"steps": arrays.whole_number(header["steps"], "steps", 1, _MOST_STEPS), "moments": moments}
+    return {"steps": header["steps"], "moments": moments}
+
+
+def _checked_state(state):
+    """What a pickle or a file holds, checked before any memory is taken for what it claims.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a part is missing, or is not what a network has there.
+    """
+    if not isinstance(state, dict):
+        raise TypeError(f"a network's state must be a dict, got {type(state).__name__}")
+    wanted = ("sizes", "activations", "loss", "dtype", "seed", "epochs_done", "parameters")
+    missing = [key for key in wanted if state.get(key) is None]  # None would ask for defaults
+    if missing:
+        raise ValueError(f"a network's state must have {', '.join(missing)}")
+    sizes, dtype, optimizer = _sizes(state["sizes"]), _dtype(state["dtype"]), state.get("optimizer")
+    _check_shapes("", state["parameters"], sizes, None)
+    if optimizer is not None:
+        optimizers.check_unpickled(optimizer)
+    return {
+        **state,
+        "sizes": sizes,
+        "dtype": dtype,
+        "seed": _seed(state["seed"]),
+        "epochs_done": arrays.whole_number(state["epochs_done"], "epochs_done", 0, _MOST_STEPS),
+        "optimizer_state": _checked_moments(state.get("optimizer_state"), optimizer, sizes, dtype),
+    }
+
+
+def _checked_moments(state, optimizer, sizes, dtype):
+    """The optimizer's state as engines take it: they read its arrays where they are."""
+    if state is None:
+        return None
+    slots = optimizer.slots if optimizer else 0
+    if not isinstance(state, dict) or not {"steps", "moments"} <= set(state):
+        raise ValueError(f"the optimizer's state must be a dict of steps and moments, got {state!r:.80}")
+    if not isinstance(state["moments"], (list, tuple)) or len(state["moments"]) != slots or not slots:
+        raise ValueError(f"the optimizer's moments must be a list of {slots} for {optimizer!r}")
+    for slot, pairs in enumerate(state["moments"], start=1):
+        _check_shapes(f"m{slot}_", pairs, sizes, dtype)
+    return {
+        "steps": arrays.whole_number(state["steps"], "steps", 1, _MOST_STEPS),
+        "moments": [
+            [tuple(arrays.operand(T, "a moment", 2, dtype) for T in pair) for pair in pairs]
+            for pairs in state["moments"]
+        ],
+    }
+
+
+def _check_shapes(prefix, pairs, sizes, dtype):
+    """Refuse what is not an array of each layer's W and b; with a dtype of another one, too. Names are a file's."""
+    layers = list(itertools.pairwise(sizes))
+    if not isinstance(pairs, (list, tuple)) or len(pairs) != len(layers):
+        raise ValueError(f"{prefix}W1 ..: must be a list of {len(layers)} pairs (W, b), got {pairs!r:.80}")
+    for i, (pair, (n_in, n_out)) in enumerate(zip(pairs, layers, strict=True), start=1):
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise ValueError(f"{prefix}W{i}, {prefix}b{i}: must be a pair (W, b), got {pair!r:.80}")
+        for name, T, shape in zip("Wb", pair, ((n_out, n_in), (n_out, 1)), strict=True):
+            if not isinstance(T, np.ndarray):
+                raise TypeError(f"{prefix}{name}{i} must be an array, got {type(T).__name__}")
+            flat = dtype is None and name == "b" and T.shape == (n_out,)  # set_parameters takes that
+            if (T.shape != shape and not flat) or dtype not in (None, T.dtype):
+                raise ValueError(f"{prefix}{name}{i} is {T.dtype} {T.shape}, wanted {dtype or 'numbers'} {shape}")
 
 
 def _from_json(spec):

@@ -18,6 +18,7 @@ class _Optimizer:
     __slots__ = ("_lr", "_weight_decay")
     kind = None  # the name in files and in the backends' tables
     slots = None  # how many moments a network keeps of each weight and bias
+    _fields = ()  # what it keeps of its settings
     _names = ()  # of the settings, as the constructor takes them
 
     @property
@@ -46,6 +47,13 @@ class _Optimizer:
         """The settings, as the constructor takes them."""
         return {name: getattr(self, name) for name in self._names}
 
+    def frozen(self):
+        """The settings of now, in an object that no other thread changes."""
+        twin = object.__new__(_BY_KIND[self.kind])
+        for field in self._fields:
+            setattr(twin, field, getattr(self, field))
+        return twin
+
     def __repr__(self):
         return f"{self.kind}({', '.join(f'{key}={value!r}' for key, value in self.settings().items())})"
 
@@ -61,6 +69,8 @@ class SGD(_Optimizer):
         buf = momentum * buf + g
         w -= lr * buf                       or, with nesterov,
         w -= lr * (g + momentum * buf)
+
+    Without momentum the decay is taken as ``w *= 1 - lr * weight_decay``, which is the same.
 
     Holds settings only: one object may serve many networks, and `lr` and `weight_decay` may be
     changed between calls. Each network keeps its own buf, for as long as it is trained with this
@@ -100,6 +110,7 @@ class SGD(_Optimizer):
 
     __slots__ = ("_momentum", "_nesterov")
     kind = "SGD"
+    _fields = ("_lr", "_weight_decay", "_momentum", "_nesterov")
     _names = ("lr", "momentum", "nesterov", "weight_decay")
 
     def __init__(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
@@ -165,7 +176,8 @@ class Adam(_Optimizer):
     betas : (float, float)
         beta1 and beta2, each at least 0 and less than 1.
     eps : float
-        Finite and more than 0.
+        Finite and more than 0. Below the smallest normal number of the network's dtype (1.2e-38 in
+        float32) it counts as that number.
     weight_decay : float
         Coupled weight decay, added to the gradient of W and of b; it is not part of any reported
         loss.
@@ -194,6 +206,7 @@ class Adam(_Optimizer):
     __slots__ = ("_betas", "_eps")
     kind = "Adam"
     slots = 2
+    _fields = ("_lr", "_weight_decay", "_betas", "_eps")
     _names = ("lr", "betas", "eps", "weight_decay")
 
     def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
@@ -271,6 +284,8 @@ class AdamW(Adam):
 
 
 OPTIMIZERS = (SGD, Adam, AdamW)
+_BY_KIND = {optimizer.kind: optimizer for optimizer in OPTIMIZERS}
+_FLOAT32_ENDS = 2.0**128 - 2.0**103  # from here on a number is infinite in float32
 
 
 def _share(value, what):
@@ -306,3 +321,25 @@ def check_optimizer(optimizer):
     if not isinstance(optimizer, OPTIMIZERS):
         raise TypeError(f"optimizer must be an optimizer object such as fastnn.SGD(lr=0.1), got {optimizer!r}")
     return optimizer
+
+
+def check_held(optimizer, dtype):
+    """Refuse a setting that is infinite in `dtype`."""
+    if dtype.itemsize == 4:
+        for field in optimizer._fields:
+            value = getattr(optimizer, field)
+            if type(value) is float and value >= _FLOAT32_ENDS:
+                name = field[1:]
+                raise ValueError(f"{optimizer.kind}: {name}={value!r} is infinite in {dtype}; it must be below 3.4e38")
+
+
+def check_unpickled(optimizer):
+    """Refuse an optimizer that has other settings than its constructor gives: pickles go past that."""
+    check_optimizer(optimizer)
+    try:
+        settings = optimizer.settings()
+        legal = from_spec([optimizer.kind, settings]).settings()
+    except AttributeError as error:
+        raise ValueError(f"optimizer lacks a setting: {error}") from None
+    if repr(settings) != repr(legal):
+        raise ValueError(f"optimizer has the settings {settings!r:.200}, wanted {legal!r:.200}")

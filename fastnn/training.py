@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from . import arrays
+from . import arrays, optimizers
 from .progress import Progress
 
 _SLICE_SECONDS = 0.05
@@ -117,6 +117,7 @@ class Fit:
         self.engine, self.backend = engine, backend
         self.X, self.y, self.sample_weight = X, y, sample_weight
         self.optimizer, self.batch_size, self.seed = optimizer, batch_size, seed
+        self.settings = optimizer  # of the slice
         self.m = X.shape[1]
         self.per_epoch = -(-self.m // batch_size)
         self.state = TrainState(epoch)
@@ -158,6 +159,7 @@ class Fit:
 
     def _slice(self, epochs, check):
         start = time.perf_counter()
+        self._freeze()
         due = start - self.snapshot_time > self.snapshot_every
         last = self.batches >= epochs * self.per_epoch - self.state.position // self.batch_size
         self.unchecked = not (check or due or last)
@@ -184,7 +186,7 @@ class Fit:
                 self.X,
                 self.y,
                 self.sample_weight,
-                self.optimizer,
+                self.settings,
                 self.batch_size,
                 self.seed,
                 state,
@@ -211,7 +213,7 @@ class Fit:
         y = self.y[columns] if self.y.ndim == 1 else arrays.columns_as(self.y, columns, self.engine.dtype)
         weights = None if self.sample_weight is None else self.sample_weight[columns]
         block = TrainState(0)
-        sums = self.engine.train(X, y, weights, self.optimizer, self.batch_size, None, block, batches, 1, check)
+        sums = self.engine.train(X, y, weights, self.settings, self.batch_size, None, block, batches, 1, check)
         loss_sum, weight_sum = sums[0].tolist() if len(sums) else (block.loss_sum, block.weight_sum)
         state.loss_sum += loss_sum
         state.weight_sum += weight_sum
@@ -239,6 +241,13 @@ class Fit:
     def _keep(self, snapshot, spare):
         self.snapshot, self.spare, self.snapshot_state = snapshot, spare, self.state.copy()
         self.snapshot_time = time.perf_counter()
+        self.used = []  # since then: the batches that were done, and the settings from there on
+
+    def _freeze(self):
+        """Take the settings of the next slice: what another thread changes meanwhile counts from the one after it."""
+        self.settings = self.optimizer.frozen()
+        optimizers.check_held(self.settings, self.engine.dtype)
+        self.used.append((self._batches_done(self.state), self.settings))
 
     def _explain(self):
         """Raise for a loss, a weight or a moment that is not finite, with the network left as promised."""
@@ -253,15 +262,21 @@ class Fit:
         batch = self.state.position // self.batch_size
         raise FloatingPointError(
             f"training diverged: the loss, a weight or a moment was no longer finite in epoch "
-            f"{self.state.epoch - self.first_epoch}, batch {batch} (counted from 0, with {self.optimizer}); "
+            f"{self.state.epoch - self.first_epoch}, batch {batch} (counted from 0, with {self.settings}); "
             "the last finite weights are kept. Try a smaller lr, or scale X"
         )
 
     def _replay(self):
-        """Go back to the snapshot and forward again, batch by batch, to the last finite weights."""
+        """Go back to the snapshot and forward again, batch by batch, to the last finite weights.
+
+        With the settings of then; and not beyond where the failure was seen, should it not show again: another thread
+        may have changed the data.
+        """
+        end = self._batches_done(self.state)
         self.engine.restore(self.snapshot)
         self.state = self.snapshot_state.copy()
-        while True:
+        while (done := self._batches_done(self.state)) < end:
+            self.settings = [settings for since, settings in self.used if since <= done][-1]
             weights, state = self.engine.snapshot(), self.state.copy()
             self._train(self.state, 1, 1)
             if self.state.failed or not self.state.finite:

@@ -137,7 +137,7 @@ def test_divergence_counts_the_epochs_that_are_in_the_weights(backend, rng, call
 
 def test_divergence_the_very_first_step(backend, dtype, rng):
     X, y = regression(rng)
-    huge = SGD(lr=1e300 if dtype == np.float32 else 1e308)
+    huge = SGD(lr=1e38 if dtype == np.float32 else 1e308)
     for batch_size in (None, 8):
         net = linear(backend, dtype)
         with weights_unchanged(net), pytest.raises(FloatingPointError, match="epoch 0, batch 0"):
@@ -203,9 +203,10 @@ def test_divergence_weights_that_were_not_finite_before(backend, rng):
         net = linear(backend)
         W, b = net.parameters[0]
         net.set_parameters([(np.where(np.arange(3) == 1, bad, W), b), net.parameters[1]])
-        with pytest.raises(FloatingPointError, match="epoch 0, batch 0"):
+        told = rf"W of layer 1 has {len(W)} non-finite values, first at column 1"
+        with weights_unchanged(net), pytest.raises(ValueError, match=told):
             net.fit(X, y, epochs=5)
-        with weights_unchanged(net), pytest.raises(FloatingPointError):
+        with weights_unchanged(net), pytest.raises(ValueError, match=told):
             net.train_step(X, y)
 
 
@@ -217,8 +218,9 @@ def test_divergence_a_callback_that_spoils_the_weights(backend, rng):
         if epoch == 2:
             net.set_parameters([(W * np.inf, b) for W, b in net.parameters])
 
-    with pytest.raises(FloatingPointError, match="epoch 3, batch 0"):
+    with pytest.raises(ValueError, match="W of layer 1 has 12 non-finite values"):
         net.fit(X, y, epochs=9, callbacks=spoil)
+    assert net.epochs_done == 3
 
 
 def test_divergence_bad_data_is_the_cause_that_is_told(backend, rng):
@@ -227,7 +229,7 @@ def test_divergence_bad_data_is_the_cause_that_is_told(backend, rng):
     X[1, 5] = np.nan
     net = linear(backend)
     with weights_unchanged(net), pytest.raises(ValueError, match="X has 1 non-finite value, first at column 5"):
-        net.fit(X, y, epochs=5, optimizer=SGD(lr=1e300), batch_size=4)
+        net.fit(X, y, epochs=5, optimizer=SGD(lr=1e38), batch_size=4)
 
 
 @pytest.mark.skip(reason="comes with validation")
