@@ -779,11 +779,19 @@ double fnn_shares(const double *x, ptrdiff_t m, double whole) {
 /* What is checked is what was stored: somebody may write to `from` meanwhile, and a code is a place in memory later. */
 int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n) {
   enum {
-    STEP = 1024 /* still near when they are checked */
+    STEP = 1024, /* still near when they are checked */
+    FEW = 32     /* that no vectors pay for */
   };
   uint64_t beyond = 0; /* of those that are too long for an int32, whose low bits may well be legal */
   int32_t low = 0, high = 0;
-  for (ptrdiff_t first = 0; first < m; first += STEP) {
+  for (ptrdiff_t i = 0; i < m && m <= FEW; i++) {
+    const uint64_t code = bytes == 8 ? __atomic_load_n((const uint64_t *)from + i, __ATOMIC_RELAXED) /* once */
+                                     : __atomic_load_n((const uint32_t *)from + i, __ATOMIC_RELAXED);
+    beyond |= code >> 31;
+    codes[i] = (int32_t)code;
+    high = (int32_t)code > high ? (int32_t)code : high;
+  }
+  for (ptrdiff_t first = 0; first < m && m > FEW; first += STEP) {
     const ptrdiff_t end = fnn_at_most(first + STEP, m);
     for (ptrdiff_t i = first; i < end; i++) {
       const uint64_t code = bytes == 8 ? ((const uint64_t *)from)[i] : ((const uint32_t *)from)[i];

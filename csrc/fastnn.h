@@ -150,8 +150,8 @@ int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix 
 /* *total = sum of w_i L_i. */
 int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int threads);
 /* *total and, per layer, dW (n_out x n_in) and db (n_out x 1). Many threads may call it on one network. */
-int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db, const fnn_data *data,
-                      int threads);
+int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db,
+                      const fnn_data *data, int threads);
 
 typedef struct {
   ptrdiff_t batch;

@@ -574,13 +574,16 @@ static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdif
       const ptrdiff_t width = FN(panel_width)(p->n, panel), most = width == VL ? FNN_MR_SINGLE : FNN_MR;
       /* Rows in even parts: a last tile of one row would take nearly as long as a full one. */
       const ptrdiff_t tiles = (rows + most - 1) / most, height = rows / tiles, taller = rows % tiles;
-      const ptrdiff_t at_once = p->k > terms ? TILES_AT_ONCE : tiles;
+      const ptrdiff_t at_once = p->k > terms && tiles > TILES_AT_ONCE ? TILES_AT_ONCE : tiles;
       FN(tiles_function) *const *one = width == VL ? FN(single)[height - 1] : FN(pair)[height - 1];
       FN(tiles_function) *const *more = one + FNN_EPILOGUES;
       const fnn_product *q = packs && width == NR ? &packed : p;
-      for (ptrdiff_t t = 0, i = c0, count, tall; t < tiles; t += count, i += count * height + tall) {
-        count = fnn_at_most(at_once, tiles - t);
-        tall = t < taller ? fnn_at_most(count, taller - t) : 0;
+      ptrdiff_t count = at_once, tall = taller; /* all of them, where their sums need no room */
+      for (ptrdiff_t t = 0, i = c0; t < tiles; t += count, i += count * height + tall) {
+        if (at_once < tiles) {
+          count = fnn_at_most(at_once, tiles - t);
+          tall = t < taller ? fnn_at_most(count, taller - t) : 0;
+        }
         const ptrdiff_t tall_rows = tall * (height + 1);
         for (ptrdiff_t k = 0, end; k == 0 || k < p->k; k = end) {
           end = fnn_at_most(k + terms, p->k); /* of B, so much stays in the first cache */

@@ -61,10 +61,13 @@ struct fnn_net {
   size_t parameter_bytes;
   int slots; /* of the optimizer's moments: 0 .. 2 */
   uint64_t steps;
-  double most[3]; /* what no weight, and no moment of either slot, is beyond; INFINITY where that is not known */
-  uint64_t kind;  /* of its work: the same for all networks of its shape */
-  workspace work; /* of training: who only reads the network has one of his own */
+  double most[3];   /* what no weight, and no moment of either slot, is beyond; INFINITY where that is not known */
+  uint64_t kind;    /* of its work: the same for all networks of its shape */
+  ptrdiff_t widest; /* of n_0 .. n_L */
+  workspace work;   /* of training: who only reads the network has one of his own */
 };
+
+static double larger(double a, double b) { return a > b ? a : b; } /* fmax is a call */
 
 /* --- memory --- */
 
@@ -107,6 +110,13 @@ static ptrdiff_t lay_out_parameters(fnn_net *net, char *block) {
   return used;
 }
 
+static ptrdiff_t widest(const fnn_net *net) {
+  ptrdiff_t n = net->layer[0].n_in;
+  for (int l = 0; l < net->layers; l++)
+    if (net->layer[l].n_out > n) n = net->layer[l].n_out;
+  return n;
+}
+
 static uint64_t kind_of(const fnn_net *net) {
   uint64_t kind = fnn_kind((uint64_t)net->K->size, (uint64_t)net->loss);
   for (int l = 0; l < net->layers; l++) {
@@ -146,6 +156,7 @@ fnn_net *fnn_net_new(int isa, int dtype, int layers, const ptrdiff_t *sizes, con
   lay_out_parameters(net, net->parameters);
   forget_most(net);
   net->kind = kind_of(net);
+  net->widest = widest(net);
   return net;
 }
 
@@ -335,7 +346,7 @@ enum use {
 
 /* `work` samples of it; 0: a task that tells of its batches itself. `size`: what else its time hangs on. */
 static void run(const fnn_net *net, enum use use, uint64_t size, double work, int threads, fnn_task *task, void *job) {
-  if (net->forced)
+  if (net->forced || threads == 1)
     fnn_parallel_forced(threads, task, job);
   else
     fnn_parallel(fnn_kind(fnn_kind(net->kind, use), size), work, threads, task, job);
@@ -357,13 +368,6 @@ typedef struct {
 static ptrdiff_t forward_rows(const fnn_kernels *K, ptrdiff_t m, int loss) {
   const ptrdiff_t most = fnn_at_most(16 * K->mr, m), quarter = fnn_up((m + 3) / 4, K->mr), few = 4 * K->mr;
   return loss ? fnn_at_most(most, quarter > few ? quarter : few) : most;
-}
-
-static ptrdiff_t widest(const fnn_net *net) {
-  ptrdiff_t n = net->layer[0].n_in;
-  for (int l = 0; l < net->layers; l++)
-    if (net->layer[l].n_out > n) n = net->layer[l].n_out;
-  return n;
 }
 
 static fnn_product forward_product(const fnn_net *net, int l, const void *A, ptrdiff_t a_step, void *C, ptrdiff_t m) {
@@ -390,7 +394,7 @@ static int is_readable(const fnn_kernels *K, const fnn_matrix *X) { return X->ro
 static void *forward_block(const forward_job *job, ptrdiff_t first, ptrdiff_t rows, char *scratch) {
   const fnn_net *net = job->net;
   const fnn_kernels *K = net->K;
-  const ptrdiff_t side = job->rows * fnn_ld(K, widest(net));
+  const ptrdiff_t side = job->rows * fnn_ld(K, net->widest);
   ptrdiff_t step = job->X->col;
   void *to = scratch, *other = fnn_at(K, scratch, side);
   const void *A = fnn_at(K, job->X->data, first * step);
@@ -418,7 +422,7 @@ static void forward_task(void *arg, fnn_team *team, int thread) {
   const layer *last = &net->layer[net->layers - 1];
   const ptrdiff_t ld = fnn_ld(K, last->n_out);
   char *scratch = job->scratch + thread * job->scratch_bytes;
-  void *Y = fnn_at(K, scratch, 2 * job->rows * fnn_ld(K, widest(net))), *two_rows = fnn_at(K, Y, job->rows * ld);
+  void *Y = fnn_at(K, scratch, 2 * job->rows * fnn_ld(K, net->widest)), *two_rows = fnn_at(K, Y, job->rows * ld);
   double *losses = fnn_at(K, two_rows, 2 * ld);
   ptrdiff_t from, to;
   const fnn_mode mode = fnn_flush_subnormals();
@@ -459,8 +463,9 @@ static int run_forward(forward_job *job, int threads) {
   job->step = job->out ? K->mr : job->rows;
   const ptrdiff_t steps = (job->m + job->step - 1) / job->step, ld = fnn_ld(K, net->layer[net->layers - 1].n_out);
   if (threads > steps) threads = (int)steps;
-  const ptrdiff_t numbers = fnn_plus(fnn_times(2 * job->rows, fnn_ld(K, widest(net))), fnn_times(job->rows + 2, ld));
-  job->scratch_bytes = lines(fnn_plus(fnn_times(numbers, K->size), job->rows * (ptrdiff_t)sizeof(double)));
+  /* Of rows so few no product overflows. */
+  job->scratch_bytes = lines((2 * job->rows * fnn_ld(K, net->widest) + (job->rows + 2) * ld) * K->size +
+                             job->rows * (ptrdiff_t)sizeof(double));
   _Alignas(FNN_LINE) char stack[FNN_STACK];
   job->scratch = fnn_scratch(stack, fnn_times(threads, job->scratch_bytes));
   if (!job->scratch) return FNN_NO_MEMORY;
@@ -750,12 +755,12 @@ static void measure(worker *me) {
   report *mine = &w->reports[me->thread];
   double A = 1, dZ = 0; /* db is as dW with A = 1 */
   for (ptrdiff_t i = me->from; me->order && i < me->to; i++)
-    A = fmax(A, K->magnitude(fnn_at(K, me->X, me->order[i] * me->x_step), 0, 1, n_in));
-  if (!me->order) A = fmax(A, K->magnitude(fnn_at(K, me->X, me->from * me->x_step), me->x_step, rows, n_in));
+    A = larger(A, K->magnitude(fnn_at(K, me->X, me->order[i] * me->x_step), 0, 1, n_in));
+  if (!me->order) A = larger(A, K->magnitude(fnn_at(K, me->X, me->from * me->x_step), me->x_step, rows, n_in));
   for (int l = 0; l < net->layers; l++) {
     const ptrdiff_t n = net->layer[l].n_out, ld = fnn_ld(K, n);
-    dZ = fmax(dZ, K->magnitude(fnn_at(K, w->dZ[l], me->from * ld), ld, rows, fnn_padded(K, n)));
-    if (l < net->layers - 1) A = fmax(A, K->magnitude(fnn_at(K, w->A[l], me->from * ld), ld, rows, n));
+    dZ = larger(dZ, K->magnitude(fnn_at(K, w->dZ[l], me->from * ld), ld, rows, fnn_padded(K, n)));
+    if (l < net->layers - 1) A = larger(A, K->magnitude(fnn_at(K, w->A[l], me->from * ld), ld, rows, n));
   }
   mine->most_A = A;
   mine->most_dZ = dZ;
@@ -766,8 +771,8 @@ static int is_safe(worker *me, const fnn_update *u, double weight) {
   const double limit = me->job->net->K->size == 4 ? 1e30 : 1e290; /* products of two such may overflow; sums do not */
   double A = 0, dZ = 0;
   for (int t = 0; t < me->threads; t++) {
-    A = fmax(A, me->job->work->reports[t].most_A);
-    dZ = fmax(dZ, me->job->work->reports[t].most_dZ);
+    A = larger(A, me->job->work->reports[t].most_A);
+    dZ = larger(dZ, me->job->work->reports[t].most_dZ);
   }
   const double sum = (double)me->m * A * dZ, *most = me->most;
   double g = sum / weight, w = most[0], m = most[1], v = most[2], step;
@@ -784,7 +789,7 @@ static int is_safe(worker *me, const fnn_update *u, double weight) {
     m = u->momentum * m + g;
     step = g + m;
   }
-  w = fmax(1, fabs(u->keep)) * w + u->rate * step;
+  w = larger(1, fabs(u->keep)) * w + u->rate * step;
   if (!(sum < limit && g * g < limit && m < limit && v < limit && step < limit && w < limit)) return 0;
   me->most[0] = w, me->most[1] = m, me->most[2] = v;
   return 1;
@@ -835,7 +840,7 @@ static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m)
     }
   }
   /* Samples of so little weight count as 0 in float32, which times inf would be NaN. */
-  const double scale = fmin(1.0 / weight, net->K->size == 4 ? FLT_MAX : DBL_MAX);
+  const double most = net->K->size == 4 ? FLT_MAX : DBL_MAX, scale = 1.0 / weight < most ? 1.0 / weight : most;
   for (int l = net->layers - 1; l >= 0; l--) update_layer(me, l, scale);
   fnn_barrier(me->team, me->thread);
   return STEP_DONE;
@@ -904,7 +909,8 @@ static void train_task(void *arg, fnn_team *team, int thread) {
   if (thread == 0) {
     for (int i = 0; i < 3; i++) {
       net->most[i] = fit->cautious ? me.most[i] : fit->unchecked ? INFINITY : 0;
-      for (int t = 0; t < me.threads && measures; t++) net->most[i] = fmax(net->most[i], job->work->reports[t].most[i]);
+      for (int t = 0; t < me.threads && measures; t++)
+        net->most[i] = larger(net->most[i], job->work->reports[t].most[i]);
     }
     fit->failed = result == STEP_FAILED;
     fit->unsafe = result == STEP_UNSAFE;
@@ -930,6 +936,13 @@ int fnn_net_finite(fnn_net *net) {
   return is_measured_finite(net);
 }
 
+/* What the time of a batch hangs on, besides the network. */
+static uint64_t size_of(const fnn_data *data, ptrdiff_t batch, const fnn_optimizer *optimizer) {
+  const uint64_t data_kind = (uint64_t)(data->X.dtype + 2 * (data->X.row == 1) + 4 * (data->codes != NULL));
+  return fnn_kind(fnn_kind((uint64_t)batch, (uint64_t)optimizer->kind),
+                  fnn_kind(data_kind, fnn_about((double)data->m)));
+}
+
 int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads) {
   if (!fnn_is_size(data->m) || fit->batch < 1 || fit->position < 0 || fit->position > data->m) return FNN_NO_MEMORY;
   threads = fnn_threads(threads);
@@ -938,9 +951,7 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
   if (reserve(net, &net->work, batch, threads)) return FNN_NO_MEMORY;
   /* A single step is another kind than those of a long call: its team has to gather. */
   const int single = fit->max_batches == 1;
-  const uint64_t data_kind = (uint64_t)(data->X.dtype + 2 * (data->X.row == 1) + 4 * (data->codes != NULL));
-  const uint64_t size = fnn_kind(fnn_kind((uint64_t)batch, (uint64_t)fit->optimizer.kind),
-                                 fnn_kind(data_kind, fnn_about((double)data->m)));
+  const uint64_t size = threads > 1 ? size_of(data, batch, &fit->optimizer) : 0;
   const int known = net->most[0] < INFINITY;
   if (fit->cautious && !known) measure_parameters(net);
   do run(net, single ? STEP : STEPS, size, single ? (double)batch : 0, threads, train_task, &job);
@@ -952,8 +963,8 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
   return FNN_OK;
 }
 
-int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db, const fnn_data *data,
-                      int threads) {
+int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db,
+                      const fnn_data *data, int threads) {
   if (!fnn_is_size(data->m)) return FNN_NO_MEMORY;
   threads = fnn_threads(threads);
   workspace work = {0};
@@ -971,9 +982,10 @@ int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *dW, c
 void fnn_net_force_threads(fnn_net *net, int threads) { net->forced = threads < 0 ? 0 : threads; }
 
 static int threads_for(const fnn_net *net, double threads, int limit) {
-  if (limit < 1) limit = 1;
   if (net->forced > 0) threads = net->forced;
-  return threads < 1 ? 1 : threads < limit ? (int)threads : limit;
+  /* A jump that is foreseen: what follows a number that is picked waits until that is computed. */
+  if (__builtin_expect(threads < 2 || limit < 2, 1)) return 1;
+  return threads < limit ? (int)threads : limit;
 }
 
 /* The model. What one thread needs in microseconds, about: fitted to 239 shapes of 4 us to 2 ms (depth 1 to 4, width 8

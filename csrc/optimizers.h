@@ -9,6 +9,7 @@
 /* What one step shares: D. P. Kingma, J. Ba, "Adam", ICLR 2015, algorithm 1, in PyTorch's form. An eps that a network
    would flush to 0 is the smallest number that it does not: a parameter without gradients is divided by it. */
 static inline fnn_update fnn_update_of(const fnn_kernels *K, const fnn_optimizer *o, uint64_t t) {
+  const double least = K->size == 4 ? FLT_MIN : DBL_MIN;
   fnn_update u = {.kind = o->kind,
                   .rate = o->lr,
                   .keep = 1 - o->lr * o->weight_decay,
@@ -17,7 +18,7 @@ static inline fnn_update fnn_update_of(const fnn_kernels *K, const fnn_optimizer
                   .beta1 = o->beta1,
                   .beta2 = o->beta2,
                   .root = 1,
-                  .eps = fmax(o->eps, K->size == 4 ? FLT_MIN : DBL_MIN)};
+                  .eps = o->eps > least ? o->eps : least};
   if (o->kind == FNN_ADAM || o->kind == FNN_ADAMW) {
     u.rate = o->lr / (1 - pow(o->beta1, (double)t));
     u.root = 1 / sqrt(1 - pow(o->beta2, (double)t));

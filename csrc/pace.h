@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 enum fnn_pace_mode {
-  FNN_AS_A_TEAM, /* the usual; how far it is behind one thread is counted */
+  FNN_AS_A_TEAM,  /* the usual; how far it is behind one thread is counted */
   FNN_LOOK_ALONE, /* a few units by one thread, to know its speed */
   FNN_ALONE,      /* because the team was behind, for a while */
   FNN_LOOK_TEAM   /* after that while: whether it is still behind */
@@ -15,15 +15,15 @@ enum fnn_pace_mode {
 typedef struct {
   uint64_t kind;
   enum fnn_pace_mode mode;
-  double alone;        /* ns that one thread takes for 1 of work, the least of its last look; 0: not known */
-  double least;        /* the same of the team, the least ever; 0: not known */
-  double behind;       /* ns that the team has lost against one thread since it was level with it */
-  double spare;        /* ns that looking may cost */
-  double look;         /* of the look that is under way: the least of one thread, or the team's time in all; ns */
-  double pause;        /* ns alone, the last one */
-  double interval;     /* ns between looks at one thread, the last one */
-  int units;           /* of the look that is under way */
-  int64_t until;       /* when the pause ends; ns */
+  double alone;    /* ns that one thread takes for 1 of work, the least of its last look; 0: not known */
+  double least;    /* the same of the team, the least ever; 0: not known */
+  double behind;   /* ns that the team has lost against one thread since it was level with it */
+  double spare;    /* ns that looking may cost */
+  double look;     /* of the look that is under way: the least of one thread, or the team's time in all; ns */
+  double pause;    /* ns alone, the last one */
+  double interval; /* ns between looks at one thread, the last one */
+  int units;       /* of the look that is under way */
+  int64_t until;   /* when the pause ends; ns */
   int64_t next_look;
 } fnn_pace;
 
@@ -35,7 +35,8 @@ enum fnn_pace_answer {
 
 /* Whether the next unit is for one thread. */
 static inline int fnn_pace_alone(const fnn_pace *p) { return p->mode == FNN_LOOK_ALONE || p->mode == FNN_ALONE; }
-/* A unit of so much work has taken `ns` up to `now`, by one thread or by a team of `threads`, as fnn_pace_alone said. */
+/* A unit of so much work has taken `ns` up to `now`, by one thread or by a team of `threads`, as fnn_pace_alone said.
+ */
 enum fnn_pace_answer fnn_pace_note(fnn_pace *p, double work, double ns, int threads, int64_t now);
 /* Something else was at fault and is changed: the team goes on, with nothing held against it. */
 void fnn_pace_forgive(fnn_pace *p);

@@ -416,6 +416,6 @@ def philox(counter, key):
 
 
 include "_core_entries.pxi"
-include "_core_engine.pxi"
 include "_core_guard.pxi"
+include "_core_engine.pxi"
 include "_core_ckernels.pxi"

@@ -20,6 +20,7 @@ cdef class Engine:
     cdef ptrdiff_t n_in, n_out
     cdef double flop  # of one sample's way forward
     cdef readonly object sizes, dtype
+    cdef public object optimizer, state_key  # whose state it has; the network's business
     cdef object settings
 
     def __cinit__(self, sizes, activations, loss, dtype, threads, isa=None):
@@ -114,6 +115,10 @@ cdef class Engine:
         cdef bytes data = snapshot
         _done(fnn_net_restore(self.net, PyBytes_AS_STRING(data)))
 
+    def steps(self):
+        """Updates since the optimizer's state was started."""
+        return fnn_net_steps(self.net)
+
     def is_finite(self):
         """Whether all weights and moments are."""
         return bool(fnn_net_finite(self.net))
@@ -141,15 +146,22 @@ cdef class Engine:
         cdef operand x = _operand(X), o = _operand(out)
         self._predict(&x, &o)
 
-    cpdef quick_predict(self, X, out):
-        """A[L] of X, in `out` or new; None where they are not plain."""
+    cpdef quick_predict(self, X, out, Guard guard):
+        """A[L] of X, in `out` or new; None where they are not plain. `guard`: None for an engine of nobody else's."""
         cdef operand x, o
         if not _plain(X, self.type_num, self.n_in, -1, &x) or x.columns * self.flop > SLICE_WORK:
             return None
         if not (_fit(out, self.type_num, self.n_out, x.columns, &o) and _apart(&o, &x)):
             return None
         result = _new(self.type_num, self.n_out, x.columns, None, &o) if out is None else out
-        self._predict(&x, &o)
+        if guard is None:
+            self._predict(&x, &o)
+            return result
+        guard.enter(READ)
+        try:
+            self._predict(&x, &o)
+        finally:
+            guard.leave(READ)
         return result
 
     def loss(self, X, y, sample_weight):
@@ -185,12 +197,23 @@ cdef class Engine:
             free(outs)
         return total / float(data.m if sample_weight is None else sample_weight.sum()), pairs
 
-    def quick_step(self, X, y, optimizer):
-        """One update, by the optimizer that is the current one: the loss before it.
+    def quick_step(self, X, y, optimizer, Guard guard not None):
+        """One update by the current optimizer, or None for that: the loss before it.
 
-        None, with nothing changed: where X or y are not plain or not legal, or where a number
+        None, with nothing changed: where `optimizer` is another, X or y are not plain or not legal, or a number
         that is not finite cannot be ruled out beforehand.
         """
+        guard.enter(STEP)
+        try:
+            if optimizer is None:
+                optimizer = self.optimizer
+            if optimizer is not self.optimizer or self.state_key is None or optimizer.key() != self.state_key:
+                return None
+            return self._step(X, y, optimizer)
+        finally:
+            guard.leave(STEP)
+
+    cdef object _step(self, X, y, optimizer):
         cdef operand x
         cdef fnn_data data
         cdef int32_t[FEW] few
@@ -265,5 +288,5 @@ cdef class Predictor:
 
     def predict(self, X, out=None):
         """Outputs A[L] of the network as it was; arguments as for :meth:`Network.predict`."""
-        result = self.engine.quick_predict(X, out)
+        result = self.engine.quick_predict(X, out, None)
         return self.long_way(self.engine, X, out) if result is None else result

@@ -71,7 +71,7 @@ cdef class Guard:
         self.uses[own].admitted = True
         return True
 
-    cdef int leave(self, int kind, unsigned long me, bint admitted) noexcept:
+    cdef int drop(self, int kind, unsigned long me, bint admitted) noexcept:
         """The end of the last such use of this thread."""
         cdef Py_ssize_t i = self.count - 1
         while i >= 0 and (self.uses[i].thread != me or self.uses[i].kind != kind or self.uses[i].admitted != admitted):
@@ -80,6 +80,47 @@ cdef class Guard:
             self.count -= 1
             memmove(&self.uses[i], &self.uses[i + 1], (self.count - i) * sizeof(use))
         return 0
+
+    cdef inline int enter(self, int kind) except -1:
+        """The beginning of a use, when it may begin."""
+        cdef unsigned long me = PyThread_get_thread_ident()
+        cdef bint is_free
+        with cython.critical_section(self):
+            is_free = not self.count
+            if is_free and self.room:  # as nearly always
+                self.uses[0].thread, self.uses[0].kind, self.uses[0].admitted = me, kind, True
+                self.count = 1
+            else:
+                self.come(kind, me)
+                self.uses[0].admitted |= is_free
+        return 0 if is_free else self.wait(kind, me)
+
+    cdef inline int leave(self, int kind) noexcept:
+        """The end of a use."""
+        with cython.critical_section(self):
+            if self.count == 1:  # it is this one
+                self.count = 0
+            else:
+                self.drop(kind, PyThread_get_thread_ident(), True)
+        return 0
+
+    cdef int wait(self, int kind, unsigned long me) except -1:
+        cdef bint is_free
+        try:
+            with cython.critical_section(self):
+                is_free = self.admit(me)
+            if is_free:
+                return 0
+            for nap in _naps():
+                _sleep(nap)
+                with cython.critical_section(self):
+                    is_free = self.admit(me)
+                if is_free:
+                    return 0
+        except BaseException:  # Ctrl-C, too
+            with cython.critical_section(self):
+                self.drop(kind, me, False)
+            raise
 
     def forget_others(self):
         """Only this thread is left, in a forked child."""
@@ -100,37 +141,7 @@ cdef class _Use:
         self.guard, self.kind = guard, kind
 
     def __enter__(self):
-        cdef Guard g = self.guard
-        cdef unsigned long me = PyThread_get_thread_ident()
-        cdef bint is_free
-        with cython.critical_section(g):
-            g.come(self.kind, me)
-            is_free = g.count == 1
-            if is_free:
-                g.uses[0].admitted = True
-        if not is_free:
-            self.wait(me)
-
-    cdef int wait(self, unsigned long me) except -1:
-        cdef Guard g = self.guard
-        cdef bint is_free
-        try:
-            with cython.critical_section(g):
-                is_free = g.admit(me)
-            if is_free:
-                return 0
-            for nap in _naps():
-                _sleep(nap)
-                with cython.critical_section(g):
-                    is_free = g.admit(me)
-                if is_free:
-                    return 0
-        except BaseException:  # Ctrl-C, too
-            with cython.critical_section(g):
-                g.leave(self.kind, me, False)
-            raise
+        self.guard.enter(self.kind)
 
     def __exit__(self, kind, error, trace):
-        cdef Guard g = self.guard
-        with cython.critical_section(g):
-            g.leave(self.kind, PyThread_get_thread_ident(), True)
+        self.guard.leave(self.kind)

@@ -277,6 +277,7 @@ class Engine:
         self.sizes, self.dtype = sizes, dtype
         self._activations, self._loss = activations, loss
         self._parameters = []
+        self.optimizer = self.state_key = None  # whose state it has; the network's business
         self.start_optimizer(0)
 
     def set_parameters(self, parameters):
@@ -315,10 +316,10 @@ class Engine:
         """Everything that training changes, to give back to :meth:`restore`; `spare` is not needed here."""
         return self.parameters(), self._steps, [_copies(slot, self.dtype) for slot in self._moments]
 
-    def quick_predict(self, X, out):
+    def quick_predict(self, X, out, guard):
         """A[L] of X, in `out` or new, where both can be checked in no time; here None: take the long way."""
 
-    def quick_step(self, X, y, optimizer):
+    def quick_step(self, X, y, optimizer, guard):
         """One update by the current optimizer, and the loss before it; here None: take the long way."""
 
     def restore(self, snapshot):
@@ -326,6 +327,10 @@ class Engine:
         parameters, steps, moments = snapshot
         self.set_parameters(parameters)
         self.set_optimizer_state({"steps": steps, "moments": moments})
+
+    def steps(self):
+        """Updates since the optimizer's state was started."""
+        return self._steps
 
     def is_finite(self):
         """Whether every weight, bias and moment is finite: an infinite v would freeze its weight unseen."""

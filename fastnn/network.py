@@ -91,9 +91,26 @@ class Network:
         self._engine = self._backend.Engine(sizes, self._activations, self._loss, dtype, self._threads)
         self._guard = self._backend.Guard()
         self._optimizer = SGD()
-        self._state_key = None  # the optimizer's key() when its state was started; None: there is no state
         self._epochs_done = 0
-        self._changes = 0  # of weights or optimizer, from outside of fit
+        self._changes = 0  # of weights or optimizer, but by training
+
+    @property
+    def _optimizer(self):
+        """The last one."""
+        return self._engine.optimizer
+
+    @_optimizer.setter
+    def _optimizer(self, optimizer):
+        self._engine.optimizer = optimizer
+
+    @property
+    def _state_key(self):
+        """The optimizer's key() when its state was started; None: there is no state."""
+        return self._engine.state_key
+
+    @_state_key.setter
+    def _state_key(self, key):
+        self._engine.state_key = key
 
     # --- what it is ---------------------------------------------------------------------------
 
@@ -231,8 +248,7 @@ class Network:
         ValueError, TypeError
             If `X` or `out` does not fit.
         """
-        with self._guard.reading:
-            result = self._engine.quick_predict(X, out)
+        result = self._engine.quick_predict(X, out, self._guard)
         if result is None:
             with self._guard.calling:
                 result = passes.predict(self._engine, X, out, self._guard.reading)
@@ -535,15 +551,16 @@ class Network:
         m = X.shape[1]
         if shuffle and m >= 2**32:
             raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
-        history, epochs_before, seen = History(), self._epochs_done, self._changes
+        history, epochs_before = History(), self._epochs_done
 
         def count(epoch, history):
             self._epochs_done = epochs_before + epoch + 1  # what a callback sees, and saves
 
-        def go_on():
-            """Whether a callback, or another thread, changed what is trained, or how, since this was asked last."""
-            nonlocal seen
-            changed, seen = seen != self._changes, self._changes
+        def changes():
+            return self._changes, self._engine.steps()
+
+        def go_on(changed):
+            """Make ready what a callback, or another thread, left; whether they changed what is trained, or how."""
             changed |= self._make_current(optimizer)
             if changed:
                 self._refuse_non_finite()
@@ -570,6 +587,7 @@ class Network:
                         self._engine.snapshot() if afresh else before[0],
                         lambda: self._go_back(before),
                         self._guard.writing,
+                        changes,
                         go_on,
                     )
                 except BaseException:  # no memory, Ctrl-C
@@ -607,14 +625,8 @@ class Network:
             If the loss, a weight or a moment would not be finite; weights and optimizer are then
             unchanged.
         """
-        with self._guard.stepping:
-            current = self._optimizer
-            if (optimizer is None or optimizer is current) and current.key() == self._state_key:
-                self._changes += 1
-                loss = self._engine.quick_step(X, y, current)
-                if loss is not None:
-                    return loss
-        return self._careful_step(X, y, optimizer)
+        loss = self._engine.quick_step(X, y, optimizer, self._guard)
+        return self._careful_step(X, y, optimizer) if loss is None else loss
 
     def _careful_step(self, X, y, optimizer):
         """One update, whatever the arguments: clear errors, and a copy of all weights to go back to."""
@@ -622,7 +634,6 @@ class Network:
             optimizer = self._optimizer if optimizer is None else check_optimizer(optimizer)
             X, y, _ = self._training_data(X, y, None)
             with self._guard.writing:
-                self._changes += 1
                 return self._checked_step(X, y, optimizer)
 
     def _checked_step(self, X, y, optimizer):

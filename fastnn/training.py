@@ -93,8 +93,11 @@ class Fit:
         Puts the network back to before the call.
     writing : context manager
         Within it the engine may be used; outside of it other threads may, and callbacks.
+    changes : callable
+        What is another value when somebody has changed the network, or trained it.
     go_on : callable
-        Asked before each slice: makes what the others left ready to be trained; whether they changed anything.
+        Told before each slice but the first whether it is; makes what was left ready to be trained, and tells
+        whether anything has changed.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Fit:
         snapshot,
         undo,
         writing,
+        changes,
         go_on,
     ):
         self.engine, self.backend = engine, backend
@@ -124,7 +128,8 @@ class Fit:
         self.first_epoch = epoch
         self.in_place = arrays.in_place(X, y)
         self.batches = max(1, int(_FIRST_SLICE_FLOP / max(1.0, flop_per_sample * batch_size)))
-        self.undo, self.writing, self.go_on = undo, writing, go_on
+        self.undo, self.writing, self.changes, self.go_on = undo, writing, changes, go_on
+        self.seen = None
         self.unchecked = False  # whether all weights and moments are finite is not known
         self.first, self.snapshot_every = snapshot, _SNAPSHOT_SECONDS
         self._keep(snapshot, None)
@@ -138,9 +143,11 @@ class Fit:
                     # With callbacks a slice ends where an epoch does.
                     some = 1 if callbacks else min(epochs - len(history.loss), _SLICE_EPOCHS)
                     with self.writing:
-                        if self.go_on():
+                        if self.seen is not None and self.go_on(self.changes() != self.seen):
                             self._take_snapshot()
                         sums = self._slice(some, bool(callbacks))
+                        if len(history.loss) + len(sums) < epochs:
+                            self.seen = self.changes()
                     history.loss += [total / weight for total, weight in sums.tolist()]
                     bar.update(history.loss)
                     if len(sums) and callbacks:

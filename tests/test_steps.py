@@ -44,7 +44,7 @@ def test_quick_and_careful_steps_are_equal(targets, optimizer):
     losses = []
     for _ in range(20):
         losses.append((quick.train_step(X, y, optimizers[0]), careful._careful_step(X, y, optimizers[1])))
-    assert quick._engine.quick_step(X, y, optimizers[0]) is not None, "the quick way was not taken"
+    assert quick._engine.quick_step(X, y, optimizers[0], quick._guard) is not None, "the quick way was not taken"
     careful._careful_step(X, y, optimizers[1])
     assert all(a == b for a, b in losses)
     assert state_of(quick) == state_of(careful)
