@@ -44,7 +44,9 @@ def busy(use):
 
 
 class Guard:
-    """Knows who uses a network. Its context managers, each for one `with` block:
+    """Knows who uses a network.
+
+    Its context managers, each for one `with` block:
 
     calling
         A call that does not touch the numbers yet: it looks at its arguments, which may run the user's code.

@@ -17,6 +17,7 @@ import fastnn
 import kernels_vs_numpy
 import neighbours
 import overheads
+import regret
 import roofline
 import scale
 import threads as threads_script
@@ -79,6 +80,11 @@ def test_roofline_checks_what_it_times(dtype):
         pytest.param(neighbours, "--rounds 1", marks=needs_torch),
         (threads_script, "--shapes 2"),
         pytest.param(threads_script, "--busy --batches 2", marks=on_linux),
+        pytest.param(
+            regret,
+            "--processes 1 --conditions quiet hiccups busy --nets 6-5-3x4 64-100-10x200 --seconds 0.05 --rounds 1",
+            marks=on_linux,
+        ),
         (overheads, "shuffle --nets 6-5-3x4"),
         (overheads, "call --nets 6-5-3x4"),
         (overheads, "subnormal --nets 6-5-3x4"),

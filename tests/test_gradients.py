@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-import reference as ref
 import fastnn
+import reference as ref
 from fastnn import Network
 
 PAIRS = [("sigmoid", "binary_cross_entropy"), ("softmax", "cross_entropy")] + [(g, "mse") for g in ref.ACTIVATIONS]

@@ -65,6 +65,27 @@ def test_headers_define_nothing_shared():
                 pytest.fail(f"{name}: {line}")
 
 
+CHANGES = {"free", "set", "start_optimizer", "set_steps", "set_moment", "restore", "force_threads", "train", "finite"}
+
+
+def test_readers_reach_nothing_that_is_not_const():
+    # Many threads read one network. So what they call takes it as const, and nothing casts that away.
+    header = (ROOT / "csrc" / "fastnn.h").read_text()
+    changes = set(re.findall(r"fnn_net_(\w+)\(fnn_net \*net", header))
+    assert changes == CHANGES
+    assert set(re.findall(r"fnn_net_(\w+)\(const fnn_net \*net", header)) >= {
+        "predict",
+        "loss",
+        "gradients",
+        "snapshot",
+    }
+    for path in CSRC:
+        assert not re.search(r"\((?:struct )?fnn_net \*\)", code_of(path)), path.name
+    network = code_of(ROOT / "csrc" / "network.c")
+    assert set(re.findall(r"(\w+)->work\b", network)) <= {"net", "job"}
+    assert len(re.findall(r"net->work\b", network)) == 3  # freed with the network, and lent to training
+
+
 def test_environment_is_read_in_one_place_each():
     for variable, home in {
         "FASTNN_BACKEND": "backend.py",

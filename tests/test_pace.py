@@ -1,4 +1,4 @@
-"""A team or one thread: what was measured decides, and what it costs to find out is bounded for any pattern of times."""
+"""A team or one thread: what was measured decides, and finding out costs little, whatever the pattern of times."""
 
 import shutil
 import subprocess
