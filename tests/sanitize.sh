@@ -2,8 +2,8 @@
 # What only instrumented builds can see: reads and writes beside arrays, undefined behaviour, races.
 #   tests/sanitize.sh            the core's check and the whole default suite, gcc's ASan and UBSan
 #   tests/sanitize.sh smoke      the same, of the suite what touches memory most
-#   tests/sanitize.sh threads    the core's teams, barriers and concurrent calls, and tests/test_pairs.py, clang's
-#                                ThreadSanitizer
+#   tests/sanitize.sh threads    the core's teams, barriers and concurrent calls, any two calls from Python, and
+#                                settings at their ends, clang's ThreadSanitizer
 #   tests/sanitize.sh valgrind   the core's check and a training run from Python, memcheck
 # Works on a copy of the tree. PYTHON names the interpreter, which needs the suite's packages, cython and setuptools.
 set -euo pipefail
@@ -54,7 +54,7 @@ case $mode in
     chosen=(tests)
     if [ "$mode" = smoke ]; then
       export HYPOTHESIS_PROFILE=few
-      chosen=(tests/test_parity.py tests/test_steps.py tests/test_cases_a.py tests/test_threads.py)
+      chosen=(tests/test_{parity,steps,cases_a,threads,pairs,extreme_settings,sizes,pickles}.py)
     fi
     # What they find goes to a file: pytest keeps what is printed, and dies with it.
     ASAN_OPTIONS+=:log_path=$work/found UBSAN_OPTIONS+=:log_path=$work/found
@@ -74,7 +74,7 @@ case $mode in
     clang -std=gnu11 $flags tests/c/check_threads.c "$work"/objects/*.o -o "$work/check" -fopenmp -lm -ldl
     export OMP_TOOL_LIBRARIES=$archer TSAN_OPTIONS="ignore_noninstrumented_modules=1 halt_on_error=1 exitcode=66"
     "$work/check"
-    echo "any two calls at once, from Python"
+    echo "any two calls at once, and settings at their ends, from Python"
     # The tool has to be there before all else: in an interpreter of our own, which is Python's library and this line.
     echo '#include <Python.h>
       int main(int argc, char **argv) { return Py_BytesMain(argc, argv); }' > "$work/python.c"
@@ -90,7 +90,7 @@ print(s.get_path("include"), s.get_config_var("LIBDIR"), "python" + s.get_config
     TSAN_OPTIONS+=" log_path=$work/found"
     trap 'cat "$work"/found* 2> /dev/null || true; rm -rf "$work"' EXIT
     PYTHONPATH=$PWD:$packages FASTNN_ISA=generic FASTNN_SANITIZED=1 OPENBLAS_NUM_THREADS=1 HYPOTHESIS_PROFILE=few \
-      "$work/python" -m pytest -p no:cacheprovider tests/test_pairs.py -k compiled
+      "$work/python" -m pytest -p no:cacheprovider tests/test_pairs.py tests/test_extreme_settings.py
     ;;
   valgrind)
     command -v valgrind > /dev/null || { echo "needs valgrind" && exit 3; }

@@ -86,6 +86,15 @@ def test_core_on_musl(tmp_path):
     assert ("generic", "float64") in results
 
 
+def test_threads_compile_for_windows():
+    compiler = "x86_64-w64-mingw32-gcc-posix"
+    if not shutil.which(compiler) or not (ROOT / "csrc").is_dir():
+        pytest.skip(f"no {compiler}, or no source tree here")
+    for name in ("parallel", "pace", "regions", "runtimes", "network"):
+        flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fopenmp", "-fsyntax-only"]
+        subprocess.run([compiler, *flags, ROOT / "csrc" / f"{name}.c"], check=True)
+
+
 def test_neon_under_qemu(tmp_path):
     results = run_checks(tmp_path, "aarch64-linux-gnu-gcc", {}, ["qemu-aarch64"])
     assert {("neon", "float32"), ("neon", "float64")} <= set(results)
