@@ -6,7 +6,9 @@
 #if !defined(_WIN32)
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- as many threads as there can be: OpenMP ends the process where one cannot be started --- */
@@ -19,16 +21,34 @@ static void *come_and_go(void *gate) {
   return NULL;
 }
 
+/* Of OpenMP's threads, by its variable: bytes, or kilobytes without a letter; 0: as usual. It was read when OpenMP was
+   loaded, and so is it here. */
+static size_t stack_bytes;
+
+static void read_stack_bytes(void) {
+  const char *text = getenv("OMP_STACKSIZE");
+  char unit = 'k';
+  unsigned long long size;
+  if (!text || sscanf(text, " %llu %c", &size, &unit) < 1) return;
+  const int shift = unit == 'b' || unit == 'B' ? 0 : unit == 'm' || unit == 'M' ? 20 : unit == 'g' || unit == 'G' ? 30 : 10;
+  stack_bytes = size <= SIZE_MAX >> shift ? (size_t)size << shift : SIZE_MAX;
+}
+
 /* How many threads can be there at once besides those that are, `wanted` at most: so many are started, and end. */
 static int startable(int wanted) {
   pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
   pthread_t threads[MOST_STARTED];
   int started = 0;
+  pthread_attr_t attributes;
+  if (pthread_attr_init(&attributes)) return 0;
+  if (stack_bytes) pthread_attr_setstacksize(&attributes, stack_bytes); /* what is too small stays as it is, as there */
   pthread_mutex_lock(&gate);
-  while (started < wanted && started < MOST_STARTED && !pthread_create(&threads[started], NULL, come_and_go, &gate))
+  while (started < wanted && started < MOST_STARTED &&
+         !pthread_create(&threads[started], &attributes, come_and_go, &gate))
     started++;
   pthread_mutex_unlock(&gate);
   for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
+  pthread_attr_destroy(&attributes);
   return started;
 }
 
@@ -76,6 +96,7 @@ static int is_forked(void) {
 
 /* As soon as we are loaded: another library may use the same OpenMP, and fork, before we have a team. */
 static __attribute__((constructor)) void watch_forks(void) {
+  read_stack_bytes();
   pthread_atfork(NULL, NULL, in_child);
   if (is_forked()) atomic_store(&forked, 1);
 }

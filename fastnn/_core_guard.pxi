@@ -60,7 +60,10 @@ cdef class Guard:
         while self.uses[own].thread != me or self.uses[own].admitted:
             own -= 1
         for i in range(self.count):
-            within |= self.uses[i].thread == me and self.uses[i].admitted and self.uses[i].kind in (READ, WRITE, STEP)
+            if self.uses[i].thread == me and self.uses[i].admitted and self.uses[i].kind in (READ, WRITE, STEP):
+                within = True
+                if _changes(self.uses[own].kind):  # a signal's handler, in the middle of something
+                    raise _busy(self.uses[i].kind)
         for i in range(self.count):
             if self.uses[i].thread == me or not _conflict(self.uses[i].kind, self.uses[own].kind):
                 continue
@@ -121,6 +124,15 @@ cdef class Guard:
             with cython.critical_section(self):
                 self.drop(kind, me, False)
             raise
+
+    def is_awaited(self):
+        """Whether somebody waits."""
+        cdef Py_ssize_t i
+        with cython.critical_section(self):
+            for i in range(self.count):
+                if not self.uses[i].admitted:
+                    return True
+        return False
 
     def forget_others(self):
         """Only this thread is left, in a forked child."""

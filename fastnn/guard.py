@@ -68,6 +68,10 @@ class Guard:
     training = property(lambda self: _Use(self, TRAIN))
     stepping = property(lambda self: _Use(self, STEP))
 
+    def is_awaited(self):
+        """Whether somebody waits."""
+        return any(not use.admitted for use in self.uses if use.there.locked())
+
     def forget_others(self):
         """Only this thread is left, in a forked child."""
         self.uses = [use for use in self.uses if use.thread == threading.get_ident()]
@@ -112,7 +116,10 @@ class _Use:
     def _is_free(self):
         """Whether no other thread reads what this changes, or changes what this touches; nor waits before it to."""
         uses = [use for use in self._guard.uses if use.there.locked() and use is not self]
-        within = any(use.admitted and use.thread == self.thread and use.kind in (READ, *_CHANGES) for use in uses)
+        own = [use.kind for use in uses if use.admitted and use.thread == self.thread]
+        within = any(kind in (READ, *_CHANGES) for kind in own)
+        if within and self.kind in _CHANGES:  # a signal's handler, in the middle of something
+            raise busy(CALL if READ in own else WRITE)
         before = self._guard.uses[: self._guard.uses.index(self)]
         for use in uses:
             # Inside a use of its own nobody waits for those who may wait for that.

@@ -9,7 +9,7 @@ from . import arrays, optimizers, passes, tables
 from . import backend as backends
 from .initializers import initial_parameters
 from .optimizers import SGD, check_optimizer
-from .training import Fit, History, TrainState
+from .training import NOT_FINITE_BEFORE, Fit, History, TrainState
 
 _MOST_WEIGHTS = 2**46
 _MOST_STEPS = 2**62
@@ -530,7 +530,10 @@ class Network:
             If training diverges: names the epoch and batch; the last finite weights and moments
             are kept.
         RuntimeError
-            If the network is in use by another call.
+            If any other call uses the network when this one begins, be it only predict or save in
+            another thread: let others predict with a :meth:`predictor`, or put one lock around
+            both. Once fit runs, other calls wait for the end of its slice, 50 ms at most, or one
+            batch; fit and train_step are refused.
         KeyboardInterrupt
             Ctrl-C is served within 0.1 s (or one batch); the weights of that moment are kept.
         """
@@ -587,6 +590,7 @@ class Network:
                         self._engine.snapshot() if afresh else before[0],
                         lambda: self._go_back(before),
                         self._guard.writing,
+                        self._guard.is_awaited,
                         changes,
                         go_on,
                     )
@@ -624,6 +628,8 @@ class Network:
         FloatingPointError
             If the loss, a weight or a moment would not be finite; weights and optimizer are then
             unchanged.
+        RuntimeError
+            If any other call uses the network, as for :meth:`fit`.
         """
         loss = self._engine.quick_step(X, y, optimizer, self._guard)
         return self._careful_step(X, y, optimizer) if loss is None else loss
@@ -655,6 +661,8 @@ class Network:
                 if found:
                     raise ValueError(f"{name} has {found}; the weights are unchanged")
             self._refuse_non_finite(moments=not afresh)  # no step makes them finite again: asked here, it costs none
+            if state.failed:
+                raise FloatingPointError(NOT_FINITE_BEFORE)
             raise FloatingPointError(
                 f"the step diverged (with {settings}): the loss, a weight or a moment would not be finite; "
                 "the weights are unchanged. Try a smaller lr, or scale X"

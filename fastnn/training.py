@@ -17,7 +17,14 @@ _SNAPSHOT_SECONDS = 1.0  # how far back a failure may have to be replayed
 _SNAPSHOT_SHARE = 0.01  # of the time, at most; with the look at all weights that each one needs
 _CAST_BYTES = 1 << 22  # of the samples that a slice casts, where X is not read in place
 _NO_EPOCHS = np.empty((0, 2))
+_AWAITED_SLICE_SECONDS = 0.005  # where another thread waits for its end
 _FIRST_SLICE_FLOP = 5e7  # sized before a speed is known: 50 ms at 1 GFLOP/s, a slow machine
+
+
+NOT_FINITE_BEFORE = (
+    "the loss of the first batch is not finite, before any update: the weights or X are too large. Scale X, or set "
+    "smaller weights (set_parameters); nothing was changed"
+)
 
 
 class History:
@@ -93,6 +100,8 @@ class Fit:
         Puts the network back to before the call.
     writing : context manager
         Within it the engine may be used; outside of it other threads may, and callbacks.
+    is_awaited : callable
+        Whether another thread waits for the engine.
     changes : callable
         What is another value when somebody has changed the network, or trained it.
     go_on : callable
@@ -115,6 +124,7 @@ class Fit:
         snapshot,
         undo,
         writing,
+        is_awaited,
         changes,
         go_on,
     ):
@@ -128,7 +138,8 @@ class Fit:
         self.first_epoch = epoch
         self.in_place = arrays.in_place(X, y)
         self.batches = max(1, int(_FIRST_SLICE_FLOP / max(1.0, flop_per_sample * batch_size)))
-        self.undo, self.writing, self.changes, self.go_on = undo, writing, changes, go_on
+        self.undo, self.writing, self.is_awaited = undo, writing, is_awaited
+        self.changes, self.go_on = changes, go_on
         self.seen = None
         self.unchecked = False  # whether all weights and moments are finite is not known
         self.first, self.snapshot_every = snapshot, _SNAPSHOT_SECONDS
@@ -136,23 +147,24 @@ class Fit:
 
     def run(self, epochs, callbacks, progress, history):
         """Train for `epochs` epochs, filling `history`; returns the epochs that ended."""
-        start = time.perf_counter()
+        start, done = time.perf_counter(), 0
         try:
             with Progress(progress, epochs) as bar:
-                while len(history.loss) < epochs and not history.stopped:
+                while done < epochs and not history.stopped:
                     # With callbacks a slice ends where an epoch does.
-                    some = 1 if callbacks else min(epochs - len(history.loss), _SLICE_EPOCHS)
+                    some = 1 if callbacks else min(epochs - done, _SLICE_EPOCHS)
                     with self.writing:
                         if self.seen is not None and self.go_on(self.changes() != self.seen):
                             self._take_snapshot()
                         sums = self._slice(some, bool(callbacks))
-                        if len(history.loss) + len(sums) < epochs:
+                        done += len(sums)
+                        if done < epochs:
                             self.seen = self.changes()
                     history.loss += [total / weight for total, weight in sums.tolist()]
                     bar.update(history.loss)
                     if len(sums) and callbacks:
                         for callback in callbacks:
-                            if callback(len(history.loss) - 1, history):
+                            if callback(done - 1, history):
                                 history.stopped = "callback"
         except BaseException:
             with self.writing:
@@ -181,7 +193,8 @@ class Fit:
             self._take_snapshot()
         if batches:
             # At most doubled, so that one lucky measurement does not make a slice of a second.
-            wanted = batches * _SLICE_SECONDS / max(seconds, 1e-9)
+            aim = _AWAITED_SLICE_SECONDS if self.is_awaited() else _SLICE_SECONDS
+            wanted = batches * aim / max(seconds, 1e-9)
             self.batches = max(1, int(min(wanted, 2 * self.batches)))
         return sums
 
@@ -267,6 +280,8 @@ class Fit:
         if not self.state.finite:
             self._replay()
         batch = self.state.position // self.batch_size
+        if (self.state.epoch, self.state.position) == (self.first_epoch, 0) and self.state.failed:
+            raise FloatingPointError(NOT_FINITE_BEFORE)
         raise FloatingPointError(
             f"training diverged: the loss, a weight or a moment was no longer finite in epoch "
             f"{self.state.epoch - self.first_epoch}, batch {batch} (counted from 0, with {self.settings}); "
