@@ -736,6 +736,10 @@ static void terms_part(void *arg, fnn_team *team, int thread) {
 
 int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n, int threads) {
   if (!fnn_are_sizes(n, data->m, 0)) return FNN_NO_MEMORY;
+  if (n == 0) {
+    for (ptrdiff_t j = 0; losses && j < data->m; j++) losses[j] = 0;
+    return FNN_OK;
+  }
   threads = fnn_threads(threads);
   const fnn_kernels *K = table(isa, data->X.dtype);
   const fnn_matrix *Z = &data->X, *Y = &data->Y;

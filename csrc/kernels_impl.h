@@ -167,12 +167,14 @@ typedef struct {
   int divides; /* with this eps the divisor may be out of the range of a quotient without */
 } FN(rates);
 
-/* n / d for 1e-30 <= d <= 1e30, within about one unit in the last place: float32's dividers are busy with the roots.
+/* n / d for 1e-30 <= d <= 1e30, within about one unit in the last place, or n / 1e30 for a d beyond, as is the root of
+   a moment that has become inf: float32's dividers are busy with the roots.
    The reciprocal from the exponent, off by 12%, 1.4% and 0.02% after each of Newton's steps; then the remainder. */
 FNN_INLINE V FN(quotient)(V n, V d) {
 #if FNN_DOUBLE
   return n / d;
 #else
+  d = FN(at_most)(d, FN(set1)(1e30f));
   V r = (V)(0x7EF311C3 - (VI)d);
 #pragma GCC unroll 2
   for (int i = 0; i < 2; i++) r = FN(fma)(r, FN(fma)(-d, r, FN(set1)(1)), r);
@@ -185,7 +187,7 @@ FNN_INLINE V FN(adam)(const FN(rates) * c, V w, V g, REAL *m1, REAL *m2) {
   V m = FN(fma)(c->beta1, FN(load)(m1), c->rest1 * g), v = FN(fma)(c->beta2, FN(load)(m2), c->rest2 * g * g);
   FN(store)(m1, m);
   FN(store)(m2, v);
-  const V d = FN(fma)(FN(sqrt)(v), c->root, c->eps); /* but for eps it is below 2e27, in float32 */
+  const V d = FN(fma)(FN(sqrt)(v), c->root, c->eps);
   /* Divided first, as in NumPy: rate * m could overflow where the step does not. */
   return FN(fma)(-c->rate, c->divides ? m / d : FN(quotient)(m, d), w);
 }

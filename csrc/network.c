@@ -963,10 +963,34 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
   return FNN_OK;
 }
 
+/* Whether all samples count for nothing; what is subnormal is taken as 0. */
+static int weigh_nothing(const fnn_data *data) {
+  ptrdiff_t i = 0;
+  while (data->weights && i < data->m && !(data->weights[i] >= DBL_MIN)) i++;
+  return data->weights && i == data->m;
+}
+
+static void fill_with_0(const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m) {
+  for (ptrdiff_t i = 0; i < n; i++)
+    for (ptrdiff_t j = 0; j < m; j++)
+      if (x->dtype == FNN_FLOAT64)
+        ((double *)x->data)[i * x->row + j * x->col] = 0;
+      else
+        ((float *)x->data)[i * x->row + j * x->col] = 0;
+}
+
 int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db,
                       const fnn_data *data, int threads) {
   if (!fnn_is_size(data->m)) return FNN_NO_MEMORY;
   threads = fnn_threads(threads);
+  if (weigh_nothing(data)) {
+    for (int l = 0; l < net->layers; l++) {
+      fill_with_0(&dW[l], net->layer[l].n_out, net->layer[l].n_in);
+      fill_with_0(&db[l], net->layer[l].n_out, 1);
+    }
+    *total = 0;
+    return FNN_OK;
+  }
   workspace work = {0};
   train_job job = {.net = net, .work = &work, .data = data, .dW = dW, .db = db};
   if (reserve(net, &work, data->m, threads)) return FNN_NO_MEMORY;

@@ -15,7 +15,8 @@
 #define LONGEST_INTERVAL 4e9 /* to this */
 #define TEAM_LOOK 4e6        /* ns of a look at the team, at least; */
 #define TEAM_LOOK_LIMIT 1e6  /* and what it may fall behind meanwhile */
-#define PAUSE_PER_LOSS 1     /* the first pause, over what was lost */
+#define SUSPECT_LIMIT 2e6    /* the same where the team has won nothing of late */
+#define MEMORY 4e9           /* ns that "of late" is */
 #define LOOK_SHARE 50        /* the longest pause, over what the look before it lost */
 #define LONGEST_PAUSE 1e9    /* ns */
 
@@ -35,6 +36,12 @@ static void rest(fnn_pace *p, double pause, int64_t now) {
   p->until = now + (int64_t)p->pause;
 }
 
+/* What the team has won against one thread counts less and less. */
+static void add_gain(fnn_pace *p, double ns, int64_t now) {
+  p->gain = p->gain * larger(0, 1 - (double)(now - p->gain_time) / MEMORY) + ns;
+  p->gain_time = now;
+}
+
 static void go_on_as_a_team(fnn_pace *p) {
   p->mode = FNN_AS_A_TEAM;
   p->behind = 0;
@@ -45,15 +52,22 @@ void fnn_pace_forgive(fnn_pace *p) {
   p->least = 0;
 }
 
+/* Twice the last one, until what a look at the team loses is little of it. */
+static double longer_pause(const fnn_pace *p) {
+  return larger(p->pause, smaller(2 * p->pause, LOOK_SHARE * p->behind));
+}
+
 static enum fnn_pace_answer note_team(fnn_pace *p, double work, double ns, int threads, int64_t now) {
   const double rate = ns / work;
   const int is_long = p->least > 0 && rate > MUCH_LONGER * p->least;
   if (!(p->least > 0) || rate < p->least) p->least = rate;
   p->spare += SPARE * ns;
   if (p->alone > 0) {
-    p->behind = larger(0, p->behind + ns - p->alone * work);
-    if (p->behind > LIMIT) {
-      rest(p, PAUSE_PER_LOSS * p->behind, now);
+    const double lost = ns - p->alone * work;
+    p->behind = larger(0, p->behind + lost);
+    add_gain(p, -lost, now);
+    if (p->behind > (p->gain > 0 ? LIMIT : SUSPECT_LIMIT)) {
+      rest(p, p->gain > 0 ? p->behind : larger(p->behind, longer_pause(p)), now);
       return FNN_BEHIND;
     }
   } else if (is_long) {
@@ -73,8 +87,8 @@ static enum fnn_pace_answer note_look_alone(fnn_pace *p, double work, double ns,
   const double rate = ns / work;
   if (!p->units || rate < p->look) p->look = rate;
   if (++p->units < (ns < LONG_UNIT ? LOOK_UNITS : 1)) return FNN_GO_ON;
-  /* Upwards by halves: the look may have met a hiccup. */
-  p->alone = p->alone > 0 && p->look > p->alone ? (p->alone + p->look) / 2 : p->look;
+  /* Upwards by halves, of twice as much at most: the look may have met a hiccup. */
+  p->alone = p->alone > 0 && p->look > p->alone ? (p->alone + smaller(p->look, 2 * p->alone)) / 2 : p->look;
   p->interval = p->interval > 0 ? smaller(2 * p->interval, LONGEST_INTERVAL) : FIRST_INTERVAL;
   p->next_look = now + (int64_t)p->interval;
   p->mode = FNN_AS_A_TEAM;
@@ -83,7 +97,7 @@ static enum fnn_pace_answer note_look_alone(fnn_pace *p, double work, double ns,
 
 static enum fnn_pace_answer note_alone(fnn_pace *p, double work, double ns, int64_t now) {
   const double rate = ns / work;
-  p->alone = rate < p->alone ? rate : p->alone + (rate - p->alone) / 64;
+  p->alone = rate < p->alone ? rate : p->alone + (smaller(rate, 2 * p->alone) - p->alone) / 64;
   if (now < p->until) return FNN_GO_ON;
   p->mode = FNN_LOOK_TEAM;
   p->behind = p->look = 0;
@@ -92,6 +106,7 @@ static enum fnn_pace_answer note_alone(fnn_pace *p, double work, double ns, int6
 
 static enum fnn_pace_answer note_look_team(fnn_pace *p, double work, double ns, int64_t now) {
   p->behind += ns - p->alone * work;
+  add_gain(p, p->alone * work - ns, now);
   p->look += ns;
   const int lost = p->behind > larger(TEAM_LOOK_LIMIT, p->alone * work / 8);
   if (!lost && p->look < TEAM_LOOK) return FNN_GO_ON;
@@ -99,7 +114,7 @@ static enum fnn_pace_answer note_look_team(fnn_pace *p, double work, double ns, 
     go_on_as_a_team(p);
     return FNN_GO_ON;
   }
-  rest(p, smaller(2 * p->pause, LOOK_SHARE * p->behind), now);
+  rest(p, longer_pause(p), now);
   return FNN_BEHIND;
 }
 

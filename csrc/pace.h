@@ -13,17 +13,18 @@ enum fnn_pace_mode {
 
 /* What is known of one kind of work. All 0: nothing. */
 typedef struct {
-  uint64_t kind;
   enum fnn_pace_mode mode;
-  double alone;    /* ns that one thread takes for 1 of work, the least of its last look; 0: not known */
-  double least;    /* the same of the team, the least ever; 0: not known */
-  double behind;   /* ns that the team has lost against one thread since it was level with it */
-  double spare;    /* ns that looking may cost */
-  double look;     /* of the look that is under way: the least of one thread, or the team's time in all; ns */
-  double pause;    /* ns alone, the last one */
-  double interval; /* ns between looks at one thread, the last one */
-  int units;       /* of the look that is under way */
-  int64_t until;   /* when the pause ends; ns */
+  double alone;      /* ns that one thread takes for 1 of work, the least of its last look; 0: not known */
+  double least;      /* the same of the team, the least ever; 0: not known */
+  double behind;     /* ns that the team has lost against one thread since it was level with it */
+  double gain;       /* ns that it has won against one thread, of late */
+  int64_t gain_time; /* when that was */
+  double spare;      /* ns that looking may cost */
+  double look;       /* of the look that is under way: the least of one thread, or the team's time in all; ns */
+  double pause;      /* ns alone, the last one */
+  double interval;   /* ns between looks at one thread, the last one */
+  int units;         /* of the look that is under way */
+  int64_t until;     /* when the pause ends; ns */
   int64_t next_look;
 } fnn_pace;
 

@@ -163,14 +163,27 @@ void fnn_parallel_forced(int threads, fnn_task *task, void *arg) {
   run_team(&team, threads, task, arg);
 }
 
-/* What is known of the kinds of work of the calling thread: where a kind's place is taken, it takes it. */
+/* What is known of the kinds of work of the calling thread; a new one takes the place of that which was asked for the
+   longest time ago. */
 #define KINDS 32
-static _Thread_local fnn_pace paces[KINDS];
+static _Thread_local struct {
+  uint64_t kinds[KINDS], asked[KINDS], questions;
+  fnn_pace paces[KINDS];
+} known;
 
 static fnn_pace *pace_of(uint64_t kind) {
-  fnn_pace *p = &paces[(kind ^ kind >> 32) % KINDS];
-  if (p->kind != kind) *p = (fnn_pace){.kind = kind};
-  return p;
+  int place = 0;
+  for (int i = 0; i < KINDS; i++) {
+    if (known.kinds[i] == kind && known.asked[i]) {
+      place = i;
+      break;
+    }
+    if (known.asked[i] < known.asked[place]) place = i;
+  }
+  if (known.kinds[place] != kind || !known.asked[place]) known.paces[place] = (fnn_pace){0};
+  known.kinds[place] = kind;
+  known.asked[place] = ++known.questions;
+  return &known.paces[place];
 }
 
 static atomic_int calls; /* that ask for more than one thread, and run: from several threads of the caller's */
@@ -180,20 +193,20 @@ static atomic_int calls; /* that ask for more than one thread, and run: from sev
 #define TEAMS 2
 #define RECENT 1000000000 /* ns */
 static struct {
-  atomic_uintptr_t owner; /* the address of its `paces` */
+  atomic_uintptr_t owner; /* the address of its `known` */
   atomic_llong last;
 } teams[TEAMS];
 
 static int may_have_team(int64_t time) {
   for (int i = 0; i < TEAMS; i++)
-    if (atomic_load(&teams[i].owner) == (uintptr_t)&paces) {
+    if (atomic_load(&teams[i].owner) == (uintptr_t)&known) {
       atomic_store(&teams[i].last, time);
       return 1;
     }
   for (int i = 0; i < TEAMS; i++) {
     long long last = atomic_load(&teams[i].last);
     if ((!last || time - last > RECENT) && atomic_compare_exchange_strong(&teams[i].last, &last, time)) {
-      atomic_store(&teams[i].owner, (uintptr_t)&paces);
+      atomic_store(&teams[i].owner, (uintptr_t)&known);
       return 1;
     }
   }

@@ -30,7 +30,10 @@ static void read_stack_bytes(void) {
   char unit = 'k';
   unsigned long long size;
   if (!text || sscanf(text, " %llu %c", &size, &unit) < 1) return;
-  const int shift = unit == 'b' || unit == 'B' ? 0 : unit == 'm' || unit == 'M' ? 20 : unit == 'g' || unit == 'G' ? 30 : 10;
+  const int shift = unit == 'b' || unit == 'B'   ? 0
+                    : unit == 'm' || unit == 'M' ? 20
+                    : unit == 'g' || unit == 'G' ? 30
+                                                 : 10;
   stack_bytes = size <= SIZE_MAX >> shift ? (size_t)size << shift : SIZE_MAX;
 }
 
@@ -52,20 +55,43 @@ static int startable(int wanted) {
   return started;
 }
 
-/* What OpenMP has for this thread already: the team of its last region, of one runtime. */
+/* What OpenMP has for this thread already: the team of its last region, of one runtime; while none of the threads that
+   were in our regions has ended since, as they do when somebody else opens a smaller region. */
 static _Thread_local struct {
   int size, owner;
+  unsigned ended;
 } pool;
 
+static atomic_uint ended;
+static pthread_key_t end; /* tells of it */
+static void count_end(void *unused) {
+  (void)unused;
+  atomic_fetch_add(&ended, 1);
+}
+
+typedef struct {
+  fnn_region *region;
+  void *arg;
+} task;
+
+static void watch_end(void *arg, int thread, int size) {
+  static _Thread_local int watched;
+  const task *t = arg;
+  if (thread && !watched) watched = !pthread_setspecific(end, &end);
+  t->region(t->arg, thread, size);
+}
+
 static void start_region(fnn_region *region, void *arg, int threads) {
-  const int runtime = fnn_current_runtime(), there = pool.size && pool.owner == runtime ? pool.size : 1;
+  const int runtime = fnn_current_runtime(), unknown = pool.owner != runtime || pool.ended != atomic_load(&ended);
+  const int there = pool.size && !unknown ? pool.size : 1;
   if (threads > there) threads = there + startable(threads - there);
   if (threads == 1) {
     region(arg, 0, 1);
     return;
   }
-  pool.size = threads, pool.owner = runtime;
-  fnn_open_region(runtime, region, arg, threads);
+  task t = {region, arg};
+  fnn_open_region(runtime, watch_end, &t, threads);
+  pool.size = threads, pool.owner = runtime, pool.ended = atomic_load(&ended);
 }
 
 /* --- a forked child: OpenMP's threads do not live on in it, and a region of the thread that forked would wait for them
@@ -97,6 +123,7 @@ static int is_forked(void) {
 /* As soon as we are loaded: another library may use the same OpenMP, and fork, before we have a team. */
 static __attribute__((constructor)) void watch_forks(void) {
   read_stack_bytes();
+  pthread_key_create(&end, count_end);
   pthread_atfork(NULL, NULL, in_child);
   if (is_forked()) atomic_store(&forked, 1);
 }

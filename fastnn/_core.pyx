@@ -8,7 +8,6 @@ included files. No loops over numbers.
 
 import functools
 import os
-import time
 
 import numpy as np
 

@@ -253,6 +253,8 @@ cdef class Engine:
         _set_optimizer(&fit.optimizer, optimizer, fnn_net_slots(self.net))
         fit.position, fit.epoch = state.position, state.epoch
         fit.loss_sum, fit.weight_sum, fit.failed = state.loss_sum, state.weight_sum, 0
+        if fnn_net_slots(self.net) != optimizer.slots:
+            raise RuntimeError("the optimizer's state was dropped in the middle of a training call")
         per_epoch = (data.m + fit.batch - 1) // fit.batch
         fit.max_batches, fit.cautious, fit.unchecked = max_batches, False, not check
         fit.max_epochs = min(max_epochs, (fit.position // fit.batch + fit.max_batches) // per_epoch + 1)

@@ -1,6 +1,6 @@
 # --- who uses a network: guard.py's Guard, by the same rules, in a tenth of its time ------------------
 
-cdef object _busy = _guard.busy, _naps = _guard.naps, _watch = _guard.watch, _sleep = time.sleep  # at hand
+cdef object _busy = _guard.busy, _wait = _guard.wait, _watch = _guard.watch  # at hand
 
 
 cdef struct use:
@@ -10,21 +10,29 @@ cdef struct use:
 
 
 cdef enum:
-    CALL, READ, WRITE, FIT, TRAIN, STEP  # as in guard.py
+    CALL, READ, WRITE, FIT, TRAIN, STEP, FORK  # as in guard.py
 
 
 cdef inline bint _changes(int kind) noexcept:
     return kind == WRITE or kind == STEP
 
 
+cdef inline bint _touches(int kind) noexcept:
+    return kind == READ or kind == FORK or _changes(kind)
+
+
 cdef inline bint _conflict(int a, int b) noexcept:
-    return (_changes(a) and (b == READ or _changes(b))) or (_changes(b) and a == READ)
+    return (_changes(a) and _touches(b)) or (_changes(b) and _touches(a))
+
+
+cdef inline bint _trains(int kind) noexcept:
+    return kind == FIT or kind == TRAIN or kind == STEP
 
 
 cdef class Guard:
     """As ``guard.Guard``."""
 
-    cdef readonly object calling, reading, writing, fitting, training, stepping
+    cdef readonly object calling, reading, writing, fitting, training, stepping, forking
     cdef object __weakref__
     cdef use *uses  # in the order they came
     cdef Py_ssize_t count, room
@@ -32,6 +40,7 @@ cdef class Guard:
     def __cinit__(self):
         self.calling, self.reading, self.writing = _Use(self, CALL), _Use(self, READ), _Use(self, WRITE)
         self.fitting, self.training, self.stepping = _Use(self, FIT), _Use(self, TRAIN), _Use(self, STEP)
+        self.forking = _Use(self, FORK)
         _watch(self)
 
     def __dealloc__(self):
@@ -41,8 +50,8 @@ cdef class Guard:
         """One more use, at the end."""
         cdef Py_ssize_t i
         cdef use *more
-        for i in range(self.count if kind >= FIT else 0):
-            if self.uses[i].thread != me or self.uses[i].kind <= READ or kind == FIT:
+        for i in range(self.count if _trains(kind) else 0):
+            if self.uses[i].kind != FORK and (self.uses[i].thread != me or self.uses[i].kind <= READ or kind == FIT):
                 raise _busy(self.uses[i].kind)
         if self.count == self.room:
             more = <use *>realloc(self.uses, (self.room + 8) * sizeof(use))
@@ -53,26 +62,28 @@ cdef class Guard:
         self.count += 1
         return 0
 
-    cdef int admit(self, unsigned long me) except -1:
-        """Whether the last use of this thread that waits may go on now."""
+    cdef list blockers(self, unsigned long me):
+        """Threads that have to go before the last use of this thread that waits; with none it is admitted."""
         cdef Py_ssize_t i, own = self.count - 1
         cdef bint within = False
         while self.uses[own].thread != me or self.uses[own].admitted:
             own -= 1
         for i in range(self.count):
-            if self.uses[i].thread == me and self.uses[i].admitted and self.uses[i].kind in (READ, WRITE, STEP):
+            if self.uses[i].thread == me and self.uses[i].admitted and _touches(self.uses[i].kind):
                 within = True
                 if _changes(self.uses[own].kind):  # a signal's handler, in the middle of something
                     raise _busy(self.uses[i].kind)
+        threads = []
         for i in range(self.count):
             if self.uses[i].thread == me or not _conflict(self.uses[i].kind, self.uses[own].kind):
                 continue
             if self.uses[i].admitted and within:
                 raise _busy(self.uses[i].kind)
+            # Inside a use of its own nobody waits for those who may wait for that.
             if self.uses[i].admitted or (i < own and not within):
-                return False
-        self.uses[own].admitted = True
-        return True
+                threads.append(self.uses[i].thread)
+        self.uses[own].admitted = not threads
+        return threads
 
     cdef int drop(self, int kind, unsigned long me, bint admitted) noexcept:
         """The end of the last such use of this thread."""
@@ -108,22 +119,21 @@ cdef class Guard:
         return 0
 
     cdef int wait(self, int kind, unsigned long me) except -1:
-        cdef bint is_free
-        try:
+        cdef list threads
+
+        def blockers():
             with cython.critical_section(self):
-                is_free = self.admit(me)
-            if is_free:
-                return 0
-            for nap in _naps():
-                _sleep(nap)
-                with cython.critical_section(self):
-                    is_free = self.admit(me)
-                if is_free:
-                    return 0
+                found = self.blockers(me)
+            return found
+
+        try:
+            if blockers():
+                _wait(blockers)
         except BaseException:  # Ctrl-C, too
             with cython.critical_section(self):
                 self.drop(kind, me, False)
             raise
+        return 0
 
     def is_awaited(self):
         """Whether somebody waits."""

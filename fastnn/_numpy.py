@@ -395,6 +395,8 @@ class Engine:
             For each epoch that ended: sum of w_i L_i and sum of w_i.
         """
         m, ended = X.shape[1], []
+        if len(self._moments) != optimizer.slots:
+            raise RuntimeError("the optimizer's state was dropped in the middle of a training call")
         for _ in range(max_batches):
             if seed is not None and state.order is None:
                 state.order = permutation(m, seed, state.epoch)

@@ -143,7 +143,6 @@ def _codes(y, n_out, name):
     # Codes are used as an index: what is checked is a copy, which no other thread writes to.
     y = np.array(y)
     if y.dtype.kind != "b" and len(y):
-        y = y.copy()  # what is checked is what is used, whatever another thread writes to y meanwhile
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= n_out:
             raise ValueError(f"{name} holds codes from {low} to {high}, wanted 0..{n_out - 1} for {n_out} outputs")
@@ -189,7 +188,9 @@ def weights_of_samples(sample_weight, m, name="sample_weight"):
     if not largest > 0:
         raise ValueError(f"{name} is 0 for every sample: a mean over nothing")
     with np.errstate(all="ignore"):
-        return np.ldexp(w, 1 - np.frexp(largest)[1])
+        w = np.ldexp(w, 1 - np.frexp(largest)[1])
+    w[w < np.finfo(np.float64).tiny] = 0  # as the compiled backend takes them; beside the largest they are nothing
+    return w
 
 
 def whole_number(value, name, low, high=None):

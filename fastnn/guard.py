@@ -5,16 +5,20 @@ wait for the moment in which the numbers do not change under them, or are not re
 While ``fit`` runs such moments come between two of its slices.
 """
 
+import _thread
 import os
+import sys
 import threading
 import time
 import weakref
 
-# What a use is. Two of them are also of the engine's numbers, which are then read, or changed.
-CALL, READ, WRITE, FIT, TRAIN, STEP = range(6)
+# What a use is. Some are of the engine's numbers, which are then read, or changed.
+CALL, READ, WRITE, FIT, TRAIN, STEP, FORK = range(7)
 _CHANGES = (WRITE, STEP)  # of the numbers
+_TOUCHES = (READ, FORK, *_CHANGES)
 _TRAINS = (FIT, TRAIN, STEP)  # is refused beside any other call
 _LONGEST_NAP = 1e-3  # s, between two looks of one that waits; no lock, so that nothing can be waited for that is gone
+_LOOK_AFTER = 0.1  # s, at what those do that are waited for
 
 # One for all networks, held for a moment. A signal's handler may use a network in that moment: so it is one that nests.
 _lock = threading.RLock()
@@ -27,12 +31,38 @@ def watch(guard):
         _guards.add(guard)
 
 
-def naps():
-    """Seconds between looks of one that waits."""
-    nap = 2e-5
-    while True:
-        yield nap
+def wait(blockers):
+    """Sleep, time after time, until `blockers()` is empty: threads that have to go first.
+
+    Not for ever. Where such a thread runs the user's code in the middle of its use, in a signal's handler or a
+    finalizer, it may itself wait for this one; and while the interpreter ends, others do not run any more.
+    """
+    nap, look = 2e-5, time.monotonic() + _LOOK_AFTER
+    while threads := blockers():
+        if sys.is_finalizing():
+            raise busy(WRITE)
+        if time.monotonic() > look:
+            if any(_is_in_users_code(thread) for thread in threads):
+                raise busy(WRITE)
+            look += _LOOK_AFTER
+        time.sleep(nap)
         nap = min(2 * nap, _LONGEST_NAP)
+
+
+def _is_in_users_code(thread):
+    """Whether a thread that is inside one of our calls has been led out of it: by a signal, or a finalizer."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package == __package__:
+            return False
+        if package not in _OF_OURS:
+            return True
+        frame = frame.f_back
+    return True  # the thread has ended
+
+
+_OF_OURS = ("numpy", "threading", "contextlib", "weakref")  # what our calls call
 
 
 def busy(use):
@@ -55,6 +85,8 @@ class Guard:
     fitting, training, stepping
         fit; one step; one step with the numbers changed at once. Refused while another call runs. The thread that
         fits may call anything but fit meanwhile: so do callbacks.
+    forking
+        As reading, but it refuses nobody.
     """
 
     def __init__(self):
@@ -67,6 +99,7 @@ class Guard:
     fitting = property(lambda self: _Use(self, FIT))
     training = property(lambda self: _Use(self, TRAIN))
     stepping = property(lambda self: _Use(self, STEP))
+    forking = property(lambda self: _Use(self, FORK))
 
     def is_awaited(self):
         """Whether somebody waits."""
@@ -92,13 +125,9 @@ class _Use:
         try:
             with _lock:
                 self._come()
-                self.admitted = self._is_free()
-            for nap in naps():
-                if self.admitted:
-                    return
-                time.sleep(nap)
-                with _lock:
-                    self.admitted = self._is_free()
+                blockers = self._blockers()
+            if blockers:
+                wait(self._blockers)
         except BaseException:  # Ctrl-C, too
             if self.there.locked():
                 self.there.release()
@@ -111,60 +140,88 @@ class _Use:
             if self.kind in _TRAINS and refuses(use.kind, use.thread == self.thread, self.kind):
                 raise busy(use.kind)
         self.there.acquire()
+        self.admitted = False
         g.uses.append(self)
 
-    def _is_free(self):
-        """Whether no other thread reads what this changes, or changes what this touches; nor waits before it to."""
-        uses = [use for use in self._guard.uses if use.there.locked() and use is not self]
-        own = [use.kind for use in uses if use.admitted and use.thread == self.thread]
-        within = any(kind in (READ, *_CHANGES) for kind in own)
-        if within and self.kind in _CHANGES:  # a signal's handler, in the middle of something
-            raise busy(CALL if READ in own else WRITE)
-        before = self._guard.uses[: self._guard.uses.index(self)]
-        for use in uses:
-            # Inside a use of its own nobody waits for those who may wait for that.
-            if use.thread != self.thread and conflict(use.kind, self.kind):
-                if use.admitted and within:
-                    raise busy(use.kind)
-                if use.admitted or (use in before and not within):
-                    return False
-        return True
+    def _blockers(self):
+        """Threads that have to go first; with none of them this use is admitted.
+
+        Those that read what this changes, or change what this touches, or wait before it to do so.
+        """
+        with _lock:
+            uses = [use for use in self._guard.uses if use.there.locked()]
+            own = [use.kind for use in uses if use.admitted and use.thread == self.thread and use.kind in _TOUCHES]
+            if own and self.kind in _CHANGES:  # a signal's handler, in the middle of something
+                raise busy(own[-1])
+            before, threads = True, []
+            for use in uses:
+                before = before and use is not self
+                if use.thread != self.thread and conflict(use.kind, self.kind):
+                    if use.admitted and own:
+                        raise busy(use.kind)
+                    # Inside a use of its own nobody waits for those who may wait for that.
+                    if use.admitted or (before and not own):
+                        threads.append(use.thread)
+            self.admitted = not threads
+            return threads
 
 
 def refuses(there, own, wanted):
     """Whether a use that is there, of this thread or another, refuses one that would train."""
-    if not own:
-        return True
-    return there in (CALL, READ) or wanted == FIT
+    if there == FORK:
+        return False
+    return not own or there in (CALL, READ) or wanted == FIT
 
 
 def conflict(a, b):
     """Whether two uses cannot touch the numbers at once."""
-    return (a in _CHANGES and b in (READ, *_CHANGES)) or (b in _CHANGES and a == READ)
+    return (a in _CHANGES and b in _TOUCHES) or (b in _CHANGES and a in _TOUCHES)
 
 
-_forking = threading.local()  # what this thread holds while it forks
+_forks = threading.local()  # of each fork of this thread that is under way what it holds
 
 
 def _before_fork():
-    """Wait until nobody changes a network's numbers: a child would have them half changed, for ever."""
-    _forking.held = []
-    with _lock:
-        guards = list(_guards)
-    for guard in guards:
-        use = guard.reading
-        use.__enter__()
-        _forking.held.append((guard, use))
-    _lock.acquire()  # so that the child does not wait for it for ever
+    """Wait until nobody changes a network's numbers: a child would have them half changed, for ever.
+
+    What a signal's handler raises meanwhile comes afterwards: Python forks all the same.
+    """
+    raised, held = None, []
+    _forks.stack = [*getattr(_forks, "stack", ()), held]
+    while True:
+        try:
+            known = {id(guard) for guard, _ in held}
+            with _lock:
+                missing = [guard for guard in _guards if id(guard) not in known]
+            if not missing:
+                _lock.acquire()  # so that the child does not wait for it for ever
+                held.append((None, _lock))
+                if all(id(guard) in known for guard in _guards):  # none came in between
+                    break
+                held.pop()
+                _lock.release()
+            for guard in missing:
+                use = guard.forking
+                use.__enter__()
+                held.append((guard, use))
+        except BaseException as error:
+            raised = raised or error
+    if raised is not None:
+        if isinstance(raised, KeyboardInterrupt):
+            _thread.interrupt_main()
+        raise raised
 
 
 def _after_fork(in_child):
-    _lock.release()
-    for guard, use in _forking.held:
-        if in_child:
+    held = _forks.stack.pop()
+    if in_child:
+        for guard in _guards:
             guard.forget_others()
-        use.__exit__(None, None, None)
-    _forking.held = []
+    for guard, use in reversed(held):
+        if guard is None:
+            use.release()
+        else:
+            use.__exit__(None, None, None)
 
 
 if hasattr(os, "register_at_fork"):

@@ -105,8 +105,8 @@ class Fit:
     changes : callable
         What is another value when somebody has changed the network, or trained it.
     go_on : callable
-        Told before each slice but the first whether it is; makes what was left ready to be trained, and tells
-        whether anything has changed.
+        Told before each slice whether it is; makes what was left ready to be trained, and tells whether anything has
+        changed.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Fit:
         self.batches = max(1, int(_FIRST_SLICE_FLOP / max(1.0, flop_per_sample * batch_size)))
         self.undo, self.writing, self.is_awaited = undo, writing, is_awaited
         self.changes, self.go_on = changes, go_on
-        self.seen = None
+        self.seen, self.disturbed = changes(), False  # by a callback, or another thread
         self.unchecked = False  # whether all weights and moments are finite is not known
         self.first, self.snapshot_every = snapshot, _SNAPSHOT_SECONDS
         self._keep(snapshot, None)
@@ -154,11 +154,12 @@ class Fit:
                     # With callbacks a slice ends where an epoch does.
                     some = 1 if callbacks else min(epochs - done, _SLICE_EPOCHS)
                     with self.writing:
-                        if self.seen is not None and self.go_on(self.changes() != self.seen):
-                            self._take_snapshot()
-                        sums = self._slice(some, bool(callbacks))
-                        done += len(sums)
-                        if done < epochs:
+                        try:
+                            if self.go_on(self._is_changed()):
+                                self._take_snapshot()
+                            sums = self._slice(some, bool(callbacks))
+                            done += len(sums)
+                        finally:
                             self.seen = self.changes()
                     history.loss += [total / weight for total, weight in sums.tolist()]
                     bar.update(history.loss)
@@ -168,13 +169,21 @@ class Fit:
                                 history.stopped = "callback"
         except BaseException:
             with self.writing:
+                self._is_changed()
                 if self.unchecked and not self.engine.is_finite():  # Ctrl-C after a divergence that nobody has seen yet
                     self._replay()
-                if (self.state.epoch, self.state.position) == (self.first_epoch, 0):  # not one step was made
-                    self.undo()
+                if (self.state.epoch, self.state.position) == (self.first_epoch, 0) and not self.disturbed:
+                    self.undo()  # not one step was made
             raise
         finally:
             history.seconds = time.perf_counter() - start
+
+    def _is_changed(self):
+        """Whether others have changed the network: what they left is refused, or trained, but not gone back from."""
+        changed = self.changes() != self.seen
+        if changed:
+            self.disturbed, self.unchecked = True, False
+        return changed
 
     def _slice(self, epochs, check):
         start = time.perf_counter()
@@ -273,6 +282,10 @@ class Fit:
         """Raise for a loss, a weight or a moment that is not finite, with the network left as promised."""
         for name, array in (("X", self.X), ("y", self.y)):
             found = arrays.first_non_finite(array, self.engine.dtype)
+            if found and self.disturbed:
+                if not self.state.finite:
+                    self._replay()
+                raise ValueError(f"{name} has {found}; the last finite weights are kept")
             if found:
                 self.undo()
                 self.state = TrainState(self.first_epoch)

@@ -59,6 +59,33 @@ assert found == [want]
 print("right")
 """
 
+# Of its pool somebody else's smaller team has ended some.
+FOREIGN = """
+other = ctypes.CDLL(os.environ["FASTNN_TEST_OTHER"])
+allow = ctypes.CDLL(os.environ["LD_PRELOAD"]).allow_threads
+net = Network([784, 128, 10], seed=1, threads=4)
+want = net.predict(X).tobytes()
+assert other.use_openmp() == 2
+allow(0)
+assert net.predict(X).tobytes() == want
+print("right")
+"""
+OTHER_LIBRARY = """
+int use_openmp(void) {
+  int sum = 0;
+#pragma omp parallel num_threads(2) reduction(+ : sum)
+  sum += 1;
+  return sum;
+}
+"""
+
+NO_ROOM = """
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (1 << 30), -1))
+assert work(4) == want
+print("right")
+"""
+
 LIMITED = """
 resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
 if os.getuid() == 0:
@@ -77,6 +104,21 @@ def test_pthread_create_fails(tmp_path):
     library = tmp_path / "failing_threads.so"
     subprocess.run(["gcc", "-shared", "-fPIC", SOURCE, "-o", library, "-ldl"], check=True)
     assert python(WORK + FAILING, "compiled", LD_PRELOAD=str(library)) == "right"
+
+
+def test_another_library_s_smaller_team(tmp_path):
+    if not shutil.which("gcc") or not SOURCE.exists():
+        pytest.skip("no gcc, or no source tree here")
+    library, source, other = (tmp_path / name for name in ("failing_threads.so", "other.c", "other.so"))
+    source.write_text(OTHER_LIBRARY)
+    subprocess.run(["gcc", "-shared", "-fPIC", SOURCE, "-o", library, "-ldl"], check=True)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-fopenmp", source, "-o", other], check=True)
+    libraries = {"LD_PRELOAD": str(library), "FASTNN_TEST_OTHER": str(other)}
+    assert python(WORK + FOREIGN, "compiled", **libraries) == "right"
+
+
+def test_no_room_for_the_stacks_that_openmp_is_told_to_make():
+    assert python(WORK + NO_ROOM, "compiled", OMP_STACKSIZE="4G") == "right"
 
 
 def test_limit_on_processes():
