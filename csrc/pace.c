@@ -3,11 +3,13 @@
    works for a while, and the team is looked at again; each time that it is still behind, the next while is twice as
    long, until looking costs one part in LOOK_SHARE. So what is lost is bounded whatever the pattern of the times.
    How long one thread takes is looked at, too: a few units, of which the least counts, as soon as that costs no more
-   than SPARE of the time that the team has had; or at once where a unit is much longer than the least one so far. */
+   than SPARE of the time that the team has had, the first time FIRST_SPARE of it; or at once where a unit is much
+   longer than the least one so far. */
 #include "pace.h"
 
 #define LIMIT 12e6           /* ns */
-#define SPARE 0.02           /* of the time, for looks at one thread */
+#define SPARE 0.02           /* of the time, for looks at one thread; */
+#define FIRST_SPARE 0.1      /* and for the first */
 #define LOOK_UNITS 3         /* of one thread: the first may find its data with the other core; */
 #define LONG_UNIT 2e6        /* of such a one does, ns */
 #define MUCH_LONGER 2        /* times the least: worth a look */
@@ -61,7 +63,7 @@ static enum fnn_pace_answer note_team(fnn_pace *p, double work, double ns, int t
   const double rate = ns / work;
   const int is_long = p->least > 0 && rate > MUCH_LONGER * p->least;
   if (!(p->least > 0) || rate < p->least) p->least = rate;
-  p->spare += SPARE * ns;
+  p->spare += (p->alone > 0 ? SPARE : FIRST_SPARE) * ns;
   if (p->alone > 0) {
     const double lost = ns - p->alone * work;
     p->behind = larger(0, p->behind + lost);
