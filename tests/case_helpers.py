@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -407,3 +408,23 @@ def python(code, backend, timeout=250, **environment):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+OTHER_OPENMP_LIBRARY = """
+int use_openmp(int threads) {
+  int sum = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : sum)
+  sum += 1;
+  return sum;
+}
+"""
+
+
+def other_openmp_library(folder):
+    """The path of a library of somebody else's; its use_openmp(threads) runs a team and returns its size."""
+    if not shutil.which("gcc"):
+        pytest.skip("no gcc here")
+    source, library = folder / "other.c", folder / "other.so"
+    source.write_text(OTHER_OPENMP_LIBRARY)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-fopenmp", source, "-o", library], check=True)
+    return str(library)

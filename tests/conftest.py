@@ -56,6 +56,15 @@ alone = pytest.mark.thread_unsafe(reason="looks at, or changes, what belongs to 
 DTYPES = [np.dtype("float32"), np.dtype("float64")]
 
 
+@pytest.fixture(params=COMPILED.isas() if COMPILED else [])
+def isa(request):
+    """Each instruction set of this machine, forced."""
+    before = COMPILED.current_isa()
+    COMPILED.force_isa(request.param)
+    yield request.param
+    COMPILED.force_isa(before)
+
+
 @pytest.fixture(params=VARIANTS)
 def backend(request):
     """The name for ``Network(backend=...)``; ``fastnn.kernels`` runs on the same variant."""

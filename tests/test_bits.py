@@ -35,15 +35,6 @@ def data(sizes, m, seed=0):
     return rng.standard_normal((m, sizes[0])).astype("f4").T, y
 
 
-@pytest.fixture(params=COMPILED.isas() if COMPILED else [])
-def isa(request):
-    """Each instruction set of this machine, forced."""
-    before = COMPILED.current_isa()
-    COMPILED.force_isa(request.param)
-    yield request.param
-    COMPILED.force_isa(before)
-
-
 def assert_threads_do_not_change_bits(sizes, activations, batch, dtype, optimizer):
     """Not after 20 steps, the last of each epoch a short one; nor in what is computed without a step."""
     X, y = data(sizes, 10 * batch - 3)

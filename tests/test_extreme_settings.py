@@ -44,14 +44,6 @@ def data(softmax):
     return rng.standard_normal((3, 8)), np.arange(8) % 2 if softmax else rng.standard_normal((2, 8))
 
 
-@pytest.fixture(params=COMPILED.isas() if COMPILED else [])
-def isa(request):
-    before = COMPILED.current_isa()
-    COMPILED.force_isa(request.param)
-    yield request.param
-    COMPILED.force_isa(before)
-
-
 def numbers(net):
     state = net.__getstate__()
     slots = state["optimizer_state"]["moments"] if state["optimizer_state"] else []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from case_helpers import python
+from case_helpers import other_openmp_library, python
 from conftest import COMPILED, SANITIZED
 
 SOURCE = Path(__file__).parent / "c" / "failing_threads.c"
@@ -65,18 +65,10 @@ other = ctypes.CDLL(os.environ["FASTNN_TEST_OTHER"])
 allow = ctypes.CDLL(os.environ["LD_PRELOAD"]).allow_threads
 net = Network([784, 128, 10], seed=1, threads=4)
 want = net.predict(X).tobytes()
-assert other.use_openmp() == 2
+assert other.use_openmp(2) == 2
 allow(0)
 assert net.predict(X).tobytes() == want
 print("right")
-"""
-OTHER_LIBRARY = """
-int use_openmp(void) {
-  int sum = 0;
-#pragma omp parallel num_threads(2) reduction(+ : sum)
-  sum += 1;
-  return sum;
-}
 """
 
 NO_ROOM = """
@@ -109,11 +101,9 @@ def test_pthread_create_fails(tmp_path):
 def test_another_library_s_smaller_team(tmp_path):
     if not shutil.which("gcc") or not SOURCE.exists():
         pytest.skip("no gcc, or no source tree here")
-    library, source, other = (tmp_path / name for name in ("failing_threads.so", "other.c", "other.so"))
-    source.write_text(OTHER_LIBRARY)
+    library = tmp_path / "failing_threads.so"
     subprocess.run(["gcc", "-shared", "-fPIC", SOURCE, "-o", library, "-ldl"], check=True)
-    subprocess.run(["gcc", "-shared", "-fPIC", "-fopenmp", source, "-o", other], check=True)
-    libraries = {"LD_PRELOAD": str(library), "FASTNN_TEST_OTHER": str(other)}
+    libraries = {"LD_PRELOAD": str(library), "FASTNN_TEST_OTHER": other_openmp_library(tmp_path)}
     assert python(WORK + FOREIGN, "compiled", **libraries) == "right"
 
 

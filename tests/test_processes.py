@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from case_helpers import bits, python, variant_environment
+from case_helpers import bits, other_openmp_library, python, variant_environment
 from conftest import COMPILED, SANITIZED
 from fastnn import Adam, Network
 
@@ -133,21 +132,12 @@ def test_a_child_forked_beside_a_predict_trains(either_backend):
     assert python(code + WORK.format(backend=either_backend) + FORK_BESIDE_A_PREDICT, either_backend) == "right"
 
 
-OTHER_LIBRARY = """
-#include <omp.h>
-int use_openmp(void) {
-  int sum = 0;
-#pragma omp parallel num_threads(3) reduction(+ : sum)
-  sum += 1;
-  return sum;
-}
-"""
 # Where the child has fastnn from its parent, which had no team yet, and where it imports it itself.
 FORK_AFTER_ANOTHER = """
 import ctypes, os, signal
 other = ctypes.CDLL({library!r})
 {parent}
-assert other.use_openmp() == 3
+assert other.use_openmp(3) == 3
 pid = os.fork()
 if not pid:
     signal.alarm(60)
@@ -172,12 +162,8 @@ print("right")
 @pytest.mark.skipif(COMPILED is None or SANITIZED, reason="no compiled backend here, or one with a tool of its own")
 @pytest.mark.parametrize("parent", ["import fastnn", ""], ids=["fastnn in the parent", "fastnn in the child"])
 def test_a_child_forked_after_another_library_s_team(tmp_path, parent):
-    if not shutil.which("gcc"):
-        pytest.skip("no gcc here")
-    source, library = tmp_path / "other.c", tmp_path / "other.so"
-    source.write_text(OTHER_LIBRARY)
-    subprocess.run(["gcc", "-shared", "-fPIC", "-fopenmp", source, "-o", library], check=True)
-    assert python(FORK_AFTER_ANOTHER.format(library=str(library), parent=parent), "compiled") == "right"
+    library = other_openmp_library(tmp_path)
+    assert python(FORK_AFTER_ANOTHER.format(library=library, parent=parent), "compiled") == "right"
 
 
 GUARD = """
