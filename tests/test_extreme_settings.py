@@ -11,7 +11,7 @@ import pytest
 import fastnn
 import reference as ref
 from case_helpers import assert_faultless, bits, python, state_of
-from conftest import COMPILED, DTYPES
+from conftest import DTYPES
 from fastnn import SGD, Adam, AdamW, Network, kernels, training
 
 SMALL = [5e-324, 1e-300, 1e-45, 1e-40, 1e-38]
