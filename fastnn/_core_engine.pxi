@@ -283,12 +283,18 @@ cdef class Predictor:
     """
 
     cdef Engine engine
-    cdef object long_way
+    cdef object long_way, reduced
 
-    def __init__(self, engine, long_way):
-        self.engine, self.long_way = engine, long_way
+    def __init__(self, engine, long_way, reduced):
+        self.engine, self.long_way, self.reduced = engine, long_way, reduced
 
     def predict(self, X, out=None):
         """Outputs A[L] of the network as it was; arguments as for :meth:`Network.predict`."""
         result = self.engine.quick_predict(X, out, None)
         return self.long_way(self.engine, X, out) if result is None else result
+
+    def __reduce__(self):
+        return self.reduced()
+
+    def __deepcopy__(self, memo):
+        return self  # nothing of it changes

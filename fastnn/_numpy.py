@@ -474,14 +474,22 @@ class Predictor:
     engine : Engine
     long_way : callable
         ``passes.predict``: for what the engine has no quick way for.
+    reduced : callable
+        What ``__reduce__`` gives to pickles.
     """
 
-    def __init__(self, engine, long_way):
-        self._engine, self._long_way = engine, long_way
+    def __init__(self, engine, long_way, reduced):
+        self._engine, self._long_way, self._reduced = engine, long_way, reduced
 
     def predict(self, X, out=None):
         """Outputs A[L] of the network as it was; arguments as for :meth:`Network.predict`."""
         return self._long_way(self._engine, X, out)
+
+    def __reduce__(self):
+        return self._reduced()
+
+    def __deepcopy__(self, memo):
+        return self  # nothing of it changes
 
 
 def _copies(pairs, dtype):

@@ -1,33 +1,32 @@
 """Model files: an .npz archive of plain arrays and a JSON header, readable by ``numpy.load``.
 
 Loading runs no code (nothing is ever unpickled), takes no more memory than the file's own size,
-and checks a SHA-256 over everything before a network is made. Saving writes beside the target and
-renames, so the previous file is harmed by no fault.
+and checks a SHA-256 over everything before a network is made.
 """
 
-import contextlib
 import errno
 import hashlib
 import io
 import json
 import os
-import shutil
 import struct
 import zipfile
 
 import numpy as np
 
+from . import filesystem
+
 FORMAT = 1
 _HEADER = "header.json"
 
 
-def save(path, header, arrays):
+def save(target, header, arrays):
     """Write a model file.
 
     Parameters
     ----------
-    path : path-like
-        Written as it is; no suffix is added.
+    target : path-like or binary file object
+        A path is written as it is; no suffix is added.
     header : dict
         What JSON can hold.
     arrays : dict of str to ndarray
@@ -35,43 +34,41 @@ def save(path, header, arrays):
     Raises
     ------
     OSError
-        If it cannot be written; a file that was there before is unharmed.
+        If it cannot be written.
     """
+    is_path = _is_path(target, "write")
+    path = os.fsdecode(target) if is_path else None
     members = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
     header = {"format": FORMAT, **header}
     header["sha256"] = _digest(header, members)
     members = {_HEADER: json.dumps(header).encode(), **members}
-    path = os.fsdecode(path)
-    folder = os.path.dirname(path) or "."
-    temporary = f"{path}.{os.urandom(6).hex()}.tmp"
-    try:
-        with open(temporary, "xb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for name, data in members.items():
-                    archive.writestr(zipfile.ZipInfo(name), data)  # dated 1980: equal networks, equal files
-            file.flush()
-            os.fsync(file.fileno())
-        if os.path.exists(path):
-            shutil.copymode(path, temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    _sync_folder(folder)
-
-
-def _sync_folder(folder):
-    try:  # the rename itself reaches the disk; not every system can sync a folder
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_STORED) as archive:
+        for name in list(members):
+            archive.writestr(zipfile.ZipInfo(name), members.pop(name))  # dated 1980: equal networks, equal files
+    if is_path:
+        filesystem.write(path, data.getbuffer())
         return
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)
+    rest = data.getbuffer()
+    while len(rest):
+        written = target.write(rest)
+        rest = rest[len(rest) if written is None else written :]
+
+
+def _is_path(place, method):
+    """Whether `place` is a path; False for a binary file object with that method, TypeError for anything else."""
+    if isinstance(place, (str, bytes, os.PathLike)):
+        return True
+    if not hasattr(place, method) or isinstance(place, type):
+        raise TypeError(f"path must be a path or a binary file object, got {place!r:.80}")
+    if isinstance(place, io.TextIOBase):
+        raise TypeError(f"path must be a path or a binary file object, got a text file: open it with {method[0]}b")
+    return False
+
+
+def name_of(place):
+    """What messages call a path or a file object."""
+    return repr(os.fsdecode(place) if isinstance(place, (str, bytes, os.PathLike)) else getattr(place, "name", place))
 
 
 def _npy(array):
@@ -90,8 +87,13 @@ def _digest(header, members):
     return digest.hexdigest()
 
 
-def load(path):
+def load(source):
     """Read a model file.
+
+    Parameters
+    ----------
+    source : path-like or binary file object
+        An object is read to its end.
 
     Returns
     -------
@@ -105,28 +107,47 @@ def load(path):
     ValueError
         If it is not a model file, is damaged, or is of a format this release does not read.
     """
-    path = os.fsdecode(path)  # an int would be taken for a file descriptor
+    is_path = _is_path(source, "read")  # an int would be taken for a file descriptor
+    name = name_of(source)
     try:
-        with open(path, "rb") as file:
-            return _read(file)
+        if not is_path:
+            return _read(io.BytesIO(_bytes(source)))
+        with _opened(os.fsdecode(source)) as file:
+            return _read(file if file.seekable() else io.BytesIO(file.read()))
     except ValueError as error:
-        raise ValueError(f"{path!r} is not a readable fastnn model: {error}") from error
+        raise ValueError(f"{name} is not a readable fastnn model: {error}") from error
     # zipfile meets damage with any of these.
     except (zipfile.BadZipFile, struct.error, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
         what = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path!r} is not a readable fastnn model: {what}") from error
+        raise ValueError(f"{name} is not a readable fastnn model: {what}") from error
     except OSError as error:
         if error.errno != errno.EINVAL:  # a seek to where a damaged directory points
             raise
-        raise ValueError(f"{path!r} is not a readable fastnn model: {error}") from error
+        raise ValueError(f"{name} is not a readable fastnn model: {error}") from error
+
+
+def _opened(path):
+    try:
+        return open(path, "rb")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, error.strerror + filesystem.advice(path), path) from None
+
+
+def _bytes(file):
+    data = file.read()
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"path must be a path or a binary file object, whose read() gives bytes, got {data!r:.40}")
+    return data
 
 
 def _read(file):
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive:
         # All together: a directory can name one place many times.
         if sum(info.file_size for info in archive.infolist()) > size:
             raise ValueError("its members are larger than the file")
+        if min((info.header_offset for info in archive.infolist()), default=0):
+            raise ValueError("something else stands before the model")  # such as another model
         members = {info.filename: _member(archive, info) for info in archive.infolist()}
     header = json.loads(members.pop(_HEADER))
     if not isinstance(header, dict):

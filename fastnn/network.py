@@ -1,18 +1,17 @@
 """The multilayer perceptron: what a user holds."""
 
+import copy
 import itertools
-import os
 
 import numpy as np
 
-from . import arrays, optimizers, passes, tables
+from . import arrays, optimizers, passes, states, tables
 from . import backend as backends
 from .initializers import initial_parameters
 from .optimizers import SGD, check_optimizer
+from .settings import checked_dtype, checked_seed, checked_sizes
 from .training import NOT_FINITE_BEFORE, Fit, History, TrainState
 
-_MOST_WEIGHTS = 2**46
-_MOST_STEPS = 2**62
 _MOST_THREADS = 256  # OpenMP ends the process when it cannot start a thread
 
 
@@ -77,7 +76,7 @@ class Network:
         backend="auto",
         threads=None,
     ):
-        self._setup(_sizes(sizes), activations, loss, _dtype(dtype), _seed(seed), backend, threads)
+        self._setup(checked_sizes(sizes), activations, loss, checked_dtype(dtype), checked_seed(seed), backend, threads)
         init = tables.spec(init, tables.INITIALISERS, "init")
         self._engine.set_parameters(initial_parameters(self._sizes, init, self._seed, self._dtype))
 
@@ -93,6 +92,9 @@ class Network:
         self._optimizer = SGD()
         self._epochs_done = 0
         self._changes = 0  # of weights or optimizer, but by training
+        # The key() of a state that came with a pickle or a file, where its optimizer is another object: the first one
+        # given that has it goes on. Until then _state_key is None.
+        self._unclaimed_key = None
 
     @property
     def _optimizer(self):
@@ -200,7 +202,7 @@ class Network:
         """
         with self._guard.writing:
             self._changes += 1
-            self._state_key = None  # first: Ctrl-C may come in between
+            self._state_key = self._unclaimed_key = None  # first: Ctrl-C may come in between
             self._engine.start_optimizer(0)
 
     def summary(self):
@@ -317,10 +319,16 @@ class Network:
         Returns
         -------
         callable
-            ``p(X, out=None)``, as :meth:`predict` with the weights of now; any number of threads may call it.
+            ``p(X, out=None)``, as :meth:`predict` with the weights of now; any number of threads may
+            call it. It can be pickled and copied.
         """
         with self._guard.reading:
-            return self._backend.Predictor(self._engine.copy(), passes.predict).predict
+            engine, settings = self._engine.copy(), self._settings()
+
+        def reduced():
+            return _revived_predictor, (settings | {"parameters": engine.parameters()},)
+
+        return self._backend.Predictor(engine, passes.predict, reduced).predict
 
     # --- losses and gradients ---------------------------------------------------------------------
 
@@ -691,19 +699,22 @@ class Network:
         key = optimizer.key()
         if optimizer is self._optimizer and key == self._state_key:
             return False
-        self._state_key = None  # while it has none: Ctrl-C may come in between
+        if key == self._unclaimed_key:
+            self._optimizer, self._state_key, self._unclaimed_key = optimizer, key, None
+            return False
+        self._state_key = self._unclaimed_key = None  # while it has none: Ctrl-C may come in between
         self._engine.start_optimizer(optimizer.slots)
         self._optimizer, self._state_key = optimizer, key
         return True
 
     def _training_state(self):
         """What a call that fails has to put back."""
-        return self._engine.snapshot(), self._optimizer, self._state_key
+        return self._engine.snapshot(), self._optimizer, self._state_key, self._unclaimed_key
 
     def _go_back(self, state):
-        self._state_key = None
+        self._state_key = self._unclaimed_key = None
         self._engine.restore(state[0])
-        _, self._optimizer, self._state_key = state
+        _, self._optimizer, self._state_key, self._unclaimed_key = state
 
     def _training_data(self, X, y, sample_weight):
         X = arrays.features(X, self._sizes[0])
@@ -729,46 +740,61 @@ class Network:
 
         Parameters
         ----------
-        path : path-like
-            Taken as it is; an existing file is replaced in one step or not at all.
+        path : path-like or binary file object
+            A path is taken as it is. A file there is replaced in one step or not at all; it keeps
+            its mode, its owner where the system lets us set it, and its links. Where that cannot
+            be (a device or a pipe; several hard links to it; another's file whose owner only
+            writing in place keeps; a folder that nothing can be put into; a mount of its own) it
+            is written in place, and a fault in the middle can leave a damaged file.
+            An object is written to from where it stands, and is not closed.
         optimizer : bool
             Also the optimizer's settings and state: a loaded network goes on, with
-            ``optimizer=None``, as this one would.
+            ``optimizer=None`` or an optimizer of the same kind and settings (lr, eps and
+            weight_decay may differ), as this one would.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, naming `path`.
+        TypeError
+            If `path` is neither.
+
+        Notes
+        -----
+        Attributes of your own are not saved here; pickles and copies keep them.
         """
         from . import files  # zipfile and hashlib take longer to import than all of fastnn
 
-        state = self.__getstate__()
-        header = {key: state[key] for key in ("sizes", "activations", "loss", "dtype", "seed", "epochs_done")}
-        named = _named("", state["parameters"])
-        if optimizer:
-            header["optimizer"] = optimizers.spec(state["optimizer"])
-            if state["optimizer_state"]:
-                header["steps"] = state["optimizer_state"]["steps"]
-                for slot, pairs in enumerate(state["optimizer_state"]["moments"], start=1):
-                    named |= _named(f"m{slot}_", pairs)
-        files.save(path, header, named)
+        files.save(path, *states.to_file(self.__getstate__(), optimizer))
 
     def __getstate__(self):
         """What a copy, a pickle and a file hold: settings, weights and moments, no scratch memory."""
         with self._guard.reading:
             # A state that the next step would not go on with is not carried along.
-            goes_on = self._state_key == self._optimizer.key()
-            return {
-                "sizes": list(self._sizes),
-                "activations": self.activations,
-                "loss": self.loss_name,
-                "dtype": self._dtype.name,
-                "seed": self._seed,
-                "epochs_done": self._epochs_done,
-                "backend": self._backend_name,
-                "threads": self._threads,
+            goes_on = self._optimizer.key() in (self._state_key, self._unclaimed_key)
+            state = self._settings() | {
                 "optimizer": self._optimizer,
                 "optimizer_state": self._engine.optimizer_state() if goes_on else None,
                 "parameters": [tuple(map(np.ascontiguousarray, pair)) for pair in self._engine.parameters()],
             }
+        state["attributes"] = states.attributes(super().__getstate__(), _OWN)
+        return state
+
+    def _settings(self):
+        """What, with the parameters, makes a network that predicts the same."""
+        return {
+            "sizes": list(self._sizes),
+            "activations": self.activations,
+            "loss": self.loss_name,
+            "dtype": self._dtype.name,
+            "seed": self._seed,
+            "epochs_done": self._epochs_done,
+            "backend": self._backend_name,
+            "threads": self._threads,
+        }
 
     def __setstate__(self, state):
-        state, made = _checked_state(state), object.__new__(Network)  # whole, or not at all
+        state, made = states.checked(state), object.__new__(Network)  # whole, or not at all
         made._setup(
             state["sizes"],
             state["activations"],
@@ -783,15 +809,30 @@ class Network:
         made._optimizer = state.get("optimizer") or SGD()
         if state.get("optimizer_state"):
             made._engine.set_optimizer_state(state["optimizer_state"])
-            made._state_key = made._optimizer.key()
+            made._unclaimed_key = made._optimizer.key()
         self.__dict__.update(made.__dict__)
+        for name, value in state["attributes"].items():
+            object.__setattr__(self, name, value)
 
     def __deepcopy__(self, memo):
-        twin = object.__new__(type(self))
-        twin.__setstate__(self.__getstate__())  # with the same optimizer object, for the twin to go on with
+        state, twin = self.__getstate__(), object.__new__(type(self))
+        memo[id(self)] = twin  # what is copied along may refer to it
+        for part in ("optimizer", "attributes"):
+            state[part] = copy.deepcopy(state[part], memo)
+        twin.__setstate__(state)
         return twin
 
-    __copy__ = lambda self: self.__deepcopy__({})  # noqa: E731 - weights are never shared
+    def __copy__(self):
+        # Weights are never shared; the optimizer is, and its state goes on with that object alone.
+        twin = object.__new__(type(self))
+        twin.__setstate__(self.__getstate__())
+        if self._unclaimed_key is None:
+            twin._state_key, twin._unclaimed_key = twin._unclaimed_key, None
+        return twin
+
+
+# A network's own attributes; all others are the user's, or a subclass's.
+_OWN = frozenset(vars(Network([1, 1], init="zeros", seed=0, backend="numpy")))
 
 
 def load(path, backend="auto", threads=None):
@@ -799,7 +840,8 @@ def load(path, backend="auto", threads=None):
 
     Parameters
     ----------
-    path : path-like
+    path : path-like or binary file object
+        An object is read from where it stands to its end.
     backend : {"auto", "numpy", "compiled"}
     threads : int, optional
         As for :class:`Network`.
@@ -814,6 +856,8 @@ def load(path, backend="auto", threads=None):
         If there is no such file.
     ValueError
         If it is no fastnn model, is damaged, or is of a format this release does not read.
+    TypeError
+        If `path` is neither a path nor a binary file object.
 
     Examples
     --------
@@ -826,145 +870,21 @@ def load(path, backend="auto", threads=None):
     """
     from . import files
 
-    header, named = files.load(path)
+    header, arrays = files.load(path)
     try:
-        layers = range(1, len(header["sizes"]))
-        optimizer = optimizers.from_spec(header["optimizer"]) if "optimizer" in header else None
-        state = {
-            **header,
-            "activations": [_from_json(a) for a in header["activations"]],
-            "loss": _from_json(header["loss"]),
-            "backend": backend,
-            "threads": threads,
-            "optimizer": optimizer,
-            "optimizer_state": _optimizer_state(header, named, optimizer),
-            "parameters": [(named[f"W{i}"], named[f"b{i}"]) for i in layers],
-        }
         net = object.__new__(Network)
-        net.__setstate__(state)
+        net.__setstate__({**states.from_file(header, arrays), "backend": backend, "threads": threads})
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{os.fsdecode(path)!r} is not a readable fastnn model: {error}") from error
+        raise ValueError(f"{files.name_of(path)} is not a readable fastnn model: {error}") from error
     return net
 
 
-def _named(prefix, pairs):
-    """The arrays of a file, from (W, b) per layer."""
-    named = {}
-    for i, (W, b) in enumerate(pairs, start=1):
-        named[f"{prefix}W{i}"], named[f"{prefix}b{i}"] = W, b
-    return named
-
-
-def _optimizer_state(header, named, optimizer):
-    """The optimizer's state in a file, as engines take it; None if it holds none."""
-    slots = optimizer.slots if optimizer and "steps" in header else 0
-    names = [f"{T}{i}" for i in range(1, len(header["sizes"])) for T in "Wb"]
-    wanted = [f"m{slot}_{name}" for slot in range(1, slots + 1) for name in names]
-    found = sorted(name for name in named if name.startswith("m"))
-    if found != sorted(wanted):
-        raise ValueError(f"it has {len(found)} arrays of moments, wanted {', '.join(wanted) or 'none'}")
-    if not slots:
-        return None
-    flat = iter([named[name] for name in wanted])
-    moments = [[(next(flat), next(flat)) for _ in header["sizes"][1:]] for _ in range(slots)]
-    return {"steps": header["steps"], "moments": moments}
-
-
-def _checked_state(state):
-    """What a pickle or a file holds, checked before any memory is taken for what it claims.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a part is missing, or is not what a network has there.
-    """
-    if not isinstance(state, dict):
-        raise TypeError(f"a network's state must be a dict, got {type(state).__name__}")
-    wanted = ("sizes", "activations", "loss", "dtype", "seed", "epochs_done", "parameters")
-    missing = [key for key in wanted if state.get(key) is None]  # None would ask for defaults
-    if missing:
-        raise ValueError(f"a network's state must have {', '.join(missing)}")
-    sizes, dtype, optimizer = _sizes(state["sizes"]), _dtype(state["dtype"]), state.get("optimizer")
-    _check_shapes("", state["parameters"], sizes, None)
-    if optimizer is not None:
-        optimizers.check_unpickled(optimizer)
-    return {
-        **state,
-        "sizes": sizes,
-        "dtype": dtype,
-        "seed": _seed(state["seed"]),
-        "epochs_done": arrays.whole_number(state["epochs_done"], "epochs_done", 0, _MOST_STEPS),
-        "optimizer_state": _checked_moments(state.get("optimizer_state"), optimizer, sizes, dtype),
-    }
-
-
-def _checked_moments(state, optimizer, sizes, dtype):
-    """The optimizer's state as engines take it: they read its arrays where they are."""
-    if state is None:
-        return None
-    slots = optimizer.slots if optimizer else 0
-    if not isinstance(state, dict) or not {"steps", "moments"} <= set(state):
-        raise ValueError(f"the optimizer's state must be a dict of steps and moments, got {state!r:.80}")
-    if not isinstance(state["moments"], (list, tuple)) or len(state["moments"]) != slots or not slots:
-        raise ValueError(f"the optimizer's moments must be a list of {slots} for {optimizer!r}")
-    for slot, pairs in enumerate(state["moments"], start=1):
-        _check_shapes(f"m{slot}_", pairs, sizes, dtype)
-    return {
-        "steps": arrays.whole_number(state["steps"], "steps", 1, _MOST_STEPS),
-        "moments": [
-            [tuple(arrays.operand(T, "a moment", 2, dtype) for T in pair) for pair in pairs]
-            for pairs in state["moments"]
-        ],
-    }
-
-
-def _check_shapes(prefix, pairs, sizes, dtype):
-    """Refuse what is not an array of each layer's W and b; with a dtype of another one, too. Names are a file's."""
-    layers = list(itertools.pairwise(sizes))
-    if not isinstance(pairs, (list, tuple)) or len(pairs) != len(layers):
-        raise ValueError(f"{prefix}W1 ..: must be a list of {len(layers)} pairs (W, b), got {pairs!r:.80}")
-    for i, (pair, (n_in, n_out)) in enumerate(zip(pairs, layers, strict=True), start=1):
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            raise ValueError(f"{prefix}W{i}, {prefix}b{i}: must be a pair (W, b), got {pair!r:.80}")
-        for name, T, shape in zip("Wb", pair, ((n_out, n_in), (n_out, 1)), strict=True):
-            if not isinstance(T, np.ndarray):
-                raise TypeError(f"{prefix}{name}{i} must be an array, got {type(T).__name__}")
-            flat = dtype is None and name == "b" and T.shape == (n_out,)  # set_parameters takes that
-            if (T.shape != shape and not flat) or dtype not in (None, T.dtype):
-                raise ValueError(f"{prefix}{name}{i} is {T.dtype} {T.shape}, wanted {dtype or 'numbers'} {shape}")
-
-
-def _from_json(spec):
-    return tuple(spec) if isinstance(spec, list) else spec
+def _revived_predictor(state):
+    """The object of a pickle whose method :meth:`Network.predictor` gives."""
+    net = object.__new__(Network)
+    net.__setstate__(state)
+    return net.predictor().__self__
 
 
 def _short(spec):
     return spec if isinstance(spec, str) else f"{spec[0]} {spec[1]}"
-
-
-def _sizes(sizes):
-    if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
-        raise TypeError(f"sizes must be a list of units per layer, got {sizes!r}")
-    sizes = tuple(arrays.whole_number(n, f"sizes[{i}]", 1) for i, n in enumerate(sizes))
-    if len(sizes) < 2:
-        raise ValueError(f"sizes needs an input and an output at least, got {list(sizes)}")
-    if sum(n_in * n_out for n_in, n_out in itertools.pairwise(sizes)) > _MOST_WEIGHTS:
-        raise ValueError(f"sizes {list(sizes)} make more weights than any memory holds")
-    return sizes
-
-
-def _dtype(dtype):
-    try:
-        found = np.dtype(dtype)
-    except (TypeError, ValueError, SyntaxError, DeprecationWarning):  # of an old alias, where warnings are errors
-        found = None
-    # None would be NumPy's default, and compare equal to it.
-    if dtype is None or found is None or found not in arrays.FLOATS:
-        raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
-    return found
-
-
-def _seed(seed):
-    if seed is None:
-        return int.from_bytes(os.urandom(8), "little")
-    return arrays.whole_number(seed, "seed", 0, 2**64 - 1)
