@@ -811,6 +811,11 @@ int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_
   return !beyond && low >= 0 && high < n;
 }
 
+double fnn_magnitude(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m) {
+  const fnn_kernels *K = table(isa, x->dtype);
+  return x->row == 1 ? K->magnitude(x->data, x->col, m, n) : K->magnitude(x->data, x->row, n, m);
+}
+
 int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high) {
   return table(isa, dtype)->within(x, n, high);
 }

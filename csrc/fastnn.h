@@ -104,6 +104,8 @@ double fnn_shares(const double *x, ptrdiff_t m, double whole);
 int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n);
 /* Whether n adjacent elements are all finite and within 0..high. */
 int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high);
+/* The largest |x| of a matrix (n x m), one of whose steps is 1; INFINITY if one is not finite. */
+double fnn_magnitude(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m);
 
 /* Settings of an optimizer; PyTorch's definitions. Its state is the network's, or the caller's. */
 typedef struct {
@@ -167,9 +169,10 @@ typedef struct {
   uint64_t epoch;
   ptrdiff_t position; /* samples of this epoch that are done */
   double loss_sum, weight_sum;
-  int failed; /* a loss was not finite; that batch made no update */
-  int unsafe; /* cautious, a batch might have done so: it made no update, and nor did those after it */
-  int finite; /* all weights and moments are, at the end */
+  double first_loss; /* mean of the first batch of this call, before its update; NaN: none was updated */
+  int failed;        /* a loss was not finite; that batch made no update */
+  int unsafe;        /* cautious, a batch might have done so: it made no update, and nor did those after it */
+  int finite;        /* all weights and moments are, at the end */
   /* Two numbers, sum of w_i L_i and sum of w_i, for each epoch that ended. */
   double *ended;
   ptrdiff_t ended_count;
@@ -193,11 +196,11 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
   F(net_start_optimizer) F(net_slots) F(net_steps) F(net_set_steps) F(net_set_moment) F(net_get_moment) \
   F(net_bytes) F(net_snapshot) F(net_restore) F(net_force_threads) F(net_forward_threads) F(net_train_threads) \
   F(net_predict) F(net_loss) F(net_gradients) F(net_train) F(net_finite) \
-  F(openmp_procs)
+  F(openmp_procs) F(magnitude)
 /* clang-format on */
 
 /* Raised when a struct or a function changes; a larger table of the same abi serves as well. */
-#define FASTNN_ABI 1
+#define FASTNN_ABI 2
 
 #ifdef __cplusplus
 #define FNN_MEMBER(name) decltype(&fnn_##name) name;

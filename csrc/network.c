@@ -837,6 +837,7 @@ static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m)
     if (job->fit) {
       job->fit->loss_sum += job->total;
       job->fit->weight_sum += weight;
+      if (isnan(job->fit->first_loss)) job->fit->first_loss = job->total / weight;
     }
   }
   /* Samples of so little weight count as 0 in float32, which times inf would be NaN. */
@@ -947,6 +948,7 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
   if (!fnn_is_size(data->m) || fit->batch < 1 || fit->position < 0 || fit->position > data->m) return FNN_NO_MEMORY;
   threads = fnn_threads(threads);
   train_job job = {.net = net, .work = &net->work, .trained = net, .fit = fit, .data = data};
+  fit->first_loss = NAN;
   const ptrdiff_t batch = fnn_at_most(fit->batch, data->m);
   if (reserve(net, &net->work, batch, threads)) return FNN_NO_MEMORY;
   /* A single step is another kind than those of a long call: its team has to gather. */

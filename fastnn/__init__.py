@@ -1,7 +1,10 @@
 """fastnn: multilayer perceptrons on the CPU. Columns are samples."""
 
-from . import kernels
+from importlib import import_module as _import_module
+
+from . import hints, kernels
 from ._version import __version__
+from .cautions import DataWarning
 from .information import info
 from .network import Network, load
 from .optimizers import SGD, Adam, AdamW
@@ -13,6 +16,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "DataWarning",
     "History",
     "Network",
     "__version__",
@@ -26,3 +30,16 @@ __all__ = [
     "predictor_handle",
     "set_threads",
 ]
+
+_WHEN_ASKED_FOR = ("datasets",)  # modules whose own imports take time
+
+
+def __getattr__(name):
+    if name in _WHEN_ASKED_FOR:
+        return _import_module(f"{__name__}.{name}")
+    told = hints.did_you_mean(name, [*__all__, *_WHEN_ASKED_FOR])
+    raise AttributeError(f"module {__name__!r} has no {name!r}{told}")
+
+
+def __dir__():
+    return [*globals(), *_WHEN_ASKED_FOR]

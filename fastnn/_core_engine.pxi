@@ -10,6 +10,15 @@ def quick_codes(y, n_out, m):
     return _quick_codes(y, n_out, m)
 
 
+def largest(X):
+    """The largest |x| of a matrix; inf if a value is not finite."""
+    cdef operand x
+    if _type(X) < 0 or not _plain(X, _type(X), -1, -1, &x) or (x.matrix.row != 1 and x.matrix.col != 1):
+        X = np.array(X, np.float64, order="C")
+        _describe(X, &x)
+    return fnn_magnitude(_isa, &x.matrix, x.rows, x.columns)
+
+
 # --- the network -----------------------------------------------------------------------------------
 
 cdef class Engine:
@@ -21,6 +30,7 @@ cdef class Engine:
     cdef double flop  # of one sample's way forward
     cdef readonly object sizes, dtype
     cdef public object optimizer, state_key  # whose state it has; the network's business
+    cdef public bint cautioned  # of targets for train_step: the network's, too
     cdef object settings
 
     def __cinit__(self, sizes, activations, loss, dtype, threads, isa=None):
@@ -224,9 +234,15 @@ cdef class Engine:
         if not _plain(X, self.type_num, self.n_in, -1, &x):
             return None
         data.m, data.X = x.columns, x.matrix
+        if self.n_out == 1 and cnp.PyArray_CheckExact(y) and cnp.PyArray_TYPE(<cnp.ndarray>y) != self.type_num:
+            y = _quick_values(<cnp.ndarray>y, self.type_num, data.m)
         targets = _quick_targets(y, self.loss_code, self.type_num, self.n_out, &data, few)
         if targets is None:
             return None
+        if self.n_out > 1 and not self.cautioned:
+            # What cautions.of_targets has something to say about: said once, on the long way.
+            if self.loss_code == FNN_BINARY_CROSS_ENTROPY if data.codes else data.m == self.n_out:
+                return None
         _set_optimizer(&fit.optimizer, optimizer, fnn_net_slots(self.net))
         fit.batch, fit.max_batches, fit.max_epochs, fit.cautious, fit.unchecked = data.m, 1, 1, True, False
         fit.shuffle = fit.order_is_valid = 0
@@ -270,6 +286,8 @@ cdef class Engine:
         _done(status)
         state.epoch, state.position = fit.epoch, fit.position
         state.loss_sum, state.weight_sum = fit.loss_sum, fit.weight_sum
+        if state.first_loss is None and fit.first_loss == fit.first_loss:
+            state.first_loss = fit.first_loss
         state.failed, state.finite = bool(fit.failed), bool(fit.finite)
         state.order = order if fit.order_is_valid else None
         return ended[:fit.ended_count]

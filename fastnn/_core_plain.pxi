@@ -139,6 +139,49 @@ cdef cnp.ndarray _quick_codes(y, ptrdiff_t n, cnp.npy_intp m):
     return codes if _take_codes(y, n, m, <int32_t *>cnp.PyArray_DATA(codes)) else None
 
 
+ctypedef fused given_t:
+    unsigned char
+    int32_t
+    int64_t
+    float
+    double
+
+
+cdef cnp.ndarray _as_values(const given_t *line, int dtype, cnp.npy_intp m):
+    """A new line of m values of that dtype."""
+    cdef cnp.ndarray a = cnp.PyArray_EMPTY(1, &m, dtype, 0)
+    cdef float *singles = <float *>cnp.PyArray_DATA(a)
+    cdef double *doubles = <double *>cnp.PyArray_DATA(a)
+    cdef ptrdiff_t i
+    if dtype == cnp.NPY_FLOAT:
+        for i in range(m):
+            singles[i] = <float>line[i]
+    else:
+        for i in range(m):
+            doubles[i] = <double>line[i]
+    return a
+
+
+cdef cnp.ndarray _quick_values(cnp.ndarray y, int dtype, ptrdiff_t m):
+    """Whole numbers, truth values or floats, one a sample, as values of `dtype`; None if they are not plain."""
+    if cnp.PyArray_NDIM(y) != 1 or cnp.PyArray_DIM(y, 0) != m or not cnp.PyArray_IS_C_CONTIGUOUS(y) \
+            or not cnp.PyArray_ISBEHAVED_RO(y):
+        return None
+    cdef int number = cnp.PyArray_TYPE(y)
+    cdef const void *line = cnp.PyArray_DATA(y)
+    if number == cnp.NPY_BOOL or number == cnp.NPY_UINT8:
+        return _as_values(<const unsigned char *>line, dtype, m)
+    if cnp.NPY_INT <= number <= cnp.NPY_LONGLONG and cnp.PyArray_ISSIGNED(y):
+        if cnp.PyArray_ITEMSIZE(y) == 4:
+            return _as_values(<const int32_t *>line, dtype, m)
+        return _as_values(<const int64_t *>line, dtype, m)
+    if number == cnp.NPY_FLOAT:
+        return _as_values(<const float *>line, dtype, m)
+    if number == cnp.NPY_DOUBLE:
+        return _as_values(<const double *>line, dtype, m)
+    return None
+
+
 cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, fnn_data *data, int32_t *few):
     """Targets of data.m samples into `data`: what keeps them alive, or None if they are not plain or not legal.
 

@@ -256,6 +256,15 @@ def quick_codes(y, n_out, m):
     """Class codes as engines take them, where y can be checked in no time; here None: take the long way."""
 
 
+def largest(X):
+    """The largest |x| of a matrix; inf if a value is not finite."""
+    if X.dtype.kind == "f":
+        size = float(np.abs(X).max(initial=0))
+    else:  # |x| of the lowest integer is none
+        size = float(max(X.max(initial=0), -float(X.min(initial=0))))
+    return size if size < np.inf else np.inf
+
+
 # --- the network ---------------------------------------------------------------------------------
 
 
@@ -278,6 +287,7 @@ class Engine:
         self._activations, self._loss = activations, loss
         self._parameters = []
         self.optimizer = self.state_key = None  # whose state it has; the network's business
+        self.cautioned = False  # of targets for train_step: the network's, too
         self.start_optimizer(0)
 
     def set_parameters(self, parameters):
@@ -423,6 +433,8 @@ class Engine:
             return False
         state.loss_sum += total
         state.weight_sum += weight
+        if state.first_loss is None:
+            state.first_loss = total / weight
         # On copies, which take the old ones' place all at once: Ctrl-C, or want of memory, leaves no half step.
         parameters = _copies(self._parameters, self.dtype)
         moments = [_copies(slot, self.dtype) for slot in self._moments]

@@ -11,6 +11,7 @@ import operator
 
 import numpy as np
 
+from . import remedies
 from .tables import CLASSIFIERS
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # what the backends compute in
@@ -26,14 +27,16 @@ def real_array(value, name, may_copy=True):
         return value
     if kind == "O" and may_copy:
         return _from_objects(value, name)
-    if kind in "SU":
-        raise TypeError(f"{name} holds strings ({value.dtype}); numbers are needed: encode them first")
-    raise TypeError(f"{name} has dtype {value.dtype}; real numbers are needed")
+    if kind in "SUT":
+        raise TypeError(f"{name} holds strings ({value.dtype!r}); numbers are needed{remedies.of_strings(name)}")
+    told = remedies.of_dtype(value.dtype, name)
+    raise TypeError(f"{name} has dtype {value.dtype}; real numbers are needed{told}")
 
 
 def _to_array(value, name):
     if value is None or isinstance(value, (str, bytes)):
-        raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__} {value!r:.50}")
+        told = f": write np.loadtxt({value!r:.50}, delimiter=',').T" if isinstance(value, str) else ""
+        raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__} {value!r:.50}{told}")
     if isinstance(value, np.ma.MaskedArray):
         masked = int(np.ma.count_masked(value))
         if masked:
@@ -47,9 +50,11 @@ def _to_array(value, name):
         return np.asarray(value)
     except ValueError as error:
         ragged = ": its rows differ in length" if "inhomogeneous" in str(error) else ""
-        raise ValueError(f"{name}, {_kind(value)}, cannot be read as an array of numbers{ragged}") from error
+        told = ragged or remedies.of_container(value, name)
+        raise ValueError(f"{name}, {_kind(value)}, cannot be read as an array of numbers{told}") from error
     except Exception as error:
-        raise TypeError(f"{name}, {_kind(value)}, cannot be read as an array of numbers") from error
+        told = remedies.of_container(value, name)
+        raise TypeError(f"{name}, {_kind(value)}, cannot be read as an array of numbers{told}") from error
 
 
 def _shared(value, name):
@@ -79,9 +84,9 @@ def _from_objects(value, name):
     if missing:
         raise ValueError(f"{name} has {_number(missing, 'missing value')}")
     for v in items:
-        if not isinstance(v, (numbers.Real, np.bool_)):
-            wanted = "numbers are needed"
-            raise TypeError(f"{name} has dtype object and holds {type(v).__name__} {v!r:.50}; {wanted}")
+        if not isinstance(v, (numbers.Real, np.bool_)) and type(v).__name__ != "Decimal":
+            told = remedies.of_strings(name) if isinstance(v, (str, bytes)) else remedies.of_container(v, name)
+            raise TypeError(f"{name} has dtype object and holds {type(v).__name__} {v!r:.50}; numbers are needed{told}")
     whole = all(isinstance(v, (numbers.Integral, np.bool_)) for v in items)
     for dtype in (np.int64, np.float64) if whole and items else (np.float64,):
         try:
@@ -95,9 +100,8 @@ def features(X, n_in, name="X", may_copy=True):
     """Return `X` as a real (n_in, m) array."""
     X = real_array(X, name, may_copy)
     if X.ndim != 2 or X.shape[0] != n_in:
-        transposed = X.ndim == 2 and X.shape[1] == n_in
-        hint = f"columns are samples{f'; did you mean {name}.T?' if transposed else ''}"
-        raise ValueError(f"{name} has shape {X.shape}, wanted ({n_in}, m): {hint}")
+        told = remedies.of_features(X, n_in, name)
+        raise ValueError(f"{name} has shape {X.shape}, wanted ({n_in}, m): columns are samples{told}")
     return X
 
 
@@ -118,16 +122,14 @@ def targets(y, n_out, m, loss, name="y"):
     ndarray
         Codes as int32 (m,), or values as (n_out, m) of any real dtype.
     """
-    y = real_array(y, name)
+    given = y = real_array(y, name)
     if y.ndim == 1 and y.shape[0] == m:
         if n_out > 1:
             return _codes(y, n_out, name)
         y = y[np.newaxis]
     if y.ndim != 2 or y.shape != (n_out, m):
-        transposed = y.ndim == 2 and y.shape == (m, n_out)
-        hint = f": columns are samples; did you mean {name}.T?" if transposed else ""
         wanted = f"({n_out}, m) = ({n_out}, {m})" + (f" or ({m},)" if n_out == 1 else f", or codes ({m},)")
-        raise ValueError(f"{name} has shape {y.shape}, wanted {wanted}{hint}")
+        raise ValueError(f"{name} has shape {given.shape}, wanted {wanted}{remedies.of_shape(given, n_out, m, name)}")
     if loss in CLASSIFIERS and y.dtype.kind != "b":
         _check_probabilities(y, loss, name)
     return y
@@ -136,16 +138,22 @@ def targets(y, n_out, m, loss, name="y"):
 def _codes(y, n_out, name):
     if y.dtype.kind not in "iub":
         _check_missing(y, name)
+        broken = np.flatnonzero(y != np.floor(y))
+        if len(broken):
+            told = f" and holds {y[broken[0]]} at sample {broken[0]}"
+            remedy = f", or values of shape ({n_out}, m)"
+        else:
+            told, remedy = "", f": write {name}.astype(int)"
         raise ValueError(
-            f"{name} is 1-D of dtype {y.dtype}; {n_out} outputs need integer codes 0..{n_out - 1}, "
-            f"or values of shape ({n_out}, m)"
+            f"{name} is 1-D of dtype {y.dtype}{told}; {n_out} outputs need integer codes 0..{n_out - 1}{remedy}"
         )
     # Codes are used as an index: what is checked is a copy, which no other thread writes to.
     y = np.array(y)
     if y.dtype.kind != "b" and len(y):
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= n_out:
-            raise ValueError(f"{name} holds codes from {low} to {high}, wanted 0..{n_out - 1} for {n_out} outputs")
+            wanted = f"0..{n_out - 1} for {n_out} outputs{remedies.of_codes(y, n_out, name)}"
+            raise ValueError(f"{name} holds codes from {low} to {high}, wanted {wanted}")
     return np.ascontiguousarray(y, np.int32)
 
 
@@ -164,7 +172,8 @@ def _check_probabilities(y, loss, name):
         if bad.any():
             _check_missing(y, name)
             i, j = np.argwhere(bad)[0]
-            raise ValueError(f"{name} holds {block[i, j]} at column {columns.start + j}; {loss} needs values {legal}")
+            told = f"{loss} needs values {legal}{remedies.of_values(y, len(y), loss, name)}"
+            raise ValueError(f"{name} holds {block[i, j]} at column {columns.start + j}; {told}")
 
 
 def weights_of_samples(sample_weight, m, name="sample_weight"):
@@ -200,7 +209,7 @@ def whole_number(value, name, low, high=None):
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer of at least {low}, got {value!r}") from None
+        raise TypeError(f"{name} must be an integer of at least {low}, got {value!r:.80}") from None
     if number < low or (high is not None and number > high):
         wanted = f"at least {low}" if high is None else f"within {low}..{high}"
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
@@ -362,8 +371,11 @@ def working_dtype(dtype):
     return FLOATS[0] if dtype.kind == "f" and dtype.itemsize <= 4 else FLOATS[1]
 
 
-def first_non_finite(array, dtype, axis_name="column"):
-    """Describe the non-finite values of an array as `dtype` would hold them; None if there are none."""
+def first_non_finite(array, dtype, row="feature"):
+    """Describe the non-finite values of an array as `dtype` would hold them; None if there are none.
+
+    `row` is what a row of it is; None: of weights, where a column is no sample.
+    """
     matrix = array if array.ndim == 2 else array[np.newaxis]
     count, first = 0, None
     if matrix.dtype.kind == "f":
@@ -371,7 +383,16 @@ def first_non_finite(array, dtype, axis_name="column"):
             bad = ~np.isfinite(columns_as(matrix, columns, dtype))
             if bad.any():
                 count += int(bad.sum())
-                first = first if first is not None else columns.start + int(bad.any(axis=0).argmax())
+                if first is None:
+                    column = int(bad.any(axis=0).argmax())
+                    first = columns.start + column, int(bad[:, column].argmax())
     if not count:
         return None
-    return f"{_number(count, 'non-finite value')}, first at {axis_name} {first}"
+    place = f"column {first[0]}"
+    if row:
+        place += (
+            f" (sample {first[0]}, {row} {first[1]})"
+            if len(matrix) > 1 or row == "feature"
+            else f" (sample {first[0]})"
+        )
+    return f"{_number(count, 'non-finite value')}, first at {place}"

@@ -49,9 +49,7 @@ def _write(path, data):
         if os.path.basename(path) in ("", ".", ".."):  # realpath would make a name of it
             raise
     real = os.path.realpath(path)
-    if there is not None and not _is_replaceable(real, there):
-        _write_in_place(path, data, there)
-    elif not _replace(real, data, there):
+    if (there is not None and not _is_replaceable(real, there)) or not _replace(real, data, there):
         _write_in_place(path, data, there)
 
 

@@ -5,14 +5,26 @@ import itertools
 
 import numpy as np
 
-from . import arrays, optimizers, passes, states, tables
+from . import arrays, cautions, hints, optimizers, passes, states, tables
 from . import backend as backends
 from .initializers import initial_parameters
 from .optimizers import SGD, check_optimizer
 from .settings import checked_dtype, checked_seed, checked_sizes
-from .training import NOT_FINITE_BEFORE, Fit, History, TrainState
+from .training import NOT_FINITE_BEFORE, Fit, History, TrainState, checked_callbacks
 
 _MOST_THREADS = 256  # OpenMP ends the process when it cannot start a thread
+
+
+class _Pairs(list):
+    """A list that says so where it is called: elsewhere `parameters` is a method."""
+
+    def __call__(self, *args, **kwargs):
+        raise TypeError("net.parameters is a list of (W, b), not a method: write it without ()")
+
+
+def _defined(cls, name):
+    """What a class or its bases have under that name, as it was written."""
+    return next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
 
 
 class Network:
@@ -65,6 +77,10 @@ class Network:
     array([0, 1, 1, 0])
     """
 
+    # What PyTorch and Keras call with the class.
+    load = hints.Elsewhere("fastnn.load(path)")
+
+    @hints.explained
     def __init__(
         self,
         sizes,
@@ -77,6 +93,7 @@ class Network:
         threads=None,
     ):
         self._setup(checked_sizes(sizes), activations, loss, checked_dtype(dtype), checked_seed(seed), backend, threads)
+        self._chosen = not (activations is None and loss is None)
         init = tables.spec(init, tables.INITIALISERS, "init")
         self._engine.set_parameters(initial_parameters(self._sizes, init, self._seed, self._dtype))
 
@@ -91,6 +108,8 @@ class Network:
         self._guard = self._backend.Guard()
         self._optimizer = SGD()
         self._epochs_done = 0
+        self._chosen = True  # activations or loss; what comes from a file was right once
+        self._last_loss = None  # mean of the last epoch, as long as nothing but training has changed the weights
         self._changes = 0  # of weights or optimizer, but by training
         # The key() of a state that came with a pickle or a file, where its optimizer is another object: the first one
         # given that has it goes on. Until then _state_key is None.
@@ -113,6 +132,28 @@ class Network:
     @_state_key.setter
     def _state_key(self, key):
         self._engine.state_key = key
+
+    def __setattr__(self, name, value):
+        if name[0] != "_":
+            own = vars(Network).get(name)
+            if own is not None and _defined(type(self), name) is own:  # not where a subclass has made it its own
+                what = "a property" if isinstance(own, property) else "a method"
+                told = f"; {hints.assignment(name)}" if hints.is_setting_elsewhere(name) else ""
+                raise AttributeError(f"{name} is {what} of a Network and cannot be assigned{told}")
+            if hints.is_setting_elsewhere(name) and not hasattr(type(self), name):
+                raise AttributeError(hints.assignment(name))
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name):
+        if hasattr(type(self), name):  # a property that failed: its own error
+            return object.__getattribute__(self, name)
+        if name[0] == "_":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        raise AttributeError(hints.attribute(name, [key for key in dir(Network) if key[0] != "_"]))
+
+    def __call__(self, *args, **kwargs):
+        """Say what to call; elsewhere a network is a function."""
+        raise TypeError("a Network is not called: write net.predict(X)")
 
     # --- what it is ---------------------------------------------------------------------------
 
@@ -159,8 +200,9 @@ class Network:
         for pair in pairs:
             for array in pair:
                 array.flags.writeable = False
-        return pairs
+        return _Pairs(pairs)
 
+    @hints.explained
     def set_parameters(self, parameters):
         """Replace all weights and biases. The optimizer's state stays.
 
@@ -193,6 +235,7 @@ class Network:
             clean.append((self._operand(W, "W"), self._operand(b.reshape(n_out, 1), "b")))
         with self._guard.writing:
             self._changes += 1
+            self._last_loss = None
             self._engine.set_parameters(clean)
 
     def reset_optimizer(self):
@@ -232,7 +275,9 @@ class Network:
     # --- forward ----------------------------------------------------------------------------------
 
     def predict(self, X, out=None):
-        """Outputs A[L].
+        """Outputs A[L]: numbers, for a classifier probabilities.
+
+        For classes there is :meth:`predict_classes`, for the share of right ones :meth:`evaluate`.
 
         Parameters
         ----------
@@ -256,6 +301,7 @@ class Network:
                 result = passes.predict(self._engine, X, out, self._guard.reading)
         return result
 
+    @hints.explained
     def forward(self, X, cache=False):
         """Outputs A[L], and with `cache` what each layer computed on the way.
 
@@ -285,6 +331,7 @@ class Network:
             caches.append({"A_prev": A_prev, "W": W, "b": b, "Z": Z, "A": A})
         return A, caches
 
+    @hints.explained
     def predict_classes(self, X):
         """Class codes.
 
@@ -313,6 +360,7 @@ class Network:
             raise ValueError(f"a single {self._activations[-1].name} output tells no class; use predict")
         return A.argmax(axis=0)
 
+    @hints.explained
     def predictor(self):
         """A frozen copy of the network that only predicts.
 
@@ -332,6 +380,7 @@ class Network:
 
     # --- losses and gradients ---------------------------------------------------------------------
 
+    @hints.explained
     def loss(self, X, y, sample_weight=None):
         """Mean loss over the samples.
 
@@ -356,8 +405,9 @@ class Network:
         with self._guard.reading:
             return passes.mean_loss(self._engine, X, y, sample_weight)
 
+    @hints.explained
     def evaluate(self, X, y):
-        """Loss and, for the cross-entropies, accuracy.
+        """Loss and, for the cross-entropies, accuracy: of the classes, where predict gives the outputs.
 
         Parameters
         ----------
@@ -368,8 +418,9 @@ class Network:
         Returns
         -------
         dict
-            "loss", and for classifiers "accuracy": the share of samples whose class is right; with
-            several sigmoid outputs, the share of all the labels.
+            "loss", and for classifiers "accuracy": the share of samples whose class is right. With
+            several sigmoid outputs, of labels (n_L, m) the share of all labels that are right; of
+            codes (m,) the share of samples whose largest output is that class's.
         """
         X, y, _ = self._training_data(X, y, None)
         with self._guard.reading:
@@ -379,18 +430,14 @@ class Network:
         return result
 
     def _is_right(self, A, y):
-        """Which of the predicted classes are those of checked targets."""
-        return self._classes(A) == self._true_classes(y)
+        """Which of the predicted classes, or labels, are those of checked targets."""
+        if y.ndim == 1:
+            return A.argmax(axis=0) == y
+        if self._activations[-1].name == "sigmoid":
+            return (A >= 0.5) == (y >= 0.5)
+        return A.argmax(axis=0) == y.argmax(axis=0)
 
-    def _true_classes(self, y):
-        """Checked targets as :meth:`predict_classes` would give them."""
-        if self._activations[-1].name != "sigmoid":
-            return y if y.ndim == 1 else y.argmax(axis=0)
-        if y.ndim == 1:  # codes for several sigmoids: one label of each sample holds
-            return np.arange(self._sizes[-1])[:, np.newaxis] == y
-        hits = y >= 0.5
-        return hits[0] if len(hits) == 1 else hits
-
+    @hints.explained
     def gradients(self, X, y, sample_weight=None):
         """Loss and its gradients.
 
@@ -409,6 +456,7 @@ class Network:
         with self._guard.reading:
             return passes.gradients(self._engine, X, y, sample_weight)
 
+    @hints.explained
     def gradient_check(self, X, y):
         """Compare the gradients with central differences of the loss.
 
@@ -480,6 +528,7 @@ class Network:
 
     # --- training ---------------------------------------------------------------------------------
 
+    @hints.explained
     def fit(
         self,
         X,
@@ -516,9 +565,9 @@ class Network:
         sample_weight : array_like, (m,), optional
             Finite, at least 0. A batch whose weights are all 0 is skipped, and is no step.
         callbacks : callable or sequence of callables
-            ``callback(epoch, history)`` after each epoch, counted from 0; a true result ends
-            training. They may do anything with the network but fit it. What they raise comes out
-            of fit, with the weights of that moment.
+            ``callback(epoch, history)`` after each epoch, counted from 0; True ends training, None
+            and False go on, and anything else is a TypeError. They may do anything with the network
+            but fit it. What they raise comes out of fit, with the weights of that moment.
         progress : bool, optional
             None: a bar on a terminal, if tqdm is installed. True: always. False: never.
 
@@ -544,6 +593,17 @@ class Network:
             batch; fit and train_step are refused.
         KeyboardInterrupt
             Ctrl-C is served within 0.1 s (or one batch); the weights of that moment are kept.
+
+        Warns
+        -----
+        DataWarning
+            Where the data are legal and seldom meant: values of X above 50, a first epoch whose mean
+            loss is above twice that of its first step, codes for several sigmoid outputs, soft labels
+            for a network whose loss was not chosen, one-hot rows where columns are wanted.
+
+        Notes
+        -----
+        What ends fit before its time has the :class:`History` so far as its attribute ``history``.
         """
         epochs = arrays.whole_number(epochs, "epochs", 0)
         if batch_size is not None:
@@ -552,17 +612,17 @@ class Network:
         for name, flag in (("shuffle", shuffle), ("progress", progress)):
             if not isinstance(flag, (bool, np.bool_)) and not (flag is None and name == "progress"):
                 raise TypeError(f"{name} must be True or False, got {flag!r}")
-        if not callable(callbacks) and not isinstance(callbacks, (list, tuple)):
-            raise TypeError(f"callbacks must be a callable (epoch, history) or a list of them, got {callbacks!r}")
-        callbacks = [callbacks] if callable(callbacks) else list(callbacks)
-        for i, callback in enumerate(callbacks):
-            if not callable(callback):
-                raise TypeError(f"callbacks[{i}] must be callable as (epoch, history), got {callback!r}")
+        callbacks = checked_callbacks(callbacks)
         X, y, sample_weight = self._training_data(X, y, sample_weight)
         m = X.shape[1]
         if shuffle and m >= 2**32:
             raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
-        history, epochs_before = History(), self._epochs_done
+        if epochs:
+            cautions.of_targets(y, self._loss, not self._chosen)
+            scaled = not cautions.of_scale(X, batch_size or m, self._backend.largest)
+        else:
+            scaled = True
+        history, epochs_before, last_loss = History(), self._epochs_done, self._last_loss or 0.0
 
         def count(epoch, history):
             self._epochs_done = epochs_before + epoch + 1  # what a callback sees, and saves
@@ -601,6 +661,7 @@ class Network:
                         self._guard.is_awaited,
                         changes,
                         go_on,
+                        last_loss if scaled else None,
                     )
                 except BaseException:  # no memory, Ctrl-C
                     self._go_back(before)
@@ -609,6 +670,8 @@ class Network:
                 job.run(epochs, [count, *callbacks] if callbacks else [], progress, history)
             finally:
                 self._epochs_done = job.state.epoch
+                if history.loss:
+                    self._last_loss = history.loss[-1]
         return history
 
     def train_step(self, X, y, optimizer=None):
@@ -647,6 +710,9 @@ class Network:
         with self._guard.training:
             optimizer = self._optimizer if optimizer is None else check_optimizer(optimizer)
             X, y, _ = self._training_data(X, y, None)
+            if not self._engine.cautioned:
+                self._engine.cautioned = True
+                cautions.of_targets(y, self._loss, not self._chosen)
             with self._guard.writing:
                 return self._checked_step(X, y, optimizer)
 
@@ -664,8 +730,8 @@ class Network:
             raise
         if state.failed or not state.finite:
             self._go_back(before)
-            for name, array in (("X", X), ("y", y)):
-                found = arrays.first_non_finite(array, self._dtype)
+            for name, array, row in (("X", X, "feature"), ("y", y, "output")):
+                found = arrays.first_non_finite(array, self._dtype, row)
                 if found:
                     raise ValueError(f"{name} has {found}; the weights are unchanged")
             self._refuse_non_finite(moments=not afresh)  # no step makes them finite again: asked here, it costs none
@@ -673,7 +739,7 @@ class Network:
                 raise FloatingPointError(NOT_FINITE_BEFORE)
             raise FloatingPointError(
                 f"the step diverged (with {settings}): the loss, a weight or a moment would not be finite; "
-                "the weights are unchanged. Try a smaller lr, or scale X"
+                f"the weights are unchanged. {cautions.remedy(X, y, self._backend.largest)}"
             )
         return float(sums[0, 0]) / m
 
@@ -688,7 +754,7 @@ class Network:
         for what, pairs, remedy in wanted:
             for i, pair in enumerate(pairs, start=1):
                 for name, T in zip("Wb", pair, strict=True):
-                    found = arrays.first_non_finite(T, self._dtype)
+                    found = arrays.first_non_finite(T, self._dtype, None)
                     if found:
                         raise ValueError(
                             f"{what}{name} of layer {i} has {found}; training needs finite numbers: {remedy}"
@@ -735,6 +801,7 @@ class Network:
 
     # --- files and copies -------------------------------------------------------------------------
 
+    @hints.explained
     def save(self, path, optimizer=False):
         """Write the network to a file, for :func:`fastnn.load`.
 
@@ -835,6 +902,7 @@ class Network:
 _OWN = frozenset(vars(Network([1, 1], init="zeros", seed=0, backend="numpy")))
 
 
+@hints.explained
 def load(path, backend="auto", threads=None):
     """Read a network that :meth:`Network.save` wrote.
 

@@ -6,6 +6,7 @@ updates from 1; moments start at 0.
 
 import numpy as np
 
+from . import hints
 from .tables import real_parameter
 
 
@@ -28,6 +29,11 @@ class _Optimizer:
 
     @lr.setter
     def lr(self, value):
+        if hasattr(value, "__iter__"):
+            raise TypeError(
+                f"lr must be a real number, got {value!r:.50}; an optimizer holds settings only, and no parameters: "
+                f"write net.fit(X, y, optimizer=fastnn.{self.kind}(lr=...))"
+            )
         self._lr = real_parameter(value, "lr")
 
     @property
@@ -53,6 +59,16 @@ class _Optimizer:
         for field in self._fields:
             setattr(twin, field, getattr(self, field))
         return twin
+
+    def __getattr__(self, name):
+        told = hints.did_you_mean(name, self._names)
+        raise AttributeError(f"{type(self).__name__} has no {name!r}{told}", name=name, obj=self)
+
+    def __setattr__(self, name, value):
+        if name not in self._fields and not hasattr(type(self), name):
+            told = hints.did_you_mean(name, self._names) or f"; it has {', '.join(self._names)}"
+            raise AttributeError(f"{type(self).__name__} has no setting {name!r}{told}")
+        object.__setattr__(self, name, value)
 
     def __repr__(self):
         return f"{self.kind}({', '.join(f'{key}={value!r}' for key, value in self.settings().items())})"
@@ -113,6 +129,7 @@ class SGD(_Optimizer):
     _fields = ("_lr", "_weight_decay", "_momentum", "_nesterov")
     _names = ("lr", "momentum", "nesterov", "weight_decay")
 
+    @hints.explained
     def __init__(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
         self.lr = lr
         self._nesterov = False
@@ -209,6 +226,7 @@ class Adam(_Optimizer):
     _fields = ("_lr", "_weight_decay", "_betas", "_eps")
     _names = ("lr", "betas", "eps", "weight_decay")
 
+    @hints.explained
     def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         self.lr = lr
         self.betas = betas
@@ -279,6 +297,7 @@ class AdamW(Adam):
     __slots__ = ()
     kind = "AdamW"
 
+    @hints.explained
     def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
         super().__init__(lr, betas, eps, weight_decay)
 
@@ -318,9 +337,15 @@ def from_spec(stored):
 
 def check_optimizer(optimizer):
     """Return `optimizer` if it is one of ours, else say what was wanted."""
-    if not isinstance(optimizer, OPTIMIZERS):
-        raise TypeError(f"optimizer must be an optimizer object such as fastnn.SGD(lr=0.1), got {optimizer!r}")
-    return optimizer
+    if isinstance(optimizer, OPTIMIZERS):
+        return optimizer
+    if isinstance(optimizer, (int, float)):
+        told = f": write fastnn.SGD(lr={optimizer})"
+    else:
+        called = optimizer if isinstance(optimizer, str) else getattr(optimizer, "__name__", type(optimizer).__name__)
+        alike = [kind for kind in _BY_KIND if kind.lower() == called.lower()]
+        told = f": write fastnn.{alike[0]}()" if alike else f"; there are {', '.join(_BY_KIND)}"
+    raise TypeError(f"optimizer must be an optimizer object such as fastnn.SGD(lr=0.1), got {optimizer!r:.80}{told}")
 
 
 def check_held(optimizer, dtype):

@@ -1,4 +1,8 @@
-"""The progress bar of fit: tqdm where it is installed, else a plain line now and then."""
+"""The progress bar of fit: tqdm where it is installed, else a plain line now and then.
+
+What is only shown never stops the work: where it cannot be shown (no stderr, a closed one, a window's or a logger's
+stand-in for one), fit goes on without.
+"""
 
 import sys
 import time
@@ -18,10 +22,19 @@ class Progress:
 
     def __init__(self, wanted, epochs):
         self._epochs, self._bar, self._plain, self._done = epochs, None, False, 0
-        if wanted is False or sys.stderr is None:
-            return
-        terminal = sys.stderr.isatty()
-        if wanted is None and not terminal:
+        if wanted is not False and sys.stderr is not None:
+            self._shown(self._open, wanted)
+
+    def _shown(self, show, *args):
+        """Call what shows something; should it fail, nothing is shown any more."""
+        try:
+            show(*args)
+        except Exception:  # of any kind: whatever stands there for stderr, and tqdm
+            self._bar, self._plain = None, False
+
+    def _open(self, wanted):
+        is_terminal = getattr(sys.stderr, "isatty", lambda: False)()
+        if wanted is None and not is_terminal:
             return
         try:
             from tqdm import tqdm
@@ -30,21 +43,25 @@ class Progress:
             self._next = time.monotonic() + _PLAIN_SECONDS
             return
         # Where the bar is a line in a log each time, one a second is plenty.
-        self._bar = tqdm(total=epochs, unit="epoch", mininterval=0.1 if terminal else _PLAIN_SECONDS)
+        self._bar = tqdm(total=self._epochs, unit="epoch", mininterval=0.1 if is_terminal else _PLAIN_SECONDS)
 
     def update(self, losses):
         """Show that so many epochs are done, and the last one's loss."""
         new, self._done = len(losses) - self._done, len(losses)
-        if self._bar is not None and new:
-            self._bar.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
+        if new and (self._bar is not None or self._plain):
+            self._shown(self._show, new, losses[-1])
+
+    def _show(self, new, loss):
+        if self._bar is not None:
+            self._bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
             self._bar.update(new)
-        elif self._plain and new and (time.monotonic() >= self._next or self._done == self._epochs):
+        elif time.monotonic() >= self._next or self._done == self._epochs:
             self._next = time.monotonic() + _PLAIN_SECONDS
-            print(f"epoch {self._done}/{self._epochs}, loss {losses[-1]:.4g}", file=sys.stderr)
+            print(f"epoch {self._done}/{self._epochs}, loss {loss:.4g}", file=sys.stderr)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc):
         if self._bar is not None:
-            self._bar.close()
+            self._shown(self._bar.close)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import hints
+
 
 class Spec(NamedTuple):
     """A name from one of the tables with all of its parameters filled in."""
@@ -53,16 +55,20 @@ def spec(value, table, argument):
     elif isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[0], str):
         name, given = value
         if not isinstance(given, dict):
-            raise TypeError(f"{argument}: the parameters of {name!r} must be a dict, got {given!r}")
+            raise TypeError(f"{argument}: the parameters of {name!r} must be a dict, got {given!r:.80}")
     else:
-        raise TypeError(f"{argument} must be a name or (name, {{parameter: value}}), got {value!r}")
+        # A function, or an object that elsewhere is an activation, is called as it is.
+        called = "None" if value is None else getattr(value, "__name__", type(value).__name__)
+        told = hints.did_you_mean(called, table)
+        raise TypeError(f"{argument} must be a name or (name, {{parameter: value}}), got {value!r:.80}{told}")
     if name not in table:
-        raise ValueError(f"{argument}: no {name!r} here; choose one of {', '.join(table)}")
+        told = hints.did_you_mean(name, table)
+        raise ValueError(f"{argument}: no {name!r} here{told}; choose one of {', '.join(table)}")
     params = dict(table[name])
     for key, number in given.items():
         if key not in params:
-            known = ", ".join(params) or "none"
-            raise ValueError(f"{argument}: {name!r} has no parameter {key!r} (it has: {known})")
+            known = hints.did_you_mean(str(key), params) or f" (it has: {', '.join(params) or 'none'})"
+            raise ValueError(f"{argument}: {name!r} has no parameter {key!r}{known}")
         params[key] = real_parameter(number, f"{argument}: {name}'s {key}")
     return Spec(name, params)
 
@@ -71,7 +77,7 @@ def real_parameter(value, what, low=0.0):
     """Return `value` as a finite float of at least `low`; `what` names it in errors."""
     # bool and strings would pass through float(), and neither is meant as a number.
     if isinstance(value, (str, bytes, bool, np.bool_)) or not hasattr(type(value), "__float__"):
-        raise TypeError(f"{what} must be a real number, got {value!r}")
+        raise TypeError(f"{what} must be a real number, got {value!r:.80}")
     try:
         number = float(value)
     except OverflowError:
@@ -110,9 +116,12 @@ def network_specs(sizes, activations, loss):
             output = LOSS_OUTPUT[loss.name] or "identity"
         activations = ["relu"] * (layers - 1) + [output]
     elif isinstance(activations, (str, bytes)) or not hasattr(activations, "__len__"):
-        raise TypeError(f"activations must be a list of one per layer ({layers}), got {activations!r}")
+        each = [activations] * (layers - 1) + [LOSS_OUTPUT[loss.name] or "identity"] if loss else [activations] * layers
+        example = f": write {each!r}" if isinstance(activations, str) and layers < 8 else ""
+        raise TypeError(f"activations must be a list of one per layer ({layers}), got {activations!r:.80}{example}")
     if len(activations) != layers:
-        raise ValueError(f"activations has {len(activations)} entries, wanted {layers}: one per layer after the input")
+        wanted = "one per layer after the input, the output's included"
+        raise ValueError(f"activations has {len(activations)} entries, wanted {layers}: {wanted}")
     activations = tuple(spec(a, ACTIVATIONS, f"activations[{i}]") for i, a in enumerate(activations))
     output = activations[-1].name
     if loss is None:

@@ -4,11 +4,12 @@ A slice is one call of the engine, of many batches and perhaps many epochs. Noth
 computes depends on where it was cut.
 """
 
+import contextlib
 import time
 
 import numpy as np
 
-from . import arrays, optimizers
+from . import arrays, cautions, hints, optimizers
 from .progress import Progress
 
 _SLICE_SECONDS = 0.05
@@ -25,6 +26,31 @@ NOT_FINITE_BEFORE = (
     "the loss of the first batch is not finite, before any update: the weights or X are too large. Scale X, or set "
     "smaller weights (set_parameters); nothing was changed"
 )
+
+
+def checked_callbacks(callbacks):
+    """A list of callbacks; TypeError for what cannot be called with an epoch and a history."""
+    if not isinstance(callbacks, (list, tuple)):
+        callbacks = [callbacks]
+        if not callable(callbacks[0]):
+            raise TypeError(
+                f"callbacks must be a callable (epoch, history) or a list of them, got {callbacks[0]!r:.80}"
+            )
+    for i, callback in enumerate(callbacks):
+        if not callable(callback):
+            raise TypeError(f"callbacks[{i}] must be callable as (epoch, history), got {callback!r:.80}")
+        if hints.misfit(callback, (0, None)):
+            raise TypeError(f"callbacks[{i}] must take two arguments, (epoch, history): {callback!r:.80} does not")
+    return list(callbacks)
+
+
+def _is_told_to_stop(result, i):
+    """Whether a callback ends training: only True does, or a loss that is returned by chance would."""
+    if result is None or isinstance(result, (bool, np.bool_)):
+        return bool(result)
+    raise TypeError(
+        f"callbacks[{i}] returned {result!r:.50}; True ends training, None and False go on: end it without a return"
+    )
 
 
 class History:
@@ -46,6 +72,11 @@ class History:
         self.seconds = 0.0
         self.stopped = None
 
+    def __getattr__(self, name):
+        if name == "history":
+            raise AttributeError("a History has no 'history': write history.loss, a list of one number for each epoch")
+        raise AttributeError(f"a History has no {name!r}{hints.did_you_mean(name, vars(self))}")
+
     def __repr__(self):
         last = f", last loss {self.loss[-1]:.6g}" if self.loss else ""
         why = f", stopped by {self.stopped}" if self.stopped else ""
@@ -55,12 +86,13 @@ class History:
 class TrainState:
     """Where training stands between two slices; an engine moves it on."""
 
-    __slots__ = ("epoch", "failed", "finite", "loss_sum", "order", "position", "weight_sum")
+    __slots__ = ("epoch", "failed", "finite", "first_loss", "loss_sum", "order", "position", "weight_sum")
 
     def __init__(self, epoch, position=0, loss_sum=0.0, weight_sum=0.0):
         self.epoch = epoch  # of the network's life
         self.position = position  # samples of this epoch that are done
         self.loss_sum, self.weight_sum = loss_sum, weight_sum  # over those
+        self.first_loss = None  # mean of the first batch that was trained
         self.failed = False  # a loss was not finite
         self.finite = True  # all weights and moments are
         self.order = None  # of the epoch, where it is shuffled; an engine's own business
@@ -72,7 +104,9 @@ class TrainState:
 
     def copy(self):
         """The same place, for going back to."""
-        return TrainState(self.epoch, self.position, self.loss_sum, self.weight_sum)
+        twin = TrainState(self.epoch, self.position, self.loss_sum, self.weight_sum)
+        twin.first_loss = self.first_loss
+        return twin
 
 
 class Fit:
@@ -107,6 +141,8 @@ class Fit:
     go_on : callable
         Told before each slice whether it is; makes what was left ready to be trained, and tells whether anything has
         changed.
+    last_loss : float or None
+        Mean loss of the epoch before, or 0; None: not to be compared with.
     """
 
     def __init__(
@@ -127,6 +163,7 @@ class Fit:
         is_awaited,
         changes,
         go_on,
+        last_loss,
     ):
         self.engine, self.backend = engine, backend
         self.X, self.y, self.sample_weight = X, y, sample_weight
@@ -139,7 +176,7 @@ class Fit:
         self.in_place = arrays.in_place(X, y)
         self.batches = max(1, int(_FIRST_SLICE_FLOP / max(1.0, flop_per_sample * batch_size)))
         self.undo, self.writing, self.is_awaited = undo, writing, is_awaited
-        self.changes, self.go_on = changes, go_on
+        self.changes, self.go_on, self.last_loss = changes, go_on, last_loss
         self.seen, self.disturbed = changes(), False  # by a callback, or another thread
         self.unchecked = False  # whether all weights and moments are finite is not known
         self.first, self.snapshot_every = snapshot, _SNAPSHOT_SECONDS
@@ -162,12 +199,17 @@ class Fit:
                         finally:
                             self.seen = self.changes()
                     history.loss += [total / weight for total, weight in sums.tolist()]
+                    if self.last_loss is not None and done:
+                        cautions.of_rise(self.state.first_loss, history.loss[0], self.last_loss)
+                        self.last_loss = None
                     bar.update(history.loss)
                     if len(sums) and callbacks:
-                        for callback in callbacks:
-                            if callback(done - 1, history):
+                        for i, callback in enumerate(callbacks):
+                            if _is_told_to_stop(callback(done - 1, history), i - 1):
                                 history.stopped = "callback"
-        except BaseException:
+        except BaseException as error:
+            with contextlib.suppress(AttributeError):
+                error.history = history
             with self.writing:
                 self._is_changed()
                 if self.unchecked and not self.engine.is_finite():  # Ctrl-C after a divergence that nobody has seen yet
@@ -247,6 +289,8 @@ class Fit:
         state.loss_sum += loss_sum
         state.weight_sum += weight_sum
         state.finite = block.finite
+        if state.first_loss is None:
+            state.first_loss = block.first_loss
         if block.failed:
             state.failed = True
             state.position += block.position
@@ -280,8 +324,8 @@ class Fit:
 
     def _explain(self):
         """Raise for a loss, a weight or a moment that is not finite, with the network left as promised."""
-        for name, array in (("X", self.X), ("y", self.y)):
-            found = arrays.first_non_finite(array, self.engine.dtype)
+        for name, array, row in (("X", self.X, "feature"), ("y", self.y, "output")):
+            found = arrays.first_non_finite(array, self.engine.dtype, row)
             if found and self.disturbed:
                 if not self.state.finite:
                     self._replay()
@@ -298,7 +342,7 @@ class Fit:
         raise FloatingPointError(
             f"training diverged: the loss, a weight or a moment was no longer finite in epoch "
             f"{self.state.epoch - self.first_epoch}, batch {batch} (counted from 0, with {self.settings}); "
-            "the last finite weights are kept. Try a smaller lr, or scale X"
+            f"the last finite weights are kept. {cautions.remedy(self.X, self.y, self.backend.largest)}"
         )
 
     def _replay(self):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from case_helpers import bits, state_of, variant_environment
+from case_helpers import state_of, variant_environment
 from fastnn import SGD, Adam, AdamW, Network
 
 X = np.random.default_rng(0).standard_normal((3, 40))

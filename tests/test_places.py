@@ -406,7 +406,7 @@ def test_messages_about_file_objects(tmp_path):
     with open(tmp_path / "bad", "rb") as file, pytest.raises(ValueError, match="bad' is not a readable fastnn model"):
         fastnn.load(file)
     for data in (b"", NEW[:100], b"junk" + NEW, NEW + NEW):
-        with pytest.raises(ValueError, match="BytesIO.*is not a readable fastnn model"):
+        with pytest.raises(ValueError, match=r"BytesIO.*is not a readable fastnn model"):
             fastnn.load(io.BytesIO(data))
     two = io.BytesIO(NEW + OLD)
     two.seek(len(NEW))

@@ -1,0 +1,111 @@
+"""What to write instead of data that do not fit: a sentence for each habit. Only run where data are refused."""
+
+import numpy as np
+
+
+def of_container(value, name):
+    """For what holds numbers and is no array; "" where nothing is known to help."""
+    kind = type(value)
+    if getattr(value, "requires_grad", False):
+        return f": write {name}.detach()"
+    if str(getattr(value, "dtype", "")).endswith("bfloat16"):
+        return f": write {name}.float()" if hasattr(value, "float") else f": write {name}.astype('float32')"
+    if getattr(getattr(value, "device", None), "type", "cpu") != "cpu":
+        return f": write {name}.cpu()"
+    if hasattr(value, "toarray"):
+        return f", a sparse matrix: write {name}.toarray()"
+    if getattr(value, "is_sparse", False) or getattr(value, "layout", None).__repr__().startswith("torch.sparse"):
+        return f", a sparse tensor: write {name}.to_dense()"
+    if kind.__name__.endswith("DataLoader"):
+        return f": write for X, y in {name}: net.train_step(X.T, y)"
+    if hasattr(value, "__next__"):
+        return f": write np.stack(list({name}), axis=1), where each item is one sample"
+    if isinstance(value, dict):
+        return f": write np.stack(list({name}.values())), where each entry is one feature"
+    if isinstance(value, (set, frozenset)):
+        return ", which has no order: write a list"
+    if callable(value):
+        return f": write {name}() if that makes the array"
+    return ""
+
+
+def of_dtype(dtype, name):
+    """For an array of something else than real numbers."""
+    if dtype.kind == "c":
+        return f": write {name}.real, or np.abs({name})"
+    if dtype.kind == "M":
+        return f": write ({name} - {name}.min()) / np.timedelta64(1, 'D'), days since the first"
+    if dtype.kind == "m":
+        return f": write {name} / np.timedelta64(1, 'D'), in days"
+    if dtype.kind == "V" and dtype.names:
+        return f": write np.stack([{name}[field] for field in {name}.dtype.names])"
+    if dtype.kind == "V":
+        return f": write {name}.astype('float32')"
+    return ""
+
+
+def of_strings(name):
+    """For an array of words."""
+    if name == "y":
+        return ": write classes, y = np.unique(y, return_inverse=True) for codes"
+    return f": encode them first, numbers in words by {name}.astype(float), classes as one row of 0 and 1 for each"
+
+
+def of_features(X, n_in, name):
+    """For an array of numbers that is not (n_in, m)."""
+    if X.ndim == 1 and len(X) == n_in:
+        return f"; one sample is a column: write {name}[:, None]"
+    if X.ndim == 1 and n_in == 1:
+        return f"; samples of one feature are a row: write {name}[None, :]"
+    if X.ndim == 2 and X.shape[1] == n_in:
+        return f"; did you mean {name}.T?"
+    if X.ndim > 2 and X[0].size == n_in:
+        return f"; write {name}.reshape(len({name}), -1).T"
+    if X.ndim == 2 and X.shape[0] != n_in and min(X.shape) > 0:
+        return f"; for {X.shape[0]} features write Network([{X.shape[0]}, ...])"
+    return ""
+
+
+def of_shape(y, n_out, m, name):
+    """For targets of a shape that is neither (n_out, m) nor, for codes, (m,)."""
+    if y.shape == (m, n_out):
+        return f": columns are samples; did you mean {name}.T?"
+    if y.ndim == 2 and y.shape in ((m, 1), (1, m)) and n_out > 1:
+        return f": one code a sample is 1-D; write {name}.ravel()"
+    if y.ndim == 2 and y.shape[1] == m:
+        return f": {y.shape[0]} rows want {y.shape[0]} outputs; write Network([..., {y.shape[0]}])"
+    if y.ndim == 2 and y.shape[0] == m:
+        return f": {y.shape[1]} targets a sample want {name}.T, and as many outputs: Network([..., {y.shape[1]}])"
+    if y.ndim and m in y.shape:
+        return ""
+    return f": X has {m} samples (columns), {name} has {y.shape[-1] if y.ndim else 'none'}"
+
+
+def of_codes(y, n_out, name):
+    """For whole numbers that are not the codes 0 .. n_out - 1."""
+    found = np.unique(y)
+    if len(found) > n_out:
+        return f": {len(found)} classes want {len(found)} outputs; write Network([..., {len(found)}])"
+    if found[0] == 1 and found[-1] == n_out:
+        return f": write {name} - 1"
+    if n_out == 2 and found.tolist() == [-1, 1]:
+        return f": write ({name} + 1) // 2"
+    return f": write classes, {name} = np.unique({name}, return_inverse=True)"
+
+
+def of_values(y, n_out, loss, name):
+    """For values that a cross-entropy does not take."""
+    finite = y[np.isfinite(y)] if y.dtype.kind == "f" else y.ravel()
+    found = np.unique(finite)
+    regression = 'for a regression write Network(sizes, loss="mse")'
+    if n_out > 1 or not len(found) or (found != np.floor(found)).any():
+        return f"; {regression}"
+    if found.tolist() == [-1, 1]:
+        return f": write ({name} + 1) // 2"
+    if found.tolist() == [1, 2]:
+        return f": write {name} - 1"
+    if found.tolist() == [0, 255]:
+        return f": write {name} > 0"
+    if 2 < len(found) <= 100 and len(found) < len(finite):
+        return f"; {len(found)} classes want {len(found)} outputs: write Network([..., {len(found)}]); {regression}"
+    return f"; {regression}"

@@ -1,0 +1,824 @@
+"""A first hour's mistakes: wrong names, habits from scikit-learn, Keras and PyTorch, and data that can mean two things.
+
+Each is answered by one sentence that says what to write instead: an error, or a warning where it is legal.
+"""
+
+import contextlib
+import decimal
+import functools
+import io
+import logging
+import pickle
+import re
+import sys
+import types
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fastnn
+from case_helpers import bits, weights_unchanged
+from fastnn import SGD, Adam, AdamW, DataWarning, Network, hints, kernels, tables
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((4, 60)).astype("f4")
+CODES = np.arange(60) % 3
+BINARY = CODES % 2
+VALUES = X.sum(axis=0)
+
+
+@pytest.fixture
+def three(backend):
+    return Network([4, 8, 3], seed=0, backend=backend)
+
+
+@pytest.fixture
+def one(backend):
+    return Network([4, 8, 1], seed=0, backend=backend)
+
+
+@pytest.fixture
+def line(backend):
+    return Network([4, 8, 1], loss="mse", seed=0, backend=backend)
+
+
+def refused(call, error, *words):
+    """`call` raises exactly this kind of error, whose message is one line and has these words."""
+    with pytest.raises(error) as caught:
+        call()
+    text = str(caught.value)
+    assert caught.type is error, text
+    for word in words:
+        assert word in text, f"{word!r} is not in: {text}"
+    assert "\n" not in text
+    assert len(text) < 400
+
+
+def said(call, *words):
+    """`call` gives one DataWarning with these words, as coming from here."""
+    with pytest.warns(DataWarning) as caught:
+        result = call()
+    ours = [w for w in caught if w.category is DataWarning]
+    assert len(ours) == 1, [str(w.message) for w in ours]
+    for word in words:
+        assert word in str(ours[0].message), str(ours[0].message)
+    assert ours[0].filename == __file__
+    return result
+
+
+@contextlib.contextmanager
+def nothing_said():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+# --- names that cannot be assigned --------------------------------------------------------------------------------
+
+SETTINGS = {
+    "lr": ["fit(", "optimizer=fastnn.SGD(lr="],
+    "learning_rate": ["fit(", "optimizer=fastnn.SGD(lr="],
+    "learning_rate_init": ["optimizer=fastnn.SGD(lr="],
+    "eta": ["lr="],
+    "optimizer": ["fit(", "optimizer=fastnn.Adam()"],
+    "solver": ["optimizer="],
+    "momentum": ["SGD(momentum="],
+    "weight_decay": ["weight_decay="],
+    "alpha": ["weight_decay="],
+    "threads": ["Network(sizes, threads="],
+    "n_jobs": ["threads="],
+    "batch_size": ["fit(", "batch_size="],
+    "epochs": ["epochs="],
+    "max_iter": ["epochs="],
+    "shuffle": ["shuffle="],
+    "callbacks": ["callbacks="],
+    "verbose": ["progress="],
+    "W": ["set_parameters"],
+    "b": ["set_parameters"],
+    "weights": ["set_parameters"],
+    "bias": ["set_parameters"],
+    "coefs_": ["set_parameters"],
+    "intercepts_": ["set_parameters"],
+    "parameters": ["set_parameters"],
+    "params": ["set_parameters"],
+    "seed": ["seed="],
+    "random_state": ["seed="],
+    "dtype": ["dtype="],
+    "sizes": ["Network(["],
+    "hidden_layer_sizes": ["Network(["],
+    "activations": ["activations="],
+    "activation": ["activations="],
+    "loss": ["Network(", "loss="],
+    "criterion": ["loss="],
+    "backend": ["backend="],
+    "device": ["backend="],
+    "training": ["no modes"],
+    "requires_grad": ["no modes"],
+    "n_params": ["a property"],
+    "epochs_done": ["a property"],
+    "predict": ["a method"],
+    "fit": ["a method"],
+    "load": [],
+    "save": ["a method"],
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_and_weights_cannot_be_assigned(three, name):
+    with weights_unchanged(three):
+        refused(lambda: setattr(three, name, 0.5), AttributeError, name, *SETTINGS[name])
+    three.fit(X, CODES, optimizer=SGD(lr=0.1), progress=False)
+    three.loss(X, CODES)
+
+
+def test_other_attributes_are_the_user_s(three):
+    for name in (
+        "scaler",
+        "classes_",
+        "feature_names_in_",
+        "name",
+        "metrics",
+        "history",
+        "_note",
+        "X",
+        "predict_proba",
+    ):
+        setattr(three, name, "mine")
+        assert getattr(three, name) == "mine"
+        delattr(three, name)
+        assert not hasattr(three, name)
+
+
+def test_a_subclass_may_have_what_it_defines(backend):
+    class Own(Network):
+        lr = 0.1
+        weights = None
+
+        def predict(self, X, out=None):
+            return super().predict(X, out) * 2
+
+        @property
+        def seed(self):
+            return self._own
+
+        @seed.setter
+        def seed(self, value):
+            self._own = value
+
+        @property
+        def fails(self):
+            return self.not_there_at_all
+
+    net = Own([4, 3], backend=backend)
+    net.lr, net.weights, net.seed = 0.5, [1], 7
+    assert (net.lr, net.weights, net.seed) == (0.5, [1], 7)
+    np.testing.assert_array_equal(net.predict(X), Network.predict(net, X) * 2)
+    refused(lambda: net.fails, AttributeError, "not_there_at_all")
+    refused(lambda: setattr(net, "optimizer", 3), AttributeError, "fit(")
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), Adam(), AdamW()])
+def test_an_optimizer_s_settings_have_one_name(optimizer):
+    for name in ("learning_rate", "eta", "Lr"):
+        refused(lambda n=name: setattr(optimizer, n, 0.1), AttributeError, name, "did you mean 'lr'")
+        refused(lambda n=name: getattr(optimizer, n), AttributeError, name, "did you mean 'lr'")
+    refused(lambda: setattr(optimizer, "foo", 0.1), AttributeError, "foo", "it has lr")
+    refused(lambda: setattr(optimizer, "wd", 0.1), AttributeError, "did you mean 'weight_decay'")
+    optimizer.lr = 0.5
+    assert pickle.loads(pickle.dumps(optimizer)).lr == 0.5
+
+
+# --- names that are not there -------------------------------------------------------------------------------------
+
+READ = {
+    "predict_proba": ["net.predict(X)"],
+    "predict_log_proba": ["net.predict(X)"],
+    "decision_function": ["net.predict(X)"],
+    "score": ["net.evaluate(X, y)"],
+    "partial_fit": ["net.train_step(X, y"],
+    "train_on_batch": ["net.train_step(X, y"],
+    "test_on_batch": ["net.evaluate(X, y)"],
+    "weights": ["net.parameters"],
+    "W": ["net.parameters"],
+    "b": ["net.parameters"],
+    "coefs_": ["net.parameters"],
+    "state_dict": ["net.parameters"],
+    "get_weights": ["net.parameters"],
+    "trainable_variables": ["net.parameters"],
+    "load_state_dict": ["net.set_parameters("],
+    "set_weights": ["net.set_parameters("],
+    "compile": ["optimizer="],
+    "load": ["fastnn.load(path)"],
+    "load_weights": ["fastnn.load(path)"],
+    "save_weights": ["net.save(path)"],
+    "train": ["net.fit(X, y)"],
+    "eval": ["no modes"],
+    "zero_grad": ["net.gradients(X, y)"],
+    "lr": ["lr="],
+    "count_params": ["net.n_params"],
+    "loss_curve_": ["history.loss"],
+    "history": ["history.loss"],
+    "hidden_layer_sizes": ["net.sizes"],
+    "n_features_in_": ["net.sizes"],
+    "random_state": ["net.seed"],
+    "predcit": ["did you mean 'predict'"],
+    "train_steps": ["did you mean 'train_step'"],
+    "activation": ["net.activations"],
+    "nothing_like_it": ["a Network has no"],
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_names_that_are_not_there(three, name):
+    refused(lambda: getattr(three, name), AttributeError, name, *READ[name])
+    assert not hasattr(three, name)
+
+
+def test_what_is_called_and_is_no_function(three):
+    refused(lambda: three(X), TypeError, "net.predict(X)")
+    refused(lambda: three.parameters(), TypeError, "without ()")
+    refused(lambda: Network.load("m.npz"), AttributeError, "fastnn.load(path)")
+    assert isinstance(three.parameters, list)
+    assert len(list(three.parameters)) == 2
+    history = three.fit(X, CODES, progress=False)
+    refused(lambda: history.history, AttributeError, "history.loss")
+    refused(lambda: history.losses, AttributeError, "did you mean 'loss'")
+    pickle.loads(pickle.dumps(history))
+
+
+def test_names_of_the_package():
+    assert fastnn.datasets.load_digits()[0].shape == (64, 1797)
+    assert "datasets" in dir(fastnn)
+    for name, told in {
+        "MLPClassifier": "'Network'",
+        "Sequential": "'Network'",
+        "nn": "'Network'",
+        "Dense": "'Network'",
+        "adam": "'Adam'",
+        "Sgd": "'SGD'",
+        "optimizers_": "'SGD'",
+        "set_num_threads": "'set_threads'",
+        "load_model": "'load'",
+        "network_": "'Network'",
+    }.items():
+        refused(lambda n=name: getattr(fastnn, n), AttributeError, name, f"did you mean {told}")
+    refused(lambda: fastnn.qqq, AttributeError, "has no 'qqq'")
+    assert not hasattr(fastnn, "__path_of_nothing__")
+
+
+CHOICES = {
+    "activation": {
+        "linear": "identity",
+        "logistic": "sigmoid",
+        "ReLU": "relu",
+        "Sigmoid": "sigmoid",
+        "sigmiod": "sigmoid",
+        "log_softmax": "softmax",
+        "TANH": "tanh",
+    },
+    "loss": {
+        "bce": "binary_cross_entropy",
+        "BCEWithLogitsLoss": "binary_cross_entropy",
+        "binary_crossentropy": "binary_cross_entropy",
+        "mean_squared_error": "mse",
+        "MSELoss": "mse",
+        "squared_error": "mse",
+        "log_loss": "cross_entropy",
+        "categorical_crossentropy": "cross_entropy",
+        "sparse_categorical_crossentropy": "cross_entropy",
+        "CrossEntropyLoss": "cross_entropy",
+        "crossentropy": "cross_entropy",
+    },
+    "init": {
+        "glorot_uniform": "xavier_uniform",
+        "glorot_normal": "xavier",
+        "kaiming_uniform": "he_uniform",
+        "he_normal": "he",
+        "random_normal": "normal",
+        "zero": "zeros",
+        "ortogonal": "orthogonal",
+    },
+}
+CHOICES = [(kind, wrong, right) for kind, pairs in CHOICES.items() for wrong, right in pairs.items()]
+
+
+@pytest.mark.parametrize(("kind", "wrong", "right"), CHOICES)
+def test_choices_by_other_names(kind, wrong, right):
+    how = {"activations": [wrong, "sigmoid"]} if kind == "activation" else {kind: wrong}
+    refused(lambda: Network([2, 3, 1], **how), ValueError, repr(wrong), "did you mean", repr(right), "choose one of")
+    if kind == "activation":
+        refused(lambda: kernels.activation_forward(X, wrong), ValueError, "did you mean", repr(right))
+    if kind == "loss":
+        refused(lambda: kernels.loss_forward(X, CODES, wrong), ValueError, "did you mean", repr(right))
+
+
+def test_choices_that_are_no_names():
+    class ReLU:
+        pass
+
+    for wrong, right in ((None, "identity"), (np.tanh, "tanh"), (ReLU(), "relu"), (ReLU, "relu")):
+        refused(lambda w=wrong: Network([2, 3, 1], [w, "sigmoid"]), TypeError, f"did you mean '{right}'")
+    refused(lambda: Network([2, 3, 1], "relu"), TypeError, "one per layer (2)", "write ['relu', ")
+    refused(lambda: Network([2, 3, 1], "relu", "mse"), TypeError, "write ['relu', 'identity']")
+    refused(lambda: Network([2, 3, 1], ["relu"]), ValueError, "the output's included")
+    refused(lambda: Network([2, 3], init=("normal", {"std": 1})), ValueError, "'std'", "sd")
+    refused(lambda: Network(4, 8, 3), TypeError, "sizes", "Network([")
+    refused(lambda: Network((4, (8, 8), 3)), TypeError, "sizes[1]")
+
+
+def test_each_synonym_leads_to_a_name_of_ours():
+    names = {*tables.ACTIVATIONS, *tables.LOSSES, *tables.INITIALISERS, *fastnn.__all__, "datasets", *hints._PLACES}
+    names |= {name for name in dir(Network) if name[0] != "_"} | set(hints._READINGS)
+    for wrong, right in hints._SYNONYMS.items():
+        assert hints._plain(wrong) == wrong, f"{wrong!r} is never found"
+        assert set(right.split(" ")) <= names, f"{wrong!r} leads to {right!r}"
+    for name in names:
+        assert name in hints.ours(name) or hints.ours(name)[0] in names
+
+
+# --- arguments ----------------------------------------------------------------------------------------------------
+
+ARGUMENTS = {
+    "fit lr": (lambda n: n.fit(X, CODES, lr=0.1), ["'lr'", "optimizer=fastnn.SGD(lr="]),
+    "fit learning_rate": (lambda n: n.fit(X, CODES, learning_rate=0.1), ["optimizer=fastnn.SGD(lr="]),
+    "fit verbose": (lambda n: n.fit(X, CODES, verbose=1), ["did you mean 'progress'"]),
+    "fit max_iter": (lambda n: n.fit(X, CODES, max_iter=9), ["did you mean 'epochs'"]),
+    "fit n_epochs": (lambda n: n.fit(X, CODES, n_epochs=9), ["did you mean 'epochs'"]),
+    "fit batchsize": (lambda n: n.fit(X, CODES, batchsize=9), ["did you mean 'batch_size'"]),
+    "fit callback": (lambda n: n.fit(X, CODES, callback=print), ["did you mean 'callbacks'"]),
+    "fit weights": (lambda n: n.fit(X, CODES, sample_weights=X[0]), ["did you mean 'sample_weight'"]),
+    "fit seed": (lambda n: n.fit(X, CODES, random_state=1), ["Network(sizes, seed="]),
+    "fit loss": (lambda n: n.fit(X, CODES, loss="mse"), ["Network(sizes, loss="]),
+    "fit else": (lambda n: n.fit(X, CODES, quatsch=1), ["no argument 'quatsch'", "epochs, batch_size"]),
+    "evaluate batch_size": (lambda n: n.evaluate(X, CODES, batch_size=9), ["evaluate()", "batch_size"]),
+    "evaluate verbose": (lambda n: n.evaluate(X, CODES, verbose=0), ["evaluate()", "verbose"]),
+    "save": (lambda n: n.save("m", overwrite=True), ["save()", "overwrite", "path, optimizer"]),
+    "load": (lambda n: fastnn.load("m", device="cpu"), ["load()", "did you mean 'backend'"]),
+    "loss": (lambda n: n.loss(X, CODES, sample_weights=X[0]), ["did you mean 'sample_weight'"]),
+    "SGD": (lambda n: SGD(learning_rate=0.1), ["SGD()", "did you mean 'lr'"]),
+    "Adam": (lambda n: Adam(learning_rate=0.1), ["Adam()", "did you mean 'lr'"]),
+    "AdamW": (lambda n: AdamW(l2=0.1), ["AdamW()", "did you mean 'weight_decay'"]),
+    "Adam beta": (lambda n: Adam(beta_1=0.1), ["did you mean 'betas'"]),
+    "Adam epsilon": (lambda n: Adam(epsilon=0.1), ["did you mean 'eps'"]),
+    "Adam parameters, lr": (lambda n: Adam(n.parameters, lr=0.1), ["Adam()", "lr twice"]),
+    "Adam parameters": (lambda n: Adam(n.parameters), ["lr must be", "no parameters", "fastnn.Adam(lr="]),
+    "SGD parameters, 0.1": (lambda n: SGD(n.parameters, 0.1), ["no parameters", "fastnn.SGD(lr="]),
+    "Network hidden": (lambda n: Network(hidden_layer_sizes=(9,)), ["did you mean 'sizes'"]),
+    "Network activation": (lambda n: Network([4, 3], activation="relu"), ["did you mean 'activations'"]),
+    "Network random_state": (lambda n: Network([4, 3], random_state=1), ["did you mean 'seed'"]),
+    "Network n_jobs": (lambda n: Network([4, 3], n_jobs=1), ["did you mean 'threads'"]),
+    "Network lr": (lambda n: Network([4, 3], lr=1), ["optimizer=fastnn.SGD(lr="]),
+    "Network solver": (lambda n: Network([4, 3], solver="adam"), ["optimizer=fastnn.Adam()"]),
+    "optimizer adam": (lambda n: n.fit(X, CODES, optimizer="adam"), ["write fastnn.Adam()"]),
+    "optimizer SGD": (lambda n: n.train_step(X, CODES, "sgd"), ["write fastnn.SGD()"]),
+    "optimizer class": (lambda n: n.fit(X, CODES, optimizer=Adam), ["write fastnn.Adam()"]),
+    "optimizer number": (lambda n: n.train_step(X, CODES, 0.1), ["write fastnn.SGD(lr=0.1)"]),
+    "optimizer rmsprop": (lambda n: n.fit(X, CODES, optimizer="lion"), ["SGD, Adam, AdamW"]),
+}
+
+
+@pytest.mark.parametrize("what", ARGUMENTS)
+def test_arguments_that_are_not_there(three, what):
+    call, words = ARGUMENTS[what]
+    with weights_unchanged(three):
+        refused(lambda: call(three), TypeError, *words)
+
+
+def test_python_s_own_words_where_they_are_enough(three):
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'y'"):
+        three.fit(X)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'verbose'"):
+        three.predict(X, verbose=0)
+
+
+def test_the_signatures_are_still_to_be_seen():
+    import inspect
+
+    for function in (Network, Network.fit, Network.save, fastnn.load, SGD, AdamW):
+        assert "kwargs" not in str(inspect.signature(function))
+    assert list(inspect.signature(Network.fit).parameters)[:3] == ["self", "X", "y"]
+
+
+def test_an_error_from_inside_stays_what_it_is(three):
+    def fails(epoch, history):
+        raise TypeError("of my own")
+
+    with pytest.raises(TypeError, match="of my own"):
+        three.fit(X, CODES, callbacks=fails, progress=False)
+
+
+# --- callbacks ----------------------------------------------------------------------------------------------------
+
+
+def test_callbacks_that_do_not_fit(three):
+    class Keras:
+        def on_epoch_end(self, epoch, logs=None):
+            pass
+
+    for callback in (lambda history: None, lambda: None, lambda e, h, more: None, Keras(), "log", 3):
+        with weights_unchanged(three):
+            refused(lambda c=callback: three.fit(X, CODES, callbacks=[c], progress=False), TypeError, "callbacks[0]")
+    seen = []
+    for callback in (
+        lambda e, h, *rest: seen.append(e),
+        functools.partial(lambda a, e, h: seen.append(e), 1),
+        lambda epoch, history, extra=1: seen.append(epoch),
+        types.MethodType(lambda self, e, h: seen.append(e), three),
+    ):
+        three.fit(X, CODES, 2, callbacks=callback, progress=False)
+    assert seen == [0, 1] * 4
+
+
+@pytest.mark.parametrize("value", [0, 1, 12, 0.3, 0.0, "", "stop", [], np.float32(0.1), np.array(True), object()])
+def test_only_True_ends_training(three, value):
+    with pytest.raises(
+        TypeError, match=r"callbacks\[1\] returned .*only|callbacks\[1\] returned .*True ends"
+    ) as caught:
+        three.fit(X, CODES, 3, callbacks=[lambda e, h: None, lambda e, h: value], progress=False)
+    assert len(caught.value.history.loss) == 1
+    assert three.epochs_done == 1
+    for value_, epochs in ((None, 3), (False, 3), (np.False_, 3), (True, 1), (np.True_, 1)):
+        history = three.fit(X, CODES, 3, callbacks=lambda e, h, v=value_: v, progress=False)
+        assert (len(history.loss), history.stopped) == (epochs, None if epochs == 3 else "callback")
+
+
+def test_what_ends_fit_has_the_history(one, line):
+    with pytest.raises(FloatingPointError, match=r"learning rate \(lr\)") as caught:
+        line.fit(X, VALUES, 50, optimizer=SGD(lr=1e20), progress=False)
+    assert isinstance(caught.value.history, fastnn.History)
+
+    def interrupt(epoch, history):
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        one.fit(X, BINARY, 50, callbacks=interrupt, progress=False)
+    assert len(caught.value.history.loss) == 4
+    assert caught.value.history.seconds > 0
+
+
+# --- what is only shown -------------------------------------------------------------------------------------------
+
+
+class Closed(io.StringIO):
+    def isatty(self):
+        raise ValueError("I/O operation on closed file")
+
+    def write(self, text):
+        raise ValueError("I/O operation on closed file")
+
+
+class Logger:
+    """As windows and loggers put in the place of stderr."""
+
+    def write(self, text):
+        logging.getLogger("fastnn").debug(text)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Broken(Terminal):
+    def write(self, text):
+        raise BrokenPipeError
+
+    def flush(self):
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("without_tqdm", [False, True])
+@pytest.mark.parametrize("progress", [None, True, False])
+@pytest.mark.parametrize("stream", [None, Closed(), Logger(), Terminal(), Broken(), object()])
+def test_what_is_only_shown_never_stops_work(three, monkeypatch, stream, progress, without_tqdm):
+    if without_tqdm:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setattr(sys, "stderr", stream)
+    history = three.fit(X, CODES, 3, progress=progress)
+    monkeypatch.undo()
+    assert len(history.loss) == 3
+
+
+# --- shapes, labels, containers -----------------------------------------------------------------------------------
+
+
+class Tensor:
+    """As torch's, which refuses to be read while it has gradients, or as a dtype that NumPy has not."""
+
+    def __init__(self, requires_grad=False, dtype="torch.float32", device="cpu"):
+        self.requires_grad, self.dtype, self.device = requires_grad, dtype, types.SimpleNamespace(type=device)
+
+    def float(self):
+        return self
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("no")
+
+
+class Matrix:
+    """As SciPy's sparse ones, which NumPy takes for a single object."""
+
+    shape, dtype = (4, 60), np.dtype("f4")
+
+    def toarray(self):
+        return X
+
+
+class DataLoader:
+    def __iter__(self):
+        return iter([(X, CODES)])
+
+
+DATA = {
+    "one sample": (lambda n: n.predict(X[:, 0]), ValueError, ["X[:, None]"]),
+    "rows": (lambda n: n.predict(X.T), ValueError, ["did you mean X.T"]),
+    "images": (lambda n: n.predict(np.ones((9, 2, 2))), ValueError, ["X.reshape(len(X), -1).T"]),
+    "other features": (lambda n: n.predict(np.ones((5, 60))), ValueError, ["Network([5, ...])"]),
+    "a gradient": (lambda n: n.predict(Tensor(True)), TypeError, ["X.detach()"]),
+    "bfloat16": (lambda n: n.predict(Tensor(dtype="torch.bfloat16")), TypeError, ["X.float()"]),
+    "another device": (lambda n: n.predict(Tensor(device="cuda")), TypeError, ["X.cpu()"]),
+    "sparse": (lambda n: n.predict(Matrix()), TypeError, ["X.toarray()"]),
+    "generator": (lambda n: n.fit((x for x in X), CODES), TypeError, ["np.stack(list(X)"]),
+    "zip": (lambda n: n.fit(zip(X, CODES, strict=False), CODES), TypeError, ["np.stack(list(X)"]),
+    "loader": (lambda n: n.fit(DataLoader(), CODES), TypeError, ["for X, y in X: net.train_step"]),
+    "dict": (lambda n: n.predict({"a": [1, 2]}), TypeError, ["X.values()"]),
+    "set": (lambda n: n.predict({1, 2}), TypeError, ["a list"]),
+    "file name": (lambda n: n.predict("data.csv"), TypeError, ["np.loadtxt('data.csv'"]),
+    "complex": (lambda n: n.predict(X + 1j), TypeError, ["X.real"]),
+    "dates": (lambda n: n.predict(np.zeros((4, 3), "M8[D]")), TypeError, ["np.timedelta64"]),
+    "words": (lambda n: n.predict(np.full((4, 3), "a")), TypeError, ["encode them"]),
+    "columns of words": (lambda n: n.predict(pd.DataFrame({"a": ["x", "y"]})), TypeError, ["encode them"]),
+    "(m, 1) codes": (lambda n: n.fit(X, CODES[:, None]), ValueError, ["y.ravel()"]),
+    "(1, m) codes": (lambda n: n.fit(X, CODES[None]), ValueError, ["y.ravel()"]),
+    "one-hot rows": (lambda n: n.fit(X, np.eye(3)[CODES]), ValueError, ["did you mean y.T"]),
+    "float codes": (lambda n: n.fit(X, CODES * 1.0), ValueError, ["y.astype(int)"]),
+    "codes from 1": (lambda n: n.fit(X, CODES + 1), ValueError, ["y - 1"]),
+    "codes with gaps": (lambda n: n.fit(X, CODES * 10), ValueError, ["np.unique(y, return_inverse=True)"]),
+    "codes of 5 classes": (lambda n: n.fit(X, np.arange(60) % 5), ValueError, ["5 outputs", "Network([..., 5])"]),
+    "1.5 among codes": (lambda n: n.fit(X, np.where(np.arange(60) == 7, 1.5, CODES)), ValueError, ["1.5", "sample 7"]),
+    "strings": (lambda n: n.fit(X, np.array(["a", "b"] * 30)), TypeError, ["np.unique(y, return_inverse=True)"]),
+    "a column of strings": (
+        lambda n: n.fit(X, pd.Series(["a", "b"] * 30)),
+        TypeError,
+        ["np.unique(y, return_inverse=True)"],
+    ),
+    "two targets": (lambda n: n.fit(X, np.ones((60, 2))), ValueError, ["Network([..., 2])"]),
+    "other samples": (lambda n: n.fit(X, CODES[:50]), ValueError, ["X has 60 samples", "y has 50"]),
+    "NaN in X": (
+        lambda n: n.fit(np.where(np.arange(240).reshape(4, 60) == 122, np.nan, X), CODES),
+        ValueError,
+        ["sample 2", "feature 2"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", DATA)
+def test_data_for_three_classes(three, what):
+    call, error, words = DATA[what]
+    with weights_unchanged(three):
+        refused(lambda: call(three), error, *words)
+
+
+ONE = {
+    "codes of 3 classes": (CODES, ["3 outputs", "Network([..., 3])"]),
+    "-1/1": (2 * BINARY - 1, ["(y + 1) // 2"]),
+    "-1./1.": (2.0 * BINARY - 1, ["(y + 1) // 2"]),
+    "1/2": (BINARY + 1, ["y - 1"]),
+    "0/255": (BINARY * 255, ["y > 0"]),
+    "prices": (VALUES * 100, ['loss="mse"']),
+    "one-hot": (np.eye(3)[CODES].T, ["3 outputs", "Network([..., 3])"]),
+    "(m, 1)": (BINARY[:, None], ["did you mean y.T"]),
+    "words": (np.array(["no", "yes"])[BINARY], ["np.unique(y, return_inverse=True)"]),
+    "NaN": (np.where(np.arange(60) == 5, np.nan, BINARY), ["1 missing value"]),
+}
+
+
+@pytest.mark.parametrize("what", ONE)
+@pytest.mark.parametrize("how", ["fit", "train_step", "loss", "evaluate", "gradients"])
+def test_targets_for_one_output(one, what, how):
+    y, words = ONE[what]
+    with weights_unchanged(one), pytest.raises((ValueError, TypeError)) as caught:
+        getattr(one, how)(X, y)
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_two_classes_as_minus_1_and_1(backend):
+    two = Network([4, 2], backend=backend)
+    refused(lambda: two.fit(X, 2 * BINARY - 1), ValueError, "(y + 1) // 2")
+
+
+def test_one_feature(backend):
+    net = Network([1, 4, 1], loss="mse", backend=backend)
+    refused(lambda: net.fit(X[0], VALUES), ValueError, "X[None, :]")
+
+
+def test_decimals_are_numbers(line):
+    as_decimals = np.array([[decimal.Decimal(repr(float(x))) for x in row] for row in X], object)
+    assert line.predict(as_decimals).tobytes() == line.predict(X).tobytes()
+    prices = [decimal.Decimal(repr(float(v))) for v in VALUES]
+    assert line.loss(X, prices) == line.loss(X, VALUES)
+
+
+# --- data that can mean two things --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activations", [["relu", "sigmoid"]])
+def test_codes_for_labels(backend, activations):
+    net = Network([4, 8, 10], activations, seed=0, backend=backend)
+    codes = np.arange(60) % 10
+    said(lambda: net.fit(X, codes, progress=False), "softmax", "yes or no")
+    said(lambda: net.fit(X, codes, progress=False), "softmax")  # once a fit
+    said(lambda: net.train_step(X, codes), "softmax")
+    with nothing_said():
+        net.train_step(X, codes)  # once a network: each is but a batch
+        net.fit(X, np.eye(10)[codes].T, progress=False)
+    A = net.predict(X)
+    with nothing_said():
+        assert net.evaluate(X, codes)["accuracy"] == (A.argmax(axis=0) == codes).mean()
+        assert net.evaluate(X, np.eye(10)[codes].T)["accuracy"] == ((A >= 0.5) == np.eye(10)[codes].T).mean()
+
+
+def test_soft_labels_for_a_network_whose_loss_nobody_chose(backend):
+    soft = (VALUES - VALUES.min()) / np.ptp(VALUES)
+    for y in (soft, soft[None], soft.astype("f4"), pd.Series(soft)):
+        net = Network([4, 8, 1], seed=0, backend=backend)
+        said(lambda n=net, y=y: n.fit(X, y, progress=False), 'loss="mse"', "such labels")
+        with nothing_said():
+            net.fit(X, BINARY, progress=False)
+            net.fit(X, BINARY * 1.0, progress=False)
+    for chosen in ({"loss": "binary_cross_entropy"}, {"activations": ["relu", "sigmoid"]}, {"loss": "mse"}):
+        net = Network([4, 8, 1], seed=0, backend=backend, **chosen)
+        with nothing_said():
+            net.fit(X, soft, progress=False)
+    loaded = Network([4, 8, 1], seed=0, backend=backend)
+    file = io.BytesIO()
+    loaded.save(file)
+    file.seek(0)
+    with nothing_said():
+        fastnn.load(file, backend=backend).fit(X, soft, progress=False)
+
+
+def test_one_hot_rows_where_both_ways_fit(backend):
+    net = Network([4, 5], seed=0, backend=backend)
+    rows = np.eye(5)[[0, 0, 1, 2, 2]]
+    few = X[:, :5]
+    said(lambda: net.fit(few, rows, progress=False), "did you mean y.T")
+    said(lambda: net.train_step(few, rows.astype("f4")), "did you mean y.T")
+    with nothing_said():
+        net.train_step(few, rows.astype("f4"))
+        net.fit(few, rows.T, progress=False)
+        net.fit(few, np.eye(5), progress=False)
+        net.fit(few, np.full((5, 5), 0.2), progress=False)
+
+
+def test_bytes_of_pixels(backend):
+    images = RNG.integers(0, 256, (4, 60)).astype(np.uint8)
+    net = Network([4, 8, 3], seed=0, backend=backend)
+    said(lambda: net.fit(images, CODES, 3, optimizer=SGD(lr=0.1), progress=False), "X / 255", "scale")
+    with nothing_said():
+        Network([4, 8, 3], seed=0, backend=backend).fit(images / 255, CODES, progress=False)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda a: a,
+        np.asfortranarray,
+        lambda a: a.astype("f8"),
+        lambda a: a[:, ::-1],
+        lambda a: a.astype("i2"),
+        lambda a: np.repeat(a, 2, axis=0)[::2],
+        pd.DataFrame,
+    ],
+)
+@pytest.mark.parametrize("size", [50.0, -51.0, 51.0])
+def test_one_large_feature_in_any_layout(backend, make, size):
+    large = np.ones((4, 60), "f4")
+    large[2] = size
+    net = Network([4, 8, 3], seed=0, backend=backend)
+    if abs(size) > 50:
+        said(lambda: net.fit(make(large), CODES, optimizer=SGD(lr=1e-5), progress=False), "values of up to 51")
+    else:
+        with nothing_said():
+            net.fit(make(large), CODES, optimizer=SGD(lr=1e-5), progress=False)
+
+
+def test_largest(backend):
+    from fastnn import backend as backends
+
+    module = backends.get(backend) if backend in ("numpy", "compiled") else backends.default
+    for shape in ((1, 1), (3, 7), (17, 33), (300, 5)):
+        a = RNG.standard_normal(shape)
+        for array in (a, a.astype("f4"), np.asfortranarray(a), a[::-1], a[:, ::-2], a[::2], a.astype("i4") * 9):
+            assert module.largest(array) == np.abs(array).max()
+        for bad in (np.nan, np.inf, -np.inf):
+            b = a.copy()
+            b[-1, -1] = bad
+            assert module.largest(b) == np.inf
+    assert module.largest(np.full((2, 2), -128, np.int8)) == 128
+
+
+def test_a_first_epoch_that_makes_it_worse(backend):
+    net = Network([4, 1], loss="mse", seed=0, backend=backend)
+    said(lambda: net.fit(X, VALUES, optimizer=SGD(lr=1.2), batch_size=4, progress=False), "the loss rose", "scaling X")
+
+
+def test_ordinary_training_is_silent(backend):
+    digits, y = fastnn.datasets.load_digits()
+    for sizes, targets, loss in (([64, 32, 10], y, None), ([64, 32, 1], y * 1.0, "mse"), ([64, 8, 1], y % 2, None)):
+        net = Network(sizes, loss=loss, seed=0, backend=backend)
+        with nothing_said():
+            for _ in range(6):  # also where the loss of the first batch is by chance a small one
+                net.fit(digits / 16, targets, optimizer=Adam(), batch_size=7, progress=False)
+
+
+def test_a_later_fit_that_makes_it_worse(backend):
+    digits, y = fastnn.datasets.load_digits()
+    net = Network([64, 32, 10], seed=0, backend=backend)
+    net.fit(digits / 16, y, 5, optimizer=Adam(), progress=False)
+    said(lambda: net.fit(digits / 16, y, optimizer=SGD(lr=30), progress=False), "the loss rose")
+
+
+def test_divergence_names_what_is_large(line):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        refused(
+            lambda: line.fit(X, 1e6 * VALUES, 20, optimizer=SGD(lr=0.1), progress=False),
+            FloatingPointError,
+            "y holds values of up to",
+            "learning rate (lr)",
+        )
+        refused(
+            lambda: line.fit(1e5 * X, VALUES, 20, optimizer=SGD(lr=0.1), progress=False),
+            FloatingPointError,
+            "X holds values of up to",
+            "learning rate (lr)",
+        )
+        refused(lambda: line.train_step(X, 1e30 * VALUES, SGD(lr=1e20)), FloatingPointError, "y holds")
+
+
+def test_one_warning_a_fit_and_it_can_be_an_error(backend):
+    net = Network([4, 8, 1], loss="mse", seed=0, backend=backend)
+    said(lambda: net.fit(100 * X, 1e4 * VALUES, optimizer=SGD(lr=1e-6), progress=False), "scale")
+    before = bits(net)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataWarning)
+        with pytest.raises(DataWarning, match="scale"):
+            net.fit(100 * X, VALUES, progress=False)
+    assert bits(net) == before
+    net.fit(X, VALUES, progress=False)
+
+
+# --- the quick way ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "y",
+    [BINARY, BINARY.astype("i4"), BINARY == 1, BINARY.astype("u1"), BINARY * 1.0, BINARY.astype("f4")],
+    ids=lambda y: y.dtype.name,
+)
+@pytest.mark.parametrize("m", [1, 60])
+def test_any_numbers_for_one_output_take_the_quick_way(dtype, y, m):
+    from conftest import COMPILED
+
+    if COMPILED is None:
+        pytest.skip("no compiled backend here")
+    for loss in ("binary_cross_entropy", "mse"):
+        a, b = (Network([4, 8, 1], loss=loss, dtype=dtype, seed=0) for _ in range(2))
+        part, optimizer = np.asfortranarray(X[:, :m], dtype), SGD(lr=0.1)
+        a.train_step(part, y[:m].astype(dtype), optimizer)
+        b.train_step(part, y[:m].astype(dtype), optimizer)
+        a._careful_step = None
+        assert a.train_step(part, y[:m], optimizer) == b.train_step(part, y[:m].astype(dtype), optimizer)
+        assert bits(a) == bits(b)
+
+
+def test_what_is_legal_for_one_output_is_still_asked(one):
+    for bad in (2, -1, 1 << 40):
+        for kind in ("i8", "f8"):
+            y = BINARY.astype(kind)
+            y[7] = bad
+            with weights_unchanged(one), pytest.raises(ValueError, match="binary_cross_entropy needs values within"):
+                one.train_step(X, y, SGD(lr=0.1))
+
+
+def test_the_words_of_an_error_are_short():
+    """Whatever came, none of it is shown at length."""
+    large = np.arange(10_000)
+    for call in (
+        lambda: SGD(lr=large),
+        lambda: Network([2, 3], activations=large),
+        lambda: Network(large.astype(str)),
+        lambda: Network([2, 3], dtype=large),
+        lambda: Network([2, 3], loss=large),
+        lambda: Network([2, 3]).fit(X, X, optimizer=large),
+        lambda: Network([4, 3]).fit(X, CODES, callbacks=large),
+        lambda: Network([4, 3]).fit(X, CODES, epochs=large),
+        lambda: Network([4, 3]).fit(X, CODES, shuffle=large),
+    ):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            call()
+        assert len(re.sub(r"\s+", " ", str(caught.value))) < 300, str(caught.value)
