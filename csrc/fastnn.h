@@ -169,10 +169,9 @@ typedef struct {
   uint64_t epoch;
   ptrdiff_t position; /* samples of this epoch that are done */
   double loss_sum, weight_sum;
-  double first_loss; /* mean of the first batch of this call, before its update; NaN: none was updated */
-  int failed;        /* a loss was not finite; that batch made no update */
-  int unsafe;        /* cautious, a batch might have done so: it made no update, and nor did those after it */
-  int finite;        /* all weights and moments are, at the end */
+  int failed; /* a loss was not finite; that batch made no update */
+  int unsafe; /* cautious, a batch might have done so: it made no update, and nor did those after it */
+  int finite; /* all weights and moments are, at the end */
   /* Two numbers, sum of w_i L_i and sum of w_i, for each epoch that ended. */
   double *ended;
   ptrdiff_t ended_count;
@@ -180,6 +179,8 @@ typedef struct {
 
 /* Whether all weights and moments are finite. */
 int fnn_net_finite(fnn_net *net);
+/* The mean loss of the first batch of the last training call, before its update; NaN: none was updated. */
+double fnn_net_first_loss(const fnn_net *net);
 /* Training over mini-batches. The network has the moments that the optimizer needs: start_optimizer. */
 int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads);
 
@@ -196,11 +197,11 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
   F(net_start_optimizer) F(net_slots) F(net_steps) F(net_set_steps) F(net_set_moment) F(net_get_moment) \
   F(net_bytes) F(net_snapshot) F(net_restore) F(net_force_threads) F(net_forward_threads) F(net_train_threads) \
   F(net_predict) F(net_loss) F(net_gradients) F(net_train) F(net_finite) \
-  F(openmp_procs) F(magnitude)
+  F(openmp_procs) F(magnitude) F(net_first_loss)
 /* clang-format on */
 
 /* Raised when a struct or a function changes; a larger table of the same abi serves as well. */
-#define FASTNN_ABI 2
+#define FASTNN_ABI 1
 
 #ifdef __cplusplus
 #define FNN_MEMBER(name) decltype(&fnn_##name) name;

@@ -61,10 +61,11 @@ struct fnn_net {
   size_t parameter_bytes;
   int slots; /* of the optimizer's moments: 0 .. 2 */
   uint64_t steps;
-  double most[3];   /* what no weight, and no moment of either slot, is beyond; INFINITY where that is not known */
-  uint64_t kind;    /* of its work: the same for all networks of its shape */
-  ptrdiff_t widest; /* of n_0 .. n_L */
-  workspace work;   /* of training: who only reads the network has one of his own */
+  double most[3];    /* what no weight, and no moment of either slot, is beyond; INFINITY where that is not known */
+  double first_loss; /* of the last training call */
+  uint64_t kind;     /* of its work: the same for all networks of its shape */
+  ptrdiff_t widest;  /* of n_0 .. n_L */
+  workspace work;    /* of training: who only reads the network has one of his own */
 };
 
 static double larger(double a, double b) { return a > b ? a : b; } /* fmax is a call */
@@ -837,7 +838,7 @@ static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m)
     if (job->fit) {
       job->fit->loss_sum += job->total;
       job->fit->weight_sum += weight;
-      if (isnan(job->fit->first_loss)) job->fit->first_loss = job->total / weight;
+      if (isnan(job->trained->first_loss)) job->trained->first_loss = job->total / weight;
     }
   }
   /* Samples of so little weight count as 0 in float32, which times inf would be NaN. */
@@ -932,6 +933,8 @@ static void measure_parameters(fnn_net *net) {
   for (int i = 0; i < 3; i++) net->most[i] = largest_parameter(net, i, 1, 0);
 }
 
+double fnn_net_first_loss(const fnn_net *net) { return net->first_loss; }
+
 int fnn_net_finite(fnn_net *net) {
   if (!is_measured_finite(net)) measure_parameters(net);
   return is_measured_finite(net);
@@ -948,7 +951,7 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
   if (!fnn_is_size(data->m) || fit->batch < 1 || fit->position < 0 || fit->position > data->m) return FNN_NO_MEMORY;
   threads = fnn_threads(threads);
   train_job job = {.net = net, .work = &net->work, .trained = net, .fit = fit, .data = data};
-  fit->first_loss = NAN;
+  net->first_loss = NAN;
   const ptrdiff_t batch = fnn_at_most(fit->batch, data->m);
   if (reserve(net, &net->work, batch, threads)) return FNN_NO_MEMORY;
   /* A single step is another kind than those of a long call: its team has to gather. */

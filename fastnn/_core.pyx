@@ -65,7 +65,7 @@ cdef extern from "fastnn.h" nogil:
         int order_is_valid
         uint64_t epoch
         ptrdiff_t position
-        double loss_sum, weight_sum, first_loss
+        double loss_sum, weight_sum
         int failed, unsafe, finite
         double *ended
         ptrdiff_t ended_count
@@ -100,6 +100,7 @@ cdef extern from "fastnn.h" nogil:
     double fnn_shares(const double *x, ptrdiff_t m, double whole)
     int fnn_codes(int32_t *codes, const void *source, int bytes, ptrdiff_t m, ptrdiff_t n)
     int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high)
+    double fnn_net_first_loss(const fnn_net *net)
     double fnn_magnitude(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m)
     fnn_net *fnn_net_new(int isa, int dtype, int layers, const ptrdiff_t *sizes, const int *activations, int loss)
     void fnn_net_free(fnn_net *net)

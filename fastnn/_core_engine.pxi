@@ -286,8 +286,9 @@ cdef class Engine:
         _done(status)
         state.epoch, state.position = fit.epoch, fit.position
         state.loss_sum, state.weight_sum = fit.loss_sum, fit.weight_sum
-        if state.first_loss is None and fit.first_loss == fit.first_loss:
-            state.first_loss = fit.first_loss
+        if state.first_loss is None:
+            first_loss = fnn_net_first_loss(self.net)
+            state.first_loss = first_loss if first_loss == first_loss else None
         state.failed, state.finite = bool(fit.failed), bool(fit.finite)
         state.order = order if fit.order_is_valid else None
         return ended[:fit.ended_count]

@@ -230,6 +230,8 @@ _PLACES = {
     "parameters": "net.set_parameters([(W, b), ...])",
     "training": "net.fit(X, y) trains, net.predict(X) does not; there are no modes",
 }
+# Of those that mean it elsewhere, words that a user may well mean something else by.
+_WORDS = {"units", "hidden", "batch", "cost", "objective", "mu", "beta", "decay", "iterations", "opt", "double", "half"}
 # The same where it is asked for, not set.
 _READINGS = {
     "parameters": "net.parameters, a list of (W, b)",
@@ -277,8 +279,8 @@ def did_you_mean(name, choices):
 
 
 def is_setting_elsewhere(name):
-    """Whether it is the name of a setting or of weights, here or in another library."""
-    return ours(name)[0] in _PLACES
+    """Whether it is the name of a setting or of weights, here or in another library, and hardly of anything else."""
+    return ours(name)[0] in _PLACES and _plain(name) not in _WORDS
 
 
 def assignment(name):

@@ -59,7 +59,7 @@ def of_features(X, n_in, name):
         return f"; samples of one feature are a row: write {name}[None, :]"
     if X.ndim == 2 and X.shape[1] == n_in:
         return f"; did you mean {name}.T?"
-    if X.ndim > 2 and X[0].size == n_in:
+    if X.ndim > 2 and np.prod(X.shape[1:]) == n_in:
         return f"; write {name}.reshape(len({name}), -1).T"
     if X.ndim == 2 and X.shape[0] != n_in and min(X.shape) > 0:
         return f"; for {X.shape[0]} features write Network([{X.shape[0]}, ...])"

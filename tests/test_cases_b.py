@@ -210,13 +210,18 @@ def test_accuracy_is_of_classes(backend, rng, loss, output, n):
     one_hot = codes[np.newaxis] if n == 1 else np.eye(n)[:, codes]
     right = (A >= 0.5) == one_hot if output == "sigmoid" else A.argmax(axis=0) == codes
     assert 0 < right.mean() < 1
+    if output == "sigmoid" and n > 1:  # codes tell one class a sample, labels a yes or no of each
+        best = A.argmax(axis=0) == codes
+        assert net.evaluate(X, codes)["accuracy"] == best.mean()
+        assert net.evaluate(X[:, :1], codes[:1])["accuracy"] == best[0]
+        codes = one_hot
     for y in (codes, one_hot, one_hot.astype(bool), one_hot.astype("u1"), one_hot.tolist(), 0.1 + 0.8 * one_hot):
         result = net.evaluate(X, y)
         assert result.keys() == {"loss", "accuracy"}
         assert result["accuracy"] == right.mean()
         assert result["loss"] == net.loss(X, y)
     for j in range(3):  # one sample alone
-        accuracy = net.evaluate(X[:, j : j + 1], codes[j : j + 1])["accuracy"]
+        accuracy = net.evaluate(X[:, j : j + 1], codes[..., j : j + 1])["accuracy"]
         assert accuracy == (right[:, j].mean() if right.ndim == 2 else right[j])
 
 

@@ -144,6 +144,7 @@ def test_other_attributes_are_the_user_s(three):
         "_note",
         "X",
         "predict_proba",
+        "units",
     ):
         setattr(three, name, "mine")
         assert getattr(three, name) == "mine"
