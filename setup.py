@@ -7,34 +7,44 @@ The rest of the metadata is in pyproject.toml.
 
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
+from pathlib import Path
 
 import numpy
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
+from setuptools.errors import CompileError
 
 MODE = os.environ.get("FASTNN_EXT", "auto")
 if MODE not in ("auto", "require", "skip"):
     sys.exit(f"FASTNN_EXT must be auto, require or skip, got {MODE!r}")
 
-# No -ffast-math, ever: it would change subnormals for the whole process and break tests for NaN.
-# Contraction is off because FMA is written where it is meant (csrc/simd.h). -g0: a fifth of the size. No unwind tables:
-# nothing is thrown through C.
-FLAGS = [
-    "-std=gnu11",
-    "-O3",
+# No -ffast-math, ever: it would change subnormals for the whole process and break tests for NaN. What a distributor has
+# in CFLAGS, CPPFLAGS, CC or LDFLAGS comes before our flags, so here all of that is taken back. Nothing is compiled at
+# the time of linking: each file has its own instructions. Contraction is off because FMA is written where it is meant
+# (csrc/simd.h).
+STRICT = [
+    "-fno-fast-math",  # takes -funsafe-math-optimizations back, too; by its own name clang would keep to the traps
+    "-fno-finite-math-only",
+    "-fno-associative-math",
+    "-fno-reciprocal-math",
+    "-fsigned-zeros",
     "-ffp-contract=off",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-fvisibility=hidden",
-    "-fno-asynchronous-unwind-tables",
-    "-g0",
+    "-fno-lto",
 ]
+# -g0: a fifth of the size. No unwind tables: nothing is thrown through C.
+SMALL = ["-fvisibility=hidden", "-fno-asynchronous-unwind-tables", "-g0"]
+FLAGS = ["-std=gnu11", "-O3", *STRICT, "-fno-math-errno", "-fno-trapping-math", *SMALL]
+# Of Cython's C: calls are as quick as with -O2, within 3%, and the wheel is 20 kB smaller.
+CYTHON_FLAGS = ["-std=gnu11", "-O1", *STRICT, *SMALL]
+# Linking by -Ofast or -ffast-math would add code that flushes the process's subnormals when it is loaded.
+LINK = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations", "-fno-lto"]
 X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 # The test build that runs AVX-512's tiles on a CPU with AVX2 only.
 EMULATE = os.environ.get("FASTNN_EMULATE_AVX512") == "1"
@@ -48,6 +58,29 @@ ISA_FLAGS = {"generic": ["-O2"] if X86_64 else [], "neon": []}
 if X86_64:
     ISA_FLAGS |= {"avx2": AVX2, "avx512": AVX2 if EMULATE else AVX512}
 THREADED = ("parallel", "regions", "runtimes")  # the files that are compiled with OpenMP
+
+
+def put_clang_cl_into(compiler):
+    """Of setuptools' class for Windows, which takes cl.exe whatever CC says: the C is GNU's."""
+    if not compiler.initialized:
+        compiler.initialize()
+    studio = [os.environ.get("VCINSTALLDIR", ""), *map(str, Path(compiler.cc).parents)]
+    folders = [os.path.join(folder, "Tools", "Llvm", "x64", "bin") for folder in studio if folder]
+    found = shutil.which("clang-cl") or shutil.which("clang-cl", path=os.pathsep.join(folders))
+    if not found:
+        raise CompileError(
+            "clang-cl is neither on the PATH nor in Visual Studio, and cl.exe cannot compile csrc: "
+            "add the component 'C++ Clang Compiler for Windows' to Visual Studio, or install LLVM"
+        )
+    compiler.cc = found
+    compiler.compile_options = [option for option in compiler.compile_options if option != "/GL"]  # cl.exe's own format
+
+
+def spelled(flags, compiler):
+    """GNU's flags as this compiler takes them: clang-cl has a clang inside, for which is what follows /clang:."""
+    if compiler.compiler_type != "msvc":
+        return flags
+    return [f"/clang:{flag}" for flag in flags if flag not in SMALL]  # all as it is there; Windows needs the tables
 
 
 class BuildExt(build_ext):
@@ -75,7 +108,9 @@ class BuildExt(build_ext):
 
     def build_extension(self, ext):
         """Compile csrc/ first; its objects go into the link."""
-        openmp = self.openmp_flags()
+        if self.compiler.compiler_type == "msvc":
+            put_clang_cl_into(self.compiler)
+        openmp, openmp_link = self.openmp_flags()
         macros = [("FNN_EMULATE_AVX512", "1")] if EMULATE else []
         self.mkpath(os.path.join(self.build_temp, "csrc"))  # here, or two threads would
 
@@ -87,27 +122,36 @@ class BuildExt(build_ext):
                 macros=macros,
                 include_dirs=["csrc"],
                 # Kernels are serial: threads live in parallel.c, which regions.c and runtimes.c get them for.
-                extra_postargs=FLAGS + ISA_FLAGS.get(isa, ["-O2"]) + (openmp if isa in THREADED else []),
+                extra_postargs=spelled(FLAGS + ISA_FLAGS.get(isa, ["-O2"]), self.compiler)
+                + (openmp if isa in THREADED else []),
                 depends=ext.depends,
             )
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # a few of them take most of the time
             ext.extra_objects = [name for names in pool.map(compiled, sorted(glob("csrc/*.c"))) for name in names]
-        ext.extra_link_args = [*openmp, "-Wl,-s", "-lm", "-ldl"] if sys.platform.startswith("linux") else openmp
+        ext.extra_compile_args = spelled(CYTHON_FLAGS, self.compiler)
+        ext.extra_link_args = openmp_link
+        if self.compiler.compiler_type != "msvc":
+            on_linux = ["-Wl,-s", "-lm", "-ldl"] if sys.platform.startswith("linux") else []
+            ext.extra_link_args = [*openmp_link, *LINK, *on_linux]
         super().build_extension(ext)
 
     def openmp_flags(self):
-        """-fopenmp where a program with it compiles and links, else nothing: the core then has one thread."""
+        """For compiling and for linking, where a program with OpenMP does both; else none: the core has one thread."""
+        flags = spelled(["-fopenmp"], self.compiler)
+        link = flags
+        if self.compiler.compiler_type == "msvc":  # link.exe takes none of these; the library lies beside clang-cl
+            link = [f"/LIBPATH:{Path(self.compiler.cc).parents[1] / 'lib'}", "libomp.lib"]
         with tempfile.TemporaryDirectory() as folder:
             source = os.path.join(folder, "probe.c")
             with open(source, "w") as file:
                 file.write("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
             try:
-                objects = self.compiler.compile([source], output_dir=folder, extra_postargs=["-fopenmp"])
-                self.compiler.link_executable(objects, "probe", output_dir=folder, extra_postargs=["-fopenmp"])
+                objects = self.compiler.compile([source], output_dir=folder, extra_postargs=flags)
+                self.compiler.link_executable(objects, "probe", output_dir=folder, extra_postargs=link)
             except Exception:
-                return []
-        return ["-fopenmp"]
+                return [], []
+        return flags, link
 
 
 class BuildPy(build_py):
@@ -145,8 +189,6 @@ core = Extension(
     # All that is included or linked, or an edit there would have no effect.
     depends=[*glob("csrc/*"), *glob("fastnn/*.pxi"), "setup.py"],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-    # Calls are as quick as with -O2, within 3%, and the wheel is 20 kB smaller.
-    extra_compile_args=["-O1", "-fno-asynchronous-unwind-tables", "-fvisibility=hidden", "-g0"],
 )
 
 setup(

@@ -3,8 +3,17 @@
 
 #include "fastnn.h"
 
-#define POINTER(name) fnn_##name,
-static const fnn_api table = {FASTNN_ABI, sizeof(fnn_api), FNN_EACH_FUNCTION(POINTER)};
+/* Each member of the table has its function's type, and the table has no others. */
+#define SAME_TYPE(name)                                                                                                \
+  _Static_assert(_Generic(((fnn_api *)0)->name, __typeof__(&fnn_##name): 1, default: 0),                               \
+                 "fnn_api." #name " is not as fnn_" #name " is declared");
+FNN_EACH_FUNCTION(SAME_TYPE)
+#define ONE(name) +1
+_Static_assert(sizeof(fnn_api) == offsetof(fnn_api, isa_total) + (0 FNN_EACH_FUNCTION(ONE)) * sizeof(void *),
+               "fnn_api has members that FNN_EACH_FUNCTION has not");
+
+#define POINTER(name) .name = fnn_##name,
+static const fnn_api table = {.abi = FASTNN_ABI, .size = sizeof(fnn_api), FNN_EACH_FUNCTION(POINTER)};
 
 const fnn_api *fnn_get_api(void) { return &table; }
 

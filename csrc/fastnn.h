@@ -186,7 +186,7 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
 
 /* --- the same functions without linking: a table of them, for packages that find fastnn at run time --- */
 
-/* All public functions, by their names without fnn_. New ones are added at the end. */
+/* All public functions, by their names without fnn_. New ones are added at the end, and so in fnn_api. */
 /* clang-format off */
 #define FNN_EACH_FUNCTION(F) \
   F(isa_total) F(isa_name) F(isa_available) F(isa_best) F(has_openmp) F(compiler) F(openmp_limit) \
@@ -203,14 +203,62 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
 /* Raised when a struct or a function changes; a larger table of the same abi serves as well. */
 #define FASTNN_ABI 1
 
-#ifdef __cplusplus
-#define FNN_MEMBER(name) decltype(&fnn_##name) name;
-#else
-#define FNN_MEMBER(name) __typeof__(&fnn_##name) name;
-#endif
+/* The functions above, as pointers; in plain C, for any compiler. api.c is compiled only if they have the same types.
+ */
 typedef struct {
   uint32_t abi, size; /* FASTNN_ABI and bytes of the table, as it was compiled */
-  FNN_EACH_FUNCTION(FNN_MEMBER)
+  int (*isa_total)(void);
+  const char *(*isa_name)(int isa);
+  int (*isa_available)(int isa);
+  int (*isa_best)(void);
+  int (*has_openmp)(void);
+  const char *(*compiler)(void);
+  int (*openmp_limit)(void);
+  void (*philox)(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
+  void (*permutation)(uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch);
+  int (*linear_forward)(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
+                        const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int in_order,
+                        int threads);
+  int (*linear_backward)(int isa, const fnn_matrix *dW, const fnn_matrix *db, const fnn_matrix *dA_prev,
+                         const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, int activation,
+                         ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads);
+  int (*activation_forward)(int isa, const fnn_matrix *out, const fnn_matrix *Z, int activation, ptrdiff_t n,
+                            ptrdiff_t m, int threads);
+  int (*activation_backward)(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A, int activation,
+                             ptrdiff_t n, ptrdiff_t m, int threads);
+  int (*rowsum)(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads);
+  int (*loss)(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n, int threads);
+  double (*shares)(const double *x, ptrdiff_t m, double whole);
+  int (*codes)(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n);
+  int (*within)(int isa, const void *x, int dtype, ptrdiff_t n, double high);
+  void (*optimizer_update)(int isa, const fnn_optimizer *o, uint64_t t, const fnn_matrix *w, const fnn_matrix *moment_1,
+                           const fnn_matrix *moment_2, const fnn_matrix *dw, ptrdiff_t n, ptrdiff_t m, int threads);
+  fnn_net *(*net_new)(int isa, int dtype, int layers, const ptrdiff_t *sizes, const int *activations, int loss);
+  void (*net_free)(fnn_net *net);
+  ptrdiff_t (*net_width)(const fnn_net *net, int l);
+  void (*net_set)(fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b);
+  void (*net_get)(const fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b);
+  int (*net_start_optimizer)(fnn_net *net, int slots);
+  int (*net_slots)(const fnn_net *net);
+  uint64_t (*net_steps)(const fnn_net *net);
+  void (*net_set_steps)(fnn_net *net, uint64_t steps);
+  void (*net_set_moment)(fnn_net *net, int slot, int layer, const fnn_matrix *W, const fnn_matrix *b);
+  void (*net_get_moment)(const fnn_net *net, int slot, int layer, const fnn_matrix *W, const fnn_matrix *b);
+  size_t (*net_bytes)(const fnn_net *net);
+  void (*net_snapshot)(const fnn_net *net, void *to);
+  int (*net_restore)(fnn_net *net, const void *from);
+  void (*net_force_threads)(fnn_net *net, int threads);
+  int (*net_forward_threads)(const fnn_net *net, ptrdiff_t m, int limit);
+  int (*net_train_threads)(const fnn_net *net, ptrdiff_t batch, int limit);
+  int (*net_predict)(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads);
+  int (*net_loss)(const fnn_net *net, double *total, const fnn_data *data, int threads);
+  int (*net_gradients)(const fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db,
+                       const fnn_data *data, int threads);
+  int (*net_train)(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads);
+  int (*net_finite)(fnn_net *net);
+  int (*openmp_procs)(void);
+  double (*magnitude)(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m);
+  double (*net_first_loss)(const fnn_net *net);
 } fnn_api;
 
 const fnn_api *fnn_get_api(void);

@@ -11,6 +11,13 @@
 
 #include "fastnn.h"
 
+/* With these sigmoid(NaN) would be 0, and sums would have other bits; contraction (-ffp-contract), which does the same
+   to bits, tells no macro. */
+#if defined(__FAST_MATH__) || __FINITE_MATH_ONLY__ || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || \
+    defined(__NO_SIGNED_ZEROS__)
+#error "fastnn cannot be compiled with -ffast-math, -Ofast or a part of them: take that out, or add -fno-fast-math"
+#endif
+
 #define FNN_INLINE static inline __attribute__((always_inline, unused))
 
 /* One step of an optimizer: what all parameters share. */

@@ -282,6 +282,9 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     for (int r = 0; r < height; r++) row[r] = FN(sample)(p, i + r);
     const int in_blocks = FNN_WHOLE_SUMS && epilogue != FNN_DENSE;
     REAL earlier[TALLEST * 2 * VL]; /* sums of whole blocks of terms */
+    /* Is read only where a block before has written it. gcc cannot see that, and would say so of each vector of each
+       tile; it takes this for a write, which it does not have to make. */
+    if (in_blocks) __asm__("" : "=m"(earlier));
     for (ptrdiff_t k = k0;;) {
       const ptrdiff_t end = in_blocks ? fnn_at_most(k + SUM_BLOCK, k1) : k1;
       const int continued = k > k0;
@@ -489,7 +492,7 @@ FNN_INLINE void FN(store_columns)(REAL *rows, ptrdiff_t ld, V *columns, ptrdiff_
 FNN_INLINE void FN(forward_few)(const ptrdiff_t n, const fnn_product *p, ptrdiff_t i0, ptrdiff_t i1) {
   const REAL *B = p->B, *bias = p->bias;
   for (ptrdiff_t i = i0; i < i1; i += VL) {
-    V total[4];
+    V total[4] = {{0}}; /* gcc does not see that there are terms, and would warn */
     for (ptrdiff_t k = 0, end; k < p->k; k = end) {
       end = fnn_at_most(k + SUM_BLOCK, p->k);
       V sum[4] = {{0}}, a[VL];
@@ -548,7 +551,7 @@ static void FN(pack_rows)(const fnn_product *p, ptrdiff_t i, ptrdiff_t rows, ptr
 
 static void FN(product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1) {
   const ptrdiff_t whole = (i1 - i0) & -VL;
-  if (epilogue == FNN_FORWARD && p->n <= FEW_OUTPUTS && p->k % VL == 0 && p->k && !p->order && whole) {
+  if (FEW_OUTPUTS && epilogue == FNN_FORWARD && p->n <= FEW_OUTPUTS && p->k % VL == 0 && p->k && !p->order && whole) {
     if (p->n <= 2) /* one is done as two, three as four: padding costs less than code */
       FN(forward_few)(2, p, i0, i0 + whole);
     else

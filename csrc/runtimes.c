@@ -222,4 +222,6 @@ int fnn_next_runtime(void) { return 0; }
 
 int fnn_openmp_procs(void) { return bound_cores(&of_ours); }
 int fnn_openmp_limit(void) { return granted_by_ours(); }
+#else
+int fnn_next_runtime(void) { return 0; } /* asked for where a team was slow, which there is none of */
 #endif

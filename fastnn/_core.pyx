@@ -207,7 +207,9 @@ cdef fnn_data _data(cnp.ndarray X, cnp.ndarray y, cnp.ndarray sample_weight):
         data.codes = <const int32_t *>cnp.PyArray_DATA(y)
     else:
         data.Y = _matrix(y)
-    data.weights = NULL if sample_weight is None else <const double *>cnp.PyArray_DATA(sample_weight)
+    data.weights = NULL
+    if sample_weight is not None:
+        data.weights = <const double *>cnp.PyArray_DATA(sample_weight)
     return data
 
 

@@ -3,7 +3,6 @@
 FASTNN_BACKEND=numpy or =compiled demands one; without it the fall-back gives one warning.
 """
 
-import importlib
 import os
 import warnings
 
@@ -12,8 +11,11 @@ from . import _numpy
 
 def _load_compiled():
     try:
-        # By its full name: "from . import" would blame a circular import where the file is missing.
-        return importlib.import_module(f"{__package__}._core"), ""
+        # By its full name: "from . import" would blame a circular import where the file is missing. And as a statement,
+        # which is what PyInstaller and others look for.
+        import fastnn._core as core
+
+        return core, ""
     except ImportError as error:
         reason = f"the compiled extension did not load: {error}"
         if os.path.isfile(os.path.join(os.path.dirname(__file__), "_core.pyx")):

@@ -185,7 +185,7 @@ for trial in range(12):
     thread.start()
     try:
         trained.fit(X, y, 50, 64, progress=False)
-    except ValueError:
+    except (ValueError, RuntimeError):  # or it began in the middle of the change
         failed = time.perf_counter()
     thread.join()
     assert trained.parameters[0][0][0, 0] == np.float32(7e-3) or returned[0] > failed
@@ -203,7 +203,10 @@ for trial in range(12):
         trained.reset_optimizer()
     thread = threading.Thread(target=other)
     thread.start()
-    trained.fit(X, y, 2, 64, adam, progress=False)
+    try:
+        trained.fit(X, y, 2, 64, adam, progress=False)
+    except RuntimeError:  # it began in the middle of the change
+        pass
     thread.join()
     assert np.abs(trained.parameters[0][0] - before).max() < 0.02  # some Adam steps of 0.001
 print("right")

@@ -1,0 +1,8 @@
+#ifndef STUB_MATH_H
+#define STUB_MATH_H
+double __cdecl pow(double x, double y);
+double __cdecl sqrt(double x);
+float __cdecl sqrtf(float x); /* inline in theirs */
+double __cdecl fabs(double x);
+#define INFINITY ((float)(1e300 * 1e300)) /* as theirs */
+#endif
