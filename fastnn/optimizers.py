@@ -61,6 +61,8 @@ class _Optimizer:
         return twin
 
     def __getattr__(self, name):
+        if hasattr(type(self), name):  # one that was never set: its own error
+            return object.__getattribute__(self, name)
         told = hints.did_you_mean(name, self._names)
         raise AttributeError(f"{type(self).__name__} has no {name!r}{told}", name=name, obj=self)
 
