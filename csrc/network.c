@@ -838,7 +838,7 @@ static int step(worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m)
     if (job->fit) {
       job->fit->loss_sum += job->total;
       job->fit->weight_sum += weight;
-      if (isnan(job->trained->first_loss)) job->trained->first_loss = job->total / weight;
+      if (job->trained->first_loss != job->trained->first_loss) job->trained->first_loss = job->total / weight;
     }
   }
   /* Samples of so little weight count as 0 in float32, which times inf would be NaN. */

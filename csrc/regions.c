@@ -56,8 +56,8 @@ static int startable(int wanted) {
 }
 
 /* What OpenMP has for this thread already: the team of its last region, of one runtime; while none of the threads that
-   were in our regions has ended since, as they do when somebody else opens a smaller region. That they do a moment after
-   it: in that moment, and where no thread can be made, OpenMP would still end the process. */
+   were in our regions has ended since, as they do when somebody else opens a smaller region. That they do a moment
+   after it: in that moment, and where no thread can be made, OpenMP would still end the process. */
 static _Thread_local struct {
   int size, owner;
   unsigned ended;

@@ -1,7 +1,5 @@
 """fastnn: multilayer perceptrons on the CPU. Columns are samples."""
 
-from importlib import import_module as _import_module
-
 from . import hints, kernels
 from ._version import __version__
 from .cautions import DataWarning
@@ -31,12 +29,14 @@ __all__ = [
     "set_threads",
 ]
 
-_WHEN_ASKED_FOR = ("datasets",)  # modules whose own imports take time
+_WHEN_ASKED_FOR = ("datasets",)  # its own imports take time
 
 
 def __getattr__(name):
-    if name in _WHEN_ASKED_FOR:
-        return _import_module(f"{__name__}.{name}")
+    if name == "datasets":
+        import fastnn.datasets as module
+
+        return module
     told = hints.did_you_mean(name, [*__all__, *_WHEN_ASKED_FOR])
     raise AttributeError(f"module {__name__!r} has no {name!r}{told}")
 

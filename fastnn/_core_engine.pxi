@@ -14,7 +14,8 @@ def largest(X):
     """The largest |x| of a matrix; inf if a value is not finite."""
     cdef operand x
     if _type(X) < 0 or not _plain(X, _type(X), -1, -1, &x) or (x.matrix.row != 1 and x.matrix.col != 1):
-        X = np.array(X, np.float64, order="C")
+        with np.errstate(all="ignore"):
+            X = np.array(X, np.float64, order="C")
         _describe(X, &x)
     return fnn_magnitude(_isa, &x.matrix, x.rows, x.columns)
 
@@ -235,7 +236,7 @@ cdef class Engine:
             return None
         data.m, data.X = x.columns, x.matrix
         if self.n_out == 1 and cnp.PyArray_CheckExact(y) and cnp.PyArray_TYPE(<cnp.ndarray>y) != self.type_num:
-            y = _quick_values(<cnp.ndarray>y, self.type_num, data.m)
+            y = _quick_values(<cnp.ndarray>y, self.type_num, data.m, self.loss_code == FNN_BINARY_CROSS_ENTROPY)
         targets = _quick_targets(y, self.loss_code, self.type_num, self.n_out, &data, few)
         if targets is None:
             return None
@@ -291,7 +292,8 @@ cdef class Engine:
             state.first_loss = first_loss if first_loss == first_loss else None
         state.failed, state.finite = bool(fit.failed), bool(fit.finite)
         state.order = order if fit.order_is_valid else None
-        return ended[:fit.ended_count]
+        state.ended = ended[:fit.ended_count]
+        return state.ended
 
 
 cdef class Predictor:

@@ -162,8 +162,11 @@ cdef cnp.ndarray _as_values(const given_t *line, int dtype, cnp.npy_intp m):
     return a
 
 
-cdef cnp.ndarray _quick_values(cnp.ndarray y, int dtype, ptrdiff_t m):
-    """Whole numbers, truth values or floats, one a sample, as values of `dtype`; None if they are not plain."""
+cdef cnp.ndarray _quick_values(cnp.ndarray y, int dtype, ptrdiff_t m, bint are_shares):
+    """Whole numbers, truth values or floats, one a sample, as values of `dtype`; None if they are not plain.
+
+    Those that have to lie within [0, 1] do so before they are rounded, or None.
+    """
     if cnp.PyArray_NDIM(y) != 1 or cnp.PyArray_DIM(y, 0) != m or not cnp.PyArray_IS_C_CONTIGUOUS(y) \
             or not cnp.PyArray_ISBEHAVED_RO(y):
         return None
@@ -177,7 +180,7 @@ cdef cnp.ndarray _quick_values(cnp.ndarray y, int dtype, ptrdiff_t m):
         return _as_values(<const int64_t *>line, dtype, m)
     if number == cnp.NPY_FLOAT:
         return _as_values(<const float *>line, dtype, m)
-    if number == cnp.NPY_DOUBLE:
+    if number == cnp.NPY_DOUBLE and (not are_shares or fnn_within(_isa, line, 1, m, 1)):
         return _as_values(<const double *>line, dtype, m)
     return None
 

@@ -404,7 +404,8 @@ class Engine:
         ndarray of float64, (epochs, 2)
             For each epoch that ended: sum of w_i L_i and sum of w_i.
         """
-        m, ended = X.shape[1], []
+        m = X.shape[1]
+        state.ended = ended = []
         if len(self._moments) != optimizer.slots:
             raise RuntimeError("the optimizer's state was dropped in the middle of a training call")
         for _ in range(max_batches):

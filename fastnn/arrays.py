@@ -35,7 +35,7 @@ def real_array(value, name, may_copy=True):
 
 def _to_array(value, name):
     if value is None or isinstance(value, (str, bytes)):
-        told = f": write np.loadtxt({value!r:.50}, delimiter=',').T" if isinstance(value, str) else ""
+        told = remedies.of_text(value, name) if isinstance(value, str) else ""
         raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__} {value!r:.50}{told}")
     if isinstance(value, np.ma.MaskedArray):
         masked = int(np.ma.count_masked(value))
@@ -85,7 +85,11 @@ def _from_objects(value, name):
         raise ValueError(f"{name} has {_number(missing, 'missing value')}")
     for v in items:
         if not isinstance(v, (numbers.Real, np.bool_)) and type(v).__name__ != "Decimal":
-            told = remedies.of_strings(name) if isinstance(v, (str, bytes)) else remedies.of_container(v, name)
+            told = (
+                remedies.of_strings(name)
+                if isinstance(v, (str, bytes))
+                else remedies.of_container(v, name, bool(value.ndim))
+            )
             raise TypeError(f"{name} has dtype object and holds {type(v).__name__} {v!r:.50}; numbers are needed{told}")
     whole = all(isinstance(v, (numbers.Integral, np.bool_)) for v in items)
     for dtype in (np.int64, np.float64) if whole and items else (np.float64,):
@@ -98,11 +102,18 @@ def _from_objects(value, name):
 
 def features(X, n_in, name="X", may_copy=True):
     """Return `X` as a real (n_in, m) array."""
-    X = real_array(X, name, may_copy)
+    given, X = X, real_array(X, name, may_copy)
     if X.ndim != 2 or X.shape[0] != n_in:
-        told = remedies.of_features(X, n_in, name)
+        told = remedies.of_features(X, n_in, _spelled(given, name))
         raise ValueError(f"{name} has shape {X.shape}, wanted ({n_in}, m): columns are samples{told}")
     return X
+
+
+def _spelled(given, name):
+    """The argument as NumPy's methods and indices can be put behind it."""
+    return (
+        name if isinstance(given, np.ndarray) or (hasattr(given, "ndim") and given.ndim == 2) else f"np.asarray({name})"
+    )
 
 
 def targets(y, n_out, m, loss, name="y"):
@@ -122,20 +133,23 @@ def targets(y, n_out, m, loss, name="y"):
     ndarray
         Codes as int32 (m,), or values as (n_out, m) of any real dtype.
     """
+    spelled = _spelled(y, name)
     given = y = real_array(y, name)
     if y.ndim == 1 and y.shape[0] == m:
         if n_out > 1:
-            return _codes(y, n_out, name)
+            return _codes(y, n_out, name, spelled)
         y = y[np.newaxis]
     if y.ndim != 2 or y.shape != (n_out, m):
         wanted = f"({n_out}, m) = ({n_out}, {m})" + (f" or ({m},)" if n_out == 1 else f", or codes ({m},)")
-        raise ValueError(f"{name} has shape {given.shape}, wanted {wanted}{remedies.of_shape(given, n_out, m, name)}")
+        raise ValueError(
+            f"{name} has shape {given.shape}, wanted {wanted}{remedies.of_shape(given, n_out, m, spelled)}"
+        )
     if loss in CLASSIFIERS and y.dtype.kind != "b":
-        _check_probabilities(y, loss, name)
+        _check_probabilities(y, loss, name, spelled)
     return y
 
 
-def _codes(y, n_out, name):
+def _codes(y, n_out, name, spelled):
     if y.dtype.kind not in "iub":
         _check_missing(y, name)
         broken = np.flatnonzero(y != np.floor(y))
@@ -143,7 +157,7 @@ def _codes(y, n_out, name):
             told = f" and holds {y[broken[0]]} at sample {broken[0]}"
             remedy = f", or values of shape ({n_out}, m)"
         else:
-            told, remedy = "", f": write {name}.astype(int)"
+            told, remedy = "", f": write {spelled}.astype(int)"
         raise ValueError(
             f"{name} is 1-D of dtype {y.dtype}{told}; {n_out} outputs need integer codes 0..{n_out - 1}{remedy}"
         )
@@ -152,7 +166,7 @@ def _codes(y, n_out, name):
     if y.dtype.kind != "b" and len(y):
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= n_out:
-            wanted = f"0..{n_out - 1} for {n_out} outputs{remedies.of_codes(y, n_out, name)}"
+            wanted = f"0..{n_out - 1} for {n_out} outputs{remedies.of_codes(y, n_out, spelled)}"
             raise ValueError(f"{name} holds codes from {low} to {high}, wanted {wanted}")
     return np.ascontiguousarray(y, np.int32)
 
@@ -163,7 +177,7 @@ def _check_missing(y, name):
         raise ValueError(f"{name} has {_number(missing, 'missing value')} (NaN)")
 
 
-def _check_probabilities(y, loss, name):
+def _check_probabilities(y, loss, name, spelled):
     # cross_entropy takes weighted columns too, so only the sign is a rule there.
     high, legal = (1, "within [0, 1]") if loss == "binary_cross_entropy" else (np.inf, "at least 0")
     for columns in column_blocks(*y.shape):
@@ -172,7 +186,7 @@ def _check_probabilities(y, loss, name):
         if bad.any():
             _check_missing(y, name)
             i, j = np.argwhere(bad)[0]
-            told = f"{loss} needs values {legal}{remedies.of_values(y, len(y), loss, name)}"
+            told = f"{loss} needs values {legal}{remedies.of_values(y, len(y), loss, spelled)}"
             raise ValueError(f"{name} holds {block[i, j]} at column {columns.start + j}; {told}")
 
 

@@ -5,8 +5,11 @@ import warnings
 
 import numpy as np
 
+from . import arrays
+
 _LARGE = 50.0  # |x| from which sigmoids and tanhs are flat and steps of any usual size too long
 _ELEMENTS = 1 << 15  # of X that are looked at, at most: some 10 us
+_SAMPLES = 256  # that tell the loss before training
 _RISE = 2.0  # of the first epoch's mean loss over the loss of its first step
 
 
@@ -19,7 +22,12 @@ def caution(text):
     level, frame = 1, sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
         level, frame = level + 1, frame.f_back
-    warnings.warn(text, DataWarning, stacklevel=level)
+    try:
+        warnings.warn(text, DataWarning, stacklevel=level)
+    except Warning:  # the user wants it as an error
+        raise
+    except Exception:  # it cannot be shown: there may be no stderr
+        pass
 
 
 def of_targets(y, loss, is_default):
@@ -46,13 +54,13 @@ def of_targets(y, loss, is_default):
             f"y has as many samples as outputs ({m}), its rows sum to 1 and its columns do not: columns are samples; "
             "did you mean y.T?"
         )
-    if is_default and n_out == 1 and loss.name == "binary_cross_entropy" and y.dtype.kind == "f":
-        soft = _first_between(y[0])
+    elif is_default and loss.name != "mse" and y.dtype.kind != "b":
+        soft = _first_between(y)
         if soft is not None:
             caution(
-                f"y holds {soft:g}, between the two classes 0 and 1, and the network is a classifier, which is the "
-                'default for one output: for a regression write Network(sizes, loss="mse"); with '
-                'loss="binary_cross_entropy" you say that such labels are meant'
+                f"y holds {soft:g}, which is neither 0 nor 1, and the network is a classifier by default: for a "
+                f'regression write Network(sizes, loss="mse"); with loss="{loss.name}" you say that such labels are '
+                "meant"
             )
 
 
@@ -62,11 +70,11 @@ def _sum_to_1(y, axis):
 
 def _first_between(y):
     """The first value that is neither 0 nor 1; None without one."""
-    for start in range(0, len(y), 1 << 16):
-        part = y[start : start + (1 << 16)]
+    for columns in arrays.column_blocks(*y.shape):
+        part = y[:, columns]
         found = (part != 0) & (part != 1)
         if found.any():
-            return float(part[found.argmax()])
+            return float(part[found][0])
     return None
 
 
@@ -80,13 +88,24 @@ def of_scale(X, batch_size, largest):
         return False
     caution(
         f"X holds values of up to {size:.3g}, which training by gradients seldom gets over: scale it, for example "
-        "(X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True), or X / 255 for pixels of bytes"
+        "X = np.asarray(X); (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True).clip(1e-3), or X / 255 "
+        "for pixels of bytes"
     )
     return True
 
 
+def some(X, y, sample_weight):
+    """Samples from all over the data, whose loss before training is worth something; None where they weigh nothing."""
+    step = max(1, X.shape[1] // _SAMPLES)
+    w = None if sample_weight is None else sample_weight[::step]
+    return None if w is not None and not w.any() else (X[:, ::step], y[..., ::step], w)
+
+
 def of_rise(first, mean, before):
-    """Warn where the first epoch made it worse: its mean loss, its first step's, and that of the epoch before."""
+    """Warn where the first epoch made it worse: its mean loss, its first step's, and what it was before.
+
+    The first step alone may be a lucky batch: of one sample it often is.
+    """
     if first is not None and mean > _RISE * max(first, before):
         caution(
             f"the loss rose from {first:.3g} at the first step to {mean:.3g}, the mean of the first epoch: scaling X, "
@@ -94,11 +113,16 @@ def of_rise(first, mean, before):
         )
 
 
+def _largest(X, largest):
+    """Of any number of columns, which are not copied as a whole."""
+    return max(largest(X[:, columns]) for columns in arrays.column_blocks(*X.shape))
+
+
 def remedy(X, y, largest):
     """What to try where training diverged: the larger of X and y is named."""
-    sizes = {"X": largest(X), "y": 0.0 if y.ndim == 1 else largest(y)}  # both are finite: asked before
+    sizes = {"X": _largest(X, largest), "y": 0.0 if y.ndim == 1 else _largest(y, largest)}  # finite: asked before
     name = max(sizes, key=sizes.get)
-    if sizes[name] > 10:
+    if sizes[name] > _LARGE:
         scale = f"{name} holds values of up to {sizes[name]:.3g}: scale it to a mean of 0 and a deviation of 1, or try"
         return f"{scale} a smaller learning rate (lr)"
     return "Try a smaller learning rate (lr), or scale X"

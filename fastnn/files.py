@@ -18,6 +18,9 @@ from . import filesystem
 
 FORMAT = 1
 _HEADER = "header.json"
+_LONGEST_PATH = 4096
+# How files begin that are something else.
+_OTHERS = {b"\x80": "a pickle: write pickle.load", b"\x1f\x8b": "compressed: write gzip.open", b"\x93NUMPY": "an array"}
 
 
 def save(target, header, arrays):
@@ -52,11 +55,15 @@ def save(target, header, arrays):
     rest = data.getbuffer()
     while len(rest):
         written = target.write(rest)
-        rest = rest[len(rest) if written is None else written :]
+        if isinstance(target, io.RawIOBase) and not written:
+            raise BlockingIOError(errno.EAGAIN, f"the file takes no more; {len(rest)} bytes are not written")
+        rest = rest[written if isinstance(written, int) and 0 < written <= len(rest) else len(rest) :]
 
 
 def _is_path(place, method):
     """Whether `place` is a path; False for a binary file object with that method, TypeError for anything else."""
+    if isinstance(place, bytes) and (b"\0" in place or len(place) > _LONGEST_PATH):
+        raise TypeError(f"path must be a path or a binary file object, got {len(place)} bytes: write io.BytesIO(...)")
     if isinstance(place, (str, bytes, os.PathLike)):
         return True
     if not hasattr(place, method) or isinstance(place, type):
@@ -68,7 +75,11 @@ def _is_path(place, method):
 
 def name_of(place):
     """What messages call a path or a file object."""
-    return repr(os.fsdecode(place) if isinstance(place, (str, bytes, os.PathLike)) else getattr(place, "name", place))
+    return repr(
+        os.fsdecode(place)[:_LONGEST_PATH]
+        if isinstance(place, (str, bytes, os.PathLike))
+        else getattr(place, "name", place)
+    )
 
 
 def _npy(array):
@@ -142,6 +153,13 @@ def _bytes(file):
 
 def _read(file):
     size = file.seek(0, os.SEEK_END)
+    if not size:
+        raise ValueError("there is nothing in it, or after where it stands: a file object may want seek(0)")
+    file.seek(0)
+    head = file.read(8)
+    for start, what in _OTHERS.items():
+        if head.startswith(start):
+            raise ValueError(f"it is {what}")
     with zipfile.ZipFile(file) as archive:
         # All together: a directory can name one place many times.
         if sum(info.file_size for info in archive.infolist()) > size:

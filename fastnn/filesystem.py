@@ -38,10 +38,16 @@ def write(path, data):
         if error.filename == path and error.filename2 is None:
             raise
         # Of the names that we took on the way the user knows nothing.
-        raise OSError(error.errno, error.strerror, path) from None
+        home = "; write os.path.expanduser(path)" if path.startswith("~") else ""
+        raise OSError(error.errno, error.strerror + home, path) from None
 
 
 def _write(path, data):
+    descriptor = _descriptor(path)
+    if descriptor is not None:
+        with open(os.dup(descriptor), "wb") as file:  # from where it stands, as others write to it
+            file.write(data)
+        return
     try:
         there = os.stat(path)
     except FileNotFoundError:
@@ -51,6 +57,20 @@ def _write(path, data):
     real = os.path.realpath(path)
     if (there is not None and not _is_replaceable(real, there)) or not _replace(real, data, there):
         _write_in_place(path, data, there)
+
+
+def _descriptor(path):
+    """The number of the open file of this process that is meant, as by /dev/stdout; None: a place by its name."""
+    for _ in range(40):  # links, of which the system follows no more
+        folder, name = os.path.split(path)
+        real = os.path.realpath(folder)
+        if name.isdecimal() and real in ("/dev/fd", f"/proc/{os.getpid()}/fd"):
+            return int(name)
+        try:
+            path = os.path.join(folder, os.readlink(path))
+        except (OSError, ValueError):  # no link
+            return None
+    return None
 
 
 def _is_replaceable(real, there):
@@ -92,17 +112,27 @@ def _take_after(handle, temporary, real, there):
     new = os.fstat(handle)
     if (new.st_uid, new.st_gid) != (there.st_uid, there.st_gid):
         os.fchown(handle, there.st_uid, there.st_gid)
+    for name in set(_attributes(handle)) - set(_attributes(real)):
+        os.removexattr(handle, name)  # such as rights of others, which the folder gives to all that is new
     os.chmod(temporary, stat.S_IMODE(there.st_mode))
-    for name in os.listxattr(real) if hasattr(os, "listxattr") else ():
+    for name in _attributes(real):
         with contextlib.suppress(OSError):  # the system's own ones are not everybody's to set
             os.setxattr(handle, name, os.getxattr(real, name))
+
+
+def _attributes(file):
+    """Names of the extended attributes; none where the system, or the disk, has no such thing."""
+    with contextlib.suppress(OSError, AttributeError):
+        return os.listxattr(file)
+    return []
 
 
 def _write_in_place(path, data, there):
     """Write over what is there; a pipe or a device is only written to."""
     size = len(data)
     regular = there is not None and stat.S_ISREG(there.st_mode)
-    with open(path, "r+b" if regular else "wb", buffering=0) as file:
+    flags = os.O_WRONLY | (0 if regular else os.O_CREAT) | getattr(os, "O_BINARY", 0)  # which may not be ours to read
+    with open(path, "wb", buffering=0, opener=lambda path, _: os.open(path, flags, 0o666)) as file:
         if regular and size > there.st_size:
             _reserve(file.fileno(), there.st_size, size)
         rest = memoryview(data)

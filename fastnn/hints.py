@@ -3,7 +3,6 @@
 One table of synonyms serves all such answers. Nothing here is run before something has gone wrong.
 """
 
-import difflib
 import functools
 
 # What scikit-learn, Keras, PyTorch, JAX and textbooks call it, in small letters without "_", "-" or spaces -> the
@@ -56,7 +55,9 @@ _SYNONYMS = {
     "randn": "normal",
     "zero": "zeros",
     # settings of an optimizer
+    "lr": "lr",
     "learningrate": "lr",
+    "learnrate": "lr",
     "learningrateinit": "lr",
     "eta": "lr",
     "eta0": "lr",
@@ -77,6 +78,7 @@ _SYNONYMS = {
     "optim": "optimizer",
     "opt": "optimizer",
     "optimiser": "optimizer",
+    "epoch": "epochs",
     "maxiter": "epochs",
     "maxepochs": "epochs",
     "nepochs": "epochs",
@@ -119,7 +121,6 @@ _SYNONYMS = {
     "njobs": "threads",
     "numthreads": "threads",
     "nthreads": "threads",
-    "device": "backend",
     "double": "dtype",
     "half": "dtype",
     # weights
@@ -228,10 +229,11 @@ _PLACES = {
     "dtype": 'fastnn.Network(sizes, dtype="float64")',
     "seed": "fastnn.Network(sizes, seed=...)",
     "parameters": "net.set_parameters([(W, b), ...])",
-    "training": "net.fit(X, y) trains, net.predict(X) does not; there are no modes",
+    "training": "net.fit(X, y) to train and net.predict(X) to predict; there are no modes",
 }
 # Of those that mean it elsewhere, words that a user may well mean something else by.
 _WORDS = {"units", "hidden", "batch", "cost", "objective", "mu", "beta", "decay", "iterations", "opt", "double", "half"}
+_WORDS |= {"nfeaturesin", "layers"}
 # The same where it is asked for, not set.
 _READINGS = {
     "parameters": "net.parameters, a list of (W, b)",
@@ -254,13 +256,19 @@ _READINGS = {
     "save": "net.save(path)",
     "n_params": "net.n_params",
     "seed": "net.seed",
-    "dtype": "net.dtype",
+    "dtype": _PLACES["dtype"],
     "activations": "net.activations",
 }
 
 
 def _plain(name):
     return "".join(c for c in name.lower() if c not in "_- ")
+
+
+def name_of(thing):
+    """What a function, or a class or an object of one, is called."""
+    name = getattr(thing, "__name__", None)
+    return name if isinstance(name, str) else type(thing).__name__
 
 
 def ours(name):
@@ -273,8 +281,10 @@ def did_you_mean(name, choices):
     choices = list(choices)
     found = [our for our in ours(name) if our in choices]
     if not found:
+        import difflib  # as inspect below, it takes as long to import as a good part of fastnn
+
         plain = {_plain(choice): choice for choice in choices}
-        found = [plain[close] for close in difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.7)]
+        found = [plain[close] for close in difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.8)]
     return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
@@ -285,7 +295,7 @@ def is_setting_elsewhere(name):
 
 def assignment(name):
     """What to write instead of ``net.name = value``."""
-    return f"a Network's {name} cannot be assigned: write {_PLACES[ours(name)[0]]}"
+    return f"write {_PLACES[ours(name)[0]]}"
 
 
 def attribute(name, choices):
@@ -296,10 +306,13 @@ def attribute(name, choices):
     return f"a Network has no {name!r}{did_you_mean(name, choices)}"
 
 
+_TRAINERS = ("Network", "fit", "SGD", "Adam", "AdamW")  # whose arguments are often looked for at another of them
+
+
 def argument(function, name, accepted):
     """The message of a TypeError: `function` was given a keyword that it does not have."""
     text, our = f"{function}() has no argument {name!r}", ours(name)[0]
-    if our in accepted or our not in _PLACES:
+    if our in accepted or our not in _PLACES or function not in _TRAINERS:
         return text + (did_you_mean(name, accepted) or f"; it has {', '.join(accepted)}")
     return f"{text}; what does that is {_PLACES[our]}"
 
@@ -344,7 +357,7 @@ def misfit(function, args):
     import inspect
 
     try:
-        inspect.signature(function).bind(*args)
+        inspect.signature(function, follow_wrapped=False).bind(*args)
     except TypeError:
         return True
     except ValueError:  # of some compiled functions nothing is known
@@ -354,7 +367,7 @@ def misfit(function, args):
 
 def _misfit(function, args, kwargs):
     """What is wrong with such a call; None if the arguments fit, or Python says it as well."""
-    import inspect  # takes as long to import as a good part of fastnn
+    import inspect
 
     names = list(inspect.signature(function).parameters)
     owner, _, name = function.__qualname__.rpartition(".")
@@ -365,5 +378,9 @@ def _misfit(function, args, kwargs):
         if key not in names:
             return argument(name, key, accepted)
         if key in names[: len(args)]:
+            if accepted[0] == "lr":
+                return (
+                    f"{name}() got {key} twice: it holds settings only, and no parameters; write fastnn.{name}(lr=...)"
+                )
             return f"{name}() got {key} twice, by its place and by its name; by their places come {', '.join(accepted)}"
     return None

@@ -21,6 +21,9 @@ class _Pairs(list):
     def __call__(self, *args, **kwargs):
         raise TypeError("net.parameters is a list of (W, b), not a method: write it without ()")
 
+    def __reduce__(self):
+        return list, (list(self),)  # for those who unpickle it without us
+
 
 def _defined(cls, name):
     """What a class or its bases have under that name, as it was written."""
@@ -109,7 +112,8 @@ class Network:
         self._optimizer = SGD()
         self._epochs_done = 0
         self._chosen = True  # activations or loss; what comes from a file was right once
-        self._last_loss = None  # mean of the last epoch, as long as nothing but training has changed the weights
+        # Before all training, and of the last epoch; as long as nothing but training has changed the weights.
+        self._first_loss = self._last_loss = None
         self._changes = 0  # of weights or optimizer, but by training
         # The key() of a state that came with a pickle or a file, where its optimizer is another object: the first one
         # given that has it goes on. Until then _state_key is None.
@@ -134,20 +138,26 @@ class Network:
         self._engine.state_key = key
 
     def __setattr__(self, name, value):
-        if name[0] != "_":
+        if name[:1] != "_":
             own = vars(Network).get(name)
             if own is not None and _defined(type(self), name) is own:  # not where a subclass has made it its own
                 what = "a property" if isinstance(own, property) else "a method"
                 told = f"; {hints.assignment(name)}" if hints.is_setting_elsewhere(name) else ""
                 raise AttributeError(f"{name} is {what} of a Network and cannot be assigned{told}")
-            if hints.is_setting_elsewhere(name) and not hasattr(type(self), name):
-                raise AttributeError(hints.assignment(name))
+            # Not where a subclass has fields of its own: it may call them as it likes.
+            is_plain = type(self).__init__ is Network.__init__
+            if is_plain and hints.is_setting_elsewhere(name) and not hasattr(type(self), name):
+                raise AttributeError(f"{name} cannot be assigned, it would have no effect: {hints.assignment(name)}")
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name):
         if hasattr(type(self), name):  # a property that failed: its own error
             return object.__getattribute__(self, name)
-        if name[0] == "_":
+        if name in _OWN:
+            raise AttributeError(
+                f"this network is not made yet: call super().__init__(sizes, ...) before you use {name}"
+            )
+        if name[:1] == "_":
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
         raise AttributeError(hints.attribute(name, [key for key in dir(Network) if key[0] != "_"]))
 
@@ -235,7 +245,7 @@ class Network:
             clean.append((self._operand(W, "W"), self._operand(b.reshape(n_out, 1), "b")))
         with self._guard.writing:
             self._changes += 1
-            self._last_loss = None
+            self._first_loss = self._last_loss = None
             self._engine.set_parameters(clean)
 
     def reset_optimizer(self):
@@ -528,6 +538,14 @@ class Network:
 
     # --- training ---------------------------------------------------------------------------------
 
+    def _loss_before(self, X, y, sample_weight):
+        """Of the epoch before, or a small part of what it was at first: less than that counts for nothing."""
+        if self._last_loss is None:
+            some = cautions.some(X, y, sample_weight)
+            loss = passes.mean_loss(self._engine, *some) if some else 0.0
+            self._first_loss = self._last_loss = loss if loss < np.inf else 0.0
+        return max(self._last_loss, 0.05 * (self._first_loss or 0.0))
+
     @hints.explained
     def fit(
         self,
@@ -609,9 +627,9 @@ class Network:
         if batch_size is not None:
             batch_size = arrays.whole_number(batch_size, "batch_size", 1)
         optimizer = self._optimizer if optimizer is None else check_optimizer(optimizer)
-        for name, flag in (("shuffle", shuffle), ("progress", progress)):
-            if not isinstance(flag, (bool, np.bool_)) and not (flag is None and name == "progress"):
-                raise TypeError(f"{name} must be True or False, got {flag!r}")
+        _check_flag("shuffle", shuffle)
+        if progress is not None:
+            _check_flag("progress", progress)
         callbacks = checked_callbacks(callbacks)
         X, y, sample_weight = self._training_data(X, y, sample_weight)
         m = X.shape[1]
@@ -619,10 +637,10 @@ class Network:
             raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
         if epochs:
             cautions.of_targets(y, self._loss, not self._chosen)
-            scaled = not cautions.of_scale(X, batch_size or m, self._backend.largest)
+            is_large = cautions.of_scale(X, batch_size or m, self._backend.largest)
         else:
-            scaled = True
-        history, epochs_before, last_loss = History(), self._epochs_done, self._last_loss or 0.0
+            is_large = True
+        history, epochs_before = History(), self._epochs_done
 
         def count(epoch, history):
             self._epochs_done = epochs_before + epoch + 1  # what a callback sees, and saves
@@ -644,6 +662,7 @@ class Network:
                     afresh = self._make_current(optimizer)
                     if epochs:
                         self._refuse_non_finite()
+                    last_loss = None if is_large else self._loss_before(X, y, sample_weight)
                     job = Fit(
                         self._engine,
                         self._backend,
@@ -661,10 +680,11 @@ class Network:
                         self._guard.is_awaited,
                         changes,
                         go_on,
-                        last_loss if scaled else None,
+                        last_loss,
                     )
-                except BaseException:  # no memory, Ctrl-C
+                except BaseException as error:  # no memory, Ctrl-C
                     self._go_back(before)
+                    error.history = history
                     raise
             try:
                 job.run(epochs, [count, *callbacks] if callbacks else [], progress, history)
@@ -830,6 +850,7 @@ class Network:
         -----
         Attributes of your own are not saved here; pickles and copies keep them.
         """
+        _check_flag("optimizer", optimizer)
         from . import files  # zipfile and hashlib take longer to import than all of fastnn
 
         files.save(path, *states.to_file(self.__getstate__(), optimizer))
@@ -844,6 +865,7 @@ class Network:
                 "optimizer_state": self._engine.optimizer_state() if goes_on else None,
                 "parameters": [tuple(map(np.ascontiguousarray, pair)) for pair in self._engine.parameters()],
             }
+        state["losses"] = self._first_loss, self._last_loss
         state["attributes"] = states.attributes(super().__getstate__(), _OWN)
         return state
 
@@ -873,6 +895,7 @@ class Network:
         )
         made.set_parameters(state["parameters"])
         made._epochs_done = state["epochs_done"]
+        made._first_loss, made._last_loss = state["losses"]
         made._optimizer = state.get("optimizer") or SGD()
         if state.get("optimizer_state"):
             made._engine.set_optimizer_state(state["optimizer_state"])
@@ -952,6 +975,11 @@ def _revived_predictor(state):
     net = object.__new__(Network)
     net.__setstate__(state)
     return net.predictor().__self__
+
+
+def _check_flag(name, flag):
+    if not isinstance(flag, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {' '.join(repr(flag).split()):.80}")
 
 
 def _short(spec):

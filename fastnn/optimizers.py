@@ -29,7 +29,7 @@ class _Optimizer:
 
     @lr.setter
     def lr(self, value):
-        if hasattr(value, "__iter__"):
+        if isinstance(value, (list, tuple, dict)) or hasattr(value, "__next__") or getattr(value, "ndim", 0) > 0:
             raise TypeError(
                 f"lr must be a real number, got {value!r:.50}; an optimizer holds settings only, and no parameters: "
                 f"write net.fit(X, y, optimizer=fastnn.{self.kind}(lr=...))"
@@ -67,7 +67,8 @@ class _Optimizer:
         raise AttributeError(f"{type(self).__name__} has no {name!r}{told}", name=name, obj=self)
 
     def __setattr__(self, name, value):
-        if name not in self._fields and not hasattr(type(self), name):
+        # A subclass has what it wants.
+        if type(self) is _BY_KIND[self.kind] and name not in self._fields and not hasattr(type(self), name):
             told = hints.did_you_mean(name, self._names) or f"; it has {', '.join(self._names)}"
             raise AttributeError(f"{type(self).__name__} has no setting {name!r}{told}")
         object.__setattr__(self, name, value)
@@ -341,10 +342,10 @@ def check_optimizer(optimizer):
     """Return `optimizer` if it is one of ours, else say what was wanted."""
     if isinstance(optimizer, OPTIMIZERS):
         return optimizer
-    if isinstance(optimizer, (int, float)):
+    if isinstance(optimizer, (int, float)) and not isinstance(optimizer, bool):
         told = f": write fastnn.SGD(lr={optimizer})"
     else:
-        called = optimizer if isinstance(optimizer, str) else getattr(optimizer, "__name__", type(optimizer).__name__)
+        called = optimizer if isinstance(optimizer, str) else hints.name_of(optimizer)
         alike = [kind for kind in _BY_KIND if kind.lower() == called.lower()]
         told = f": write fastnn.{alike[0]}()" if alike else f"; there are {', '.join(_BY_KIND)}"
     raise TypeError(f"optimizer must be an optimizer object such as fastnn.SGD(lr=0.1), got {optimizer!r:.80}{told}")

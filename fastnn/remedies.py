@@ -3,8 +3,8 @@
 import numpy as np
 
 
-def of_container(value, name):
-    """For what holds numbers and is no array; "" where nothing is known to help."""
+def of_container(value, name, is_item=False):
+    """For what holds numbers and is no array, or is an item of a list; "" where nothing is known to help."""
     kind = type(value)
     if getattr(value, "requires_grad", False):
         return f": write {name}.detach()"
@@ -20,13 +20,28 @@ def of_container(value, name):
         return f": write for X, y in {name}: net.train_step(X.T, y)"
     if hasattr(value, "__next__"):
         return f": write np.stack(list({name}), axis=1), where each item is one sample"
-    if isinstance(value, dict):
+    if isinstance(value, dict) and "weight" in name:
+        return of_text("", name)
+    if isinstance(value, dict) and hasattr(value, "data"):
+        return f": write {name}.data.T"
+    if hasattr(value, "timestamp"):
+        return ": write dates as numbers, t.timestamp()"
+    if isinstance(value, dict) and not is_item:
         return f": write np.stack(list({name}.values())), where each entry is one feature"
+    if isinstance(value, dict):
+        return f": write pandas.DataFrame({name}).T"
     if isinstance(value, (set, frozenset)):
         return ", which has no order: write a list"
-    if callable(value):
-        return f": write {name}() if that makes the array"
     return ""
+
+
+def of_text(text, name):
+    """For a word where an array is wanted."""
+    if name in ("X", "y"):
+        return f": write np.loadtxt({text!r:.50}, delimiter=',').T"
+    return (
+        ": write one number a sample, such as np.array([1.0, 5.0])[y] for one of each class" if "weight" in name else ""
+    )
 
 
 def of_dtype(dtype, name):
@@ -34,7 +49,7 @@ def of_dtype(dtype, name):
     if dtype.kind == "c":
         return f": write {name}.real, or np.abs({name})"
     if dtype.kind == "M":
-        return f": write ({name} - {name}.min()) / np.timedelta64(1, 'D'), days since the first"
+        return f": write np.asarray({name}, 'M8[s]').astype(float) / 86400, days, and scale them"
     if dtype.kind == "m":
         return f": write {name} / np.timedelta64(1, 'D'), in days"
     if dtype.kind == "V" and dtype.names:
@@ -52,7 +67,7 @@ def of_strings(name):
 
 
 def of_features(X, n_in, name):
-    """For an array of numbers that is not (n_in, m)."""
+    """For an array of numbers that is not (n_in, m); `name` is what makes it."""
     if X.ndim == 1 and len(X) == n_in:
         return f"; one sample is a column: write {name}[:, None]"
     if X.ndim == 1 and n_in == 1:
@@ -61,7 +76,7 @@ def of_features(X, n_in, name):
         return f"; did you mean {name}.T?"
     if X.ndim > 2 and np.prod(X.shape[1:]) == n_in:
         return f"; write {name}.reshape(len({name}), -1).T"
-    if X.ndim == 2 and X.shape[0] != n_in and min(X.shape) > 0:
+    if name.endswith(("X", "X)")) and X.ndim == 2 and X.shape[0] != n_in and min(X.shape) > 0:
         return f"; for {X.shape[0]} features write Network([{X.shape[0]}, ...])"
     return ""
 
@@ -86,11 +101,11 @@ def of_codes(y, n_out, name):
     found = np.unique(y)
     if len(found) > n_out:
         return f": {len(found)} classes want {len(found)} outputs; write Network([..., {len(found)}])"
-    if found[0] == 1 and found[-1] == n_out:
+    if found[0] >= 1 and found[-1] == n_out:
         return f": write {name} - 1"
     if n_out == 2 and found.tolist() == [-1, 1]:
         return f": write ({name} + 1) // 2"
-    return f": write classes, {name} = np.unique({name}, return_inverse=True)"
+    return f": for codes write classes, {name} = np.unique({name}, return_inverse=True), once, of all the labels"
 
 
 def of_values(y, n_out, loss, name):

@@ -8,11 +8,12 @@ from . import arrays, optimizers
 from .settings import checked_dtype, checked_seed, checked_sizes
 
 _MOST_STEPS = 2**62
+_IN_FILES = ("sizes", "activations", "loss", "dtype", "seed", "epochs_done")  # of a header; besides, the optimizer's
 
 
 def to_file(state, optimizer):
     """Header and arrays of a file: what :func:`fastnn.files.save` takes."""
-    header = {key: state[key] for key in ("sizes", "activations", "loss", "dtype", "seed", "epochs_done")}
+    header = {key: state[key] for key in _IN_FILES}
     arrays = _named("", state["parameters"])
     if optimizer:
         header["optimizer"] = optimizers.spec(state["optimizer"])
@@ -33,7 +34,7 @@ def from_file(header, arrays):
     """
     optimizer = optimizers.from_spec(header["optimizer"]) if "optimizer" in header else None
     return {
-        **header,
+        **{key: header[key] for key in _IN_FILES},
         "activations": [_from_json(a) for a in header["activations"]],
         "loss": _from_json(header["loss"]),
         "optimizer": optimizer,
@@ -99,8 +100,15 @@ def checked(state):
         "seed": checked_seed(state["seed"]),
         "epochs_done": arrays.whole_number(state["epochs_done"], "epochs_done", 0, _MOST_STEPS),
         "attributes": attributes,
+        "losses": _checked_losses(state.get("losses")),
         "optimizer_state": _checked_moments(state.get("optimizer_state"), optimizer, sizes, dtype),
     }
+
+
+def _checked_losses(losses):
+    """Two numbers, which only a warning hangs on; or none."""
+    is_pair = isinstance(losses, tuple) and len(losses) == 2 and all(isinstance(loss, float) for loss in losses)
+    return losses if is_pair else (None, None)
 
 
 def _checked_moments(state, optimizer, sizes, dtype):

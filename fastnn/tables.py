@@ -58,12 +58,12 @@ def spec(value, table, argument):
             raise TypeError(f"{argument}: the parameters of {name!r} must be a dict, got {given!r:.80}")
     else:
         # A function, or an object that elsewhere is an activation, is called as it is.
-        called = "None" if value is None else getattr(value, "__name__", type(value).__name__)
+        called = "None" if value is None else hints.name_of(value)
         told = hints.did_you_mean(called, table)
         raise TypeError(f"{argument} must be a name or (name, {{parameter: value}}), got {value!r:.80}{told}")
     if name not in table:
         told = hints.did_you_mean(name, table)
-        raise ValueError(f"{argument}: no {name!r} here{told}; choose one of {', '.join(table)}")
+        raise ValueError(f"{argument}: no {name!r} here{told or ';'} choose one of {', '.join(table)}")
     params = dict(table[name])
     for key, number in given.items():
         if key not in params:
@@ -116,7 +116,8 @@ def network_specs(sizes, activations, loss):
             output = LOSS_OUTPUT[loss.name] or "identity"
         activations = ["relu"] * (layers - 1) + [output]
     elif isinstance(activations, (str, bytes)) or not hasattr(activations, "__len__"):
-        each = [activations] * (layers - 1) + [LOSS_OUTPUT[loss.name] or "identity"] if loss else [activations] * layers
+        output = (LOSS_OUTPUT[loss.name] or "identity") if loss else "sigmoid" if sizes[-1] == 1 else "softmax"
+        each = ["relu" if activations == "softmax" else activations] * (layers - 1) + [output]
         example = f": write {each!r}" if isinstance(activations, str) and layers < 8 else ""
         raise TypeError(f"activations must be a list of one per layer ({layers}), got {activations!r:.80}{example}")
     if len(activations) != layers:

@@ -30,6 +30,8 @@ NOT_FINITE_BEFORE = (
 
 def checked_callbacks(callbacks):
     """A list of callbacks; TypeError for what cannot be called with an epoch and a history."""
+    if callbacks is None:
+        return []
     if not isinstance(callbacks, (list, tuple)):
         callbacks = [callbacks]
         if not callable(callbacks[0]):
@@ -40,7 +42,10 @@ def checked_callbacks(callbacks):
         if not callable(callback):
             raise TypeError(f"callbacks[{i}] must be callable as (epoch, history), got {callback!r:.80}")
         if hints.misfit(callback, (0, None)):
-            raise TypeError(f"callbacks[{i}] must take two arguments, (epoch, history): {callback!r:.80} does not")
+            told = f"; write {callback.__name__}()" if isinstance(callback, type) else ""
+            raise TypeError(
+                f"callbacks[{i}] must take two arguments, (epoch, history): {callback!r:.80} does not{told}"
+            )
     return list(callbacks)
 
 
@@ -73,6 +78,10 @@ class History:
         self.stopped = None
 
     def __getattr__(self, name):
+        if name in ("predict", "predict_classes", "evaluate", "score", "fit", "save"):
+            raise AttributeError(
+                f"a History has no {name!r}: fit returns what it saw, the network is still net: net.{name}"
+            )
         if name == "history":
             raise AttributeError("a History has no 'history': write history.loss, a list of one number for each epoch")
         raise AttributeError(f"a History has no {name!r}{hints.did_you_mean(name, vars(self))}")
@@ -86,12 +95,13 @@ class History:
 class TrainState:
     """Where training stands between two slices; an engine moves it on."""
 
-    __slots__ = ("epoch", "failed", "finite", "first_loss", "loss_sum", "order", "position", "weight_sum")
+    __slots__ = ("ended", "epoch", "failed", "finite", "first_loss", "loss_sum", "order", "position", "weight_sum")
 
     def __init__(self, epoch, position=0, loss_sum=0.0, weight_sum=0.0):
         self.epoch = epoch  # of the network's life
         self.position = position  # samples of this epoch that are done
         self.loss_sum, self.weight_sum = loss_sum, weight_sum  # over those
+        self.ended = None  # sums of the epochs that ended in the last call of an engine
         self.first_loss = None  # mean of the first batch that was trained
         self.failed = False  # a loss was not finite
         self.finite = True  # all weights and moments are
@@ -171,7 +181,7 @@ class Fit:
         self.settings = optimizer  # of the slice
         self.m = X.shape[1]
         self.per_epoch = -(-self.m // batch_size)
-        self.state = TrainState(epoch)
+        self.slice_state = self.state = TrainState(epoch)
         self.first_epoch = epoch
         self.in_place = arrays.in_place(X, y)
         self.batches = max(1, int(_FIRST_SLICE_FLOP / max(1.0, flop_per_sample * batch_size)))
@@ -198,7 +208,7 @@ class Fit:
                             done += len(sums)
                         finally:
                             self.seen = self.changes()
-                    history.loss += [total / weight for total, weight in sums.tolist()]
+                    self._record(history)
                     if self.last_loss is not None and done:
                         cautions.of_rise(self.state.first_loss, history.loss[0], self.last_loss)
                         self.last_loss = None
@@ -216,9 +226,17 @@ class Fit:
                     self._replay()
                 if (self.state.epoch, self.state.position) == (self.first_epoch, 0) and not self.disturbed:
                     self.undo()  # not one step was made
+                self._record(history)
             raise
         finally:
             history.seconds = time.perf_counter() - start
+
+    def _record(self, history):
+        """Write down the epochs of the last slice that count and are not there yet; Ctrl-C may come at its very end."""
+        missing = self.state.epoch - self.first_epoch - len(history.loss)
+        if missing > 0 and self.slice_state.ended is not None:
+            ended = np.asarray(self.slice_state.ended).reshape(-1, 2)
+            history.loss += [total / weight for total, weight in ended[:missing].tolist()]
 
     def _is_changed(self):
         """Whether others have changed the network: what they left is refused, or trained, but not gone back from."""
@@ -230,6 +248,7 @@ class Fit:
     def _slice(self, epochs, check):
         start = time.perf_counter()
         self._freeze()
+        self.slice_state, self.state.ended = self.state, None
         due = start - self.snapshot_time > self.snapshot_every
         last = self.batches >= epochs * self.per_epoch - self.state.position // self.batch_size
         self.unchecked = not (check or due or last)
@@ -291,6 +310,7 @@ class Fit:
         state.finite = block.finite
         if state.first_loss is None:
             state.first_loss = block.first_loss
+        state.ended = None
         if block.failed:
             state.failed = True
             state.position += block.position
@@ -298,7 +318,7 @@ class Fit:
         state.position = stop
         if stop < self.m:
             return _NO_EPOCHS, batches
-        ended = np.array([(state.loss_sum, state.weight_sum)])
+        state.ended = ended = np.array([(state.loss_sum, state.weight_sum)])
         state.next_epoch()
         return ended, batches
 

@@ -19,7 +19,7 @@ from fastnn import SGD, Adam, DataWarning, Network, kernels
 
 @pytest.fixture(autouse=True)
 def _loud():
-    """Every case runs with all floating-point errors raised and all warnings but those of data errors: none may come out."""
+    """Every case runs with all floating-point errors raised and all warnings but of data errors: none comes out."""
     with warnings.catch_warnings(), np.errstate(all="raise"):
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", DataWarning)  # large values are what is tried here

@@ -6,10 +6,12 @@ Each is answered by one sentence that says what to write instead: an error, or a
 import contextlib
 import decimal
 import functools
+import gc
 import io
 import logging
 import pickle
 import re
+import signal
 import sys
 import types
 import warnings
@@ -87,6 +89,9 @@ SETTINGS = {
     "momentum": ["SGD(momentum="],
     "weight_decay": ["weight_decay="],
     "alpha": ["weight_decay="],
+    "Lr": ["lr="],
+    "learnrate": ["lr="],
+    "epoch": ["epochs="],
     "threads": ["Network(sizes, threads="],
     "n_jobs": ["threads="],
     "batch_size": ["fit(", "batch_size="],
@@ -113,7 +118,6 @@ SETTINGS = {
     "loss": ["Network(", "loss="],
     "criterion": ["loss="],
     "backend": ["backend="],
-    "device": ["backend="],
     "training": ["no modes"],
     "requires_grad": ["no modes"],
     "n_params": ["a property"],
@@ -356,7 +360,7 @@ ARGUMENTS = {
     "evaluate batch_size": (lambda n: n.evaluate(X, CODES, batch_size=9), ["evaluate()", "batch_size"]),
     "evaluate verbose": (lambda n: n.evaluate(X, CODES, verbose=0), ["evaluate()", "verbose"]),
     "save": (lambda n: n.save("m", overwrite=True), ["save()", "overwrite", "path, optimizer"]),
-    "load": (lambda n: fastnn.load("m", device="cpu"), ["load()", "did you mean 'backend'"]),
+    "load": (lambda n: fastnn.load("m", device="cpu"), ["load()", "path, backend, threads"]),
     "loss": (lambda n: n.loss(X, CODES, sample_weights=X[0]), ["did you mean 'sample_weight'"]),
     "SGD": (lambda n: SGD(learning_rate=0.1), ["SGD()", "did you mean 'lr'"]),
     "Adam": (lambda n: Adam(learning_rate=0.1), ["Adam()", "did you mean 'lr'"]),
@@ -549,7 +553,7 @@ DATA = {
     "set": (lambda n: n.predict({1, 2}), TypeError, ["a list"]),
     "file name": (lambda n: n.predict("data.csv"), TypeError, ["np.loadtxt('data.csv'"]),
     "complex": (lambda n: n.predict(X + 1j), TypeError, ["X.real"]),
-    "dates": (lambda n: n.predict(np.zeros((4, 3), "M8[D]")), TypeError, ["np.timedelta64"]),
+    "dates": (lambda n: n.predict(np.zeros((4, 3), "M8[D]")), TypeError, ["'M8[s]'"]),
     "words": (lambda n: n.predict(np.full((4, 3), "a")), TypeError, ["encode them"]),
     "columns of words": (lambda n: n.predict(pd.DataFrame({"a": ["x", "y"]})), TypeError, ["encode them"]),
     "(m, 1) codes": (lambda n: n.fit(X, CODES[:, None]), ValueError, ["y.ravel()"]),
@@ -672,7 +676,8 @@ def test_one_hot_rows_where_both_ways_fit(backend):
         net.train_step(few, rows.astype("f4"))
         net.fit(few, rows.T, progress=False)
         net.fit(few, np.eye(5), progress=False)
-        net.fit(few, np.full((5, 5), 0.2), progress=False)
+        chosen = Network([4, 5], loss="cross_entropy", seed=0, backend=backend)
+        chosen.fit(few, np.full((5, 5), 0.2), progress=False)
 
 
 def test_bytes_of_pixels(backend):
@@ -823,3 +828,189 @@ def test_the_words_of_an_error_are_short():
         with pytest.raises((TypeError, ValueError)) as caught:
             call()
         assert len(re.sub(r"\s+", " ", str(caught.value))) < 300, str(caught.value)
+
+
+# --- what a first trial found ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [None, Closed(), Broken(), object()])
+def test_a_warning_that_cannot_be_shown_stops_nothing(backend, monkeypatch, stream):
+    monkeypatch.setattr(sys, "stderr", stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        history = Network([4, 3], backend=backend, seed=0).fit(100 * X, CODES, progress=False)
+    monkeypatch.undo()
+    assert len(history.loss) == 1
+
+
+def test_subclasses_of_optimizers(three):
+    class Warm(SGD):
+        def __init__(self, lr, steps):
+            super().__init__(lr)
+            self.steps = steps
+
+    three.fit(X, CODES, optimizer=Warm(0.1, 5), progress=False)
+    assert SGD(lr=np.array(0.1)).lr == 0.1
+    refused(lambda: SGD("0.1"), TypeError, "lr must be a real number, got '0.1'")
+
+
+def test_subclasses_have_fields_of_their_own(backend):
+    class Estimator(Network):
+        def __init__(self, alpha, layers):
+            super().__init__([4, 3], backend=backend)
+            self.alpha, self.layers, self.n_features_in_, self.device, self.w = alpha, layers, 4, "cpu", 0
+
+    assert Estimator(0.1, 2).alpha == 0.1
+
+    class Hasty(Network):
+        def __init__(self):
+            pass
+
+    refused(lambda: Hasty().predict(X), AttributeError, "super().__init__(sizes, ...)")
+    net = Network([4, 3], backend=backend)
+    assert getattr(net, "", None) is None
+    net.n_features_in_ = 4
+
+
+def test_decorated_callbacks(three):
+    def of_history(history):
+        pass
+
+    @functools.wraps(of_history)
+    def callback(epoch, history):
+        of_history(history)
+
+    assert len(three.fit(X, CODES, 2, callbacks=callback, progress=False).loss) == 2
+    three.fit(X, CODES, callbacks=None, progress=False)
+
+    class Stopper:
+        def __call__(self, epoch, history):
+            pass
+
+    class Own(Stopper):
+        def __init__(self, a, b, c):
+            pass
+
+    refused(lambda: three.fit(X, CODES, callbacks=Own), TypeError, "write Own()")
+    three.fit(X, CODES, callbacks=Stopper(), progress=False)
+
+
+def test_labels_are_asked_before_they_are_rounded(backend):
+    net = Network([4, 1], seed=0, backend=backend)
+    for bad in (1 + 1e-9, -1e-60):
+        y = BINARY * 1.0
+        y[5] = bad
+        with pytest.raises(ValueError, match="binary_cross_entropy needs values within"):
+            net.train_step(X, y, SGD())
+
+
+def test_a_regression_of_several_targets_by_default(backend):
+    Y = np.abs(X[:2])
+    said(lambda: Network([4, 8, 2], seed=0, backend=backend).fit(X, Y, progress=False), 'loss="mse"')
+    with nothing_said():
+        Network([4, 8, 2], loss="mse", seed=0, backend=backend).fit(X, Y, progress=False)
+        Network([4, 8, 3], seed=0, backend=backend).fit(X, np.eye(3)[CODES].T, progress=False)
+
+
+def test_codes_of_a_part_of_the_classes(backend):
+    net = Network([4, 10], seed=0, backend=backend)
+    refused(lambda: net.train_step(X[:, :2], np.array([3, 10])), ValueError, "write y - 1")
+    refused(lambda: net.train_step(X[:, :2], np.array([30, 20])), ValueError, "once, of all the labels")
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 8, 32])
+@pytest.mark.parametrize("lr", [1e-3, 1e-2])
+def test_a_lucky_first_batch_is_no_alarm(backend, batch_size, lr):
+    rng = np.random.default_rng(batch_size)
+    for seed in range(3):
+        P = rng.standard_normal((5, 300)).astype("f4")
+        targets = P[0] * P[1] + np.sin(P[2]) + 0.3 * rng.standard_normal(300)
+        net = Network([5, 16, 1], loss="mse", seed=seed, backend=backend)
+        with nothing_said():
+            net.fit(P, targets / targets.std(), 2, batch_size, Adam(lr=lr), progress=False)
+            twin = pickle.loads(pickle.dumps(net))
+            for _ in range(3):
+                twin.fit(P, targets / targets.std(), 1, batch_size, progress=False)
+
+
+def test_a_solved_problem_is_no_alarm(backend):
+    net = Network([4, 1], loss="mse", seed=0, dtype="float64", backend=backend)
+    y = X.sum(axis=0).astype("f8")
+    with nothing_said():
+        net.fit(X, y, 400, optimizer=SGD(lr=0.1), progress=False)
+        assert net.loss(X, y) < 1e-12
+        net.fit(X, y, optimizer=Adam(), progress=False)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="POSIX only")
+@pytest.mark.parametrize("how", [{}, {"batch_size": None}, {"callbacks": lambda e, h: None}])
+def test_ctrl_c_leaves_the_whole_history(either_backend, how):
+    net = Network([4, 3], seed=0, backend=either_backend)
+    for delay in (0.05, 0.11, 0.3):
+        before = net.epochs_done
+        gc.collect()  # what is raised in a finalizer is lost
+        gc.disable()
+        signal.setitimer(signal.ITIMER_REAL, delay)
+        old = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        try:
+            with pytest.raises(KeyboardInterrupt) as caught:
+                net.fit(X, CODES, 10**7, progress=False, **how)
+        finally:
+            gc.enable()
+            signal.signal(signal.SIGALRM, old)
+        assert len(caught.value.history.loss) == net.epochs_done - before > 0
+
+
+def test_a_failure_before_the_first_step_has_a_history_too(three):
+    three.set_parameters([(W * np.nan, b) for W, b in three.parameters])
+    with pytest.raises(ValueError, match="W of layer 1") as caught:
+        three.fit(X, CODES, progress=False)
+    assert caught.value.history.loss == []
+
+
+def test_parameters_are_unpickled_without_us(three):
+    assert b"fastnn" not in pickle.dumps(three.parameters)
+    assert type(pickle.loads(pickle.dumps(three.parameters))) is list
+
+
+ADVICE = [
+    (
+        lambda n: n.predict([1.0, 2, 3, 4]),
+        lambda n, a: n.predict(np.asarray([1.0, 2, 3, 4])[:, None]),
+        "np.asarray(X)[:, None]",
+    ),
+    (lambda n: n.predict(X.T.tolist()), lambda n, a: n.predict(np.asarray(X.T.tolist()).T), "np.asarray(X).T"),
+    (lambda n: n.fit(X, (CODES * 1.0).tolist()), None, "np.asarray(y).astype(int)"),
+    (lambda n: n.fit(X, (CODES + 1).tolist()), None, "np.asarray(y) - 1"),
+    (lambda n: n.predict([{"a": 1.0}]), None, "pandas.DataFrame(X).T"),
+    (lambda n: n.loss(X, CODES, sample_weight="balanced"), None, "np.array([1.0, 5.0])[y]"),
+    (lambda n: n.loss(X, CODES, sample_weight={0: 1.0, 1: 2.0}), None, "np.array([1.0, 5.0])[y]"),
+    (lambda n: Adam(n.parameters, lr=0.1), None, "no parameters"),
+    (lambda n: n.evaluate(X, CODES, verbose=0), None, "it has X, y"),
+    (lambda n: n.fit(X, CODES, optimizer=True), None, "SGD, Adam, AdamW"),
+    (lambda n: n.fit(X, CODES, progress=False).predict(X), None, "the network is still net"),
+    (lambda n: n.eval(), None, "there are no modes"),
+    (lambda n: n.double(), None, "dtype="),
+    (lambda n: n.get_params(), None, "a Network has no 'get_params'"),
+    (lambda n: Network([4, 8, 3], "softmax"), None, "write ['relu', 'softmax']"),
+    (lambda n: Network([4, 8, 3], "relu"), None, "write ['relu', 'softmax']"),
+]
+
+
+@pytest.mark.parametrize(("call", "advised", "words"), ADVICE, ids=[words for *_, words in ADVICE])
+def test_advice_that_was_of_no_use(three, call, advised, words):
+    with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
+        call(three)
+    assert words in str(caught.value), str(caught.value)
+    if advised:
+        advised(three, None)
+
+
+def test_scaling_as_advised_takes_features_that_never_change(backend):
+    digits, y = fastnn.datasets.load_digits()
+    large = pd.DataFrame(digits * 16)
+    net = Network([64, 10], seed=0, backend=backend)
+    said(lambda: net.fit(large, y, optimizer=SGD(lr=1e-6), progress=False), ".clip(1e-3)")
+    A = np.asarray(large)
+    with nothing_said():
+        net.fit((A - A.mean(axis=1, keepdims=True)) / A.std(axis=1, keepdims=True).clip(1e-3) / 10, y, progress=False)

@@ -4,5 +4,6 @@ double __cdecl pow(double x, double y);
 double __cdecl sqrt(double x);
 float __cdecl sqrtf(float x); /* inline in theirs */
 double __cdecl fabs(double x);
+#define NAN (-(float)(1e300 * 1e300 * 0.0F))
 #define INFINITY ((float)(1e300 * 1e300)) /* as theirs */
 #endif
