@@ -66,6 +66,12 @@ def of_strings(name):
     return f": encode them first, numbers in words by {name}.astype(float), classes as one row of 0 and 1 for each"
 
 
+def turned(name):
+    """``X.T``; for what has no such thing, what has it."""
+    plain = name.removeprefix("np.asarray(").removesuffix(")")
+    return f"{plain}.T" + (f", of a list {name}.T" if plain != name else "")
+
+
 def of_features(X, n_in, name):
     """For an array of numbers that is not (n_in, m); `name` is what makes it."""
     if X.ndim == 1 and len(X) == n_in:
@@ -73,7 +79,7 @@ def of_features(X, n_in, name):
     if X.ndim == 1 and n_in == 1:
         return f"; samples of one feature are a row: write {name}[None, :]"
     if X.ndim == 2 and X.shape[1] == n_in:
-        return f"; did you mean {name}.T?"
+        return f"; did you mean {turned(name)}?"
     if X.ndim > 2 and np.prod(X.shape[1:]) == n_in:
         return f"; write {name}.reshape(len({name}), -1).T"
     if name.endswith(("X", "X)")) and X.ndim == 2 and X.shape[0] != n_in and min(X.shape) > 0:
@@ -84,7 +90,7 @@ def of_features(X, n_in, name):
 def of_shape(y, n_out, m, name):
     """For targets of a shape that is neither (n_out, m) nor, for codes, (m,)."""
     if y.shape == (m, n_out):
-        return f": columns are samples; did you mean {name}.T?"
+        return f": columns are samples; did you mean {turned(name)}?"
     if y.ndim == 2 and y.shape in ((m, 1), (1, m)) and n_out > 1:
         return f": one code a sample is 1-D; write {name}.ravel()"
     if y.ndim == 2 and y.shape[1] == m:
