@@ -10,9 +10,14 @@ def quick_codes(y, n_out, m):
     return _quick_codes(y, n_out, m)
 
 
-def largest(X):
-    """The largest |x| of a matrix; inf if a value is not finite."""
+def largest(X, ptrdiff_t columns):
+    """The largest |x| of so many columns, from all over X or all of them; inf if a value is not finite."""
     cdef operand x
+    cdef ptrdiff_t step = max(1, X.shape[1] // columns)
+    if _type(X) >= 0 and _plain(X, _type(X), -1, -1, &x) and x.matrix.row == 1:
+        x.matrix.col *= step
+        return fnn_magnitude(_isa, &x.matrix, x.rows, min(columns, x.columns))
+    X = X[:, ::step][:, :columns]
     if _type(X) < 0 or not _plain(X, _type(X), -1, -1, &x) or (x.matrix.row != 1 and x.matrix.col != 1):
         with np.errstate(all="ignore"):
             X = np.array(X, np.float64, order="C")

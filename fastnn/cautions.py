@@ -79,11 +79,10 @@ def _first_between(y):
 
 
 def of_scale(X, batch_size, largest):
-    """Warn where some of X is large; whether it was. `largest(X)` gives max|x|, inf where a value is not finite."""
-    few = max(1, _ELEMENTS // X.shape[0])
-    columns = min(X.shape[1], batch_size, few)
+    """Warn where some of X is large; whether it was. `largest` is a backend's."""
+    n, m = X.shape
     # A batch of samples from all over X: they may be sorted.
-    size = largest(X[:, :: X.shape[1] // columns][:, :columns])
+    size = largest(X, min(m, batch_size, _ELEMENTS // n or 1))
     if not _LARGE < size < np.inf:  # what is not finite is refused, by name
         return False
     caution(
@@ -115,7 +114,7 @@ def of_rise(first, mean, before):
 
 def _largest(X, largest):
     """Of any number of columns, which are not copied as a whole."""
-    return max(largest(X[:, columns]) for columns in arrays.column_blocks(*X.shape))
+    return max(largest(X[:, columns], X.shape[1]) for columns in arrays.column_blocks(*X.shape))
 
 
 def remedy(X, y, largest):

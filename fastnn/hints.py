@@ -84,7 +84,7 @@ _SYNONYMS = {
     "nepochs": "epochs",
     "nbepoch": "epochs",
     "numepochs": "epochs",
-    "niter": "epochs",
+    "niter": "epochs_done",
     "iterations": "epochs",
     "batch": "batch_size",
     "minibatchsize": "batch_size",
@@ -255,6 +255,7 @@ _READINGS = {
     "set_parameters": "net.set_parameters([(W, b), ...])",
     "save": "net.save(path)",
     "n_params": "net.n_params",
+    "epochs_done": "net.epochs_done",
     "seed": "net.seed",
     "dtype": _PLACES["dtype"],
     "activations": "net.activations",
@@ -298,12 +299,10 @@ def assignment(name):
     return f"write {_PLACES[ours(name)[0]]}"
 
 
-def attribute(name, choices):
-    """The message of an AttributeError: what to write instead of ``net.name``."""
+def attribute(name):
+    """What to write instead of ``net.name``."""
     our = ours(name)[0]
-    if our in _READINGS or our in _PLACES:
-        return f"a Network has no {name!r}: write {_READINGS.get(our) or _PLACES[our]}"
-    return f"a Network has no {name!r}{did_you_mean(name, choices)}"
+    return f"write {_READINGS.get(our) or _PLACES[our]}"
 
 
 _TRAINERS = ("Network", "fit", "SGD", "Adam", "AdamW")  # whose arguments are often looked for at another of them
@@ -317,8 +316,22 @@ def argument(function, name, accepted):
     return f"{text}; what does that is {_PLACES[our]}"
 
 
+# What people look for at a network, as scikit-learn, Keras and PyTorch spell it.
+# fmt: off
+NAMES_ELSEWHERE = frozenset((
+    "predict_proba", "predict_log_proba", "decision_function", "predict_on_batch", "score", "partial_fit",
+    "train_on_batch", "test_on_batch", "weights", "W", "b", "bias", "coefs_", "intercepts_", "coef_", "intercept_",
+    "trainable_variables", "trainable_weights", "state_dict", "get_weights", "named_parameters", "set_weights",
+    "load_state_dict", "load", "load_weights", "save_weights", "compile", "train", "eval", "zero_grad", "backward",
+    "lr", "learning_rate", "optimizer", "n_iter_", "loss_curve_", "best_loss_", "history", "count_params",
+    "hidden_layer_sizes", "n_features_in_", "random_state", "activation", "double", "half", "requires_grad",
+    "training", "call",
+))
+# fmt: on
+
+
 class Elsewhere:
-    """A name that a class does not have, because it is not the class that has it.
+    """A name that a class does not have: to read it tells what to write; an instance may have it.
 
     Parameters
     ----------
@@ -332,8 +345,22 @@ class Elsewhere:
     def __set_name__(self, owner, name):
         self._name = name
 
+    def __repr__(self):
+        return f"<not here: {self._instead}>"
+
     def __get__(self, instance, owner):
-        raise AttributeError(f"{owner.__name__} has no {self._name!r}: write {self._instead}")
+        raise AttributeError(f"{owner.__name__} has no {self._name!r}: {self._instead}", name=self._name, obj=instance)
+
+
+def tell_elsewhere(owner, names, instead):
+    """Give a class such names, each with what `instead` makes of it.
+
+    Not by __getattr__: beside that, to read an attribute that is there takes three times as long.
+    """
+    for name in names:
+        here = Elsewhere(instead(name))
+        here.__set_name__(owner, name)
+        setattr(owner, name, here)
 
 
 def explained(function):

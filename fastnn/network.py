@@ -80,9 +80,6 @@ class Network:
     array([0, 1, 1, 0])
     """
 
-    # What PyTorch and Keras call with the class.
-    load = hints.Elsewhere("fastnn.load(path)")
-
     @hints.explained
     def __init__(
         self,
@@ -140,6 +137,8 @@ class Network:
     def __setattr__(self, name, value):
         if name[:1] != "_":
             own = vars(Network).get(name)
+            if isinstance(own, hints.Elsewhere):
+                own = None
             if own is not None and _defined(type(self), name) is own:  # not where a subclass has made it its own
                 what = "a property" if isinstance(own, property) else "a method"
                 told = f"; {hints.assignment(name)}" if hints.is_setting_elsewhere(name) else ""
@@ -150,16 +149,9 @@ class Network:
                 raise AttributeError(f"{name} cannot be assigned, it would have no effect: {hints.assignment(name)}")
         object.__setattr__(self, name, value)
 
-    def __getattr__(self, name):
-        if hasattr(type(self), name):  # a property that failed: its own error
-            return object.__getattribute__(self, name)
-        if name in _OWN:
-            raise AttributeError(
-                f"this network is not made yet: call super().__init__(sizes, ...) before you use {name}"
-            )
-        if name[:1] == "_":
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-        raise AttributeError(hints.attribute(name, [key for key in dir(Network) if key[0] != "_"]))
+    def __dir__(self):
+        """All names but those that are elsewhere."""
+        return [name for name in super().__dir__() if name not in hints.NAMES_ELSEWHERE or name in self.__dict__]
 
     def __call__(self, *args, **kwargs):
         """Say what to call; elsewhere a network is a function."""
@@ -920,6 +912,8 @@ class Network:
             twin._state_key, twin._unclaimed_key = twin._unclaimed_key, None
         return twin
 
+
+hints.tell_elsewhere(Network, hints.NAMES_ELSEWHERE, hints.attribute)
 
 # A network's own attributes; all others are the user's, or a subclass's.
 _OWN = frozenset(vars(Network([1, 1], init="zeros", seed=0, backend="numpy")))

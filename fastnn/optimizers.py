@@ -60,12 +60,6 @@ class _Optimizer:
             setattr(twin, field, getattr(self, field))
         return twin
 
-    def __getattr__(self, name):
-        if hasattr(type(self), name):  # one that was never set: its own error
-            return object.__getattribute__(self, name)
-        told = hints.did_you_mean(name, self._names)
-        raise AttributeError(f"{type(self).__name__} has no {name!r}{told}", name=name, obj=self)
-
     def __setattr__(self, name, value):
         # A subclass has what it wants.
         if type(self) is _BY_KIND[self.kind] and name not in self._fields and not hasattr(type(self), name):
@@ -307,6 +301,9 @@ class AdamW(Adam):
 
 OPTIMIZERS = (SGD, Adam, AdamW)
 _BY_KIND = {optimizer.kind: optimizer for optimizer in OPTIMIZERS}
+hints.tell_elsewhere(
+    _Optimizer, ("learning_rate", "eta", "alpha", "l2", "epsilon"), lambda name: f"write {hints.ours(name)[0]}"
+)
 _FLOAT32_ENDS = 2.0**128 - 2.0**103  # from here on a number is infinite in float32
 
 

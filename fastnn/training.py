@@ -208,7 +208,7 @@ class Fit:
                             done += len(sums)
                         finally:
                             self.seen = self.changes()
-                    self._record(history)
+                    history.loss += [total / weight for total, weight in sums.tolist()]
                     if self.last_loss is not None and done:
                         cautions.of_rise(self.state.first_loss, history.loss[0], self.last_loss)
                         self.last_loss = None
