@@ -57,7 +57,7 @@ class _Optimizer:
         """The settings of now, in an object that no other thread changes."""
         twin = object.__new__(_BY_KIND[self.kind])
         for field in self._fields:
-            setattr(twin, field, getattr(self, field))
+            object.__setattr__(twin, field, getattr(self, field))  # they were checked
         return twin
 
     def __setattr__(self, name, value):
