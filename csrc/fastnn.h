@@ -146,6 +146,8 @@ void fnn_net_force_threads(fnn_net *net, int threads);
 /* Threads for m samples, or for training in batches of so many: as forced, else what pays; within 1..limit. */
 int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit);
 int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit);
+/* The same for many batches in one call, in which what does not pay is found out. */
+int fnn_net_fit_threads(const fnn_net *net, ptrdiff_t batch, int limit);
 
 /* out (n_L x m) = A[L]; X of either dtype. Many threads may call it on one network. */
 int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads);
@@ -197,7 +199,7 @@ int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
   F(net_start_optimizer) F(net_slots) F(net_steps) F(net_set_steps) F(net_set_moment) F(net_get_moment) \
   F(net_bytes) F(net_snapshot) F(net_restore) F(net_force_threads) F(net_forward_threads) F(net_train_threads) \
   F(net_predict) F(net_loss) F(net_gradients) F(net_train) F(net_finite) \
-  F(openmp_procs) F(magnitude) F(net_first_loss)
+  F(openmp_procs) F(magnitude) F(net_first_loss) F(net_fit_threads)
 /* clang-format on */
 
 /* Raised when a struct or a function changes; a larger table of the same abi serves as well. */
@@ -259,6 +261,7 @@ typedef struct {
   int (*openmp_procs)(void);
   double (*magnitude)(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m);
   double (*net_first_loss)(const fnn_net *net);
+  int (*net_fit_threads)(const fnn_net *net, ptrdiff_t batch, int limit);
 } fnn_api;
 
 const fnn_api *fnn_get_api(void);

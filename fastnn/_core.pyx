@@ -117,6 +117,7 @@ cdef extern from "fastnn.h" nogil:
     void fnn_net_snapshot(const fnn_net *net, void *to)
     int fnn_net_restore(fnn_net *net, const void *source)
     void fnn_net_force_threads(fnn_net *net, int threads)
+    int fnn_net_fit_threads(const fnn_net *net, ptrdiff_t batch, int limit)
     int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit)
     int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit)
     int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads)

@@ -286,7 +286,10 @@ cdef class Engine:
         if fit.shuffle:
             order = np.empty(data.m, np.uint32) if state.order is None else state.order
             fit.order, fit.order_is_valid = <uint32_t *>cnp.PyArray_DATA(order), state.order is not None
-        threads = self._threads(fnn_net_train_threads(self.net, min(fit.batch, data.m), MOST_THREADS))
+        if max_batches > 1:
+            threads = self._threads(fnn_net_fit_threads(self.net, min(fit.batch, data.m), MOST_THREADS))
+        else:
+            threads = self._threads(fnn_net_train_threads(self.net, min(fit.batch, data.m), MOST_THREADS))
         with nogil:
             status = fnn_net_train(self.net, &data, &fit, threads)
         _done(status)
