@@ -32,18 +32,18 @@ VALUES = X.sum(axis=0)
 
 
 @pytest.fixture
-def three(backend):
-    return Network([4, 8, 3], seed=0, backend=backend)
+def three(either_backend):
+    return Network([4, 8, 3], seed=0, backend=either_backend)
 
 
 @pytest.fixture
-def one(backend):
-    return Network([4, 8, 1], seed=0, backend=backend)
+def one(either_backend):
+    return Network([4, 8, 1], seed=0, backend=either_backend)
 
 
 @pytest.fixture
-def line(backend):
-    return Network([4, 8, 1], loss="mse", seed=0, backend=backend)
+def line(either_backend):
+    return Network([4, 8, 1], loss="mse", seed=0, backend=either_backend)
 
 
 def refused(call, error, *words):
