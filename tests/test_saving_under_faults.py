@@ -73,7 +73,7 @@ def test_killed_while_it_saves_checkpoints(either_backend, tmp_path, number, tot
         timeout=200,
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= total // 10  # so many were killed while a file was being written
+    assert int(done.stdout) >= total // 30  # so many were killed while a file was being written
 
 
 # --- a full disk --------------------------------------------------------------------------------------------------
