@@ -1040,12 +1040,16 @@ int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit) {
   return threads_for(net, microseconds(net, m, 1) / US_PER_THREAD, limit);
 }
 
+static double training_threads(const fnn_net *net, ptrdiff_t batch) {
+  return microseconds(net, batch, 3) / (US_PER_PHASE * (net->layers + 1));
+}
+
 /* In a call of many batches a second thread is tried where it may just pay: what was measured decides then, in time. */
 int fnn_net_fit_threads(const fnn_net *net, ptrdiff_t batch, int limit) {
-  const double threads = microseconds(net, batch, 3) / (US_PER_PHASE * (net->layers + 1));
+  const double threads = training_threads(net, batch);
   return threads_for(net, threads < 2 && threads > 0.35 ? 2 : threads, limit);
 }
 
 int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit) {
-  return threads_for(net, microseconds(net, batch, 3) / (US_PER_PHASE * (net->layers + 1)), limit);
+  return threads_for(net, training_threads(net, batch), limit);
 }

@@ -1,7 +1,7 @@
 cdef enum:
     SLICE_WORK = 200_000_000  # FLOP of a prediction that is cut into slices, for Ctrl-C: passes.py
     MOST_THREADS = 1 << 20
-    MANY_BATCHES = 40
+    MANY_BATCHES = 40  # from which on a call of the smallest that may use a second core takes 0.2 ms
 
 
 # --- around the network ------------------------------------------------------------------------------
@@ -287,7 +287,6 @@ cdef class Engine:
         if fit.shuffle:
             order = np.empty(data.m, np.uint32) if state.order is None else state.order
             fit.order, fit.order_is_valid = <uint32_t *>cnp.PyArray_DATA(order), state.order is not None
-        # A call of less than 0.2 ms is not worth a second core.
         if min(fit.max_batches, per_epoch * fit.max_epochs) >= MANY_BATCHES:
             threads = self._threads(fnn_net_fit_threads(self.net, min(fit.batch, data.m), MOST_THREADS))
         else:

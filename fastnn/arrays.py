@@ -85,11 +85,8 @@ def _from_objects(value, name):
         raise ValueError(f"{name} has {_number(missing, 'missing value')}")
     for v in items:
         if not isinstance(v, (numbers.Real, np.bool_)) and type(v).__name__ != "Decimal":
-            told = (
-                remedies.of_strings(name)
-                if isinstance(v, (str, bytes))
-                else remedies.of_container(v, name, bool(value.ndim))
-            )
+            is_text = isinstance(v, (str, bytes))
+            told = remedies.of_strings(name) if is_text else remedies.of_container(v, name, bool(value.ndim))
             raise TypeError(f"{name} has dtype object and holds {type(v).__name__} {v!r:.50}; numbers are needed{told}")
     whole = all(isinstance(v, (numbers.Integral, np.bool_)) for v in items)
     for dtype in (np.int64, np.float64) if whole and items else (np.float64,):
@@ -111,9 +108,8 @@ def features(X, n_in, name="X", may_copy=True):
 
 def _spelled(given, name):
     """The argument as NumPy's methods and indices can be put behind it."""
-    return (
-        name if isinstance(given, np.ndarray) or (hasattr(given, "ndim") and given.ndim == 2) else f"np.asarray({name})"
-    )
+    has_them = isinstance(given, np.ndarray) or getattr(given, "ndim", 0) == 2  # of pandas' frames .T is enough
+    return name if has_them else f"np.asarray({name})"
 
 
 def targets(y, n_out, m, loss, name="y"):
@@ -404,9 +400,6 @@ def first_non_finite(array, dtype, row="feature"):
         return None
     place = f"column {first[0]}"
     if row:
-        place += (
-            f" (sample {first[0]}, {row} {first[1]})"
-            if len(matrix) > 1 or row == "feature"
-            else f" (sample {first[0]})"
-        )
+        which = f", {row} {first[1]}" if len(matrix) > 1 or row == "feature" else ""
+        place += f" (sample {first[0]}{which})"
     return f"{_number(count, 'non-finite value')}, first at {place}"

@@ -54,7 +54,7 @@ def of_targets(y, loss, is_default):
             f"y has as many samples as outputs ({m}), its rows sum to 1 and its columns do not: columns are samples; "
             "did you mean y.T?"
         )
-    elif is_default and loss.name != "mse" and y.dtype.kind != "b":
+    elif is_default and (y.dtype.kind == "f" or loss.name == "cross_entropy"):  # else whole numbers, so 0 and 1
         soft = _first_between(y)
         if soft is not None:
             caution(

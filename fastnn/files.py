@@ -18,6 +18,7 @@ from . import filesystem
 
 FORMAT = 1
 _HEADER = "header.json"
+_PATHS = (str, bytes, os.PathLike)
 _LONGEST_PATH = 4096
 # How files begin that are something else.
 _OTHERS = {b"\x80": "a pickle: write pickle.load", b"\x1f\x8b": "compressed: write gzip.open", b"\x93NUMPY": "an array"}
@@ -64,7 +65,7 @@ def _is_path(place, method):
     """Whether `place` is a path; False for a binary file object with that method, TypeError for anything else."""
     if isinstance(place, bytes) and (b"\0" in place or len(place) > _LONGEST_PATH):
         raise TypeError(f"path must be a path or a binary file object, got {len(place)} bytes: write io.BytesIO(...)")
-    if isinstance(place, (str, bytes, os.PathLike)):
+    if isinstance(place, _PATHS):
         return True
     if not hasattr(place, method) or isinstance(place, type):
         raise TypeError(f"path must be a path or a binary file object, got {place!r:.80}")
@@ -75,11 +76,7 @@ def _is_path(place, method):
 
 def name_of(place):
     """What messages call a path or a file object."""
-    return repr(
-        os.fsdecode(place)[:_LONGEST_PATH]
-        if isinstance(place, (str, bytes, os.PathLike))
-        else getattr(place, "name", place)
-    )
+    return repr(os.fsdecode(place)[:_LONGEST_PATH] if isinstance(place, _PATHS) else getattr(place, "name", place))
 
 
 def _npy(array):

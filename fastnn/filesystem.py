@@ -112,10 +112,11 @@ def _take_after(handle, temporary, real, there):
     new = os.fstat(handle)
     if (new.st_uid, new.st_gid) != (there.st_uid, there.st_gid):
         os.fchown(handle, there.st_uid, there.st_gid)
-    for name in set(_attributes(handle)) - set(_attributes(real)):
+    attributes = _attributes(real)
+    for name in set(_attributes(handle)) - set(attributes):
         os.removexattr(handle, name)  # such as rights of others, which the folder gives to all that is new
     os.chmod(temporary, stat.S_IMODE(there.st_mode))
-    for name in _attributes(real):
+    for name in attributes:
         with contextlib.suppress(OSError):  # the system's own ones are not everybody's to set
             os.setxattr(handle, name, os.getxattr(real, name))
 
@@ -132,12 +133,11 @@ def _write_in_place(path, data, there):
     size = len(data)
     regular = there is not None and stat.S_ISREG(there.st_mode)
     flags = os.O_WRONLY | (0 if regular else os.O_CREAT) | getattr(os, "O_BINARY", 0)  # which may not be ours to read
-    with open(path, "wb", buffering=0, opener=lambda path, _: os.open(path, flags, 0o666)) as file:
+    with open(path, "wb", opener=lambda path, _: os.open(path, flags, 0o666)) as file:
         if regular and size > there.st_size:
             _reserve(file.fileno(), there.st_size, size)
-        rest = memoryview(data)
-        while len(rest):
-            rest = rest[file.write(rest) :]
+        file.write(data)
+        file.flush()
         if regular:
             file.truncate(size)
         try:

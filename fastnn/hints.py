@@ -84,7 +84,7 @@ _SYNONYMS = {
     "nepochs": "epochs",
     "nbepoch": "epochs",
     "numepochs": "epochs",
-    "niter": "epochs_done",
+    "niter": "epochs epochs_done",
     "iterations": "epochs",
     "batch": "batch_size",
     "minibatchsize": "batch_size",
@@ -232,20 +232,17 @@ _PLACES = {
     "training": "net.fit(X, y) to train and net.predict(X) to predict; there are no modes",
 }
 # Of those that mean it elsewhere, words that a user may well mean something else by.
-_WORDS = {"units", "hidden", "batch", "cost", "objective", "mu", "beta", "decay", "iterations", "opt", "double", "half"}
-_WORDS |= {"nfeaturesin", "layers"}
-# The same where it is asked for, not set.
+_WORDS = {"units", "layers", "hidden", "nfeaturesin", "batch", "cost", "objective", "iterations", "double", "half"}
+_WORDS |= {"mu", "beta", "decay", "opt"}
+# What to write where it is asked for, not set, if that is something else.
 _READINGS = {
     "parameters": "net.parameters, a list of (W, b)",
-    "training": _PLACES["training"],
     "loss_curve": "history = net.fit(X, y), then history.loss",
     "load": "fastnn.load(path)",
     "copy": "copy.copy(net)",
     "Network": "fastnn.Network(sizes)",
-    "init": _PLACES["init"],
     "sizes": "net.sizes",
     "loss": "net.loss(X, y), or net.loss_name",
-    "optimizer": _PLACES["optimizer"],
     "predict": "net.predict(X)",
     "predict_classes": "net.predict_classes(X)",
     "evaluate": "net.evaluate(X, y)",
@@ -257,7 +254,6 @@ _READINGS = {
     "n_params": "net.n_params",
     "epochs_done": "net.epochs_done",
     "seed": "net.seed",
-    "dtype": _PLACES["dtype"],
     "activations": "net.activations",
 }
 
@@ -301,8 +297,8 @@ def assignment(name):
 
 def attribute(name):
     """What to write instead of ``net.name``."""
-    our = ours(name)[0]
-    return f"write {_READINGS.get(our) or _PLACES[our]}"
+    read = [_READINGS[our] for our in ours(name) if our in _READINGS]
+    return f"write {read[0] if read else _PLACES[ours(name)[0]]}"
 
 
 _TRAINERS = ("Network", "fit", "SGD", "Adam", "AdamW")  # whose arguments are often looked for at another of them

@@ -137,9 +137,8 @@ class Network:
     def __setattr__(self, name, value):
         if name[:1] != "_":
             own = vars(Network).get(name)
-            if isinstance(own, hints.Elsewhere):
-                own = None
-            if own is not None and _defined(type(self), name) is own:  # not where a subclass has made it its own
+            is_ours = own is not None and not isinstance(own, hints.Elsewhere)
+            if is_ours and _defined(type(self), name) is own:  # not where a subclass has made it its own
                 what = "a property" if isinstance(own, property) else "a method"
                 told = f"; {hints.assignment(name)}" if hints.is_setting_elsewhere(name) else ""
                 raise AttributeError(f"{name} is {what} of a Network and cannot be assigned{told}")
@@ -627,11 +626,10 @@ class Network:
         m = X.shape[1]
         if shuffle and m >= 2**32:
             raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
+        is_large = False
         if epochs:
             cautions.of_targets(y, self._loss, not self._chosen)
             is_large = cautions.of_scale(X, batch_size or m, self._backend.largest)
-        else:
-            is_large = True
         history, epochs_before = History(), self._epochs_done
 
         def count(epoch, history):
@@ -654,7 +652,8 @@ class Network:
                     afresh = self._make_current(optimizer)
                     if epochs:
                         self._refuse_non_finite()
-                    last_loss = None if is_large else self._loss_before(X, y, sample_weight)
+                    # One warning of that kind is enough.
+                    last_loss = self._loss_before(X, y, sample_weight) if epochs and not is_large else None
                     job = Fit(
                         self._engine,
                         self._backend,

@@ -14,34 +14,38 @@ def of_container(value, name, is_item=False):
         return f": write {name}.cpu()"
     if hasattr(value, "toarray"):
         return f", a sparse matrix: write {name}.toarray()"
-    if getattr(value, "is_sparse", False) or getattr(value, "layout", None).__repr__().startswith("torch.sparse"):
+    if getattr(value, "is_sparse", False) or repr(getattr(value, "layout", None)).startswith("torch.sparse"):
         return f", a sparse tensor: write {name}.to_dense()"
     if kind.__name__.endswith("DataLoader"):
         return f": write for X, y in {name}: net.train_step(X.T, y)"
     if hasattr(value, "__next__"):
         return f": write np.stack(list({name}), axis=1), where each item is one sample"
-    if isinstance(value, dict) and "weight" in name:
-        return of_text("", name)
-    if isinstance(value, dict) and hasattr(value, "data"):
-        return f": write {name}.data.T"
+    if isinstance(value, dict):
+        return _of_dict(value, name, is_item)
     if hasattr(value, "timestamp"):
         return ": write dates as numbers, t.timestamp()"
-    if isinstance(value, dict) and not is_item:
-        return f": write np.stack(list({name}.values())), where each entry is one feature"
-    if isinstance(value, dict):
-        return f": write pandas.DataFrame({name}).T"
     if isinstance(value, (set, frozenset)):
         return ", which has no order: write a list"
     return ""
+
+
+def _of_dict(value, name, is_item):
+    if "weight" in name:
+        return of_text("", name)
+    if hasattr(value, "data"):  # scikit-learn's data sets
+        return f": write {name}.data.T"
+    if is_item:
+        return f": write pandas.DataFrame({name}).T"
+    return f": write np.stack(list({name}.values())), where each entry is one feature"
 
 
 def of_text(text, name):
     """For a word where an array is wanted."""
     if name in ("X", "y"):
         return f": write np.loadtxt({text!r:.50}, delimiter=',').T"
-    return (
-        ": write one number a sample, such as np.array([1.0, 5.0])[y] for one of each class" if "weight" in name else ""
-    )
+    if "weight" in name:
+        return ": write one number a sample, such as np.array([1.0, 5.0])[y] for one of each class"
+    return ""
 
 
 def of_dtype(dtype, name):
