@@ -40,24 +40,24 @@ from roofline import begin, options, print_row
 # Of each entry: the call in C, and that in Cython. x and p: the matrices that `entries` lists.
 CALLS = {
     "linear_forward": (
-        "linear_forward(isa, &x[0], &x[1], &x[2], &x[3], kind, n, n, m, 0, 1)",
+        "linear_forward(isa, &x[0], &x[1], &x[2], &x[3], &spec, n, n, m, 0, 1)",
         "linear_forward(p[0], p[1], p[2], p[3], kind, n, n, m, 1)",
     ),
     "linear_backward": (
-        "linear_backward(isa, &x[0], &x[1], &x[2], &x[3], &x[4], &x[5], kind, n, n, m, 1)",
+        "linear_backward(isa, &x[0], &x[1], &x[2], &x[3], &x[4], &x[5], &spec, n, n, m, 1)",
         "linear_backward(p[0], p[1], p[2], p[3], p[4], p[5], kind, n, n, m, 1)",
     ),
     "activation_forward": (
-        "activation_forward(isa, &x[0], &x[1], kind, n, m, 1)",
+        "activation_forward(isa, &x[0], &x[1], &spec, n, m, 1)",
         "activation_forward(p[0], p[1], kind, n, m, 1)",
     ),
     "activation_backward": (
-        "activation_backward(isa, &x[0], &x[1], &x[2], kind, n, m, 1)",
+        "activation_backward(isa, &x[0], &x[1], &x[2], &spec, n, m, 1)",
         "activation_backward(p[0], p[1], p[2], kind, n, m, 1)",
     ),
     "rowsum": ("rowsum(isa, &x[0], &x[1], n, m, 1)", "rowsum(p[0], p[1], n, m, 1)"),
     "loss_backward": (
-        "loss(isa, 0, &x[0], &data, kind, n, 1)",
+        "loss(isa, 0, &x[0], &x[1], &targets, &spec, n, m, 1)",
         "loss_and_gradient(NULL, p[0], p[1], <const int *>codes, NULL, kind, n, m, 1)",
     ),
     "optimizer_update": (
@@ -81,11 +81,12 @@ static double now(void) {
 C_BODY = r"""
 double time_%s(const fnn_api *f, int isa, const fnn_matrix *x, const int32_t *codes, const fnn_net *net, int kind,
                ptrdiff_t n, ptrdiff_t m, long turns) {
-  const fnn_data data = {m, x[1], codes, x[1], 0};
-  const fnn_optimizer sgd = {FNN_SGD, 0, 0, 0, 0, 0, 0};
+  const fnn_spec spec = {kind, {0, 0}};
+  const fnn_targets targets = {sizeof targets, codes, x[1], 0};
+  const fnn_optimizer sgd = {sizeof sgd, FNN_SGD, 0, 0, 0, 0, 0, 0};
   const double start = now();
   for (long i = 0; i < turns; i++) f->%s;
-  (void)isa, (void)data, (void)sgd, (void)codes, (void)net, (void)kind, (void)n;
+  (void)isa, (void)spec, (void)targets, (void)sgd, (void)codes, (void)net, (void)n, (void)m;
   return now() - start;
 }
 """
@@ -183,14 +184,15 @@ def entries(n, dtype):
     Z, A, X, out, b, db = samples(), abs(samples()), samples(), samples(), samples(1).T, samples(1).T
     y, sgd = np.arange(n) % n, fastnn.SGD(0)
     predictor = fastnn.Network([n, n, n], ["relu", "identity"], dtype=dtype, seed=0).predictor()
-    relu = tables.ACTIVATION_CODE["relu"]
+    code = list(tables.ACTIVATIONS).index
+    relu = code("relu")
     return (
         {
             "linear_forward": (lambda: linear_forward(W, X, b, "relu", out), [out, W, X, b], relu),
             "linear_backward": (
                 lambda: linear_backward(Z, X, W, (dW, db, dA)),
                 [dW, db, dA, Z, X, W],
-                tables.ACTIVATION_CODE["identity"],
+                code("identity"),
             ),
             "activation_forward": (lambda: activation_forward(Z, "relu", out), [out, Z], relu),
             "activation_backward": (lambda: activation_backward(Z, A, "relu", None, out), [out, Z, A], relu),
@@ -198,7 +200,7 @@ def entries(n, dtype):
             "loss_backward": (
                 lambda: loss_backward(Z, y, "cross_entropy", None, out),
                 [out, Z],
-                tables.LOSS_CODE["cross_entropy"],
+                list(tables.LOSSES).index("cross_entropy"),
             ),
             "optimizer_update": (lambda: optimizer_update(sgd, W, dW, (), 1, (W,)), [W, dW], 0),
             "predictor": (lambda: predictor(X, out), [out, X], 0),

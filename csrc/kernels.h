@@ -1,4 +1,5 @@
-/* The table of one ISA: all that the layers above see of the kernels. Private; callers of the library see fastnn.h.
+/* The table of one instruction set: all that the layers above see of the kernels. Private; callers of the library see
+   fastnn.h.
 
    Layouts. A buffer of activations is sample-major: row s is one sample, `ld` elements on from the last, its first n
    elements the units and the rest, up to a whole vector, padding. Weights of a layer are W^T cut into panels of nr
@@ -8,6 +9,7 @@
 #define FNN_KERNELS_H
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "fastnn.h"
 
@@ -20,54 +22,126 @@
 
 #define FNN_INLINE static inline __attribute__((always_inline, unused))
 
+/* --- columns of the lists --- */
+
+enum fnn_place {
+  FNN_IN_TILE,
+  FNN_AFTER_TILE,
+  FNN_WHOLE_ROWS
+};
+enum fnn_form {
+  FNN_UNITS_OF_Z,
+  FNN_UNITS_OF_A,
+  FNN_ROWS_OF_Z
+};
+
+static inline enum fnn_place fnn_place_of(const fnn_spec *g) {
+#define ONE(NAME, name, PLACE, SLOPE, PARAMETERS) FNN_##PLACE,
+  static const unsigned char places[] = {FNN_EACH_ACTIVATION(ONE)};
+#undef ONE
+  return (enum fnn_place)places[g->kind];
+}
+
+static inline enum fnn_form fnn_form_of(const fnn_spec *loss) {
+#define ONE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS) FNN_##FORM,
+  static const unsigned char forms[] = {FNN_EACH_LOSS(ONE)};
+#undef ONE
+  return (enum fnn_form)forms[loss->kind];
+}
+
+enum fnn_step_form {
+  FNN_BY_SUM,
+  FNN_BY_QUOTIENT
+};
+
+static inline enum fnn_step_form fnn_step_of(int optimizer) {
+#define ONE(NAME, name, SLOTS, STEP) FNN_##STEP,
+  static const unsigned char forms[] = {FNN_EACH_OPTIMIZER(ONE)};
+#undef ONE
+  return (enum fnn_step_form)forms[optimizer];
+}
+
+static inline int fnn_slots_of(int optimizer) {
+#define ONE(NAME, name, SLOTS, STEP) SLOTS,
+  static const unsigned char slots[] = {FNN_EACH_OPTIMIZER(ONE)};
+#undef ONE
+  return slots[optimizer];
+}
+
+static const fnn_spec fnn_identity = {FNN_IDENTITY, {0}};
+
 /* One step of an optimizer: what all parameters share. */
+#define FNN_STORE (-1) /* no optimizer: what is given is kept in the place of the parameters */
 typedef struct {
   int kind;
-  double rate;  /* lr; for the Adams lr / (1 - beta1^t) */
-  double keep;  /* factor on w before the step: 1 - lr weight_decay where that is decoupled, or plain SGD's */
-  double decay; /* coupled weight decay, in the gradient */
+  int at_once;        /* scaled_rate is a number of the network's dtype */
+  double scale;       /* the gradient is this times what is given: 1, or the sum over a batch times 1 / its weight */
+  double rate;        /* lr; for the Adams lr / (1 - beta1^t) */
+  double scaled_rate; /* rate * scale */
+  double keep;        /* factor on w before the step: 1 - lr weight_decay where that is decoupled, or plain SGD's */
+  double decay;       /* coupled weight decay, in the gradient */
   double momentum, beta1, beta2;
   double root; /* 1 / sqrt(1 - beta2^t) */
   double eps;
 } fnn_update;
 
-/* What is done to a tile of sums before it is stored. */
-enum fnn_epilogue {
-  FNN_FORWARD,  /* C = g(sum + bias)                      A by rows */
-  FNN_BACKWARD, /* C = sum * g'(Z), from G = g(Z)         A by rows */
-  FNN_UPDATE,   /* C, weights: an optimizer's step        A by columns */
-  FNN_GRADIENT, /* as FNN_DENSE                           A by columns */
-  FNN_DENSE,    /* C = g(scale sum + bias), any strides   A by rows */
-  FNN_EPILOGUES
-};
-
-/* C (m x n) from A (m x k) and B (k x n): each element sums over k in order, whatever the tile it falls in. */
+/* The factors of a product, A (m x k) and B (k x n): each element of A B is a sum over k in order, whatever the tile it
+   falls in. A lies by rows (elements of a row are adjacent), or by columns, as the kernel says. */
 typedef struct {
   ptrdiff_t m, n, k;
   const void *A;
-  ptrdiff_t a_step; /* by rows: from row to row, elements of a row adjacent; by columns: from k to k, rows adjacent */
-  const uint32_t *order; /* NULL, or which sample is row i (by rows) or k (by columns); not for FNN_GRADIENT */
+  ptrdiff_t a_step;      /* from row to row; of A by columns from k to k */
+  const uint32_t *order; /* NULL, or which sample is row i; of A by columns, which is column k */
   const void *B;
-  ptrdiff_t b_panel, b_k; /* from panel to panel, from k to k; b_k 0: the panel's width */
-  void *C;
-  ptrdiff_t c_row, c_panel; /* c_row 0: the panel's width; dense: c_panel is the step from column to column */
-  const void *bias;         /* forward: n, padded; dense: NULL or that */
-  const void *row_bias;     /* dense: NULL, or m */
-  const void *G;            /* FNN_BACKWARD: m x n, strides of C */
-  int activation;           /* FNN_FORWARD, FNN_BACKWARD; softmax is left to the row functions; dense: relu alone */
-  double scale;
-  int go_on;                /* dense: C holds the sums of earlier terms, whole blocks of them */
-  const fnn_update *update; /* FNN_UPDATE */
-  void *moment[2];          /* FNN_UPDATE: laid out as C */
-  void *transposed;         /* FNN_UPDATE: a copy of C by panels the other way, kept up; or NULL */
-  void *room;               /* FNN_UPDATE: for a copy of `chunk` rows of A, or NULL */
-  const void *packed;       /* set within: that copy, of the rows from packed_row on */
-  ptrdiff_t packed_row;
-} fnn_product;
+  int b_in_panels;  /* B is in panels of its columns; else its rows are `b_step` apart */
+  ptrdiff_t b_step; /* from k to k, where it is not in panels */
+} fnn_factors;
 
-/* The last layer's end: from Z the loss of each sample and dZ, in place. */
+/* A (m x n) = g(of + bias), rows `row_step` apart, where g is done by tiles or after them; softmax is the caller's. */
 typedef struct {
-  int loss, activation;
+  fnn_factors of; /* A by rows */
+  void *A;
+  ptrdiff_t row_step;
+  const void *bias; /* n, padded */
+  fnn_spec g;
+} fnn_forward;
+
+/* dZ (m x n) = of * g'(Z), from A = g(Z): rows of both are `row_step` apart. */
+typedef struct {
+  fnn_factors of; /* A by rows */
+  void *dZ;
+  ptrdiff_t row_step;
+  const void *A;
+  fnn_spec g;
+} fnn_backward;
+
+/* An optimizer's step of the weights W (m x n, in panels) with the gradient update->scale * of. */
+typedef struct {
+  fnn_factors of; /* A by columns */
+  void *W;
+  void *moment[2];          /* laid out as W */
+  void *copy;               /* of W by panels the other way, kept up; or NULL */
+  const fnn_update *update; /* of which optimizer, and its numbers */
+  void *room;               /* for a copy of `chunk` rows of A, or NULL */
+  const void *packed;       /* set by the kernel: that copy, of the rows from packed_row on */
+  ptrdiff_t packed_row;
+} fnn_weights;
+
+/* C (m x n, any steps) = g(scale of + bias), where g is done by tiles. */
+typedef struct {
+  fnn_factors of; /* A by rows, or by columns: there is a kernel for each; no order */
+  void *C;
+  ptrdiff_t row_step, column_step;
+  const void *bias;     /* NULL, or n, padded */
+  const void *row_bias; /* NULL, or m */
+  fnn_spec g;
+  double scale;
+  int go_on; /* C holds the sums of earlier terms, whole blocks of them */
+} fnn_dense;
+
+/* The last layer's Z becomes dZ, in place, and gives the loss of each sample. */
+typedef struct {
+  fnn_spec loss, activation;
   ptrdiff_t n;
   void *Z;
   ptrdiff_t ld;
@@ -84,10 +158,18 @@ typedef struct {
   ptrdiff_t vl, mr, nr; /* elements of a vector, rows of a tile, columns of a panel */
   ptrdiff_t chunk;      /* rows of C that are done panel after panel, at most */
   int packs;            /* dW may use room for a copy of so many rows of A */
-  /* Rows i0..i1 and panels p0..p1 of C. */
-  void (*product)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
-  /* The dense epilogues for n = 1, with B of adjacent elements: rows i0..i1. */
-  void (*matvec)(const fnn_product *p, int epilogue, ptrdiff_t i0, ptrdiff_t i1);
+  /* Products: rows i0..i1 and panels p0..p1 of the result. */
+  void (*forward)(const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
+  void (*backward)(const fnn_backward *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
+  void (*update_weights)(const fnn_weights *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
+  void (*dense_rows)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
+  void (*dense_columns)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
+  /* The copy of weights (m x n, in panels) by panels the other way: of rows i0..i1 and panels p0..p1. */
+  void (*turn)(void *copy, const void *W, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0,
+               ptrdiff_t p1);
+  /* Dense products for n = 1, with B of adjacent elements. */
+  void (*matvec_rows)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1);
+  void (*matvec_columns)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1);
   /* sums[j] = scale * sum over rows of dZ[row][j], for n columns padded. With rowsum_room(rows, n) bytes of room, on a
      cache line, it reads long strips of them also where there are many rows; without (NULL) shorter ones. 0 bytes: that
      makes no difference. */
@@ -96,22 +178,24 @@ typedef struct {
   /* out[row * step] = scale * sum of row `row` of dZ, n elements exactly. */
   void (*sums_along)(void *out, ptrdiff_t step, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n,
                      double scale);
-  /* An optimizer's step on n parameters, padded, with their moments and gradients. */
-  void (*update)(const fnn_update *u, void *b, void *m1, void *m2, const void *db, ptrdiff_t n);
-  /* out = g(in), row by row; in place too. */
-  void (*activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, int g, ptrdiff_t rows, ptrdiff_t n);
-  /* out = dA * g'(Z) from A = g(Z), row by row; in place too. */
-  void (*derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A, ptrdiff_t ld_A, int g,
-                     ptrdiff_t rows, ptrdiff_t n);
+  /* An optimizer's step on n parameters, padded, with their moments and the gradients u->scale * sums. */
+  void (*update)(const fnn_update *u, void *w, void *moment_1, void *moment_2, const void *sums, ptrdiff_t n);
+  /* A = g(Z), row by row; in place too. */
+  void (*activation)(void *A, ptrdiff_t ld_out, const void *Z, ptrdiff_t ld, const fnn_spec *g, ptrdiff_t rows,
+                     ptrdiff_t n);
+  /* dZ = dA * g'(Z) from A = g(Z), row by row; in place too. */
+  void (*derivative)(void *dZ, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A, ptrdiff_t ld_A,
+                     const fnn_spec *g, ptrdiff_t rows, ptrdiff_t n);
   /* Softmax over the rows of n, and its dZ, where samples are the columns: whole vectors of them. */
   void (*softmax_down)(void *out, ptrdiff_t ld_out, const void *Z, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t columns);
   void (*softmax_slope_down)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A,
                              ptrdiff_t ld_A, ptrdiff_t n, ptrdiff_t columns);
-  /* dZ over Z, and losses; returns 0 if a loss is not finite. */
+  /* The end of forward and the begin of backward, for rows i0..i1; returns 0 if a loss is not finite. */
   int (*head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1);
-  /* Of values y, not of the cross-entropy over units: dZ, and what a sample's loss is the sum of. */
-  void (*residual)(void *out, const void *Z, const void *Y, int loss, ptrdiff_t n);
-  void (*terms)(double *out, const void *Z, const void *Y, int loss, ptrdiff_t n);
+  /* Of losses that are sums over units, with an identity output where they are functions of A: dZ, and each unit's L.
+   */
+  void (*loss_derivatives)(void *dZ, const void *Z, const void *Y, const fnn_spec *loss, ptrdiff_t n);
+  void (*loss_values)(double *L, const void *Z, const void *Y, const fnn_spec *loss, ptrdiff_t n);
   int (*within)(const void *x, ptrdiff_t n, double high);
   /* Samples first.. of a matrix (n x m, either dtype) into rows of a buffer, padded with 0; through `order` if there.
    */
@@ -119,7 +203,7 @@ typedef struct {
                  ptrdiff_t n);
   /* Rows of a buffer to samples first.. of a matrix (n x m, this dtype). */
   void (*scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n);
-  /* A matrix (k x n) of any strides, this dtype, into panels, and back. */
+  /* A matrix (k x n) of any steps, this dtype, into panels, and back. */
   void (*pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_t n);
   void (*unpack)(const fnn_matrix *to, const void *panels, ptrdiff_t k, ptrdiff_t n);
   /* The largest |x| of rows of n; INFINITY if one is not finite. */
@@ -135,6 +219,20 @@ typedef struct {
 /* Best last. */
 extern const fnn_isa fnn_isas[];
 extern const int fnn_isa_count;
+
+/* --- the border: what a caller gives is checked once, where it comes in --- */
+static inline int fnn_is_isa(int isa) { return isa >= 0 && isa < fnn_isa_count; }
+static inline int fnn_is_dtype(int dtype) { return dtype == FNN_FLOAT32 || dtype == FNN_FLOAT64; }
+static inline int fnn_is_activation(const fnn_spec *g) { return g->kind >= 0 && g->kind < FNN_ACTIVATIONS; }
+static inline int fnn_is_loss(const fnn_spec *loss) { return loss->kind >= 0 && loss->kind < FNN_LOSSES; }
+static inline int fnn_is_optimizer(int kind) { return kind >= 0 && kind < FNN_OPTIMIZERS; }
+/* A caller's struct, which begins with its size, into one of ours: members that he does not know of are 0. */
+static inline void fnn_take(void *ours, size_t size, const void *given) {
+  size_t theirs;
+  memcpy(&theirs, given, sizeof theirs);
+  if (theirs < size) memset((char *)ours + theirs, 0, size - theirs);
+  memcpy(ours, given, theirs < size ? theirs : size);
+}
 
 static inline ptrdiff_t fnn_at_most(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 static inline ptrdiff_t fnn_up(ptrdiff_t n, ptrdiff_t step) { return (n + step - 1) / step * step; }

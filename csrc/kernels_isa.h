@@ -19,7 +19,7 @@
 #define INT int32_t
 #define FNN_DOUBLE 0
 #define FN(name) name##_f32
-#include "kernels_impl.h"
+#include "kernels_bodies.h"
 #undef REAL
 #undef INT
 #undef FNN_DOUBLE
@@ -29,7 +29,7 @@
 #define INT int64_t
 #define FNN_DOUBLE 1
 #define FN(name) name##_f64
-#include "kernels_impl.h"
+#include "kernels_bodies.h"
 
 extern const fnn_kernels *const FNN_TABLES[2];
 const fnn_kernels *const FNN_TABLES[2] = {&table_f32, &table_f64};

@@ -1,6 +1,5 @@
-/* An optimizer's step on parameters that lie anywhere: those of fastnn.kernels. A network does its own in dW's
- * epilogue.
- */
+/* An optimizer's step on parameters that lie anywhere: those of fastnn.kernels. A network does its own as the tiles of
+   dW are stored. */
 #include "optimizers.h"
 
 #include <string.h>
@@ -29,7 +28,7 @@ typedef struct {
 
 /* Element `from` of line j. */
 static void *line(const update_job *u, int i, ptrdiff_t j, ptrdiff_t from) {
-  return fnn_at(u->K, u->x[i].data, j * u->x[i].col + from * u->x[i].row);
+  return fnn_at(u->K, u->x[i].data, j * u->x[i].column_step + from * u->x[i].row_step);
 }
 
 static void update(const update_job *u, void *const x[OPERANDS], ptrdiff_t n) {
@@ -47,24 +46,24 @@ static void update_copy(const update_job *u, ptrdiff_t j, ptrdiff_t from, ptrdif
   for (ptrdiff_t n; from < to; from += n) {
     n = fnn_at_most(STEP, to - from);
     for (int i = 0; i < OPERANDS; i++) {
-      const fnn_matrix part = {line(u, i, j, from), u->x[i].row, 0, u->x[i].dtype};
+      const fnn_matrix part = {line(u, i, j, from), u->x[i].row_step, 0, u->x[i].dtype};
       if (u->used[i]) u->K->gather(room[i], 0, &part, NULL, 0, 1, n);
     }
     update(u, x, fnn_up(n, u->K->vl));
     for (int i = 0; i < GRADIENT; i++) {
-      const fnn_matrix part = {line(u, i, j, from), u->x[i].row, 0, u->x[i].dtype};
+      const fnn_matrix part = {line(u, i, j, from), u->x[i].row_step, 0, u->x[i].dtype};
       if (u->used[i]) u->K->scatter(&part, 0, room[i], 0, 1, n);
     }
   }
 }
 
-static void update_part(void *arg, fnn_team *team, int thread) {
+static void update_part(void *arg, fnn_member *me) {
   const update_job *u = arg;
   ptrdiff_t from = 0, to = u->length, first = 0, last = u->lines;
   if (u->lines == 1)
-    fnn_share(u->length, FNN_LINE, fnn_team_size(team), thread, &from, &to);
+    fnn_share(u->length, FNN_LINE, me->size, me->thread, &from, &to);
   else
-    fnn_share(u->lines, 1, fnn_team_size(team), thread, &first, &last);
+    fnn_share(u->lines, 1, me->size, me->thread, &first, &last);
   for (ptrdiff_t j = first; j < last; j++) {
     const ptrdiff_t whole = u->scattered ? from : from + (to - from) / u->K->vl * u->K->vl;
     void *x[OPERANDS];
@@ -79,33 +78,38 @@ static void find_lines(update_job *u, ptrdiff_t n, ptrdiff_t m) {
   int by_rows = 1, by_columns = 1, gapless = 1;
   for (int i = 0; i < OPERANDS; i++) {
     const fnn_matrix *x = &u->x[i];
-    by_columns &= n == 1 || x->row == 1;
-    by_rows &= m == 1 || x->col == 1;
+    by_columns &= n == 1 || x->row_step == 1;
+    by_rows &= m == 1 || x->column_step == 1;
   }
   u->length = n, u->lines = m, u->scattered = !by_columns && !by_rows;
   if (by_rows && (!by_columns || n == 1)) {
     u->length = m, u->lines = n;
     for (int i = 0; i < OPERANDS; i++) {
       const fnn_matrix x = u->x[i];
-      u->x[i].row = x.col, u->x[i].col = x.row;
+      u->x[i].row_step = x.column_step, u->x[i].column_step = x.row_step;
     }
   }
-  for (int i = 0; i < OPERANDS; i++) gapless &= u->x[i].row == 1 && u->x[i].col == u->length;
+  for (int i = 0; i < OPERANDS; i++) gapless &= u->x[i].row_step == 1 && u->x[i].column_step == u->length;
   if (gapless) u->length *= u->lines, u->lines = 1;
 }
 
-void fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_matrix *w, const fnn_matrix *moment_1,
-                          const fnn_matrix *moment_2, const fnn_matrix *dw, ptrdiff_t n, ptrdiff_t m, int threads) {
+int fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_matrix *w, const fnn_matrix *moment_1,
+                         const fnn_matrix *moment_2, const fnn_matrix *dw, ptrdiff_t n, ptrdiff_t m, int threads) {
+  fnn_optimizer settings;
+  fnn_take(&settings, sizeof settings, o);
+  if (!fnn_is_isa(isa) || !fnn_is_optimizer(settings.kind)) return FNN_REFUSED;
   const fnn_kernels *K = fnn_isas[isa].kernels[w->dtype];
   update_job u = {.K = K,
-                  .u = fnn_update_of(K, o, t),
+                  .u = fnn_update_of(K, &settings, t, 1),
                   /* Of what there is none the parameter stands in: it is passed on, never used. */
                   .x = {*w, moment_1 ? *moment_1 : *w, moment_2 ? *moment_2 : *w, *dw},
                   .used = {1, moment_1 != NULL, moment_2 != NULL, 1}};
-  if (n <= 0 || m <= 0) return;
+  if (n <= 0 || m <= 0) return FNN_OK;
   find_lines(&u, n, m);
   const double elements = (double)n * (double)m;
   const ptrdiff_t most = fnn_times(n, m) / ELEMENTS_PER_THREAD + 1;
-  const uint64_t kind = fnn_kind(fnn_kind((uint64_t)(uintptr_t)update_part, (uint64_t)o->kind), fnn_about(elements));
+  const uint64_t kind =
+      fnn_kind(fnn_kind((uint64_t)(uintptr_t)update_part, (uint64_t)settings.kind), fnn_about(elements));
   fnn_parallel(kind, elements, (int)fnn_at_most(fnn_threads(threads), most), update_part, &u);
+  return FNN_OK;
 }

@@ -34,19 +34,17 @@
 #define FEW_THREADS 8  /* of a team that needs no memory of its own */
 #define NEIGHBOURS 128 /* bytes: lines come in pairs */
 
-/* Where a thread tells the others that it has come to a barrier: written by itself alone, so that a barrier costs one
-   line's way from core to core. Barriers take turns with the two words: what one of them was is still there until all
-   have read it. The rest is nobody else's business. */
+/* Where a thread tells the others that it has come to a barrier, of the team or of its part: written by itself alone,
+   so that a barrier costs one line's way from core to core. Barriers take turns with two words: what one of them was is
+   still there until all have read it. */
 typedef struct {
-  _Alignas(FNN_LINE) atomic_uint arrived[2]; /* twice the number of the barrier, and 1 to end the task */
-  unsigned barriers;                         /* so far: only whether two numbers are equal counts, so it may wrap */
-  int ends;                                  /* somebody has asked to end the task: all know it alike */
-  char apart[NEIGHBOURS - 4 * sizeof(int)];
+  _Alignas(FNN_LINE) atomic_uint arrived[2][2]; /* twice the number of the barrier, and 1 to end the task */
+  char apart[NEIGHBOURS - 4 * sizeof(atomic_uint)];
 } place;
 
 struct fnn_team {
   place *places;
-  atomic_int size;     /* a constant once the threads run: each of them stores the same */
+  int size;
   fnn_pace *pace;      /* NULL: there is nothing to choose */
   int64_t unit_starts; /* thread 0's, as what follows */
   int asks_to_end;
@@ -65,29 +63,42 @@ static int64_t now(void) {
 #endif
 }
 
-int fnn_team_size(const fnn_team *team) { return atomic_load_explicit(&team->size, memory_order_relaxed); }
-
-void fnn_barrier(fnn_team *team, int thread) {
-  const int size = fnn_team_size(team);
-  if (size == 1) return;
-  place *mine = &team->places[thread];
-  const unsigned number = 2 * ++mine->barriers, turn = mine->barriers & 1;
-  const unsigned asks = thread == 0 && team->asks_to_end;
-  atomic_store_explicit(&mine->arrived[turn], number + asks, memory_order_release);
-  for (int t = 0, spins = 0; t < size; t++) {
+void fnn_barrier(fnn_member *me) {
+  if (me->size == 1) return;
+  place *places = me->team->places + me->offset;
+  const int kind = me->in_part;
+  const unsigned number = 2 * ++me->barriers, turn = me->barriers & 1;
+  const unsigned asks = me->thread == 0 && !kind && me->team->asks_to_end;
+  atomic_store_explicit(&places[me->thread].arrived[kind][turn], number + asks, memory_order_release);
+  for (int t = 0, spins = 0; t < me->size; t++) {
     unsigned word;
-    while (((word = atomic_load_explicit(&team->places[t].arrived[turn], memory_order_acquire)) & ~1u) != number)
+    while (((word = atomic_load_explicit(&places[t].arrived[kind][turn], memory_order_acquire)) & ~1u) != number)
       if (++spins >= SPINS)
         YIELD(); /* with more threads than cores the one that is waited for may need this core */
       else if (spins >= HOT_SPINS)
         PAUSE();
-    mine->ends |= word & 1;
+    me->ends |= word & 1;
   }
 }
 
-void fnn_unit_starts(fnn_team *team, int thread) {
-  fnn_barrier(team, thread);
-  if (thread == 0 && team->pace) team->unit_starts = now();
+int fnn_split(fnn_member *me, int parts, fnn_member *in_part) {
+  ptrdiff_t from = 0, to = 0;
+  int part = 0;
+  parts = parts < 1 ? 1 : parts < me->size ? parts : me->size;
+  for (fnn_share(me->size, 1, parts, 0, &from, &to); me->thread >= to; fnn_share(me->size, 1, parts, part, &from, &to))
+    part++;
+  *in_part = (fnn_member){
+      .team = me->team, .thread = me->thread - (int)from, .size = (int)(to - from), .offset = (int)from, .in_part = 1};
+  fnn_barrier(me); /* all have left the parts that they were in */
+  if (me->size > 1)
+    for (int turn = 0; turn < 2; turn++) atomic_store(&me->team->places[me->thread].arrived[1][turn], 0);
+  fnn_barrier(me);
+  return part;
+}
+
+void fnn_unit_starts(fnn_member *me) {
+  fnn_barrier(me);
+  if (me->thread == 0 && me->team->pace) me->team->unit_starts = now();
 }
 
 /* Whether what is next is to be done by other threads than this was. */
@@ -103,14 +114,14 @@ static int note(fnn_pace *pace, double work, int64_t start, int threads, int64_t
   return 0;
 }
 
-int fnn_unit_done(fnn_team *team, int thread, double work) {
-  const int size = fnn_team_size(team);
-  if (thread == 0 && team->pace) {
+int fnn_unit_done(fnn_member *me, double work) {
+  fnn_team *team = me->team;
+  if (me->thread == 0 && team->pace) {
     const int64_t start = team->unit_starts;
     team->unit_starts = now();
-    if (!team->asks_to_end) team->asks_to_end = note(team->pace, work, start, size, team->unit_starts);
+    if (!team->asks_to_end) team->asks_to_end = note(team->pace, work, start, me->size, team->unit_starts);
   }
-  return size > 1 ? team->places[thread].ends : team->asks_to_end;
+  return me->size > 1 ? me->ends : team->asks_to_end;
 }
 
 void fnn_share(ptrdiff_t total, ptrdiff_t step, int threads, int thread, ptrdiff_t *from, ptrdiff_t *to) {
@@ -121,6 +132,12 @@ void fnn_share(ptrdiff_t total, ptrdiff_t step, int threads, int thread, ptrdiff
   *to = steps * (thread + 1) / threads * step;
   if (*from > total) *from = total;
   if (*to > total) *to = total;
+}
+
+static void run_alone(fnn_team *team, fnn_task *task, void *arg) {
+  fnn_member me = {.team = team, .size = 1};
+  team->size = 1;
+  task(arg, &me);
 }
 
 #if defined(_OPENMP)
@@ -134,13 +151,14 @@ typedef struct {
 
 static void take_part(void *arg, int thread, int size) {
   assignment *a = arg;
-  atomic_store_explicit(&a->team->size, size, memory_order_relaxed); /* may be fewer than asked for */
-  a->task(a->arg, a->team, thread);
+  fnn_member me = {.team = a->team, .thread = thread, .size = size}; /* may be fewer than asked for */
+  if (thread == 0) a->team->size = size;
+  a->task(a->arg, &me);
 }
 
 static void run_team(fnn_team *team, int threads, fnn_task *task, void *arg) {
   if (threads <= 1) { /* a region of one thread would still cost 0.3 us */
-    task(arg, team, 0);
+    run_alone(team, task, arg);
     return;
   }
   place few[FEW_THREADS], *many = NULL;
@@ -149,9 +167,7 @@ static void run_team(fnn_team *team, int threads, fnn_task *task, void *arg) {
   if (!many) threads = threads < FEW_THREADS ? threads : FEW_THREADS;
   team->places = many ? many : few;
   for (int t = 0; t < threads; t++) {
-    place *p = &team->places[t];
-    atomic_init(&p->arrived[0], 0), atomic_init(&p->arrived[1], 0);
-    p->barriers = 0, p->ends = 0;
+    for (int turn = 0; turn < 4; turn++) atomic_init(&team->places[t].arrived[turn / 2][turn % 2], 0);
   }
   assignment all = {team, task, arg};
   fnn_run_region(take_part, &all, threads);
@@ -225,7 +241,7 @@ static __attribute__((constructor)) void watch_forks(void) { pthread_atfork(NULL
 void fnn_parallel(uint64_t kind, double work, int threads, fnn_task *task, void *arg) {
   fnn_team team = {.size = 1};
   if (threads <= 1) {
-    task(arg, &team, 0);
+    run_alone(&team, task, arg);
     return;
   }
   const int64_t start = now();
@@ -235,7 +251,7 @@ void fnn_parallel(uint64_t kind, double work, int threads, fnn_task *task, void 
   team.unit_starts = start;
   run_team(&team, pace && !fnn_pace_alone(pace) ? share : 1, task, arg);
   atomic_fetch_sub(&calls, 1);
-  if (pace && work > 0) note(pace, work, start, fnn_team_size(&team), now());
+  if (pace && work > 0) note(pace, work, start, team.size, now());
 }
 #else
 int fnn_has_openmp(void) { return 0; }
@@ -245,7 +261,7 @@ int fnn_openmp_procs(void) { return 0; }
 void fnn_parallel_forced(int threads, fnn_task *task, void *arg) {
   fnn_team team = {.size = 1};
   (void)threads;
-  task(arg, &team, 0);
+  run_alone(&team, task, arg);
 }
 
 void fnn_parallel(uint64_t kind, double work, int threads, fnn_task *task, void *arg) {

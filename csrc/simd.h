@@ -1,5 +1,5 @@
 /* The SIMD vocabulary: one vector type for the REAL in force, and the few operations that the kernels are written in.
-   Included once per dtype by kernels_impl.h, which sets REAL, INT, FNN_DOUBLE and FN(); the ISA's file sets
+   Included once per dtype by kernels_bodies.h, which sets REAL, INT, FNN_DOUBLE and FN(); the ISA's file sets
    FNN_VECTOR_BYTES. Arithmetic, comparisons and bit operations are the compiler's own on vector types; what it has no
    operator for is here. Everything is static: a shared copy could be one compiled for a CPU that is not there. */
 #if defined(__FMA__)

@@ -28,7 +28,7 @@ from libc.string cimport memmove
 from . import guard as _guard
 from . import threads as _threads
 from .optimizers import SGD, Adam, AdamW
-from .tables import ACTIVATION_CODE, LOSS_CODE
+from .tables import ACTIVATIONS, LOSSES, default
 
 cnp.import_array()
 
@@ -37,30 +37,39 @@ cdef extern from "Python.h":
     void PyEval_RestoreThread(PyThreadState *state)
 
 cdef extern from "fastnn.h" nogil:
+    enum: FNN_OK, FNN_NO_MEMORY
+    enum: FNN_ACTIVATIONS, FNN_LOSSES, FNN_PARAMETERS, FNN_FUNCTION_WORK
     enum: FNN_IDENTITY
-    enum: FNN_BINARY_CROSS_ENTROPY, FNN_CROSS_ENTROPY, FNN_MSE
-    enum: FNN_OK
+    enum: FNN_SGD, FNN_MOMENTUM, FNN_NESTEROV, FNN_ADAM, FNN_ADAMW
+    enum: FNN_W, FNN_B
+    ctypedef struct fnn_spec:
+        int kind
+        double parameters[2]
     ctypedef struct fnn_matrix:
         void *data
-        ptrdiff_t row, col
+        ptrdiff_t row_step, column_step
         int dtype
-    ctypedef struct fnn_data:
-        ptrdiff_t m
-        fnn_matrix X
+    ctypedef struct fnn_targets:
+        size_t size
         const int32_t *codes
         fnn_matrix Y
         const double *weights
-    enum: FNN_SGD, FNN_MOMENTUM, FNN_NESTEROV, FNN_ADAM, FNN_ADAMW
     ctypedef struct fnn_optimizer:
+        size_t size
         int kind
         double lr, weight_decay, momentum, beta1, beta2, eps
+    ctypedef struct fnn_layer:
+        size_t size
+        ptrdiff_t units
+        fnn_spec activation
     ctypedef struct fnn_fit:
+        size_t size
+        const fnn_optimizer *optimizer
         ptrdiff_t batch
         int shuffle
         uint64_t seed
-        fnn_optimizer optimizer
         ptrdiff_t max_batches, max_epochs
-        int cautious, unchecked
+        int cautious, unchecked, plain
         uint32_t *order
         int order_is_valid
         uint64_t epoch
@@ -71,61 +80,67 @@ cdef extern from "fastnn.h" nogil:
         ptrdiff_t ended_count
     ctypedef struct fnn_net:
         pass
+    const char *fnn_activation_row(int index)
+    const char *fnn_loss_row(int index)
+    const char *fnn_optimizer_row(int index)
     int fnn_isa_total()
     const char *fnn_isa_name(int isa)
     int fnn_isa_available(int isa)
     int fnn_isa_best()
     int fnn_has_openmp()
+    const char *fnn_compiler()
     int fnn_openmp_limit()
     int fnn_openmp_procs()
-    const char *fnn_compiler()
     void fnn_philox(uint32_t *out, const uint32_t *counter, const uint32_t *key)
     void fnn_permutation(uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch)
     int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
-                           const fnn_matrix *b, int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m,
-                           int in_order, int threads)
+                           const fnn_matrix *b, const fnn_spec *activation, ptrdiff_t n_out, ptrdiff_t n_in,
+                           ptrdiff_t m, int in_order, int threads)
     int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, const fnn_matrix *dA_prev,
-                            const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, int activation,
-                            ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads)
-    int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, int activation, ptrdiff_t n,
-                               ptrdiff_t m, int threads)
+                            const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W,
+                            const fnn_spec *activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads)
+    int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, const fnn_spec *activation,
+                               ptrdiff_t n, ptrdiff_t m, int threads)
     int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A,
-                                int activation, ptrdiff_t n, ptrdiff_t m, int threads)
+                                const fnn_spec *activation, ptrdiff_t n, ptrdiff_t m, int threads)
     int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads)
-    int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_data *data, int loss, ptrdiff_t n,
-                 int threads)
-    void fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_matrix *w,
-                              const fnn_matrix *moment_1, const fnn_matrix *moment_2, const fnn_matrix *dw,
-                              ptrdiff_t n, ptrdiff_t m, int threads)
+    int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_matrix *Z, const fnn_targets *targets,
+                 const fnn_spec *loss, ptrdiff_t n, ptrdiff_t m, int threads)
     double fnn_shares(const double *x, ptrdiff_t m, double whole)
     int fnn_codes(int32_t *codes, const void *source, int bytes, ptrdiff_t m, ptrdiff_t n)
     int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high)
-    double fnn_net_first_loss(const fnn_net *net)
     double fnn_magnitude(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m)
-    fnn_net *fnn_net_new(int isa, int dtype, int layers, const ptrdiff_t *sizes, const int *activations, int loss)
+    int fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_matrix *w,
+                             const fnn_matrix *moment_1, const fnn_matrix *moment_2, const fnn_matrix *dw,
+                             ptrdiff_t n, ptrdiff_t m, int threads)
+    fnn_net *fnn_net_new(int isa, int dtype, ptrdiff_t n_in, int count, const fnn_layer *layers, const fnn_spec *loss)
     void fnn_net_free(fnn_net *net)
-    ptrdiff_t fnn_net_width(const fnn_net *net, int layer)
-    void fnn_net_set(fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b)
-    void fnn_net_get(const fnn_net *net, int layer, const fnn_matrix *W, const fnn_matrix *b)
+    ptrdiff_t fnn_net_width(const fnn_net *net, int l)
+    int fnn_net_parameters(const fnn_net *net, int layer)
+    void fnn_net_set(fnn_net *net, int layer, int parameter, const fnn_matrix *source)
+    void fnn_net_get(const fnn_net *net, int layer, int parameter, const fnn_matrix *to)
     int fnn_net_start_optimizer(fnn_net *net, int slots)
     int fnn_net_slots(const fnn_net *net)
     uint64_t fnn_net_steps(const fnn_net *net)
     void fnn_net_set_steps(fnn_net *net, uint64_t steps)
-    void fnn_net_set_moment(fnn_net *net, int slot, int layer, const fnn_matrix *W, const fnn_matrix *b)
-    void fnn_net_get_moment(const fnn_net *net, int slot, int layer, const fnn_matrix *W, const fnn_matrix *b)
+    void fnn_net_set_moment(fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *source)
+    void fnn_net_get_moment(const fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *to)
     size_t fnn_net_bytes(const fnn_net *net)
     void fnn_net_snapshot(const fnn_net *net, void *to)
     int fnn_net_restore(fnn_net *net, const void *source)
     void fnn_net_force_threads(fnn_net *net, int threads)
-    int fnn_net_fit_threads(const fnn_net *net, ptrdiff_t batch, int limit)
-    int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit)
     int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit)
+    int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit)
+    int fnn_net_fit_threads(const fnn_net *net, ptrdiff_t batch, int limit)
     int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads)
-    int fnn_net_loss(const fnn_net *net, double *total, const fnn_data *data, int threads)
-    int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *dW, const fnn_matrix *db,
-                          const fnn_data *data, int threads)
-    int fnn_net_train(fnn_net *net, const fnn_data *data, fnn_fit *fit, int threads)
+    int fnn_net_loss(const fnn_net *net, double *total, const fnn_matrix *X, const fnn_targets *targets,
+                     ptrdiff_t m, int threads)
+    int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
+                          const fnn_targets *targets, ptrdiff_t m, int threads)
     int fnn_net_finite(fnn_net *net)
+    double fnn_net_first_loss(const fnn_net *net)
+    int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m, fnn_fit *fit,
+                      int threads)
     ctypedef struct fnn_api:
         pass
     const fnn_api *fnn_get_api()
@@ -163,9 +178,62 @@ def force_isa(name):
 force_isa(os.environ.get("FASTNN_ISA") or current_isa())
 
 
+def lists():
+    """The rows of the core's lists, "name(parameters)": to be compared with those of ``tables.py``."""
+    rows = [], [], []
+    cdef int i = 0
+    while fnn_activation_row(i) != NULL:
+        rows[0].append(fnn_activation_row(i).decode())
+        i += 1
+    i = 0
+    while fnn_loss_row(i) != NULL:
+        rows[1].append(fnn_loss_row(i).decode())
+        i += 1
+    i = 0
+    while fnn_optimizer_row(i) != NULL:
+        rows[2].append(fnn_optimizer_row(i).decode())
+        i += 1
+    return rows
+
+
 # At hand, not looked up in the module; the names in the order of their codes.
-cdef dict _ACTIVATIONS = ACTIVATION_CODE, _LOSSES = LOSS_CODE
-cdef tuple _ACTIVATION_NAMES = tuple(ACTIVATION_CODE), _LOSS_NAMES = tuple(LOSS_CODE)
+cdef tuple _ACTIVATION_NAMES = tuple(ACTIVATIONS), _LOSS_NAMES = tuple(LOSSES)
+cdef dict _ACTIVATIONS = {name: code for code, name in enumerate(ACTIVATIONS)}
+cdef dict _LOSSES = {name: code for code, name in enumerate(LOSSES)}
+
+
+cdef fnn_spec _spec(spec, dict codes) except *:
+    """A Spec of the tables as the core takes it."""
+    cdef fnn_spec c
+    cdef int i
+    c.kind = codes[spec.name]
+    for i in range(FNN_PARAMETERS):
+        c.parameters[i] = 0
+    for i, value in enumerate(spec.params.values()):
+        c.parameters[i] = value
+    return c
+
+
+# By code, with the parameters that a name alone stands for; and the highest target that a loss takes: below 0, any.
+cdef fnn_spec[FNN_ACTIVATIONS] _PLAIN_ACTIVATIONS
+cdef fnn_spec[FNN_LOSSES] _PLAIN_LOSSES
+cdef double[FNN_LOSSES] _HIGHEST_TARGET
+cdef bint[FNN_LOSSES] _TAKES_CLASSES
+
+
+cdef int _fill_tables() except -1:
+    cdef int i
+    for i in range(FNN_ACTIVATIONS):
+        _PLAIN_ACTIVATIONS[i] = _spec(default(_ACTIVATION_NAMES[i], ACTIVATIONS), _ACTIVATIONS)
+    for i in range(FNN_LOSSES):
+        _PLAIN_LOSSES[i] = _spec(default(_LOSS_NAMES[i], LOSSES), _LOSSES)
+        targets = LOSSES[_LOSS_NAMES[i]].targets
+        _TAKES_CLASSES[i] = targets == "classes"
+        _HIGHEST_TARGET[i] = {"probabilities": 1.0, "classes": DBL_MAX, "values": -1.0}[targets]
+    return 0
+
+
+_fill_tables()
 
 
 def openmp_limit():
@@ -193,30 +261,30 @@ cdef fnn_matrix _matrix(cnp.ndarray a):
     # By the type: the size itself is behind two more pointers. No division: it would take as long as all else here.
     cdef int shift = 3 if cnp.PyArray_TYPE(a) == cnp.NPY_DOUBLE else 2
     x.data = cnp.PyArray_DATA(a)
-    x.row = cnp.PyArray_STRIDE(a, 0) >> shift
-    x.col = cnp.PyArray_STRIDE(a, 1) >> shift if cnp.PyArray_NDIM(a) == 2 else 0
+    x.row_step = cnp.PyArray_STRIDE(a, 0) >> shift
+    x.column_step = cnp.PyArray_STRIDE(a, 1) >> shift if cnp.PyArray_NDIM(a) == 2 else 0
     x.dtype = shift == 3
     return x
 
 
-cdef fnn_data _data(cnp.ndarray X, cnp.ndarray y, cnp.ndarray sample_weight):
-    cdef fnn_data data
-    data.m = cnp.PyArray_DIM(X, 1)
-    data.X = data.Y = _matrix(X)
-    data.codes = NULL
+cdef fnn_targets _targets(cnp.ndarray y, cnp.ndarray sample_weight):
+    cdef fnn_targets targets
+    targets.size = sizeof(fnn_targets)
+    targets.codes = NULL
     if cnp.PyArray_NDIM(y) == 1:
-        data.codes = <const int32_t *>cnp.PyArray_DATA(y)
-    else:
-        data.Y = _matrix(y)
-    data.weights = NULL
+        targets.codes = <const int32_t *>cnp.PyArray_DATA(y)
+    targets.Y = _matrix(y)
+    targets.weights = NULL
     if sample_weight is not None:
-        data.weights = <const double *>cnp.PyArray_DATA(sample_weight)
-    return data
+        targets.weights = <const double *>cnp.PyArray_DATA(sample_weight)
+    return targets
 
 
 cdef int _done(int status) except -1:
-    if status != FNN_OK:
+    if status == FNN_NO_MEMORY:
         raise MemoryError("fastnn: no memory for scratch space")
+    if status != FNN_OK:
+        raise SystemError("fastnn: the core was given what it does not take")
     return 0
 
 
@@ -226,7 +294,6 @@ include "_core_plain.pxi"
 # --- one layer: functions of arguments that were checked at the border --------------------------------
 
 cdef enum:
-    FUNCTION_WORK = 16  # FLOP that an element of an activation or a loss counts as
     RELEASE_WORK = 200_000  # FLOP, some 5 us: for less, letting others run costs more than it gives
     THREADS_WORK = 1_000_000
 
@@ -244,9 +311,9 @@ cdef void _acquire(PyThreadState *state) noexcept:
         PyEval_RestoreThread(state)
 
 
-cdef int _linear_forward(const operand *W, const operand *A_prev, const operand *b, int g, bint in_order,
+cdef int _linear_forward(const operand *W, const operand *A_prev, const operand *b, const fnn_spec *g, bint in_order,
                          const operand *out) except -1:
-    cdef double work = (2.0 * W.columns + FUNCTION_WORK) * W.rows * A_prev.columns
+    cdef double work = (2.0 * W.columns + FNN_FUNCTION_WORK) * W.rows * A_prev.columns
     cdef int status, threads = _threads_for(work)
     cdef PyThreadState *state = _release(work)
     status = fnn_linear_forward(_isa, &out.matrix, &W.matrix, &A_prev.matrix, &b.matrix, g, W.rows, W.columns,
@@ -256,7 +323,7 @@ cdef int _linear_forward(const operand *W, const operand *A_prev, const operand 
 
 
 cdef int _linear_backward(const operand *dZ, const operand *A_prev, const operand *W, const operand *dW,
-                          const operand *db, const operand *dA_prev, int g) except -1:
+                          const operand *db, const operand *dA_prev, const fnn_spec *g) except -1:
     """W and dA_prev may be absent."""
     cdef double work = 2.0 * dZ.rows * A_prev.rows * dZ.columns
     cdef int status, threads = _threads_for(work)
@@ -267,9 +334,9 @@ cdef int _linear_backward(const operand *dZ, const operand *A_prev, const operan
     return _done(status)
 
 
-cdef int _activation(const operand *dA, const operand *x, int g, const operand *out) except -1:
+cdef int _activation(const operand *dA, const operand *x, const fnn_spec *g, const operand *out) except -1:
     """Forward of Z = x where dA is absent, else backward from A = x."""
-    cdef double work = <double>FUNCTION_WORK * x.rows * x.columns
+    cdef double work = <double>FNN_FUNCTION_WORK * x.rows * x.columns
     cdef int status, threads = _threads_for(work)
     cdef PyThreadState *state = _release(work)
     if dA.high:
@@ -289,41 +356,45 @@ cdef int _rowsum(const operand *dZ, const operand *out) except -1:
     return _done(status)
 
 
-cdef int _losses(const fnn_data *data, ptrdiff_t n, int loss, double *losses, const fnn_matrix *out) except -1:
+cdef int _losses(const operand *Z, const fnn_targets *targets, const fnn_spec *loss, double *losses,
+                 const fnn_matrix *out) except -1:
     """(m,) of w_i L_i, unless NULL; and dZ (n, m), times w_i, unless NULL."""
-    cdef double work = <double>FUNCTION_WORK * n * data.m
+    cdef double work = <double>FNN_FUNCTION_WORK * Z.rows * Z.columns
     cdef int status, threads = _threads_for(work)
     cdef PyThreadState *state = _release(work)
-    status = fnn_loss(_isa, losses, out, data, loss, n, threads)
+    status = fnn_loss(_isa, losses, out, &Z.matrix, targets, loss, Z.rows, Z.columns, threads)
     _acquire(state)
     return _done(status)
 
 
-cdef double _mean_loss(const fnn_data *data, ptrdiff_t n, int loss, double weight) except? -1:
+cdef double _mean_loss(const operand *Z, const fnn_targets *targets, const fnn_spec *loss, double weight) except? -1:
     cdef double[FEW] few
-    cdef cnp.ndarray room = np.empty(data.m) if data.m > FEW else None
+    cdef cnp.ndarray room = np.empty(Z.columns) if Z.columns > FEW else None
     cdef double *losses = &few[0] if room is None else <double *>cnp.PyArray_DATA(room)
-    _losses(data, n, loss, losses, NULL)
-    return fnn_shares(losses, data.m, weight)
+    _losses(Z, targets, loss, losses, NULL)
+    return fnn_shares(losses, Z.columns, weight)
 
 
 def linear_forward(W, A_prev, b, activation, out):
     """``out[...] = g(W A_prev + b)``; b is (n_out, 1)."""
     cdef operand w = _operand(W), a = _operand(A_prev), c = _operand(b), o = _operand(out)
+    cdef fnn_spec g = _spec(activation, _ACTIVATIONS)
     # In order: what a network's layers computed on the way to its prediction has that prediction's bits.
-    _linear_forward(&w, &a, &c, _ACTIVATIONS[activation.name], True, &o)
+    _linear_forward(&w, &a, &c, &g, True, &o)
 
 
 def activation_forward(Z, activation, out):
     """``out[...] = g(Z)``."""
     cdef operand z = _operand(Z), o = _operand(out)
-    _activation(&_ABSENT, &z, _ACTIVATIONS[activation.name], &o)
+    cdef fnn_spec g = _spec(activation, _ACTIVATIONS)
+    _activation(&_ABSENT, &z, &g, &o)
 
 
 def activation_backward(dA, A, activation, out):
     """``out[...] = dA * g'(Z)``, where A = g(Z)."""
     cdef operand d = _operand(dA), a = _operand(A), o = _operand(out)
-    _activation(&d, &a, _ACTIVATIONS[activation.name], &o)
+    cdef fnn_spec g = _spec(activation, _ACTIVATIONS)
+    _activation(&d, &a, &g, &o)
 
 
 def rowsum(dZ, out):
@@ -336,22 +407,27 @@ def linear_backward(dZ, A_prev, W, dW, db, dA_prev, activation):
     """Fill dW, db and, if W is given, dA_prev times g' of the activation that made A_prev."""
     cdef operand z = _operand(dZ), a = _operand(A_prev), w = _operand(W)
     cdef operand o = _operand(dW), o_b = _operand(db), o_a = _operand(dA_prev)
-    _linear_backward(&z, &a, &w, &o, &o_b, &o_a, _ACTIVATIONS[activation.name])
+    cdef fnn_spec g = _spec(activation, _ACTIVATIONS)
+    _linear_backward(&z, &a, &w, &o, &o_b, &o_a, &g)
 
 
 def loss_forward(Z, y, loss, sample_weight):
     """Mean loss over the samples, from pre-activations."""
-    cdef fnn_data data = _data(Z, y, sample_weight)
-    return _mean_loss(&data, Z.shape[0], _LOSSES[loss.name], data.m if sample_weight is None else sample_weight.sum())
+    cdef operand z = _operand(Z)
+    cdef fnn_targets targets = _targets(y, sample_weight)
+    cdef fnn_spec kind = _spec(loss, _LOSSES)
+    return _mean_loss(&z, &targets, &kind, z.columns if sample_weight is None else sample_weight.sum())
 
 
 def loss_backward(Z, y, loss, sample_weight, out):
     """``out[...] = dZ`` per sample: with weights, m w_i / sum(w) times the sample's own."""
     if sample_weight is not None:
         sample_weight = sample_weight * (len(sample_weight) / sample_weight.sum())
-    cdef fnn_data data = _data(Z, y, sample_weight)
+    cdef operand z = _operand(Z)
+    cdef fnn_targets targets = _targets(y, sample_weight)
+    cdef fnn_spec kind = _spec(loss, _LOSSES)
     cdef fnn_matrix o = _matrix(out)
-    _losses(&data, Z.shape[0], _LOSSES[loss.name], NULL, &o)
+    _losses(&z, &targets, &kind, NULL, &o)
 
 
 cdef object _SGD = SGD, _ADAM = Adam, _ADAMW = AdamW  # at hand
@@ -360,6 +436,7 @@ cdef dict _KINDS = {"SGD": FNN_SGD, "Adam": FNN_ADAM, "AdamW": FNN_ADAMW}
 
 cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
     # By the moments that there are: a setting may be changed from another thread.
+    o.size = sizeof(fnn_optimizer)
     o.momentum = o.beta1 = o.beta2 = o.eps = 0  # where the kind has none
     o.kind = FNN_SGD if type(optimizer) is _SGD else _KINDS[optimizer.kind]
     o.lr, o.weight_decay = optimizer._lr, optimizer._weight_decay
@@ -378,14 +455,13 @@ cdef inline bint _held(const fnn_optimizer *o, int dtype) noexcept:
 
 cdef int _update(const fnn_optimizer *settings, const operand *w, const operand *g, const operand *moments, int slots,
                  uint64_t t) except -1:
-    cdef double work = <double>FUNCTION_WORK * w.rows * w.columns
-    cdef int threads = _threads_for(work)
-    cdef PyThreadState *state
-    state = _release(work)
-    fnn_optimizer_update(_isa, settings, t, &w.matrix, &moments[0].matrix if slots > 0 else NULL,
-                         &moments[1].matrix if slots > 1 else NULL, &g.matrix, w.rows, w.columns, threads)
+    cdef double work = <double>FNN_FUNCTION_WORK * w.rows * w.columns
+    cdef int status, threads = _threads_for(work)
+    cdef PyThreadState *state = _release(work)
+    status = fnn_optimizer_update(_isa, settings, t, &w.matrix, &moments[0].matrix if slots > 0 else NULL,
+                                  &moments[1].matrix if slots > 1 else NULL, &g.matrix, w.rows, w.columns, threads)
     _acquire(state)
-    return 0
+    return _done(status)
 
 
 def optimizer_update(optimizer, w, g, moments, t):

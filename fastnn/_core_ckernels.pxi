@@ -28,19 +28,27 @@ cdef Engine _engine_of(predictor):
 cdef inline fnn_matrix _samples_of(const void *data, ptrdiff_t n, int dtype) noexcept nogil:
     """m samples of n adjacent units."""
     cdef fnn_matrix x
-    x.data, x.row, x.col, x.dtype = <void *>data, 1, n, dtype
+    x.data, x.row_step, x.column_step, x.dtype = <void *>data, 1, n, dtype
     return x
 
 
 cdef inline fnn_matrix _weights_of(const void *data, ptrdiff_t n_in, int dtype) noexcept nogil:
     """W in C order, or with n_in = 1 a column."""
     cdef fnn_matrix x
-    x.data, x.row, x.col, x.dtype = <void *>data, n_in, 1, dtype
+    x.data, x.row_step, x.column_step, x.dtype = <void *>data, n_in, 1, dtype
     return x
 
 
 cdef inline int _least_one(int threads) noexcept nogil:
     return threads if threads > 1 else 1
+
+
+# An activation or a loss by its code: with the parameters that its name alone stands for; of what is none, as it is,
+# and so refused.
+cdef inline fnn_spec _kind_of(const fnn_spec *plain, int kinds, int kind) noexcept nogil:
+    cdef fnn_spec spec = plain[kind if 0 <= kind < kinds else 0]
+    spec.kind = kind
+    return spec
 
 
 cdef inline int _ok(int status) noexcept nogil:
@@ -52,9 +60,10 @@ cdef int c_linear_forward(real *out, const real *W, const real *A_prev, const re
     cdef int dtype = sizeof(real) == 8
     cdef fnn_matrix o = _samples_of(out, n_out, dtype), w = _weights_of(W, n_in, dtype)
     cdef fnn_matrix a = _samples_of(A_prev, n_in, dtype), c = _weights_of(b, 1, dtype)
+    cdef fnn_spec g = _kind_of(_PLAIN_ACTIVATIONS, FNN_ACTIVATIONS, activation)
     if n_out == 0 or m == 0:
         return 0
-    return _ok(fnn_linear_forward(_isa, &o, &w, &a, &c, activation, n_out, n_in, m, False, _least_one(threads)))
+    return _ok(fnn_linear_forward(_isa, &o, &w, &a, &c, &g, n_out, n_in, m, False, _least_one(threads)))
 
 
 cdef int c_linear_backward(real *dW, real *db, real *dA_prev, const real *dZ, const real *A_prev, const real *W,
@@ -63,7 +72,8 @@ cdef int c_linear_backward(real *dW, real *db, real *dA_prev, const real *dZ, co
     cdef fnn_matrix ow = _weights_of(dW, n_in, dtype), ob = _weights_of(db, 1, dtype)
     cdef fnn_matrix oa = _samples_of(dA_prev, n_in, dtype), z = _samples_of(dZ, n_out, dtype)
     cdef fnn_matrix a = _samples_of(A_prev, n_in, dtype), w = _weights_of(W, n_in, dtype)
-    return _ok(fnn_linear_backward(_isa, &ow, &ob, &oa, &z, &a, &w if W != NULL else NULL, activation, n_out, n_in, m,
+    cdef fnn_spec g = _kind_of(_PLAIN_ACTIVATIONS, FNN_ACTIVATIONS, activation)
+    return _ok(fnn_linear_backward(_isa, &ow, &ob, &oa, &z, &a, &w if W != NULL else NULL, &g, n_out, n_in, m,
                                    _least_one(threads)))
 
 
@@ -71,14 +81,16 @@ cdef int c_activation_forward(real *out, const real *Z, int activation, ptrdiff_
                               int threads) noexcept nogil:
     cdef int dtype = sizeof(real) == 8
     cdef fnn_matrix o = _samples_of(out, n, dtype), z = _samples_of(Z, n, dtype)
-    return _ok(fnn_activation_forward(_isa, &o, &z, activation, n, m, _least_one(threads)))
+    cdef fnn_spec g = _kind_of(_PLAIN_ACTIVATIONS, FNN_ACTIVATIONS, activation)
+    return _ok(fnn_activation_forward(_isa, &o, &z, &g, n, m, _least_one(threads)))
 
 
 cdef int c_activation_backward(real *out, const real *dA, const real *A, int activation, ptrdiff_t n, ptrdiff_t m,
                                int threads) noexcept nogil:
     cdef int dtype = sizeof(real) == 8
     cdef fnn_matrix o = _samples_of(out, n, dtype), d = _samples_of(dA, n, dtype), a = _samples_of(A, n, dtype)
-    return _ok(fnn_activation_backward(_isa, &o, &d, &a, activation, n, m, _least_one(threads)))
+    cdef fnn_spec g = _kind_of(_PLAIN_ACTIVATIONS, FNN_ACTIVATIONS, activation)
+    return _ok(fnn_activation_backward(_isa, &o, &d, &a, &g, n, m, _least_one(threads)))
 
 
 cdef int c_rowsum(real *out, const real *dZ, ptrdiff_t n, ptrdiff_t m, int threads) noexcept nogil:
@@ -90,11 +102,12 @@ cdef int c_rowsum(real *out, const real *dZ, ptrdiff_t n, ptrdiff_t m, int threa
 cdef int c_loss_and_gradient(double *losses, real *dZ, const real *Z, const int *codes, const real *Y, int loss,
                              ptrdiff_t n, ptrdiff_t m, int threads) noexcept nogil:
     cdef int dtype = sizeof(real) == 8
-    cdef fnn_matrix o = _samples_of(dZ, n, dtype)
-    cdef fnn_data data
-    data.m, data.X, data.Y = m, _samples_of(Z, n, dtype), _samples_of(Y, n, dtype)
-    data.codes, data.weights = <const int32_t *>codes, NULL
-    return _ok(fnn_loss(_isa, losses, &o if dZ != NULL else NULL, &data, loss, n, _least_one(threads)))
+    cdef fnn_matrix o = _samples_of(dZ, n, dtype), z = _samples_of(Z, n, dtype)
+    cdef fnn_spec kind = _kind_of(_PLAIN_LOSSES, FNN_LOSSES, loss)
+    cdef fnn_targets targets
+    targets.size, targets.Y = sizeof(fnn_targets), _samples_of(Y, n, dtype)
+    targets.codes, targets.weights = <const int32_t *>codes, NULL
+    return _ok(fnn_loss(_isa, losses, &o if dZ != NULL else NULL, &z, &targets, &kind, n, m, _least_one(threads)))
 
 
 cdef void c_sgd_update(real *w, real *buf, const real *dw, ptrdiff_t size, double lr, double momentum, bint nesterov,
@@ -103,6 +116,7 @@ cdef void c_sgd_update(real *w, real *buf, const real *dw, ptrdiff_t size, doubl
     cdef fnn_matrix x = _samples_of(w, size, dtype), b = _samples_of(buf, size, dtype)
     cdef fnn_matrix d = _samples_of(dw, size, dtype)
     cdef fnn_optimizer o
+    o.size = sizeof(fnn_optimizer)
     o.kind = (FNN_NESTEROV if nesterov else FNN_MOMENTUM) if buf != NULL else FNN_SGD
     o.lr, o.momentum, o.weight_decay = lr, momentum, weight_decay
     o.beta1 = o.beta2 = o.eps = 0
@@ -115,6 +129,7 @@ cdef void c_adam_update(real *w, real *m, real *v, const real *dw, ptrdiff_t siz
     cdef fnn_matrix x = _samples_of(w, size, dtype), m1 = _samples_of(m, size, dtype)
     cdef fnn_matrix m2 = _samples_of(v, size, dtype), d = _samples_of(dw, size, dtype)
     cdef fnn_optimizer o
+    o.size = sizeof(fnn_optimizer)
     o.kind, o.lr, o.weight_decay = FNN_ADAMW if decoupled else FNN_ADAM, lr, weight_decay
     o.momentum, o.beta1, o.beta2, o.eps = 0, beta1, beta2, eps
     fnn_optimizer_update(_isa, &o, t, &x, &m1, &m2, &d, size, 1, _least_one(threads))

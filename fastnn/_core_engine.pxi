@@ -15,11 +15,11 @@ def largest(X, ptrdiff_t columns):
     """The largest |x| of so many columns, from all over X or all of them; inf if a value is not finite."""
     cdef operand x
     cdef ptrdiff_t step = max(1, X.shape[1] // columns)
-    if _type(X) >= 0 and _plain(X, _type(X), -1, -1, &x) and x.matrix.row == 1:
-        x.matrix.col *= step
+    if _type(X) >= 0 and _plain(X, _type(X), -1, -1, &x) and x.matrix.row_step == 1:
+        x.matrix.column_step *= step
         return fnn_magnitude(_isa, &x.matrix, x.rows, min(columns, x.columns))
     X = X[:, ::step][:, :columns]
-    if _type(X) < 0 or not _plain(X, _type(X), -1, -1, &x) or (x.matrix.row != 1 and x.matrix.col != 1):
+    if _type(X) < 0 or not _plain(X, _type(X), -1, -1, &x) or (x.matrix.row_step != 1 and x.matrix.column_step != 1):
         with np.errstate(all="ignore"):
             X = np.array(X, np.float64, order="C")
         _describe(X, &x)
@@ -38,31 +38,30 @@ cdef class Engine:
     cdef readonly object sizes, dtype
     cdef public object optimizer, state_key  # whose state it has; the network's business
     cdef public bint cautioned  # of targets for train_step: the network's, too
+    cdef public bint plain  # whether gradients are stored before the update: for tests, which compare the two ways
     cdef object settings
 
     def __cinit__(self, sizes, activations, loss, dtype, threads, isa=None):
-        cdef int layers = len(activations), i
-        cdef ptrdiff_t *n = <ptrdiff_t *>malloc((layers + 1) * sizeof(ptrdiff_t))
-        cdef int *g = <int *>malloc(layers * sizeof(int))
+        cdef int count = len(activations), i
+        cdef fnn_layer *layers = <fnn_layer *>malloc(count * sizeof(fnn_layer))
+        cdef fnn_spec c_loss = _spec(loss, _LOSSES)
         self.sizes, self.dtype, self.settings = sizes, dtype, (activations, loss)
         self.isa, self.forced = _isa if isa is None else isa, threads or 0
-        self.type_num, self.loss_code = dtype.num, _LOSSES[loss.name]
-        self.n_in, self.n_out = sizes[0], sizes[layers]
-        self.flop = 2.0 * sum([sizes[i] * sizes[i + 1] for i in range(layers)])
+        self.type_num, self.loss_code = dtype.num, c_loss.kind
+        self.n_in, self.n_out = sizes[0], sizes[count]
+        self.flop = 2.0 * sum([sizes[i] * sizes[i + 1] for i in range(count)])
         try:
-            if n == NULL or g == NULL:
+            if layers == NULL:
                 raise MemoryError("fastnn: no memory for the network")
-            for i in range(layers + 1):
-                n[i] = sizes[i]
-            for i in range(layers):
-                g[i] = _ACTIVATIONS[activations[i].name]
-            self.net = fnn_net_new(self.isa, dtype.itemsize == 8, layers, n, g, self.loss_code)
+            for i in range(count):
+                layers[i].size, layers[i].units = sizeof(fnn_layer), sizes[i + 1]
+                layers[i].activation = _spec(activations[i], _ACTIVATIONS)
+            self.net = fnn_net_new(self.isa, dtype.itemsize == 8, self.n_in, count, layers, &c_loss)
             if self.net == NULL:
                 raise MemoryError(f"fastnn: no memory for the weights of {sizes}")
             fnn_net_force_threads(self.net, self.forced)
         finally:
-            free(n)
-            free(g)
+            free(layers)
 
     def __dealloc__(self):
         fnn_net_free(self.net)
@@ -73,7 +72,8 @@ cdef class Engine:
         cdef fnn_matrix w, c
         for i, (W, b) in enumerate(parameters):
             w, c = _matrix(W), _matrix(b)
-            fnn_net_set(self.net, i, &w, &c)
+            fnn_net_set(self.net, i, FNN_W, &w)
+            fnn_net_set(self.net, i, FNN_B, &c)
 
     def parameters(self):
         """Copies of the (W, b) of every layer."""
@@ -89,9 +89,11 @@ cdef class Engine:
             b = np.empty((self.sizes[i + 1], 1), self.dtype)
             w, c = _matrix(W), _matrix(b)
             if slot < 0:
-                fnn_net_get(self.net, i, &w, &c)
+                fnn_net_get(self.net, i, FNN_W, &w)
+                fnn_net_get(self.net, i, FNN_B, &c)
             else:
-                fnn_net_get_moment(self.net, slot, i, &w, &c)
+                fnn_net_get_moment(self.net, slot, i, FNN_W, &w)
+                fnn_net_get_moment(self.net, slot, i, FNN_B, &c)
             pairs.append((W, b))
         return pairs
 
@@ -115,7 +117,8 @@ cdef class Engine:
         for slot, pairs in enumerate(moments):
             for i, (W, b) in enumerate(pairs):
                 w, c = _matrix(W), _matrix(b)
-                fnn_net_set_moment(self.net, slot, i, &w, &c)
+                fnn_net_set_moment(self.net, slot, i, FNN_W, &w)
+                fnn_net_set_moment(self.net, slot, i, FNN_B, &c)
         fnn_net_set_steps(self.net, state["steps"] if state else 0)
 
     def snapshot(self, spare=None):
@@ -183,19 +186,23 @@ cdef class Engine:
 
     def loss(self, X, y, sample_weight):
         """Sum of w_i L_i and sum of w_i over the samples (w_i = 1 without weights)."""
-        cdef fnn_data data = _data(X, y, sample_weight)
+        cdef fnn_matrix x = _matrix(X)
+        cdef fnn_targets targets = _targets(y, sample_weight)
+        cdef ptrdiff_t m = X.shape[1]
         cdef double total
-        cdef int threads = self._threads(fnn_net_forward_threads(self.net, data.m, MOST_THREADS)), status
+        cdef int threads = self._threads(fnn_net_forward_threads(self.net, m, MOST_THREADS)), status
         with nogil:
-            status = fnn_net_loss(self.net, &total, &data, threads)
+            status = fnn_net_loss(self.net, &total, &x, &targets, m, threads)
         _done(status)
-        return total, float(data.m if sample_weight is None else sample_weight.sum())
+        return total, float(m if sample_weight is None else sample_weight.sum())
 
     def gradients(self, X, y, sample_weight):
         """Mean loss, and (dW, db) of every layer."""
-        cdef fnn_data data = _data(X, y, sample_weight)
+        cdef fnn_matrix x = _matrix(X)
+        cdef fnn_targets targets = _targets(y, sample_weight)
+        cdef ptrdiff_t m = X.shape[1]
         cdef int layers = len(self.sizes) - 1, i, status
-        cdef int threads = self._threads(fnn_net_train_threads(self.net, data.m, MOST_THREADS))
+        cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS))
         cdef fnn_matrix *outs = <fnn_matrix *>malloc(2 * layers * sizeof(fnn_matrix))
         cdef double total
         if outs == NULL:
@@ -205,14 +212,14 @@ cdef class Engine:
             for i in range(layers):
                 dW = np.empty((self.sizes[i + 1], self.sizes[i]), self.dtype)
                 db = np.empty((self.sizes[i + 1], 1), self.dtype)
-                outs[i], outs[layers + i] = _matrix(dW), _matrix(db)
+                outs[2 * i + FNN_W], outs[2 * i + FNN_B] = _matrix(dW), _matrix(db)
                 pairs.append((dW, db))
             with nogil:
-                status = fnn_net_gradients(self.net, &total, outs, outs + layers, &data, threads)
+                status = fnn_net_gradients(self.net, &total, outs, &x, &targets, m, threads)
             _done(status)
         finally:
             free(outs)
-        return total / float(data.m if sample_weight is None else sample_weight.sum()), pairs
+        return total / float(m if sample_weight is None else sample_weight.sum()), pairs
 
     def quick_step(self, X, y, optimizer, Guard guard not None):
         """One update by the current optimizer, or None for that: the loss before it.
@@ -232,40 +239,47 @@ cdef class Engine:
 
     cdef object _step(self, X, y, optimizer):
         cdef operand x
-        cdef fnn_data data
+        cdef ptrdiff_t m
+        cdef fnn_targets to
         cdef int32_t[FEW] few
+        cdef fnn_optimizer settings
         cdef fnn_fit fit
         cdef double[2] ended
         cdef int threads, status
         cdef PyThreadState *state
         if not _plain(X, self.type_num, self.n_in, -1, &x):
             return None
-        data.m, data.X = x.columns, x.matrix
+        m = x.columns
         if self.n_out == 1 and cnp.PyArray_CheckExact(y) and cnp.PyArray_TYPE(<cnp.ndarray>y) != self.type_num:
-            y = _quick_values(<cnp.ndarray>y, self.type_num, data.m, self.loss_code == FNN_BINARY_CROSS_ENTROPY)
-        targets = _quick_targets(y, self.loss_code, self.type_num, self.n_out, &data, few)
+            y = _quick_values(<cnp.ndarray>y, self.type_num, m, _HIGHEST_TARGET[self.loss_code] == 1)
+        targets = _quick_targets(y, self.loss_code, self.type_num, self.n_out, m, &to, few)
         if targets is None:
             return None
         if self.n_out > 1 and not self.cautioned:
             # What cautions.of_targets has something to say about: said once, on the long way.
-            if self.loss_code == FNN_BINARY_CROSS_ENTROPY if data.codes else data.m == self.n_out:
+            if _HIGHEST_TARGET[self.loss_code] == 1 if to.codes else m == self.n_out:
                 return None
-        _set_optimizer(&fit.optimizer, optimizer, fnn_net_slots(self.net))
-        fit.batch, fit.max_batches, fit.max_epochs, fit.cautious, fit.unchecked = data.m, 1, 1, True, False
+        _set_optimizer(&settings, optimizer, fnn_net_slots(self.net))
+        fit.size, fit.optimizer = sizeof(fnn_fit), &settings
+        fit.batch, fit.max_batches, fit.max_epochs, fit.cautious, fit.unchecked = m, 1, 1, True, False
+        fit.plain = self.plain
         fit.shuffle = fit.order_is_valid = 0
         fit.seed = fit.epoch = fit.position = 0
         fit.loss_sum = fit.weight_sum = 0
         fit.order, fit.ended, fit.ended_count = NULL, ended, 0
-        threads = self._threads(fnn_net_train_threads(self.net, data.m, MOST_THREADS))
-        state = _release(3 * data.m * self.flop)
-        status = fnn_net_train(self.net, &data, &fit, threads)
+        threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS))
+        state = _release(3 * m * self.flop)
+        status = fnn_net_train(self.net, &x.matrix, &to, m, &fit, threads)
         _acquire(state)
         _done(status)
-        return None if fit.failed or fit.unsafe else ended[0] / data.m
+        return None if fit.failed or fit.unsafe else ended[0] / m
 
     def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs, check=True):
         """Train for up to `max_batches` batches and `max_epochs` epochs' ends."""
-        cdef fnn_data data = _data(X, y, sample_weight)
+        cdef fnn_matrix x = _matrix(X)
+        cdef fnn_targets targets = _targets(y, sample_weight)
+        cdef ptrdiff_t m = X.shape[1]
+        cdef fnn_optimizer settings
         cdef fnn_fit fit
         cdef cnp.ndarray order = None, ended
         cdef ptrdiff_t per_epoch
@@ -273,26 +287,27 @@ cdef class Engine:
         fit.batch = batch_size
         fit.shuffle = seed is not None
         fit.seed = seed or 0
-        _set_optimizer(&fit.optimizer, optimizer, fnn_net_slots(self.net))
+        _set_optimizer(&settings, optimizer, fnn_net_slots(self.net))
+        fit.size, fit.optimizer = sizeof(fnn_fit), &settings
         fit.position, fit.epoch = state.position, state.epoch
         fit.loss_sum, fit.weight_sum, fit.failed = state.loss_sum, state.weight_sum, 0
         if fnn_net_slots(self.net) != optimizer.slots:
             raise RuntimeError("the optimizer's state was dropped in the middle of a training call")
-        per_epoch = (data.m + fit.batch - 1) // fit.batch
-        fit.max_batches, fit.cautious, fit.unchecked = max_batches, False, not check
+        per_epoch = (m + fit.batch - 1) // fit.batch
+        fit.max_batches, fit.cautious, fit.unchecked, fit.plain = max_batches, False, not check, self.plain
         fit.max_epochs = min(max_epochs, (fit.position // fit.batch + fit.max_batches) // per_epoch + 1)
         ended = np.empty((fit.max_epochs, 2))
         fit.ended, fit.ended_count = <double *>cnp.PyArray_DATA(ended), 0
         fit.order, fit.order_is_valid = NULL, 0
         if fit.shuffle:
-            order = np.empty(data.m, np.uint32) if state.order is None else state.order
+            order = np.empty(m, np.uint32) if state.order is None else state.order
             fit.order, fit.order_is_valid = <uint32_t *>cnp.PyArray_DATA(order), state.order is not None
         if min(fit.max_batches, per_epoch * fit.max_epochs) >= MANY_BATCHES:
-            threads = self._threads(fnn_net_fit_threads(self.net, min(fit.batch, data.m), MOST_THREADS))
+            threads = self._threads(fnn_net_fit_threads(self.net, min(fit.batch, m), MOST_THREADS))
         else:
-            threads = self._threads(fnn_net_train_threads(self.net, min(fit.batch, data.m), MOST_THREADS))
+            threads = self._threads(fnn_net_train_threads(self.net, min(fit.batch, m), MOST_THREADS))
         with nogil:
-            status = fnn_net_train(self.net, &data, &fit, threads)
+            status = fnn_net_train(self.net, &x, &targets, m, &fit, threads)
         _done(status)
         state.epoch, state.position = fit.epoch, fit.position
         state.loss_sum, state.weight_sum = fit.loss_sum, fit.weight_sum

@@ -28,7 +28,7 @@ def _linear_forward_entry(W, A_prev, b, activation=None, out=None, copy="if_need
             and _plain(A_prev, dtype, w.columns, -1, &a) and _plain_column(b, dtype, w.rows, &c)
             and _fit(out, dtype, w.rows, a.columns, &o) and _apart(&o, &w) and _apart(&o, &a) and _apart(&o, &c)):
         result = _new(dtype, w.rows, a.columns, A_prev, &o) if out is None else out
-        _linear_forward(&w, &a, &c, g, False, &o)
+        _linear_forward(&w, &a, &c, &_PLAIN_ACTIVATIONS[g], False, &o)
         return result
     return _careful["linear_forward"](W, A_prev, b, activation, out, copy)
 
@@ -39,7 +39,7 @@ def _activation_forward_entry(Z, kind, out=None, copy="if_needed"):
     if (dtype >= 0 and g >= 0 and _known(copy) and _plain(Z, dtype, -1, -1, &z)
             and _fit(out, dtype, z.rows, z.columns, &o) and (out is Z or _apart(&o, &z))):
         result = _new(dtype, z.rows, z.columns, Z, &o) if out is None else out
-        _activation(&_ABSENT, &z, g, &o)
+        _activation(&_ABSENT, &z, &_PLAIN_ACTIVATIONS[g], &o)
         return result
     return _careful["activation_forward"](Z, kind, out, copy)
 
@@ -51,7 +51,7 @@ def _activation_backward_entry(dA, A, kind, Z=None, out=None, copy="if_needed"):
             and _plain(A, dtype, d.rows, d.columns, &a) and _fit(out, dtype, d.rows, d.columns, &o)
             and (out is A or _apart(&o, &a)) and (out is dA or _apart(&o, &d))):
         result = _new(dtype, d.rows, d.columns, dA, &o) if out is None else out
-        _activation(&d, &a, g, &o)
+        _activation(&d, &a, &_PLAIN_ACTIVATIONS[g], &o)
         return result
     return _careful["activation_backward"](dA, A, kind, Z, out, copy)
 
@@ -117,41 +117,40 @@ cdef tuple _quick_linear_backward(dZ, A_prev, W, tuple results, int g):
         db = _new(dtype, z.rows, 1, dZ, &o_b) if db is None else db
         dA_prev = _new(dtype, a.rows, z.columns, dZ, &o_a) if dA_prev is None and W is not None else dA_prev
         results = (dW, db, dA_prev)
-    _linear_backward(&z, &a, &w, &o, &o_b, &o_a, g)
+    _linear_backward(&z, &a, &w, &o, &o_b, &o_a, &_PLAIN_ACTIVATIONS[g])
     return results
 
 
-cdef cnp.ndarray _quick_loss(Z, y, int loss, sample_weight, copy, operand *z, fnn_data *data, int32_t *few):
+cdef cnp.ndarray _quick_loss(Z, y, int loss, sample_weight, copy, operand *z, fnn_targets *to, int32_t *few):
     """Z and its targets for a quick loss: what keeps these alive, or None."""
     cdef int dtype = _type(Z)
     if sample_weight is not None or dtype < 0 or not _known(copy) or not _plain(Z, dtype, -1, -1, z):
         return None
-    data.m, data.X = z.columns, z.matrix
-    return _quick_targets(y, loss, dtype, z.rows, data, few)
+    return _quick_targets(y, loss, dtype, z.rows, z.columns, to, few)
 
 
 def _loss_forward_entry(Z, y, kind, sample_weight=None, copy="if_needed"):
     cdef int loss = _code(kind, _LOSSES, _LOSS_NAMES)
     cdef operand z
-    cdef fnn_data data
+    cdef fnn_targets to
     cdef int32_t[FEW] few
-    cdef cnp.ndarray targets = _quick_loss(Z, y, loss, sample_weight, copy, &z, &data, few)
+    cdef cnp.ndarray targets = _quick_loss(Z, y, loss, sample_weight, copy, &z, &to, few)
     if targets is None:
         return _careful["loss_forward"](Z, y, kind, sample_weight, copy)
-    return _mean_loss(&data, z.rows, loss, data.m)
+    return _mean_loss(&z, &to, &_PLAIN_LOSSES[loss], z.columns)
 
 
 def _loss_backward_entry(Z, y, kind, sample_weight=None, out=None, copy="if_needed"):
     cdef int loss = _code(kind, _LOSSES, _LOSS_NAMES)
     cdef operand z, o, t
-    cdef fnn_data data
+    cdef fnn_targets to
     cdef int32_t[FEW] few
-    cdef cnp.ndarray targets = _quick_loss(Z, y, loss, sample_weight, copy, &z, &data, few)
+    cdef cnp.ndarray targets = _quick_loss(Z, y, loss, sample_weight, copy, &z, &to, few)
     if targets is not None and _fit(out, _type(Z), z.rows, z.columns, &o) and _apart(&o, &z):
-        t = _ABSENT if data.codes else _operand(targets)
+        t = _ABSENT if to.codes else _operand(targets)
         if _apart(&o, &t):
             result = _new(_type(Z), z.rows, z.columns, Z, &o) if out is None else out
-            _losses(&data, z.rows, loss, NULL, &o.matrix)
+            _losses(&z, &to, &_PLAIN_LOSSES[loss], NULL, &o.matrix)
             return result
     return _careful["loss_backward"](Z, y, kind, sample_weight, out, copy)
 

@@ -185,40 +185,37 @@ cdef cnp.ndarray _quick_values(cnp.ndarray y, int dtype, ptrdiff_t m, bint are_s
     return None
 
 
-cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, fnn_data *data, int32_t *few):
-    """Targets of data.m samples into `data`: what keeps them alive, or None if they are not plain or not legal.
+cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, ptrdiff_t m, fnn_targets *to, int32_t *few):
+    """Targets of m samples into `to`: what keeps them alive, or None if they are not plain or not legal.
 
     Up to FEW class codes go to `few`: a new array would take as long as the loss of so many samples.
     """
-    cdef ptrdiff_t m = data.m
     cdef cnp.ndarray a
     cdef operand values
-    data.codes, data.weights = NULL, NULL
-    if dtype < 0 or loss < 0 or not cnp.PyArray_CheckExact(y) or (n < 2 and loss == FNN_CROSS_ENTROPY):
+    to.size, to.codes, to.weights = sizeof(fnn_targets), NULL, NULL
+    if dtype < 0 or loss < 0 or not cnp.PyArray_CheckExact(y) or (n < 2 and _TAKES_CLASSES[loss]):
         return None
     a = <cnp.ndarray>y
     if cnp.PyArray_NDIM(a) == 1 and n > 1:
-        data.Y = data.X  # something, which nobody reads
         if m <= FEW and _plain_codes(a, n, m):
-            data.codes = few
+            to.codes = few
             return a if _take_codes(a, n, m, few) else None
         a = _quick_codes(a, n, m)
         if a is not None:
-            data.codes = <const int32_t *>cnp.PyArray_DATA(a)
+            to.codes = <const int32_t *>cnp.PyArray_DATA(a)
         return a
     if cnp.PyArray_NDIM(a) == 1:
         if not _readable(a, dtype, 1) or cnp.PyArray_DIM(a, 0) != m:
             return None
-        data.Y = _matrix(a)
-        data.Y.row, data.Y.col = m, data.Y.row  # lies as a row
+        to.Y = _matrix(a)
+        to.Y.row_step, to.Y.column_step = m, to.Y.row_step  # lies as a row
     elif _plain(a, dtype, n, m, &values):
-        data.Y = values.matrix
+        to.Y = values.matrix
     else:
         return None
     if not _in_one_piece(a):
         return None
-    if loss != FNN_MSE and not fnn_within(_isa, data.Y.data, data.Y.dtype, n * m,
-                                          1 if loss == FNN_BINARY_CROSS_ENTROPY else DBL_MAX):
+    if _HIGHEST_TARGET[loss] >= 0 and not fnn_within(_isa, to.Y.data, to.Y.dtype, n * m, _HIGHEST_TARGET[loss]):
         return None
     return a
 

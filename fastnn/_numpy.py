@@ -60,7 +60,7 @@ def _relu_backward(dA, A):
     return dA * np.where(np.isnan(A), A, A > 0)
 
 
-# name -> (A from Z, dZ from dA and A)
+# name -> (A from Z, dZ from dA and A), with the parameters of the row in tables.py as keywords
 _ACTIVATIONS = {
     "identity": (lambda Z: Z, lambda dA, A: dA),
     "sigmoid": (_sigmoid, lambda dA, A: dA * (A * (1 - A))),
@@ -68,6 +68,14 @@ _ACTIVATIONS = {
     "relu": (lambda Z: np.maximum(Z, 0), _relu_backward),
     "softmax": (_softmax, _softmax_backward),
 }
+
+
+def _forward(activation, Z):
+    return _ACTIVATIONS[activation.name][0](Z, **activation.params)
+
+
+def _backward(activation, dA, A):
+    return _ACTIVATIONS[activation.name][1](dA, A, **activation.params)
 
 
 # --- losses: per-sample loss in float64, and dZ, both from Z -----------------------------------
@@ -101,16 +109,33 @@ def _cross_entropy(Z, y, activation):
     return losses, A * Y.sum(axis=0) - Y  # columns need not sum to 1
 
 
-def _mse(Z, y, activation):
-    forward, backward = _ACTIVATIONS[activation.name]
-    A = forward(Z)
-    Y = _values(y, Z)
-    losses = np.square(A.astype(np.float64) - Y).sum(axis=0)
-    return losses, backward(2 * (A - Y), A)
+def _of_outputs(unit):
+    """A loss that is a sum over units, from `unit`: of (A, Y), giving each unit's in float64, and dA."""
+
+    def loss(Z, y, activation, **params):
+        A = _forward(activation, Z)
+        losses, dA = unit(A, _values(y, Z), **params)
+        return losses.sum(axis=0), _backward(activation, dA, A)
+
+    return loss
 
 
-# name -> function of (Z, y, output activation), giving losses (m,) in float64 and dZ per sample
-_LOSSES = {"binary_cross_entropy": _binary_cross_entropy, "cross_entropy": _cross_entropy, "mse": _mse}
+def _mse(A, Y):
+    return np.square(A.astype(np.float64) - Y), 2 * (A - Y)
+
+
+# name -> function of (Z, y, output activation) and of the row's parameters, giving losses (m,) in float64 and dZ per
+# sample
+_LOSSES = {
+    "binary_cross_entropy": _binary_cross_entropy,
+    "cross_entropy": _cross_entropy,
+    "mse": _of_outputs(_mse),
+}
+
+
+def _losses_and_gradient(loss, Z, y, activation):
+    return _LOSSES[loss.name](Z, y, activation, **loss.params)
+
 
 # --- one layer: the functions behind fastnn.kernels ---------------------------------------------
 
@@ -121,19 +146,19 @@ def linear_forward(W, A_prev, b, activation, out):
     np.matmul(W, A_prev, out=out)
     out += b
     if activation.name != "identity":
-        out[...] = _ACTIVATIONS[activation.name][0](out)
+        out[...] = _forward(activation, out)
 
 
 @_quiet
 def activation_forward(Z, activation, out):
     """``out[...] = g(Z)``."""
-    out[...] = _ACTIVATIONS[activation.name][0](Z)
+    out[...] = _forward(activation, Z)
 
 
 @_quiet
 def activation_backward(dA, A, activation, out):
     """``out[...] = dA * g'(Z)``, where A = g(Z)."""
-    out[...] = _ACTIVATIONS[activation.name][1](dA, A)
+    out[...] = _backward(activation, dA, A)
 
 
 @_quiet
@@ -167,13 +192,13 @@ def linear_backward(dZ, A_prev, W, dW, db, dA_prev, activation):
     if W is not None:
         np.matmul(W.T, dZ, out=dA_prev)
         if activation.name != "identity":
-            dA_prev[...] = _ACTIVATIONS[activation.name][1](dA_prev, A_prev)
+            dA_prev[...] = _backward(activation, dA_prev, A_prev)
 
 
 @_quiet
 def loss_forward(Z, y, loss, sample_weight):
     """Mean loss over the samples, from pre-activations."""
-    losses, _ = _LOSSES[loss.name](Z, y, IDENTITY)
+    losses, _ = _losses_and_gradient(loss, Z, y, IDENTITY)
     shares = 1 / len(losses) if sample_weight is None else sample_weight / sample_weight.sum()
     return float((losses * shares).sum())  # shares first: the sum of numbers may be beyond all numbers
 
@@ -181,7 +206,7 @@ def loss_forward(Z, y, loss, sample_weight):
 @_quiet
 def loss_backward(Z, y, loss, sample_weight, out):
     """``out[...] = dZ`` per sample: with weights, m w_i / sum(w) times the sample's own."""
-    _, dZ = _LOSSES[loss.name](Z, y, IDENTITY)
+    _, dZ = _losses_and_gradient(loss, Z, y, IDENTITY)
     if sample_weight is None:
         out[...] = dZ
     else:
@@ -360,7 +385,7 @@ class Engine:
         for block in _blocks(X.shape[1]):
             A = self._cast(X[:, block])
             for (W, b), g in zip(self._parameters, self._activations, strict=True):
-                A = _ACTIVATIONS[g.name][0](W @ A + b)
+                A = _forward(g, W @ A + b)
             out[:, block] = A
 
     @_quiet
@@ -369,7 +394,7 @@ class Engine:
         total = 0.0
         for block in _blocks(X.shape[1]):
             Z = self._forward(self._cast(X[:, block]))[-1][0]
-            losses, _ = _LOSSES[self._loss.name](Z, y[..., block], self._activations[-1])
+            losses, _ = _losses_and_gradient(self._loss, Z, y[..., block], self._activations[-1])
             total += float(losses.sum() if sample_weight is None else losses @ sample_weight[block])
         return total, float(X.shape[1] if sample_weight is None else sample_weight.sum())
 
@@ -456,14 +481,14 @@ class Engine:
         layers, A = [], X
         for (W, b), g in zip(self._parameters, self._activations, strict=True):
             Z = W @ A + b
-            A = _ACTIVATIONS[g.name][0](Z)
+            A = _forward(g, Z)
             layers.append((Z, A))
         return layers
 
     def _backward(self, X, y, sample_weight):
         """Sum of w_i L_i, sum of w_i, and (dW, db) of every layer."""
         layers = self._forward(X)
-        losses, dZ = _LOSSES[self._loss.name](layers[-1][0], y, self._activations[-1])
+        losses, dZ = _losses_and_gradient(self._loss, layers[-1][0], y, self._activations[-1])
         if sample_weight is None:
             total, weight = losses.sum(), float(len(losses))
         else:
@@ -476,7 +501,7 @@ class Engine:
             gradients[layer] = (dW.astype(self.dtype, copy=False), db.astype(self.dtype))
             if layer:
                 dA = self._parameters[layer][0].T @ dZ
-                dZ = _ACTIVATIONS[self._activations[layer - 1].name][1](dA, A_prev)
+                dZ = _backward(self._activations[layer - 1], dA, A_prev)
         return float(total), float(weight), gradients
 
 

@@ -12,7 +12,7 @@ import operator
 import numpy as np
 
 from . import remedies
-from .tables import CLASSIFIERS
+from .tables import LOSSES
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # what the backends compute in
 _BLOCK_BYTES = 1 << 20  # of a block of columns that is cast on its way in
@@ -140,7 +140,7 @@ def targets(y, n_out, m, loss, name="y"):
         raise ValueError(
             f"{name} has shape {given.shape}, wanted {wanted}{remedies.of_shape(given, n_out, m, spelled)}"
         )
-    if loss in CLASSIFIERS and y.dtype.kind != "b":
+    if LOSSES[loss].output and y.dtype.kind != "b":
         _check_probabilities(y, loss, name, spelled)
     return y
 
@@ -175,7 +175,7 @@ def _check_missing(y, name):
 
 def _check_probabilities(y, loss, name, spelled):
     # cross_entropy takes weighted columns too, so only the sign is a rule there.
-    high, legal = (1, "within [0, 1]") if loss == "binary_cross_entropy" else (np.inf, "at least 0")
+    high, legal = (1, "within [0, 1]") if LOSSES[loss].targets == "probabilities" else (np.inf, "at least 0")
     for columns in column_blocks(*y.shape):
         block = y[:, columns]
         bad = ~((block >= 0) & (block <= high) & (block < np.inf))  # this way round NaN is bad too

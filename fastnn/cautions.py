@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 
 from . import arrays
+from .tables import LOSSES
 
 _LARGE = 50.0  # |x| from which sigmoids and tanhs are flat and steps of any usual size too long
 _ELEMENTS = 1 << 15  # of X that are looked at, at most: some 10 us
@@ -41,20 +42,21 @@ def of_targets(y, loss, is_default):
     is_default : bool
         Whether neither loss nor activations were chosen.
     """
+    targets = LOSSES[loss.name].targets
     if y.ndim == 1:
-        if loss.name == "binary_cross_entropy":
+        if targets == "probabilities":
             caution(
                 "y holds one class a sample, and each sigmoid output is a yes or no of its own: for one class out of "
                 "several let the last activation be softmax (the default), for labels give y as (n_L, m) of 0 and 1"
             )
         return
     n_out, m = y.shape
-    if n_out == m > 1 and loss.name != "mse" and _sum_to_1(y, 1) and not _sum_to_1(y, 0):
+    if n_out == m > 1 and targets != "values" and _sum_to_1(y, 1) and not _sum_to_1(y, 0):
         caution(
             f"y has as many samples as outputs ({m}), its rows sum to 1 and its columns do not: columns are samples; "
             "did you mean y.T?"
         )
-    elif is_default and (y.dtype.kind == "f" or loss.name == "cross_entropy"):  # else whole numbers, so 0 and 1
+    elif is_default and (y.dtype.kind == "f" or targets == "classes"):  # else whole numbers, so 0 and 1
         soft = _first_between(y)
         if soft is not None:
             caution(

@@ -4,15 +4,8 @@
 #     ckernels.linear_forward(&out[0, 0], &W[0, 0], &X[0, 0], &b[0], ckernels.RELU, n_out, n_in, m, 1)
 #
 # What each does, and how the arrays lie, is in _core.pxd.
+from fastnn._core cimport *
 from fastnn._core cimport (
-    BINARY_CROSS_ENTROPY,
-    CROSS_ENTROPY,
-    IDENTITY,
-    MSE,
-    RELU,
-    SIGMOID,
-    SOFTMAX,
-    TANH,
     c_activation_backward as activation_backward,
     c_activation_forward as activation_forward,
     c_adam_update as adam_update,
@@ -23,5 +16,4 @@ from fastnn._core cimport (
     c_predictor_handle as predictor_handle,
     c_rowsum as rowsum,
     c_sgd_update as sgd_update,
-    real,
 )

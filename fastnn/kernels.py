@@ -53,7 +53,7 @@ def linear_forward(W, A_prev, b, activation=None, out=None, copy="if_needed"):
         Columns are samples; rows-as-samples data goes in as ``rows.T`` without a copy.
     b : array_like, (n_out, 1) or (n_out,)
     activation : str or (str, dict), optional
-        One of identity, sigmoid, tanh, relu, softmax; None: Z itself.
+        As for :func:`activation_forward`; None: Z itself.
     out : ndarray, optional
         (n_out, m), of W's dtype.
     copy : {"if_needed", "never"}
@@ -99,6 +99,7 @@ def _column(b, n_out, dtype, may_copy):
     return arrays.operand(b.reshape(n_out, 1), "b", 2, dtype, may_copy)
 
 
+@tables.documented
 def activation_forward(Z, kind, out=None, copy="if_needed"):
     """``A = g(Z)``.
 
@@ -106,7 +107,7 @@ def activation_forward(Z, kind, out=None, copy="if_needed"):
     ----------
     Z : array_like, (n, m)
     kind : str or (str, dict)
-        One of identity, sigmoid, tanh, relu, softmax (over each column).
+        |activations|.
     out : ndarray, optional
         (n, m), of Z's dtype; may be `Z` itself.
     copy : {"if_needed", "never"}
@@ -124,8 +125,7 @@ def activation_forward(Z, kind, out=None, copy="if_needed"):
 
     Notes
     -----
-    sigmoid(z) = 1 / (1 + exp(-z)); tanh; relu(z) = max(z, 0);
-    softmax(z)_i = exp(z_i) / sum_j exp(z_j), of z less its largest. I. Goodfellow, Y. Bengio,
+    softmax is taken of z less its largest, which changes nothing and overflows nowhere. I. Goodfellow, Y. Bengio,
     A. Courville, "Deep Learning", 2016, sections 6.2-6.3.
 
     Examples
@@ -151,7 +151,7 @@ def activation_backward(dA, A, kind, Z=None, out=None, copy="if_needed"):
     A : array_like, (n, m), or None
         The activations. None: computed from `Z`.
     kind : str or (str, dict)
-        One of identity, sigmoid, tanh, relu, softmax.
+        As for :func:`activation_forward`.
     Z : array_like, (n, m), optional
         The pre-activations. All five derivatives are read from A, so Z is needed without A only.
     out : ndarray, optional
@@ -308,19 +308,19 @@ def linear_backward(dZ, A_prev, W=None, out=None, activation=None, copy="if_need
     return tuple(delivered) if W is not None else (*delivered, None)
 
 
+@tables.documented
 def loss_forward(Z, y, kind, sample_weight=None, copy="if_needed"):
     """Mean loss over the samples, from pre-activations in one stable form.
 
     Parameters
     ----------
     Z : array_like, (n, m)
-        Pre-activations of the output layer; its activation is the loss's own (sigmoid, softmax,
-        for mse the identity).
+        Pre-activations of the output layer; its activation is the one that the loss needs, or
+        the identity.
     y : array_like, (m,) or (n, m)
         Integer codes 0..n-1, or values; with n = 1 (m,) values.
     kind : str or (str, dict)
-        binary_cross_entropy (summed over outputs), cross_entropy (n at least 2) or mse
-        (sum of (z - y)^2, no 1/2).
+        |losses|. Summed over the n outputs; cross_entropy needs n of 2 or more.
     sample_weight : array_like, (m,), optional
         The mean is sum(w_i L_i) / sum(w_i).
     copy : {"if_needed", "never"}
@@ -393,7 +393,7 @@ def _loss_arguments(Z, y, kind, sample_weight, may_copy):
     arrays.samples(m, "Z")
     if n == 0:
         raise ValueError(f"Z has shape {Z.shape}, wanted (n, m) with n at least 1")
-    if loss.name == "cross_entropy" and n < 2:
+    if tables.LOSSES[loss.name].targets == "classes" and n < 2:
         raise ValueError(f"Z has shape {Z.shape}; cross_entropy needs two or more rows: use binary_cross_entropy")
     y = arrays.targets(y, n, m, loss.name)
     if y.ndim == 2:

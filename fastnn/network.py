@@ -30,6 +30,7 @@ def _defined(cls, name):
     return next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
 
 
+@tables.documented
 class Network:
     """A multilayer perceptron: Z = W A_prev + b, A = g(Z), layer after layer.
 
@@ -41,16 +42,19 @@ class Network:
     sizes : sequence of int
         Units per layer, n_0 .. n_L, the input first.
     activations : sequence of str or (str, dict), optional
-        One for each layer after the input: identity, sigmoid, tanh, relu or softmax. By default
-        relu, and at the output what the loss needs (binary_cross_entropy: sigmoid, cross_entropy:
-        softmax, mse: identity); with neither given, sigmoid for one output, softmax for more.
+        One for each layer after the input. By default relu, and at the output what the loss needs,
+        or identity; with neither given, sigmoid for one output, softmax for more. The names:
+
+        |activations|.
     loss : str or (str, dict), optional
-        binary_cross_entropy (sigmoid outputs only; summed over outputs), cross_entropy (softmax
-        of two or more outputs only) or mse (any output; the sum of (a - y)^2, no 1/2), each
-        averaged over the samples. By default it follows the output activation.
+        The mean over the samples of the sum over the outputs. By default it follows the output
+        activation; softmax needs two outputs or more. The names:
+
+        |losses|.
     init : str or (str, dict)
-        zeros, normal (sd), xavier (sd), xavier_uniform, he, he_uniform, lecun or orthogonal
-        (gain): e.g. ``("normal", {"sd": 0.01})``. Biases start at 0.
+        Of each W, e.g. ``("normal", {"sd": 0.01})``; biases start at 0. The names:
+
+        |initialisers|.
     dtype : {"float32", "float64"}
         Of the weights, of all arithmetic, and of what predictions come back in.
     seed : int, optional
@@ -426,7 +430,7 @@ class Network:
         X, y, _ = self._training_data(X, y, None)
         with self._guard.reading:
             result = {"loss": passes.mean_loss(self._engine, X, y, None)}
-            if self._loss.name in tables.CLASSIFIERS:
+            if tables.LOSSES[self._loss.name].output:
                 result["accuracy"] = passes.share_of_hits(self._engine, X, y, self._is_right)
         return result
 

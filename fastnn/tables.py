@@ -4,6 +4,9 @@ Adding one is a row here and its function in each backend; nothing else in the p
 name. A specification is a name or ``(name, {parameter: value})``; inside, always a :class:`Spec`.
 """
 
+import textwrap
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -24,28 +27,84 @@ class Spec(NamedTuple):
 
 IDENTITY = Spec("identity", {})
 
-# name -> default parameters. The order is the code that the C core knows the name by.
-ACTIVATIONS = {"identity": {}, "sigmoid": {}, "tanh": {}, "relu": {}, "softmax": {}}
-LOSSES = {"binary_cross_entropy": {}, "cross_entropy": {}, "mse": {}}
+
+class Parameter(NamedTuple):
+    """A parameter of a row: its default, and the least value that is legal."""
+
+    default: float
+    low: float = 0.0
+
+
+class Row(NamedTuple):
+    """An activation or an initialiser: its formula for the docs, and its parameters."""
+
+    formula: str
+    parameters: Mapping = MappingProxyType({})
+
+
+class LossRow(NamedTuple):
+    """A loss.
+
+    `output` is the activation that the last layer must have, or None for any: a cross-entropy is computed with its
+    output activation in one stable expression. `targets`: "probabilities" within [0, 1], "classes" (one, or the
+    probability of each) or "values". Losses are summed over the outputs.
+    """
+
+    formula: str
+    output: str | None
+    targets: str
+    parameters: Mapping = MappingProxyType({})
+
+
+# The order is the code by which the C core knows a name (csrc/fastnn.h); new ones are added at the end.
+ACTIVATIONS = {
+    "identity": Row("z"),
+    "sigmoid": Row("1 / (1 + exp(-z))"),
+    "tanh": Row("tanh(z)"),
+    "relu": Row("max(z, 0)"),
+    "softmax": Row("exp(z) / sum(exp(z)) over the layer's units"),
+}
+LOSSES = {
+    "binary_cross_entropy": LossRow("-y log a - (1 - y) log(1 - a)", "sigmoid", "probabilities"),
+    "cross_entropy": LossRow("-y log a", "softmax", "classes"),
+    "mse": LossRow("(a - y)^2", None, "values"),
+}
 INITIALISERS = {
-    "zeros": {},
-    "normal": {"sd": 1.0},
-    "xavier": {"sd": 1.0},
-    "xavier_uniform": {},
-    "he": {},
-    "he_uniform": {},
-    "lecun": {},
-    "orthogonal": {"gain": 1.0},
+    "zeros": Row("0"),
+    "normal": Row("N(0, sd)", {"sd": Parameter(1.0)}),
+    "xavier": Row("N(0, sd sqrt(2 / (n_in + n_out)))", {"sd": Parameter(1.0)}),
+    "xavier_uniform": Row("U(-r, r), r = sqrt(6 / (n_in + n_out))"),
+    "he": Row("N(0, sqrt(2 / n_in))"),
+    "he_uniform": Row("U(-r, r), r = sqrt(6 / n_in)"),
+    "lecun": Row("N(0, sqrt(1 / n_in))"),
+    "orthogonal": Row("gain Q, rows or columns orthonormal", {"gain": Parameter(1.0)}),
 }
 
-# The cross-entropies are computed with their output activation in one stable expression, so each
-# goes with that one only; mse takes any.
-LOSS_OUTPUT = {"binary_cross_entropy": "sigmoid", "cross_entropy": "softmax", "mse": None}
-OUTPUT_LOSS = {output: loss for loss, output in LOSS_OUTPUT.items() if output}
-CLASSIFIERS = tuple(OUTPUT_LOSS.values())
+OUTPUT_LOSS = {row.output: name for name, row in LOSSES.items() if row.output}
 
-ACTIVATION_CODE = {name: code for code, name in enumerate(ACTIVATIONS)}
-LOSS_CODE = {name: code for code, name in enumerate(LOSSES)}
+
+def default(name, table):
+    """The :class:`Spec` that a name alone stands for."""
+    return Spec(name, {key: parameter.default for key, parameter in table[name].parameters.items()})
+
+
+def in_words(table):
+    """The rows of a table, one after another, for docstrings."""
+    rows = []
+    for name, row in table.items():
+        parameters = ", ".join(f"{key}={parameter.default:g}" for key, parameter in row.parameters.items())
+        output = f" ({row.output} outputs only)" if getattr(row, "output", None) else ""
+        rows.append(f"{name}{f' ({parameters})' if parameters else ''}: {row.formula}{output}")
+    return "; ".join(rows)
+
+
+def documented(thing):
+    """A class or function in whose docstring ``|activations|``, ``|losses|`` and ``|initialisers|`` are filled in."""
+    for name, table in (("activations", ACTIVATIONS), ("losses", LOSSES), ("initialisers", INITIALISERS)):
+        if thing.__doc__ and f"|{name}|" in thing.__doc__:
+            words = textwrap.fill(in_words(table), 92, subsequent_indent=" " * 8)
+            thing.__doc__ = thing.__doc__.replace(f"|{name}|", words)
+    return thing
 
 
 def spec(value, table, argument):
@@ -64,12 +123,12 @@ def spec(value, table, argument):
     if name not in table:
         told = hints.did_you_mean(name, table)
         raise ValueError(f"{argument}: no {name!r} here{told or ';'} choose one of {', '.join(table)}")
-    params = dict(table[name])
+    params = default(name, table).params
     for key, number in given.items():
         if key not in params:
             known = hints.did_you_mean(str(key), params) or f" (it has: {', '.join(params) or 'none'})"
             raise ValueError(f"{argument}: {name!r} has no parameter {key!r}{known}")
-        params[key] = real_parameter(number, f"{argument}: {name}'s {key}")
+        params[key] = real_parameter(number, f"{argument}: {name}'s {key}", table[name].parameters[key].low)
     return Spec(name, params)
 
 
@@ -113,10 +172,10 @@ def network_specs(sizes, activations, loss):
         if loss is None:
             output = "sigmoid" if sizes[-1] == 1 else "softmax"
         else:
-            output = LOSS_OUTPUT[loss.name] or "identity"
+            output = LOSSES[loss.name].output or "identity"
         activations = ["relu"] * (layers - 1) + [output]
     elif isinstance(activations, (str, bytes)) or not hasattr(activations, "__len__"):
-        output = (LOSS_OUTPUT[loss.name] or "identity") if loss else "sigmoid" if sizes[-1] == 1 else "softmax"
+        output = (LOSSES[loss.name].output or "identity") if loss else "sigmoid" if sizes[-1] == 1 else "softmax"
         each = ["relu" if activations == "softmax" else activations] * (layers - 1) + [output]
         example = f": write {each!r}" if isinstance(activations, str) and layers < 8 else ""
         raise TypeError(f"activations must be a list of one per layer ({layers}), got {activations!r:.80}{example}")
@@ -127,7 +186,7 @@ def network_specs(sizes, activations, loss):
     output = activations[-1].name
     if loss is None:
         loss = spec(OUTPUT_LOSS.get(output, "mse"), LOSSES, "loss")
-    wanted = LOSS_OUTPUT[loss.name]
+    wanted = LOSSES[loss.name].output
     if wanted not in (None, output):
         raise ValueError(f"loss {loss.name!r} needs a {wanted} output, got {output!r} as the last activation")
     if output == "softmax" and sizes[-1] < 2:

@@ -20,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TARGET = "fastnn/_numpy.py"
 # The quick and sharp ones first: most mutants do not get further.
-TESTS = ["test_lecture", "test_optimizers", "test_gradients", "test_steps", "test_parity", "test_cases_c"]
-TESTS += ["test_cases_b", "test_cases_d", "test_cases_e", "test_sharing", "test_cases_i"]
+TESTS = ["test_lecture", "test_optimizers", "test_gradients", "test_steps", "test_parity", "test_finite_numbers"]
+TESTS += ["test_targets", "test_batches_and_seeds", "test_long_calls", "test_sharing", "test_memory"]
 WANTED = 85.0
 
 OPERATORS = {

@@ -4,6 +4,9 @@ Shares nothing with fastnn. Products are in float64, functions of one number in 
 """
 
 import itertools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +18,7 @@ import numpy as np
 # the formula on absolute values, and for a network the errors are carried from layer to layer:
 #   Z  = W A_prev + b             S = |W||A_prev| + |b|                  + |W| S(A_prev)
 #   A  = sigmoid, tanh            S = |A|                                + |g'| S(Z)
-#   A  = relu, identity           S = 0 (they do not round)              + S(Z); 0 where relu is surely off
+#   A  = relu, identity           S = 0 (they do not round)              + |g'| S(Z), by the side that it is on
 #   A  = softmax                  S = A (1 + |z - max z| + its mean)     + A (S(Z) + its mean)
 #   dZ = dA * g'                  S = |dZ|                               + |g'| S(dA) + |dA g''/g'| S(A)
 #   dZ = A (dA - sum(A dA))       S = A (|dA| + its mean)                + A (S(dA) + its mean)
@@ -24,10 +27,9 @@ import numpy as np
 #   dA_prev = W^T dZ              S = |W|^T |dZ|                         + |W|^T S(dZ)
 #   W  - lr (dW + wd W)           S = |W| + lr (|dW| + wd |W|)           + lr S(dW)
 # ("mean": over softmax's units, weighted by A.) The losses and their dZ say theirs where they stand.
-# Where |Z| <= BOUND * S, relu may round to either side: the side is then the tested result's, see `sides`.
+# Where |Z| <= BOUND * S, an activation with a kink may round to either side: the side is then the tested result's, see
+# `sides`.
 BOUND = {np.dtype("float32"): 2e-6, np.dtype("float64"): 1e-13}
-ACTIVATIONS = ["identity", "sigmoid", "tanh", "relu", "softmax"]
-LOSSES = ["binary_cross_entropy", "cross_entropy", "mse"]
 
 
 def exact(array, dtype):
@@ -52,6 +54,9 @@ def linear_forward(W, A_prev, b, S_A=0.0):
     return product(W, A_prev) + b, np.abs(W) @ (np.abs(A_prev) + S_A) + np.abs(b)
 
 
+# --- activations: one record each, the same names in the same order as in fastnn/tables.py -------------------------
+
+
 def _sigmoid(Z):
     return 1 / (1 + np.exp(-Z))
 
@@ -61,36 +66,63 @@ def _softmax(Z):
     return e / e.sum(axis=0)
 
 
-def _relu(Z):
-    return np.where(Z <= 0, 0, Z)  # keeps NaN
+class Activation(NamedTuple):
+    """What the tests know of an activation."""
+
+    g: Callable  # A from Z, of long doubles; with its parameters as keywords
+    slope: Callable | None  # g' and dg'/dA, from A; None: of all units of a sample, written out where it is used
+    parameters: Mapping = MappingProxyType({})  # their defaults
+    within: tuple = (-np.inf, np.inf)  # all A
+    is_odd: bool = False  # g(-z) = -g(z)
+    rounds: bool = True
+    has_kink: bool = False  # g' jumps where Z is 0; slope is asked with A of 1 and -1 for the two sides
+
+    @property
+    def whole(self):
+        """Whether it is a function of all units of a sample."""
+        return self.slope is None
 
 
-_G = {"identity": lambda Z: Z, "sigmoid": _sigmoid, "tanh": np.tanh, "relu": _relu, "softmax": _softmax}
-# g' and dg'/dA, both from A
-_SLOPE = {
-    "identity": lambda A: (np.ones_like(A), np.zeros_like(A)),
-    "sigmoid": lambda A: (A * (1 - A), 1 - 2 * A),
-    "tanh": lambda A: ((1 - A) * (1 + A), -2 * A),
-    "relu": lambda A: (np.where(np.isnan(A), A, A > 0), np.zeros_like(A)),
+ACTIVATIONS = {
+    "identity": Activation(lambda Z: Z, lambda A: (np.ones_like(A), np.zeros_like(A)), is_odd=True, rounds=False),
+    "sigmoid": Activation(_sigmoid, lambda A: (A * (1 - A), 1 - 2 * A), within=(0, 1)),
+    "tanh": Activation(np.tanh, lambda A: ((1 - A) * (1 + A), -2 * A), within=(-1, 1), is_odd=True),
+    "relu": Activation(
+        lambda Z: np.where(Z <= 0, 0, Z),  # keeps NaN
+        lambda A: (np.where(np.isnan(A), A, A > 0), np.zeros_like(A)),
+        within=(0, np.inf),
+        rounds=False,
+        has_kink=True,
+    ),
+    "softmax": Activation(_softmax, None, within=(0, 1)),
 }
+
+
+def record(kind):
+    """The record of a name, or of (name, {parameter: value}), and all of its parameters."""
+    name, given = (kind, {}) if isinstance(kind, str) else kind
+    return ACTIVATIONS[name], {**ACTIVATIONS[name].parameters, **given}
 
 
 @np.errstate(all="ignore")
 def g(Z, kind):
     """A alone."""
-    return _G[kind](np.asarray(Z, np.longdouble)).astype(np.float64)
+    known, parameters = record(kind)
+    return known.g(np.asarray(Z, np.longdouble), **parameters).astype(np.float64)
 
 
 @np.errstate(all="ignore")
 def activation_forward(Z, kind, S_Z=0.0):
     """A and its scale."""
     A = g(Z, kind)
-    if kind in ("identity", "relu"):
-        return A, S_Z + np.zeros_like(A)
-    if kind == "softmax":
+    known, parameters = record(kind)
+    if known.whole:
         below = np.where(np.isneginf(Z), 0.0, Z.max(axis=0) - Z)
         return A, A * (1 + _and_mean(A, below + S_Z))
-    return A, np.abs(A) + np.abs(_SLOPE[kind](A)[0]) * S_Z
+    rounding = np.abs(A) if known.rounds else 0.0
+    # On a kink's side that a computed Z may not have been on, the larger slope: see `forward`.
+    slope = 1.0 if known.has_kink else np.abs(known.slope(A, **parameters)[0])
+    return A, rounding + slope * S_Z
 
 
 def _and_mean(A, T):
@@ -98,14 +130,15 @@ def _and_mean(A, T):
 
 
 def activation_backward(dA, A, kind, S_dA=0.0, S_A=0.0, side=None):
-    """dZ and its scale; relu's by `side`, or the sign of A."""
-    if kind == "softmax":
+    """dZ and its scale; where there is a kink by `side`, or the sign of A."""
+    known, parameters = record(kind)
+    if known.whole:
         mean = (A * dA).sum(axis=0)
         S = A * _and_mean(A, np.abs(dA) + S_dA) + np.abs(dA - mean) * S_A + A * (np.abs(dA) * S_A).sum(axis=0)
         return A * (dA - mean), S
-    slope, bend = _SLOPE[kind](A if side is None else np.where(side, 1.0, 0.0))
+    slope, bend = known.slope(A if side is None else np.where(side, 1.0, -1.0), **parameters)
     dZ = dA * slope
-    rounding = np.abs(dZ) if kind in ("sigmoid", "tanh") else 0.0
+    rounding = np.abs(dZ) if known.rounds else 0.0
     return dZ, rounding + np.abs(slope) * S_dA + np.abs(dA * bend) * S_A
 
 
@@ -140,87 +173,133 @@ def target_matrix(y, n, dtype):
     return (np.arange(n)[:, np.newaxis] == y).astype(np.float64)
 
 
+def _binary_cross_entropy(z, Y, S_Z):
+    # The usual max(z, 0) - z y + ... subtracts what may be near: no harm for y of 0 or 1
+    L = (1 - Y) * np.logaddexp(0, z) + Y * np.logaddexp(0, -z)
+    soft = (Y > 0) & (Y < 1)
+    return L, L + soft * np.abs(z) * (1 + Y) + np.abs(_sigmoid(z) - Y) * S_Z
+
+
+def _cross_entropy(z, Y, S_Z):
+    below = z.max(axis=0) - z
+    A, log_sum = _softmax(z), np.log(np.exp(-below).sum(axis=0))
+    L = Y * (log_sum + below)
+    # log_sum is the logarithm of a number near 1, whose rounding is absolute
+    return L, L + Y * (1 + (A * below).sum(axis=0)) + np.abs(A * Y.sum(axis=0) - Y) * S_Z
+
+
+def _mse(a, Y, S_A):
+    return np.square(a - Y), np.square(a - Y) + 2 * np.abs(a - Y) * S_A
+
+
+def _output_less_target(output, mass):
+    """dZ of a cross-entropy: A times the mass of its targets, less these."""
+
+    def dZ(Z, Y, S_Z):
+        A, S_A = activation_forward(Z, output, S_Z)
+        d = A * mass(Y) - Y
+        return d, np.abs(d) + mass(Y) * (A + S_A)
+
+    return dZ
+
+
+class Loss(NamedTuple):
+    """What the tests know of a loss; the same names in the same order as in fastnn/tables.py."""
+
+    values: Callable  # each unit's L and its scale, of long doubles, from x, Y and S(x)
+    derivative: Callable  # by x, and its scale, from x, Y and S(x)
+    x: str  # "Z", or "A" of any output
+    output: str | None  # the activation that it needs
+    targets: str  # "probabilities", "classes" or "values"
+    parameters: Mapping = MappingProxyType({})
+
+
+LOSSES = {
+    "binary_cross_entropy": Loss(
+        _binary_cross_entropy, _output_less_target("sigmoid", lambda Y: 1.0), "Z", "sigmoid", "probabilities"
+    ),
+    "cross_entropy": Loss(
+        # columns need not sum to 1
+        _cross_entropy,
+        _output_less_target("softmax", lambda Y: Y.sum(axis=0)),
+        "Z",
+        "softmax",
+        "classes",
+    ),
+    "mse": Loss(_mse, lambda a, Y, S_A: (2 * (a - Y), np.abs(2 * (a - Y)) + 2 * S_A), "A", None, "values"),
+}
+
+
+def record_of_loss(kind):
+    """The record of a name, or of (name, {parameter: value}), and all of its parameters."""
+    name, given = (kind, {}) if isinstance(kind, str) else kind
+    return LOSSES[name], {**LOSSES[name].parameters, **given}
+
+
 @np.errstate(all="ignore")
-def losses(Z, Y, kind, S_Z=0.0):
-    """Loss of each sample, (m,), and its scale; Y is a matrix. mse is of an identity output."""
-    z, Y = np.asarray(Z, np.longdouble), np.asarray(Y, np.longdouble)
-    if kind == "binary_cross_entropy":
-        # The usual max(z, 0) - z y + ... subtracts what may be near: no harm for y of 0 or 1
-        L = (1 - Y) * np.logaddexp(0, z) + Y * np.logaddexp(0, -z)
-        soft = (Y > 0) & (Y < 1)
-        S = L + soft * np.abs(z) * (1 + Y) + np.abs(_sigmoid(z) - Y) * S_Z
-    elif kind == "cross_entropy":
-        below = z.max(axis=0) - z
-        A, log_sum = _softmax(z), np.log(np.exp(-below).sum(axis=0))
-        L = Y * (log_sum + below)
-        # log_sum is the logarithm of a number near 1, whose rounding is absolute
-        S = L + Y * (1 + (A * below).sum(axis=0)) + np.abs(A * Y.sum(axis=0) - Y) * S_Z
-    else:
-        L = np.square(z - Y)
-        S = L + 2 * np.abs(z - Y) * S_Z
+def losses(x, Y, kind, S_x=0.0):
+    """Loss of each sample, (m,), and its scale, from what the record says; Y is a matrix."""
+    known, parameters = record_of_loss(kind)
+    L, S = known.values(np.asarray(x, np.longdouble), np.asarray(Y, np.longdouble), S_x, **parameters)
     return L.sum(axis=0).astype(np.float64), S.sum(axis=0).astype(np.float64)
 
 
-def loss(Z, Y, kind, w=None, S_Z=0.0):
+def loss(x, Y, kind, w=None, S_x=0.0):
     """Weighted mean of the losses, and its scale."""
-    L, S = losses(Z, Y, kind, S_Z)
+    L, S = losses(x, Y, kind, S_x)
     w = np.ones(len(L)) if w is None else np.asarray(w, np.float64)
     return w @ L / w.sum(), w @ S / w.sum()
 
 
-def loss_backward(Z, Y, kind, w=None, S_Z=0.0):
-    """dZ per sample and its scale: with weights, m w_i / sum(w) times the sample's own."""
-    if kind == "mse":
-        dZ = 2 * (Z - Y)
-        S = np.abs(dZ) + 2 * S_Z
-    else:
-        A, S_A = activation_forward(Z, "sigmoid" if kind == "binary_cross_entropy" else "softmax", S_Z)
-        mass = Y.sum(axis=0) if kind == "cross_entropy" else 1.0  # columns need not sum to 1
-        dZ = A * mass - Y
-        S = np.abs(dZ) + mass * (A + S_A)
+def loss_backward(x, Y, kind, w=None, S_x=0.0):
+    """The derivative by x per sample and its scale: with weights, m w_i / sum(w) times the sample's own."""
+    known, parameters = record_of_loss(kind)
+    d, S = known.derivative(x, Y, S_x, **parameters)
     if w is None:
-        return dZ, S
+        return d, S
     w = np.asarray(w, np.float64)
     w = w * (len(w) / w.sum())
-    return dZ * w, (S + np.abs(dZ)) * w
+    return d * w, (S + np.abs(d)) * w
 
 
 # --- a whole network: parameters [(W, b), ...], activations one per layer ------------------------------
 
 
 def forward(parameters, activations, X, bound=0.0, active=None):
-    """Per layer dict(Z, A, their scales S_Z and S_A, and of relu: near its kink, and its side).
+    """Per layer dict(Z, A, their scales S_Z and S_A, and where there is a kink: near it, and the side).
 
-    `active` are masks of the sides that relu took, one per layer, believed where Z is near the kink.
+    `active` are masks of the sides that were taken, one per layer, believed where Z is near the kink.
     """
     layers, A, S_A = [], X, 0.0
     for i, ((W, b), kind) in enumerate(zip(parameters, activations, strict=True)):
         Z, S_Z = linear_forward(W, A, b, S_A)
         A, S_A = activation_forward(Z, kind, S_Z)
         near, side = np.zeros(Z.shape, bool), None
-        if kind == "relu":
+        known, parameters = record(kind)
+        if known.has_kink:
             near, side = np.abs(Z) <= bound * S_Z, Z > 0
             if active is not None:
                 side = np.where(near, active[i], side)
-            A, S_A = np.where(side, Z, 0.0), np.where(near | side, S_Z, 0.0)
+            slope, _ = known.slope(np.where(side, 1.0, -1.0), **parameters)
+            A = np.where(np.isnan(Z) | (slope != 0), Z * slope, 0.0)
+            S_A = np.where(near, 1.0, slope) * S_Z + (np.abs(A) if known.rounds else 0.0)
         layers.append({"Z": Z, "A": A, "S_Z": S_Z, "S_A": S_A, "near": near, "side": side})
     return layers
 
 
 def network_loss(layer, kind, Y, w=None):
     """J and its scale, from the last of `forward`'s layers."""
-    at = "A" if kind == "mse" else "Z"  # mse is the one loss that is computed from A
+    at = record_of_loss(kind)[0].x
     return loss(layer[at], Y, kind, w, layer["S_" + at])
 
 
 def gradients(parameters, activations, kind, X, Y, w=None, bound=0.0, active=None):
     """(J, S), [((dW, S), (db, S)), ...] of the weighted mean loss."""
     layers = forward(parameters, activations, X, bound, active)
-    if kind == "mse":
-        dA, S_dA = loss_backward(layers[-1]["A"], Y, kind, w, layers[-1]["S_A"])
-        dZ, S_dZ = _through(layers[-1], activations[-1], dA, S_dA)
-    else:
-        dZ, S_dZ = loss_backward(layers[-1]["Z"], Y, kind, w, layers[-1]["S_Z"])
+    x = record_of_loss(kind)[0].x
+    dZ, S_dZ = loss_backward(layers[-1][x], Y, kind, w, layers[-1][f"S_{x}"])
+    if x == "A":
+        dZ, S_dZ = _through(layers[-1], activations[-1], dZ, S_dZ)
     result = []
     for i in reversed(range(len(layers))):
         A_prev, S_A = (layers[i - 1]["A"], layers[i - 1]["S_A"]) if i else (X, 0.0)

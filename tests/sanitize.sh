@@ -43,7 +43,7 @@ extension() {
 case $mode in
   all | smoke)
     flags="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1 -O1"
-    # Python itself keeps what it allocates; leaks are counted in tests/test_cases_i.py and test_out_of_memory.py.
+    # Python itself keeps what it allocates; leaks are counted in tests/test_memory.py and test_out_of_memory.py.
     export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
     echo "the core's check"
     objects gcc "$flags"
@@ -54,7 +54,7 @@ case $mode in
     chosen=(tests)
     if [ "$mode" = smoke ]; then
       export HYPOTHESIS_PROFILE=few
-      chosen=(tests/test_{parity,steps,cases_a,threads,pairs,extreme_settings,sizes,pickles}.py)
+      chosen=(tests/test_{parity,steps,arrays_at_the_border,threads,pairs,extreme_settings,sizes,pickles}.py)
     fi
     # What they find goes to a file: pytest keeps what is printed, and dies with it.
     ASAN_OPTIONS+=:log_path=$work/found UBSAN_OPTIONS+=:log_path=$work/found

@@ -144,3 +144,32 @@ def test_layout_and_dtype_of_X_do_not_change_bits(make, backend):
         for (W, b), (W2, b2) in zip(nets[0].parameters, nets[1].parameters, strict=True):
             np.testing.assert_allclose(W, W2, atol=1e-6)
             np.testing.assert_allclose(b, b2, atol=1e-6)
+
+
+# --- two ways of one step: updates in the tiles of dW, and gradients that are stored first ------------------
+
+EACH_OPTIMIZER = [
+    fastnn.SGD(0.05),
+    fastnn.SGD(0.05, weight_decay=0.01),
+    fastnn.SGD(0.05, momentum=0.9, weight_decay=0.01),
+    fastnn.SGD(0.05, momentum=0.9, nesterov=True),
+    fastnn.Adam(0.01, weight_decay=0.01),
+    fastnn.AdamW(0.01),
+]
+
+
+@pytest.mark.parametrize("optimizer", EACH_OPTIMIZER, ids=repr)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_stored_gradients_give_the_same_bits(isa, dtype, optimizer, threads):
+    rng = np.random.default_rng(3)
+    X, y, w = rng.standard_normal((20, 77)), rng.integers(0, 5, 77), rng.random(77)
+    for sizes in ([20, 5], [20, 32, 17, 5], [20, 130, 70, 5]):
+        nets = []
+        for plain in (False, True):
+            net = fastnn.Network(sizes, seed=1, dtype=dtype, backend="compiled", threads=threads)
+            net._engine.plain = plain
+            net.fit(X, y, epochs=2, batch_size=30, optimizer=optimizer, sample_weight=w, progress=False)
+            net.train_step(X, y, optimizer)
+            nets.append(net)
+        fused, plain = map(state_of, nets)
+        assert fused == plain, sizes

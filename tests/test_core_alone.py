@@ -90,7 +90,7 @@ def test_threads_compile_for_windows():
     compiler = "x86_64-w64-mingw32-gcc-posix"
     if not shutil.which(compiler) or not (ROOT / "csrc").is_dir():
         pytest.skip(f"no {compiler}, or no source tree here")
-    for name in ("parallel", "pace", "regions", "runtimes", "network"):
+    for name in ("parallel", "pace", "regions", "runtimes", "network_step", "network_train"):
         flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fopenmp", "-fsyntax-only"]
         subprocess.run([compiler, *flags, ROOT / "csrc" / f"{name}.c"], check=True)
 

@@ -11,9 +11,9 @@ import fastnn
 import reference as ref
 from fastnn import Network
 
-PAIRS = [("sigmoid", "binary_cross_entropy"), ("softmax", "cross_entropy")] + [(g, "mse") for g in ref.ACTIVATIONS]
+PAIRS = [(g, loss) for loss, known in ref.LOSSES.items() for g in ref.ACTIVATIONS if known.output in (None, g)]
 # activation and loss of the output, and its units: softmax needs two
-OUTPUTS = [(g, loss, n) for g, loss in PAIRS for n in (1, 4) if n > 1 or g != "softmax"]
+OUTPUTS = [(g, loss, n) for g, loss in PAIRS for n in (1, 4) if n > 1 or not ref.ACTIVATIONS[g].whole]
 M = 6
 STEP = 3e-6  # truncation grows with its square, rounding with its inverse: either stays below 1e-9
 
@@ -49,8 +49,10 @@ def a_case(hidden, output, loss, n):
             break
     assert seed < 99
     values = rng.standard_normal((n, M))
-    if loss != "mse":
-        values = rng.uniform(0, 2 if loss == "cross_entropy" else 1, (n, M))  # columns that do not sum to 1
+    if ref.LOSSES[loss].targets != "values":
+        values = rng.uniform(
+            0, 2 if ref.LOSSES[loss].targets == "classes" else 1, (n, M)
+        )  # columns that do not sum to 1
     w = rng.uniform(size=M)
     w[2] = 0
     return Case(sizes, activations, loss, parameters, X, [rng.integers(0, max(n, 2), M), values], w)

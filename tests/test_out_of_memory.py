@@ -170,25 +170,20 @@ print(refused)
 
 # Through the C interface, where a sum of losses is a result too.
 TOTAL = """
-import ctypes, os
+import ctypes, os, sys
 import numpy as np
-from fastnn import _core
+sys.path.insert(0, os.environ["FASTNN_TEST_FOLDER"])
+from c_interface import Targets, in_c, matrix, new_net
 malloc = ctypes.CDLL(os.environ["LD_PRELOAD"])
 assert malloc.watch_library(b"/_core.")
-pointer, size = ctypes.c_void_p, ctypes.c_ssize_t
-class Matrix(ctypes.Structure):
-    _fields_ = [("data", pointer), ("row", size), ("col", size), ("dtype", ctypes.c_int)]
-class Data(ctypes.Structure):
-    _fields_ = [("m", size), ("X", Matrix), ("codes", pointer), ("Y", Matrix), ("w", pointer)]
-c = lambda name, result=ctypes.c_int: ctypes.CFUNCTYPE(result)(_core.c_function(name))
-net = pointer(c("net_new", pointer)(0, 1, 1, (size * 2)(300, 200), (ctypes.c_int * 1)(0), 2))
-X, Y = np.ones((500, 300)), np.ones((500, 200))
-data = Data(500, Matrix(X.ctypes.data, 1, 300, 1), None, Matrix(Y.ctypes.data, 1, 200, 1), None)
+net = ctypes.c_void_p(new_net(300, 200))
+X, Y = np.ones((300, 500), order="F"), np.ones((200, 500), order="F")
+x, targets = matrix(X), Targets(Y=matrix(Y))
 total, n, status = ctypes.c_double(42.5), 0, 1
 while status:
     n += 1
     malloc.fail_at(n)
-    status = c("net_loss")(net, ctypes.byref(total), ctypes.byref(data), 1)
+    status = in_c("net_loss", net, ctypes.byref(total), x, targets, 500, (1,))
     malloc.fail_at(0)
     assert (total.value == 42.5) == (status == 1)
 print(n - 1)
@@ -219,4 +214,5 @@ def test_no_memory_at_each_allocation(preload, library, threads):
 
 def test_results_are_as_they_were(preload):
     assert int(python(INTO, "compiled", LD_PRELOAD=preload)) > 100
-    assert int(python(TOTAL, "compiled", LD_PRELOAD=preload)) > 1
+    folder = str(Path(__file__).parent)
+    assert int(python(TOTAL, "compiled", LD_PRELOAD=preload, FASTNN_TEST_FOLDER=folder)) > 1

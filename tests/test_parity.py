@@ -16,7 +16,7 @@ from layouts import LAYOUTS, frame, laid_out, taken_out
 EDGES = [5, 6, 7, 13, 14, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 65]
 SIZES = st.one_of(st.integers(1, 70), st.sampled_from(EDGES))
 SEEDS = st.integers(0, 2**32 - 1)
-KINDS = st.sampled_from(ref.ACTIVATIONS)
+KINDS = st.sampled_from(list(ref.ACTIVATIONS))
 
 
 class Memory(NamedTuple):
@@ -151,9 +151,11 @@ def a_target(rng, loss, form, n, m):
         return codes
     if form == "one-hot":
         return codes[np.newaxis] if n == 1 else np.eye(n)[:, codes]
-    if loss == "mse":
+    if ref.LOSSES[loss].targets == "values":
         return rng.standard_normal((n, m))
-    return rng.uniform(size=(n, m)) * (2 if loss == "cross_entropy" else 1)  # columns that do not sum to 1
+    return rng.uniform(size=(n, m)) * (
+        2 if ref.LOSSES[loss].targets == "classes" else 1
+    )  # columns that do not sum to 1
 
 
 FORMS = st.sampled_from(["codes", "one-hot", "values"])
@@ -175,7 +177,7 @@ def some_weights(rng, m):
 @given(n=SIZES, m=SIZES, seed=SEEDS, form=FORMS, of_z=SAME, of_y=ANY, size=st.sampled_from([0.1, 1, 20]))
 def test_losses(backend, dtype, n, m, seed, form, of_z, of_y, size):
     rng = np.random.default_rng(seed)
-    for loss in ref.LOSSES if n > 1 else ("binary_cross_entropy", "mse"):
+    for loss in (name for name, known in ref.LOSSES.items() if n > 1 or known.targets != "classes"):
         Z = of_z.array(size * rng.standard_normal((n, m)), dtype)
         y = laid_targets(a_target(rng, loss, form, n, m), of_y, form, dtype)
         for w in (None, some_weights(rng, m)):
@@ -190,7 +192,7 @@ def test_losses(backend, dtype, n, m, seed, form, of_z, of_y, size):
 def test_losses_of_bool_and_real_codes(backend, dtype):
     Z = laid_out(normal(3, (1, 17))[0].astype(dtype), "strided")
     codes = np.arange(17) % 3 == 0
-    for loss in ("binary_cross_entropy", "mse"):
+    for loss in (name for name, known in ref.LOSSES.items() if known.targets != "classes"):
         want = kernels.loss_forward(Z, codes.astype(int), loss)
         for y in (codes, codes[np.newaxis], codes.astype("f4"), codes.astype("f8")[np.newaxis]):
             assert kernels.loss_forward(Z, y, loss) == want
@@ -220,9 +222,9 @@ class Case(NamedTuple):
 def cases(draw):
     layers = draw(st.integers(1, 4))
     sizes = [draw(SIZES) for _ in range(layers + 1)]
-    loss = draw(st.sampled_from(ref.LOSSES))
-    output = {"binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}.get(loss) or draw(KINDS)
-    if output == "softmax":
+    loss = draw(st.sampled_from(list(ref.LOSSES)))
+    output = ref.LOSSES[loss].output or draw(KINDS)
+    if ref.ACTIVATIONS[output].whole:
         sizes[-1] = max(2, sizes[-1])
     activations = [draw(KINDS) for _ in range(layers - 1)] + [output]
     return Case(
@@ -429,7 +431,7 @@ def test_long_sums_of_equal_numbers(backend, dtype, order):
 
 @pytest.mark.parametrize("loss", ref.LOSSES)
 def test_long_network(backend, dtype, loss):
-    output = {"binary_cross_entropy": "sigmoid", "cross_entropy": "softmax", "mse": "identity"}[loss]
+    output = ref.LOSSES[loss].output or "identity"
     plain = Memory("F", None)
     case = Case([1100, 20, 5], ["relu", output], loss, 1500, 11, "values", plain, plain, True)
     Job(backend, dtype, case).check(lr=1.0, weight_decay=0.1, out="F")
@@ -456,13 +458,13 @@ def test_activations_far_out(backend, dtype):
                     want = ref.activation_forward(ref.exact(Z, dtype), kind)
                 A = kernels.activation_forward(Z, kind)
                 ref.assert_close(A, want, dtype, kind)
-                if kind in ("identity", "relu"):
+                known = ref.ACTIVATIONS[kind]
+                if not known.rounds:
                     np.testing.assert_array_equal(A, want[0])
-                elif kind == "tanh":
+                if known.is_odd:
                     np.testing.assert_array_equal(A, -kernels.activation_forward(-Z, kind))
-                    assert (np.abs(A) <= 1).all()
-                else:
-                    assert ((A >= 0) & (A <= 1)).all()
+                low, high = known.within
+                assert low <= A.min() <= A.max() <= high
                 dA = np.linspace(-2, 2, Z.size, dtype=dtype).reshape(Z.shape)
                 with np.errstate(all="ignore"):
                     want = ref.activation_backward(ref.exact(dA, dtype), ref.exact(A, dtype), kind)
@@ -512,7 +514,7 @@ def test_non_finite_in_an_activation(backend, dtype, rng, kind, n, m, bad):
         A, clean = kernels.activation_forward(broken, kind), kernels.activation_forward(Z, kind)
         assert_only_column(A, clean, j)
         ref.assert_close(A, ref.activation_forward(ref.exact(broken, dtype), kind), dtype, kind)
-        if kind != "softmax":
+        if not ref.ACTIVATIONS[kind].whole:
             rows = np.arange(n) != i
             np.testing.assert_array_equal(A[rows, j], clean[rows, j])
         if bad == "nan":
@@ -521,10 +523,10 @@ def test_non_finite_in_an_activation(backend, dtype, rng, kind, n, m, bad):
             assert_only_column(dZ, whole, j)
             if kind != "identity":  # whose derivative does not look at A
                 assert np.isnan(dZ[i, j])
-                assert np.isnan(dZ[:, j]).sum() == (n if kind == "softmax" else 1)
+                assert np.isnan(dZ[:, j]).sum() == (n if ref.ACTIVATIONS[kind].whole else 1)
             dZ = kernels.activation_backward(broken, clean, kind)
             assert_only_column(dZ, kernels.activation_backward(Z, clean, kind), j)
-            assert np.isnan(dZ[:, j]).sum() == (n if kind == "softmax" else 1)
+            assert np.isnan(dZ[:, j]).sum() == (n if ref.ACTIVATIONS[kind].whole else 1)
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -562,7 +564,7 @@ def test_nan_in_a_loss(backend, dtype, rng, loss):
         assert np.isnan(kernels.loss_forward(broken, y, loss))
         dZ = kernels.loss_backward(broken, y, loss)
         assert_only_column(dZ, kernels.loss_backward(Z, y, loss), 20)
-        assert np.isnan(dZ[:, 20]).sum() == (3 if loss == "cross_entropy" else 1)
+        assert np.isnan(dZ[:, 20]).sum() == (3 if ref.LOSSES[loss].targets == "classes" else 1)
 
 
 @pytest.mark.parametrize("hidden", ref.ACTIVATIONS)
@@ -640,7 +642,7 @@ def test_compiled_agrees_with_numpy(backend, dtype, hidden):
 
 
 def agree_on_a_network(dtype, hidden, loss):
-    output = {"binary_cross_entropy": "sigmoid", "cross_entropy": "softmax", "mse": "tanh"}[loss]
+    output = ref.LOSSES[loss].output or "tanh"
     plain = Memory("F", None)
     case = Case([15, 33, 17, 6], [hidden, hidden, output], loss, 49, 8, "values", plain, plain, True)
     one, other = Job("compiled", dtype, case), Job("numpy", dtype, case)

@@ -10,6 +10,24 @@ from case_helpers import python
 from conftest import COMPILED
 from fastnn import Network, kernels
 
+if COMPILED is not None:
+    from c_interface import (
+        ADAM,
+        MSE,
+        NO_MEMORY,
+        REFUSED,
+        SGD,
+        SOFTMAX,
+        Fit,
+        Matrix,
+        Optimizer,
+        Spec,
+        Targets,
+        in_c,
+        matrix,
+        new_net,
+    )
+
 needs_core = pytest.mark.skipif(COMPILED is None, reason="the extension is not here")
 
 # Arrays whose many elements are all one number in memory; products of their sizes wrap around at 2^63, or 2^64.
@@ -68,76 +86,8 @@ def test_smallest_product_of_sizes_that_wraps_around(dtype):
 # --- the C interface -------------------------------------------------------------------------------
 
 
-class Matrix(ctypes.Structure):
-    _fields_ = [
-        ("data", ctypes.c_void_p),
-        ("row", ctypes.c_ssize_t),
-        ("col", ctypes.c_ssize_t),
-        ("dtype", ctypes.c_int),
-    ]
-
-
-class Data(ctypes.Structure):
-    _fields_ = [
-        ("m", ctypes.c_ssize_t),
-        ("X", Matrix),
-        ("codes", ctypes.c_void_p),
-        ("Y", Matrix),
-        ("weights", ctypes.c_void_p),
-    ]
-
-
-class Optimizer(ctypes.Structure):
-    _fields_ = [
-        ("kind", ctypes.c_int),
-        *[(name, ctypes.c_double) for name in ("lr", "decay", "momentum", "b1", "b2", "eps")],
-    ]
-
-
-class Fit(ctypes.Structure):
-    _fields_ = [
-        ("batch", ctypes.c_ssize_t),
-        ("shuffle", ctypes.c_int),
-        ("seed", ctypes.c_uint64),
-        ("optimizer", Optimizer),
-        ("max_batches", ctypes.c_ssize_t),
-        ("max_epochs", ctypes.c_ssize_t),
-        ("cautious", ctypes.c_int),
-        ("unchecked", ctypes.c_int),
-        ("order", ctypes.c_void_p),
-        ("order_is_valid", ctypes.c_int),
-        ("epoch", ctypes.c_uint64),
-        ("position", ctypes.c_ssize_t),
-        ("loss_sum", ctypes.c_double),
-        ("weight_sum", ctypes.c_double),
-        ("failed", ctypes.c_int),
-        ("unsafe", ctypes.c_int),
-        ("finite", ctypes.c_int),
-        ("ended", ctypes.c_void_p),
-        ("ended_count", ctypes.c_ssize_t),
-    ]
-
-
-def in_c(name, *arguments, result=ctypes.c_int):
-    """The C function's result. Integers are ptrdiff_t, numbers in a tuple int."""
-    kinds = {int: ctypes.c_ssize_t, tuple: ctypes.c_int}
-    given = [
-        ctypes.byref(a)
-        if isinstance(a, ctypes.Structure)
-        else kinds[type(a)](*(a if isinstance(a, tuple) else (a,)))
-        if type(a) in kinds
-        else a
-        for a in arguments
-    ]
-    return ctypes.CFUNCTYPE(result)(COMPILED.c_function(name))(*given)
-
-
-def matrix(a):
-    return Matrix(a.ctypes.data, a.strides[0] // a.itemsize, a.strides[1] // a.itemsize, a.itemsize == 8)
-
-
 ISA = (0,)
-ADAM = Optimizer(3, 0.01, 0, 0, 0.9, 0.999, 1e-8)
+SMALL_STEP = Optimizer(kind=SGD, lr=0.1) if COMPILED is not None else None
 
 
 def entries(n, k, m, threads, arrays, net):
@@ -145,20 +95,19 @@ def entries(n, k, m, threads, arrays, net):
     W, X, b, Z, dW, db, dX, out, losses, total = arrays
     w, x, c, z, o = map(matrix, (W, X, b, Z, out))
     ow, ob, ox = map(matrix, (dW, db, dX))
-    data, t = Data(m, x, None, z, None), (threads,)
-    scores = Data(m, z, None, z, None)
-    gradients, slopes = (Matrix * 1)(ow), (Matrix * 1)(ob)
+    targets, t, softmax, mse = Targets(Y=z), (threads,), Spec(SOFTMAX), Spec(MSE)
+    gradients = (Matrix * 2)(ow, ob)
     doubles, sum_of = losses.ctypes.data_as(ctypes.c_void_p), total.ctypes.data_as(ctypes.c_void_p)
     return {
-        "forward": lambda: in_c("linear_forward", ISA, o, w, x, c, (4,), n, k, m, (0,), t),
-        "backward": lambda: in_c("linear_backward", ISA, ow, ob, ox, z, x, w, (4,), n, k, m, t),
-        "activation": lambda: in_c("activation_forward", ISA, o, z, (4,), n, m, t),
-        "derivative": lambda: in_c("activation_backward", ISA, o, z, z, (4,), n, m, t),
+        "forward": lambda: in_c("linear_forward", ISA, o, w, x, c, softmax, n, k, m, (0,), t),
+        "backward": lambda: in_c("linear_backward", ISA, ow, ob, ox, z, x, w, softmax, n, k, m, t),
+        "activation": lambda: in_c("activation_forward", ISA, o, z, softmax, n, m, t),
+        "derivative": lambda: in_c("activation_backward", ISA, o, z, z, softmax, n, m, t),
         "rowsum": lambda: in_c("rowsum", ISA, ob, z, n, m, t),
-        "loss": lambda: in_c("loss", ISA, doubles, o, scores, (2,), n, t),
+        "loss": lambda: in_c("loss", ISA, doubles, o, z, targets, mse, n, m, t),
         "predict": lambda: in_c("net_predict", net, o, x, m, t),
-        "loss of a net": lambda: in_c("net_loss", net, sum_of, data, t),
-        "gradients": lambda: in_c("net_gradients", net, sum_of, gradients, slopes, data, t),
+        "loss of a net": lambda: in_c("net_loss", net, sum_of, x, targets, m, t),
+        "gradients": lambda: in_c("net_gradients", net, sum_of, gradients, x, targets, m, t),
     }
 
 
@@ -168,8 +117,7 @@ def small():
     # Room around what is given: 3 units of 5 samples, from 4.
     shapes = [(3, 4), (4, 5), (3, 1), (3, 5), (3, 4), (3, 1), (4, 5), (3, 5), (5,), (1,)]
     arrays = [rng.standard_normal(shape) for shape in shapes]
-    sizes, g = (ctypes.c_ssize_t * 2)(4, 3), (ctypes.c_int * 1)(4)
-    net = ctypes.c_void_p(in_c("net_new", ISA, (1,), (1,), sizes, g, (2,), result=ctypes.c_void_p))
+    net = ctypes.c_void_p(new_net(4, 3, SOFTMAX))
     yield arrays, net
     in_c("net_free", net, result=None)
 
@@ -186,22 +134,22 @@ def test_no_threads_are_one(small, threads):
             assert a.tobytes() == b.tobytes(), name
     w, g = matrix(arrays[0]), matrix(arrays[4])
     before, t = np.copy(arrays[0]), ctypes.c_uint64(1)
-    in_c("optimizer_update", ISA, Optimizer(0, 0.1), t, w, None, None, g, 3, 4, (threads,), result=None)
+    in_c("optimizer_update", ISA, SMALL_STEP, t, w, None, None, g, 3, 4, (threads,))
     np.testing.assert_allclose(arrays[0], before - 0.1 * arrays[4], rtol=1e-12)
     in_c("net_force_threads", net, (threads,), result=None)
     assert in_c("net_train_threads", net, 5, (1,)) == 1
-    fit, data, room = step(1), samples(arrays), np.empty(2)
+    fit, room = step(1), np.empty(2)
     fit.ended = room.ctypes.data
-    assert in_c("net_train", net, data, fit, (threads,)) == 0
+    assert in_c("net_train", net, *samples(arrays), fit, (threads,)) == 0
     assert fit.ended_count == 1
 
 
 def step(batch):
-    return Fit(batch=batch, optimizer=Optimizer(0, 0.1), max_batches=10, max_epochs=1)
+    return Fit(batch=batch, optimizer=ctypes.pointer(SMALL_STEP), max_batches=10, max_epochs=1)
 
 
 def samples(arrays, m=5):
-    return Data(m, matrix(arrays[1]), None, matrix(arrays[3]), None)
+    return matrix(arrays[1]), Targets(Y=matrix(arrays[3])), m
 
 
 @needs_core
@@ -215,16 +163,14 @@ def test_sizes_that_are_none_are_refused(small, size):
                 continue  # knows no k
             if m == 5 and name in ("predict", "loss of a net", "gradients"):
                 continue  # nor n
-            assert call() == 1, (name, n, k, m)
-    assert in_c("net_train", net, samples(arrays, size), step(1), (1,)) == 1
-    sizes, g = (ctypes.c_ssize_t * 2)(4, size), (ctypes.c_int * 1)(0)
+            assert call() == NO_MEMORY, (name, n, k, m)
+    assert in_c("net_train", net, *samples(arrays, size), step(1), (1,)) == NO_MEMORY
     for sizes in ((4, size), (size, 3), (size, size)):
-        given = (ctypes.c_ssize_t * 2)(*sizes)
-        assert in_c("net_new", ISA, (1,), (1,), given, g, (2,), result=ctypes.c_void_p) is None, sizes
+        assert new_net(*sizes) is None, sizes
     if size < 0:
-        w, o = matrix(arrays[0]), Optimizer(0, 0.1)
-        in_c("optimizer_update", ISA, o, ctypes.c_uint64(1), w, None, None, w, size, 4, (1,), result=None)
-        assert in_c("net_train", net, samples(arrays), step(size), (1,)) == 1
+        w = matrix(arrays[0])
+        in_c("optimizer_update", ISA, SMALL_STEP, ctypes.c_uint64(1), w, None, None, w, size, 4, (1,))
+        assert in_c("net_train", net, *samples(arrays), step(size), (1,)) == NO_MEMORY
     assert before == [a.tobytes() for a in arrays]
 
 
@@ -232,15 +178,58 @@ def test_sizes_that_are_none_are_refused(small, size):
 def test_other_numbers_that_are_none_are_refused(small):
     arrays, net = small
     for slots in (-1, 3, -(2**31)):
-        assert in_c("net_start_optimizer", net, (slots,)) == 1
+        assert in_c("net_start_optimizer", net, (slots,)) == REFUSED
     for position in (-1, 6):
         fit = step(2)
         fit.position = position
-        assert in_c("net_train", net, samples(arrays), fit, (1,)) == 1
-    given = (ctypes.c_ssize_t * 2)(4, 3)
+        assert in_c("net_train", net, *samples(arrays), fit, (1,)) == NO_MEMORY
     for layers in (0, -1):
-        assert in_c("net_new", ISA, (1,), (layers,), given, None, (2,), result=ctypes.c_void_p) is None
+        assert new_net(4, 3, count=layers) is None
     assert in_c("net_start_optimizer", net, (2,)) == 0
+
+
+@needs_core
+@pytest.mark.parametrize("kind", [-1, 99, 2**31 - 1, -(2**31)])
+def test_kinds_that_there_are_none_of_are_refused(small, kind):
+    arrays, net = small
+    before = [a.tobytes() for a in arrays]
+    w, x, c, z, o = map(matrix, (*arrays[:4], arrays[7]))
+    none, targets, few = Spec(kind), Targets(Y=z), (1,)
+    assert in_c("linear_forward", ISA, o, w, x, c, none, 3, 4, 5, (0,), few) == REFUSED
+    assert in_c("linear_backward", ISA, w, c, x, z, x, w, none, 3, 4, 5, few) == REFUSED
+    assert in_c("activation_forward", ISA, o, z, none, 3, 5, few) == REFUSED
+    assert in_c("activation_backward", ISA, o, z, z, none, 3, 5, few) == REFUSED
+    assert in_c("loss", ISA, None, o, z, targets, none, 3, 5, few) == REFUSED
+    assert in_c("rowsum", (kind,), c, z, 3, 5, few) == REFUSED
+    optimizer, t = Optimizer(kind=kind, lr=0.1), ctypes.c_uint64(1)
+    assert in_c("optimizer_update", ISA, optimizer, t, w, None, None, w, 3, 4, few) == REFUSED
+    fit = step(1)
+    fit.optimizer = ctypes.pointer(optimizer)
+    assert in_c("net_train", net, *samples(arrays), fit, few) == REFUSED
+    assert new_net(4, 3, activation=kind) is None
+    assert new_net(4, 3, loss=kind) is None
+    assert new_net(4, 3, dtype=kind) is None
+    assert before == [a.tobytes() for a in arrays]
+
+
+@needs_core
+def test_an_optimizer_for_which_the_network_has_too_few_moments_is_refused(small):
+    arrays, net = small
+    fit = step(1)
+    fit.optimizer = ctypes.pointer(Optimizer(kind=ADAM, lr=0.1, eps=1e-8))
+    assert in_c("net_train", net, *samples(arrays), fit, (1,)) == REFUSED
+
+
+@needs_core
+def test_a_shorter_struct_of_an_older_caller_is_filled_up_with_0(small):
+    # He knows no weights of samples: what lies behind his struct is none of our business.
+    arrays, net = small
+    targets, whole = Targets(Y=matrix(arrays[3])), np.zeros(1)
+    assert in_c("net_loss", net, whole.ctypes.data_as(ctypes.c_void_p), matrix(arrays[1]), targets, 5, (1,)) == 0
+    targets.weights, targets.size = 1, Targets.weights.offset
+    part = np.zeros(1)
+    assert in_c("net_loss", net, part.ctypes.data_as(ctypes.c_void_p), matrix(arrays[1]), targets, 5, (1,)) == 0
+    assert part == whole
 
 
 @needs_core

@@ -13,11 +13,11 @@ enum {
 
 static int came[THREADS], known_to_ours;
 
-static void come(void *arg, fnn_team *team, int thread) {
+static void come(void *arg, fnn_member *me) {
   (void)arg;
-  came[thread]++;
-  fnn_barrier(team, thread);
-  if (thread == 0) known_to_ours = omp_get_num_threads(); /* 1 outside of its own regions */
+  came[me->thread]++;
+  fnn_barrier(me);
+  if (me->thread == 0) known_to_ours = omp_get_num_threads(); /* 1 outside of its own regions */
 }
 
 static int expect(const char *what, int found, int wanted) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../../csrc/fastnn.h"
+#include "../../csrc/parallel.h"
 
 enum {
   LAYERS = 3,
@@ -30,8 +31,11 @@ static int32_t codes[SAMPLES];
 static double number(unsigned i) { return (double)(i * 2654435761u % 2001u) / 1000 - 1; }
 
 static fnn_net *make(const kind *k) {
-  const int activations[LAYERS] = {FNN_RELU, FNN_TANH, FNN_SOFTMAX};
-  fnn_net *net = fnn_net_new(0, k->dtype, LAYERS, k->sizes, activations, FNN_CROSS_ENTROPY);
+  const fnn_layer layers[LAYERS] = {{sizeof *layers, k->sizes[1], {FNN_RELU, {0}}},
+                                    {sizeof *layers, k->sizes[2], {FNN_TANH, {0}}},
+                                    {sizeof *layers, k->sizes[3], {FNN_SOFTMAX, {0}}}};
+  const fnn_spec cross_entropy = {FNN_CROSS_ENTROPY, {0}};
+  fnn_net *net = fnn_net_new(0, k->dtype, k->sizes[0], LAYERS, layers, &cross_entropy);
   if (!net || fnn_net_start_optimizer(net, k->optimizer == FNN_SGD ? 0 : k->optimizer == FNN_ADAM ? 2 : 1)) abort();
   for (int l = 0; l < LAYERS; l++) {
     const ptrdiff_t n_out = k->sizes[l + 1], n_in = k->sizes[l], total = n_out * (n_in + 1);
@@ -45,7 +49,8 @@ static fnn_net *make(const kind *k) {
     }
     const fnn_matrix W = {w, n_in, 1, k->dtype};
     const fnn_matrix b = {(char *)w + n_out * n_in * (k->dtype ? 8 : 4), 1, 1, k->dtype};
-    fnn_net_set(net, l, &W, &b);
+    fnn_net_set(net, l, FNN_W, &W);
+    fnn_net_set(net, l, FNN_B, &b);
     free(w);
   }
   return net;
@@ -71,16 +76,16 @@ static uint64_t graded(const fnn_net *net, const kind *k, int threads) {
     MOST = 129 * 90
   };
   double *room = calloc(2 * LAYERS * MOST, sizeof *room), total;
-  fnn_matrix dW[LAYERS], db[LAYERS];
+  fnn_matrix gradients[2 * LAYERS];
   for (int l = 0; l < LAYERS; l++) {
-    dW[l] = (fnn_matrix){room + 2 * l * MOST, k->sizes[l], 1, k->dtype};
-    db[l] = (fnn_matrix){room + (2 * l + 1) * MOST, 1, 1, k->dtype};
+    gradients[2 * l + FNN_W] = (fnn_matrix){room + 2 * l * MOST, k->sizes[l], 1, k->dtype};
+    gradients[2 * l + FNN_B] = (fnn_matrix){room + (2 * l + 1) * MOST, 1, 1, k->dtype};
   }
   int32_t own[SAMPLES];
   for (int j = 0; j < SAMPLES; j++) own[j] = codes[j] % (int32_t)k->sizes[LAYERS];
   const fnn_matrix x = {X, 1, k->sizes[0], FNN_FLOAT32};
-  const fnn_data data = {SAMPLES, x, own, x, NULL};
-  if (fnn_net_gradients(net, &total, dW, db, &data, threads)) abort();
+  const fnn_targets targets = {.size = sizeof targets, .codes = own};
+  if (fnn_net_gradients(net, &total, gradients, &x, &targets, SAMPLES, threads)) abort();
   const uint64_t sum = checksum(room, 2 * LAYERS * MOST * sizeof *room) ^ checksum(&total, sizeof total);
   free(room);
   return sum;
@@ -93,19 +98,21 @@ static uint64_t trained(const kind *k, int forced) {
   int32_t own[SAMPLES];
   for (int j = 0; j < SAMPLES; j++) own[j] = codes[j] % (int32_t)k->sizes[LAYERS];
   const fnn_matrix x = {X, 1, k->sizes[0], FNN_FLOAT32};
-  const fnn_data data = {SAMPLES, x, own, x, NULL};
+  const fnn_targets targets = {.size = sizeof targets, .codes = own};
   uint32_t order[SAMPLES];
   double ended[2 * 4], total;
-  fnn_fit fit = {.batch = 16,
+  const fnn_optimizer optimizer = {sizeof optimizer, k->optimizer, 0.01, 0.001, 0.9, 0.9, 0.999, 1e-8};
+  fnn_fit fit = {.size = sizeof fit,
+                 .optimizer = &optimizer,
+                 .batch = 16,
                  .shuffle = 1,
                  .seed = 3,
-                 .optimizer = {k->optimizer, 0.01, 0.001, 0.9, 0.9, 0.999, 1e-8},
                  .max_batches = 1000,
                  .max_epochs = 4,
                  .order = order,
                  .ended = ended};
-  if (fnn_net_train(net, &data, &fit, forced ? forced : 3) || fit.failed) abort();
-  if (fnn_net_loss(net, &total, &data, forced ? forced : 3)) abort();
+  if (fnn_net_train(net, &x, &targets, SAMPLES, &fit, forced ? forced : 3) || fit.failed) abort();
+  if (fnn_net_loss(net, &total, &x, &targets, SAMPLES, forced ? forced : 3)) abort();
   const size_t size = fnn_net_bytes(net);
   void *state = malloc(size);
   fnn_net_snapshot(net, state);
@@ -126,6 +133,36 @@ static void *call(void *arg) {
     if (graded(shared, &kinds[2], 2) != wanted_gradients) return arg;
   }
   return NULL;
+}
+
+/* A team in parts, whose threads wait for one another and for nobody else; and whole again. */
+enum {
+  TEAM = 5,
+  TURNS = 200
+};
+static int turns[TEAM], out_of_step, wrong_parts;
+
+static void work_in_parts(void *arg, fnn_member *me) {
+  (void)arg;
+  for (int parts = 1; parts <= me->size + 1; parts++) {
+    fnn_member mine;
+    const int part = fnn_split(me, parts, &mine), all = parts < me->size ? parts : me->size;
+    if (part < 0 || part >= all || mine.offset + mine.thread != me->thread || mine.size > me->size / all + 1)
+      __atomic_fetch_add(&wrong_parts, 1, __ATOMIC_RELAXED);
+    for (int turn = 0; turn < TURNS + 7 * part; turn++) { /* not all parts have as many turns */
+      turns[me->thread] = turn;
+      fnn_barrier(&mine);
+      for (int t = mine.offset; t < mine.offset + mine.size; t++)
+        if (turns[t] != turn) __atomic_fetch_add(&out_of_step, 1, __ATOMIC_RELAXED);
+      fnn_barrier(&mine);
+    }
+    fnn_barrier(me);
+    turns[me->thread] = -1;
+    fnn_barrier(me);
+    for (int t = 0; t < me->size; t++)
+      if (turns[t] != -1) __atomic_fetch_add(&out_of_step, 1, __ATOMIC_RELAXED);
+    fnn_barrier(me);
+  }
 }
 
 int main(void) {
@@ -150,5 +187,7 @@ int main(void) {
   }
   fnn_net_free(net);
   puts(failed ? "the bits differ" : "the same bits");
-  return failed;
+  for (int threads = 1; threads <= TEAM; threads++) fnn_parallel_forced(threads, work_in_parts, NULL);
+  printf("teams in parts: %d out of step, %d wrong\n", out_of_step, wrong_parts);
+  return failed || out_of_step || wrong_parts;
 }

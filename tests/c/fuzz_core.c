@@ -68,39 +68,62 @@ static fnn_matrix matrix(ptrdiff_t rows, ptrdiff_t columns, int type) {
       ((float *)start)[i] = (float)pattern[i % 8];
   }
   fnn_matrix x = {start, row, column, type};
-  if (layout == 5) x.data = start + (size_t)((rows - 1) * row) * size, x.row = -row;
+  if (layout == 5) x.data = start + (size_t)((rows - 1) * row) * size, x.row_step = -row;
   return x;
 }
 
-static fnn_data samples(ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t m, int x_dtype, int loss) {
-  fnn_data data = {.m = m, .X = matrix(n_in, m, x_dtype)};
-  if (n_out > 1 && loss != FNN_MSE && below(2)) {
+/* A row of a list, by its columns. */
+#define ACTIVATION(NAME, name, PLACE, SLOPE, PARAMETERS) {FNN_##NAME, {0.01}},
+static const fnn_spec activations[] = {FNN_EACH_ACTIVATION(ACTIVATION)};
+#define LOSS(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS) {FNN_##NAME, {0.1}},
+static const fnn_spec losses[] = {FNN_EACH_LOSS(LOSS)};
+enum {
+  FNN_ANY = FNN_IDENTITY, /* an output that any loss takes, but for those that want their own */
+  PROBABILITIES,
+  CLASSES,
+  VALUES
+};
+#define OUTPUT(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS) FNN_##OUTPUT,
+static const int outputs[] = {FNN_EACH_LOSS(OUTPUT)};
+#define TARGETS(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS) TARGETS,
+static const int kinds_of_targets[] = {FNN_EACH_LOSS(TARGETS)};
+#define SLOTS(NAME, name, SLOTS, STEP) SLOTS,
+static const int slots[] = {FNN_EACH_OPTIMIZER(SLOTS)};
+
+static fnn_targets targets_of(ptrdiff_t n_out, ptrdiff_t m, int y_dtype, int loss) {
+  fnn_targets targets = {.size = sizeof targets};
+  if (n_out > 1 && kinds_of_targets[loss] != VALUES && below(2)) {
     int32_t *codes = block((size_t)m * sizeof *codes);
     for (ptrdiff_t j = 0; j < m; j++) codes[j] = (int32_t)((ptrdiff_t)byte() % n_out);
-    data.codes = codes;
+    targets.codes = codes;
   } else {
-    data.Y = matrix(n_out, m, x_dtype);
+    targets.Y = matrix(n_out, m, y_dtype);
   }
   if (below(2)) {
     double *weights = block((size_t)m * sizeof *weights);
     for (ptrdiff_t j = 0; j < m; j++) weights[j] = below(4) / 2.0;
-    data.weights = weights;
+    targets.weights = weights;
   }
-  return data;
+  return targets;
 }
 
 static fnn_optimizer optimizer(void) {
-  const fnn_optimizer o = {below(5),        0.1 * below(4), 0.01 * below(3),        0.5,
-                           0.25 * below(4), 0.999,          below(2) ? 1e-8 : 1e-35};
+  const fnn_optimizer o = {.size = sizeof o,
+                           .kind = below(FNN_OPTIMIZERS),
+                           .lr = 0.1 * below(4),
+                           .weight_decay = 0.01 * below(3),
+                           .momentum = 0.5,
+                           .beta1 = 0.25 * below(4),
+                           .beta2 = 0.999,
+                           .eps = below(2) ? 1e-8 : 1e-35};
   return o;
 }
-static int slots_of(int kind) { return kind == FNN_SGD ? 0 : kind == FNN_ADAM || kind == FNN_ADAMW ? 2 : 1; }
 
 /* --- what is tried --- */
 
 static void layer(void) {
   const ptrdiff_t n_out = extent(), n_in = extent(), m = extent();
-  const int g = below(5);
+  const fnn_spec *g = &activations[below(FNN_ACTIVATIONS)];
   const fnn_matrix W = matrix(n_out, n_in, dtype), A_prev = matrix(n_in, m, dtype), b = matrix(n_out, 1, dtype);
   const fnn_matrix out = matrix(n_out, m, dtype), dW = matrix(n_out, n_in, dtype), db = matrix(n_out, 1, dtype);
   const fnn_matrix dA_prev = matrix(n_in, m, dtype), sums = matrix(n_out, 1, dtype);
@@ -111,62 +134,67 @@ static void layer(void) {
 
 static void elements(void) {
   const ptrdiff_t n = extent(), m = extent();
-  const int g = below(5);
+  const fnn_spec *g = &activations[below(FNN_ACTIVATIONS)];
   const fnn_matrix Z = matrix(n, m, dtype), A = matrix(n, m, dtype), dA = matrix(n, m, dtype);
   fnn_activation_forward(isa, &A, below(3) ? &Z : &A, g, n, m, threads);
   fnn_activation_backward(isa, below(3) ? &Z : &dA, &dA, &A, g, n, m, threads);
-  const int loss = n == 1 ? 2 * below(2) : below(3);
-  fnn_data data = samples(n, n, m, dtype, loss);
-  double *losses = below(3) ? block((size_t)m * sizeof *losses) : NULL;
-  fnn_loss(isa, losses, !losses || below(3) ? &A : NULL, &data, loss, n, threads);
+  int loss = below(FNN_LOSSES);
+  if (n == 1 && kinds_of_targets[loss] == CLASSES) loss = FNN_MSE;
+  const fnn_matrix scores = matrix(n, m, dtype);
+  const fnn_targets targets = targets_of(n, m, dtype, loss);
+  double *of_samples = below(3) ? block((size_t)m * sizeof *of_samples) : NULL;
+  fnn_loss(isa, of_samples, !of_samples || below(3) ? &A : NULL, &scores, &targets, &losses[loss], n, m, threads);
   const fnn_optimizer o = optimizer();
   const fnn_matrix moment_1 = matrix(n, m, dtype), moment_2 = matrix(n, m, dtype);
-  const int slots = slots_of(o.kind);
-  fnn_optimizer_update(isa, &o, 1 + byte(), &Z, slots > 0 ? &moment_1 : NULL, slots > 1 ? &moment_2 : NULL, &dA, n, m,
+  const int used = slots[o.kind];
+  fnn_optimizer_update(isa, &o, 1 + byte(), &Z, used > 0 ? &moment_1 : NULL, used > 1 ? &moment_2 : NULL, &dA, n, m,
                        threads);
 }
 
 static void network(void) {
-  ptrdiff_t sizes[5];
-  int activations[4];
-  const int layers = 1 + below(4), loss = below(3), x_dtype = below(2);
-  for (int l = 0; l <= layers; l++) sizes[l] = extent();
-  for (int l = 0; l < layers; l++) activations[l] = below(5);
-  if (loss == FNN_CROSS_ENTROPY && sizes[layers] < 2) sizes[layers] = 2;
-  activations[layers - 1] = loss == FNN_CROSS_ENTROPY ? FNN_SOFTMAX : loss == FNN_MSE ? FNN_IDENTITY : FNN_SIGMOID;
-  fnn_net *net = fnn_net_new(isa, dtype, layers, sizes, activations, loss);
+  ptrdiff_t n_in = extent(), n = n_in;
+  fnn_layer layers[4];
+  const int count = 1 + below(4), loss = below(FNN_LOSSES), x_dtype = below(2);
+  for (int l = 0; l < count; l++)
+    layers[l] = (fnn_layer){sizeof *layers, extent(), activations[below(FNN_ACTIVATIONS)]};
+  fnn_layer *last = &layers[count - 1];
+  if (kinds_of_targets[loss] == CLASSES && last->units < 2) last->units = 2;
+  last->activation = activations[outputs[loss]];
+  fnn_net *net = fnn_net_new(isa, dtype, n_in, count, layers, &losses[loss]);
   if (!net) abort();
   const fnn_optimizer o = optimizer();
-  fnn_matrix dW[4], db[4];
-  for (int l = 0; l < layers; l++) {
-    const fnn_matrix W = matrix(sizes[l + 1], sizes[l], dtype), b = matrix(sizes[l + 1], 1, dtype);
-    fnn_net_set(net, l, &W, &b);
-    dW[l] = matrix(sizes[l + 1], sizes[l], dtype), db[l] = matrix(sizes[l + 1], 1, dtype);
+  fnn_matrix gradients[8];
+  for (int l = 0; l < count; n = layers[l++].units) {
+    const fnn_matrix W = matrix(layers[l].units, n, dtype), b = matrix(layers[l].units, 1, dtype);
+    fnn_net_set(net, l, FNN_W, &W);
+    fnn_net_set(net, l, FNN_B, &b);
+    gradients[2 * l] = matrix(layers[l].units, n, dtype), gradients[2 * l + 1] = matrix(layers[l].units, 1, dtype);
   }
-  if (fnn_net_start_optimizer(net, slots_of(o.kind)) != 0) abort();
+  if (fnn_net_start_optimizer(net, slots[o.kind]) != 0) abort();
   if (below(2)) fnn_net_force_threads(net, threads);
   const ptrdiff_t m = extent();
-  const fnn_data data = samples(sizes[0], sizes[layers], m, x_dtype, loss);
-  const fnn_matrix out = matrix(sizes[layers], m, dtype);
+  const fnn_matrix X = matrix(n_in, m, x_dtype), out = matrix(last->units, m, dtype);
+  const fnn_targets targets = targets_of(last->units, m, x_dtype, loss);
   void *before = block(fnn_net_bytes(net));
   double total, ended[2 * 4];
-  fnn_net_predict(net, &out, &data.X, m, threads);
-  fnn_net_loss(net, &total, &data, threads);
+  fnn_net_predict(net, &out, &X, m, threads);
+  fnn_net_loss(net, &total, &X, &targets, m, threads);
   fnn_net_snapshot(net, before);
-  fnn_fit fit = {.batch = 1 + below(64),
+  fnn_fit fit = {.size = sizeof fit,
+                 .optimizer = &o,
+                 .batch = 1 + below(64),
                  .shuffle = below(2),
                  .seed = byte(),
-                 .optimizer = o,
                  .max_batches = 1 + below(8),
                  .max_epochs = 1 + below(4),
                  .cautious = below(2),
                  .ended = ended};
   if (fit.batch > m) fit.batch = m;
   if (fit.shuffle) fit.order = block((size_t)m * sizeof *fit.order);
-  fnn_net_train(net, &data, &fit, threads);
-  fnn_net_gradients(net, &total, dW, db, &data, threads);
+  fnn_net_train(net, &X, &targets, m, &fit, threads);
+  fnn_net_gradients(net, &total, gradients, &X, &targets, m, threads);
   fnn_net_restore(net, before);
-  for (int l = 0; l < layers; l++) fnn_net_get(net, l, &dW[l], &db[l]);
+  for (int i = 0; i < 2 * count; i++) fnn_net_get(net, i / 2, i % 2, &gradients[i]);
   fnn_net_free(net);
 }
 

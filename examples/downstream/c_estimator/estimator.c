@@ -14,30 +14,30 @@ static PyObject *fit(PyObject *self, PyObject *args) {
   (void)self;
   if (!PyArg_ParseTuple(args, "y*y*nnd", &rows, &values, &n_in, &steps, &lr)) return NULL;
   PyObject *result = NULL;
-  const ptrdiff_t m = values.len / (ptrdiff_t)sizeof(double), sizes[] = {n_in, 1};
-  const int activations[] = {FNN_IDENTITY};
+  const ptrdiff_t m = values.len / (ptrdiff_t)sizeof(double);
+  const fnn_layer linear = {sizeof linear, 1, {FNN_IDENTITY, {0}}};
+  const fnn_spec mse = {FNN_MSE, {0}};
   fnn_net *net = NULL;
   double *W = malloc((size_t)(n_in + 1) * sizeof *W), *ended = malloc((size_t)steps * 2 * sizeof *ended);
   if (rows.len != m * n_in * (ptrdiff_t)sizeof(double)) {
     PyErr_Format(PyExc_ValueError, "rows has %zd bytes, wanted %zd numbers for each of %zd values", rows.len, n_in, m);
-  } else if (!W || !ended || !(net = api->net_new(api->isa_best(), FNN_FLOAT64, 1, sizes, activations, FNN_MSE))) {
+  } else if (!W || !ended || !(net = api->net_new(api->isa_best(), FNN_FLOAT64, n_in, 1, &linear, &mse))) {
     PyErr_NoMemory();
   } else {
-    const fnn_data data = {
-        .m = m, .X = {rows.buf, 1, n_in, FNN_FLOAT64}, .codes = NULL, .Y = {values.buf, 1, 1, FNN_FLOAT64}};
-    fnn_fit job = {.batch = m,
-                   .optimizer = {.kind = FNN_SGD, .lr = lr},
-                   .max_batches = steps,
-                   .max_epochs = steps,
-                   .ended = ended};
+    const fnn_matrix X = {rows.buf, 1, n_in, FNN_FLOAT64};
+    const fnn_targets targets = {.size = sizeof targets, .Y = {values.buf, 1, 1, FNN_FLOAT64}};
+    const fnn_optimizer sgd = {.size = sizeof sgd, .kind = FNN_SGD, .lr = lr};
+    fnn_fit job = {
+        .size = sizeof job, .optimizer = &sgd, .batch = m, .max_batches = steps, .max_epochs = steps, .ended = ended};
     PyThreadState *state = PyEval_SaveThread();
-    const int status = api->net_train(net, &data, &job, 1);
+    const int status = api->net_train(net, &X, &targets, m, &job, 1);
     PyEval_RestoreThread(state);
     if (status) {
       PyErr_NoMemory();
     } else {
       const fnn_matrix w = {W, n_in, 1, FNN_FLOAT64}, b = {W + n_in, 1, 1, FNN_FLOAT64};
-      api->net_get(net, 0, &w, &b);
+      api->net_get(net, 0, FNN_W, &w);
+      api->net_get(net, 0, FNN_B, &b);
       result = PyList_New(n_in + 1);
       for (Py_ssize_t i = 0; result && i <= n_in; i++) PyList_SET_ITEM(result, i, PyFloat_FromDouble(W[i]));
     }

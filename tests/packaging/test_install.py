@@ -97,7 +97,7 @@ def test_g01_no_illegal_instruction_on_older_cpus(wheels):
     needs("objdump", "nm")
     wheels.raw()
     objects = {path.stem: path for path in (wheels.sources() / "build").rglob("*.o")}
-    assert {"_core", "dispatch", "network", "parallel", *ALLOWED} <= objects.keys()
+    assert {"_core", "dispatch", "network_step", "parallel", *ALLOWED} <= objects.keys()
     used = {name: instructions(path) for name, path in objects.items()}
     for name, sets in used.items():
         assert sets.keys() <= ALLOWED.get(name, set()), f"{name}.c: {sets}"

@@ -1,4 +1,7 @@
-"""Kind F of the users' cases: threads, processes and repeatability. F05 to F07 are in test_threads.py."""
+"""The same answer alone and in a batch, in pools and in workers; no threads that nobody asked for.
+
+F05 to F07 are in test_threads.py.
+"""
 
 import os
 

@@ -1,0 +1,44 @@
+/* Checks of what a caller gives: codes of classes, values within bounds, the largest number. */
+#include <stdatomic.h>
+
+#include "kernels.h"
+
+/* What is checked is what was stored: somebody may write to `from` meanwhile, and a code is a place in memory later. */
+int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n) {
+  enum {
+    STEP = 1024, /* still near when they are checked */
+    FEW = 32     /* that no vectors pay for */
+  };
+  uint64_t beyond = 0; /* of those that are too long for an int32, whose low bits may well be legal */
+  int32_t low = 0, high = 0;
+  for (ptrdiff_t i = 0; i < m && m <= FEW; i++) {
+    const uint64_t code = bytes == 8 ? __atomic_load_n((const uint64_t *)from + i, __ATOMIC_RELAXED) /* once */
+                                     : __atomic_load_n((const uint32_t *)from + i, __ATOMIC_RELAXED);
+    beyond |= code >> 31;
+    codes[i] = (int32_t)code;
+    high = (int32_t)code > high ? (int32_t)code : high;
+  }
+  for (ptrdiff_t first = 0; first < m && m > FEW; first += STEP) {
+    const ptrdiff_t end = fnn_at_most(first + STEP, m);
+    for (ptrdiff_t i = first; i < end; i++) {
+      const uint64_t code = bytes == 8 ? ((const uint64_t *)from)[i] : ((const uint32_t *)from)[i];
+      beyond |= code >> 31;
+      codes[i] = (int32_t)code;
+    }
+    atomic_signal_fence(memory_order_seq_cst); /* the compiler may read `from` twice, but not after this */
+    for (ptrdiff_t i = first; i < end; i++) {
+      low = codes[i] < low ? codes[i] : low;
+      high = codes[i] > high ? codes[i] : high;
+    }
+  }
+  return !beyond && low >= 0 && high < n;
+}
+
+double fnn_magnitude(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m) {
+  const fnn_kernels *K = fnn_isas[isa].kernels[x->dtype];
+  return x->row_step == 1 ? K->magnitude(x->data, x->column_step, m, n) : K->magnitude(x->data, x->row_step, n, m);
+}
+
+int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high) {
+  return fnn_isas[isa].kernels[dtype]->within(x, n, high);
+}

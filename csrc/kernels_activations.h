@@ -1,0 +1,302 @@
+/* Activations. First the functions: of a unit, a pair for each row of FNN_EACH_ACTIVATION that is one, A = g(Z) and the
+   slope g'(Z) from A; of all units of a sample, softmax. Then the ways over many numbers: in a product's tile, by rows,
+   by columns of samples. Included by kernels_bodies.h for each dtype. */
+
+/* The parameters of an activation or a loss. */
+typedef struct {
+  REAL of[FNN_PARAMETERS];
+} FN(constants);
+
+FNN_INLINE FN(constants) FN(constants_of)(const fnn_spec *f) {
+  FN(constants) c;
+  for (int i = 0; i < FNN_PARAMETERS; i++) c.of[i] = (REAL)f->parameters[i];
+  return c;
+}
+
+/* --- a unit: VL of them --- */
+
+FNN_INLINE V FN(identity)(V z, FN(constants) c) {
+  (void)c;
+  return z;
+}
+
+FNN_INLINE V FN(identity_slope)(V a, FN(constants) c) {
+  (void)a, (void)c;
+  return FN(set1)(1);
+}
+
+FNN_INLINE V FN(sigmoid)(V z, FN(constants) c) {
+  (void)c;
+  const V t = FN(exp)((V)((VI)z | SIGN));
+  return FN(select)(z >= 0, FN(set1)(1), t) / (1 + t);
+}
+
+FNN_INLINE V FN(sigmoid_slope)(V a, FN(constants) c) {
+  (void)c;
+  return a * (1 - a);
+}
+
+FNN_INLINE V FN(tanh)(V z, FN(constants) c) {
+  (void)c;
+  return FN(hyperbolic_tangent)(z);
+}
+
+FNN_INLINE V FN(tanh_slope)(V a, FN(constants) c) {
+  (void)c;
+  return (1 - a) * (1 + a);
+}
+
+/* NaN stays NaN: the comparison is false and keeps z. */
+FNN_INLINE V FN(relu)(V z, FN(constants) c) {
+  (void)c;
+  return (V)(~(z <= 0) & (VI)z);
+}
+
+/* 1 above 0, else 0 times A: 0, or NaN. */
+FNN_INLINE V FN(relu_slope)(V a, FN(constants) c) {
+  (void)c;
+  return FN(select)(a > 0, FN(set1)(1), a * 0);
+}
+
+/* --- all units of a sample: softmax --- */
+
+#define FEW 32 /* units */
+
+FNN_INLINE V FN(largest)(const V *z, ptrdiff_t n) {
+  V top = z[0];
+  for (ptrdiff_t j = 1; j < n; j++) top = FN(select)(z[j] > top, z[j], top);
+  return top;
+}
+
+/* Z becomes A = exp(Z - max Z) / sum; returns what cross entropy needs of it. */
+FNN_INLINE void FN(softmax_columns)(V *z, ptrdiff_t n, V *max_z, V *sum) {
+  V whole = {0};
+  const V top = FN(largest)(z, n);
+  for (ptrdiff_t j = 0; j < n; j++) {
+    z[j] = FN(exp)(z[j] - top);
+    whole += z[j];
+  }
+  const V inverse = 1 / whole;
+  for (ptrdiff_t j = 0; j < n; j++) z[j] *= inverse;
+  *max_z = top;
+  *sum = whole;
+}
+
+FNN_INLINE void FN(softmax_slope_columns)(V *d, const V *a, ptrdiff_t n) {
+  V sum = {0};
+  for (ptrdiff_t j = 0; j < n; j++) sum = FN(fma)(d[j], a[j], sum);
+  for (ptrdiff_t j = 0; j < n; j++) d[j] = a[j] * (d[j] - sum);
+}
+
+/* A row of softmax: exp(z - max z) over its sum. Padding comes out 0. */
+FNN_INLINE void FN(softmax_row)(REAL *out, const REAL *z, ptrdiff_t n, REAL *max_z, REAL *sum) {
+  V largest = FN(set1)(-(REAL)INFINITY);
+  for (ptrdiff_t v = 0; v < n; v += VL) {
+    V x = FN(select)(FN(inside)(v, n), FN(load)(z + v), FN(set1)(-(REAL)INFINITY));
+    largest = FN(select)(x > largest, x, largest);
+  }
+  REAL top = largest[0];
+  for (int i = 1; i < VL; i++) top = largest[i] > top ? largest[i] : top;
+  V lanes[LANE_VECTORS];
+  for (int i = 0; i < LANE_VECTORS; i++) lanes[i] = (V){0};
+  for (ptrdiff_t v = 0, lane = 0; v < n; v += VL, lane = (lane + 1) % LANE_VECTORS) {
+    V e = FN(exp)(FN(load)(z + v) - top);
+    e = FN(select)(FN(inside)(v, n), e, (V){0});
+    FN(store)(out + v, e);
+    lanes[lane] += e;
+  }
+  const REAL whole = FN(sum_lanes)(lanes);
+  for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(out + v, FN(load)(out + v) / whole);
+  *max_z = top;
+  *sum = whole;
+}
+
+/* A row of softmax's dZ = A * (dA - sum(dA * A)). */
+FNN_INLINE void FN(softmax_slope_row)(REAL *out, const REAL *dA, const REAL *A, ptrdiff_t n) {
+  V lanes[LANE_VECTORS];
+  for (int i = 0; i < LANE_VECTORS; i++) lanes[i] = (V){0};
+  for (ptrdiff_t v = 0, lane = 0; v < n; v += VL, lane = (lane + 1) % LANE_VECTORS) {
+    V x = FN(load)(dA + v) * FN(load)(A + v);
+    lanes[lane] += FN(select)(FN(inside)(v, n), x, (V){0});
+  }
+  const REAL sum = FN(sum_lanes)(lanes);
+  for (ptrdiff_t v = 0; v < n; v += VL) {
+    V x = FN(load)(A + v) * (FN(load)(dA + v) - sum);
+    FN(store)(out + v, FN(select)(FN(inside)(v, n), x, (V){0}));
+  }
+}
+
+static void FN(softmax_rows)(REAL *to, ptrdiff_t ld_out, const REAL *from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n) {
+  REAL unused[2];
+  for (ptrdiff_t r = 0; r < rows && n > FEW; r++)
+    FN(softmax_row)(to + r * ld_out, from + r * ld, n, unused, unused + 1);
+  for (ptrdiff_t r = 0; r < rows && n <= FEW; r += VL) {
+    const ptrdiff_t count = fnn_at_most(rows - r, VL);
+    V z[FEW], top, sum;
+    FN(load_columns)(z, from + r * ld, ld, count, n);
+    FN(softmax_columns)(z, n, &top, &sum);
+    FN(store_columns)(to + r * ld_out, ld_out, z, count, n);
+  }
+}
+
+static void FN(softmax_slope_rows)(REAL *to, ptrdiff_t ld_out, const REAL *d, ptrdiff_t ld_d, const REAL *a,
+                                   ptrdiff_t ld_a, ptrdiff_t rows, ptrdiff_t n) {
+  for (ptrdiff_t r = 0; r < rows && n > FEW; r++) FN(softmax_slope_row)(to + r * ld_out, d + r * ld_d, a + r * ld_a, n);
+  for (ptrdiff_t r = 0; r < rows && n <= FEW; r += VL) {
+    const ptrdiff_t count = fnn_at_most(rows - r, VL);
+    V x[FEW], y[FEW];
+    FN(load_columns)(x, d + r * ld_d, ld_d, count, n);
+    FN(load_columns)(y, a + r * ld_a, ld_a, count, n);
+    FN(softmax_slope_columns)(x, y, n);
+    FN(store_columns)(to + r * ld_out, ld_out, x, count, n);
+  }
+}
+
+/* The same two where a row holds a unit of all samples, `columns` of them in whole vectors: a strip of them at a time,
+   in long reads. */
+static void FN(softmax_down)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, ptrdiff_t n,
+                             ptrdiff_t columns) {
+  for (ptrdiff_t c = 0; c < columns; c += STRIP * VL) {
+    const ptrdiff_t vectors = fnn_at_most(columns - c, STRIP * VL) / VL;
+    const REAL *z = (const REAL *)in + c;
+    REAL *to = (REAL *)out + c;
+    V top[STRIP], sum[STRIP];
+    for (ptrdiff_t v = 0; v < vectors; v++) top[v] = FN(load)(z + v * VL), sum[v] = (V){0};
+    for (ptrdiff_t j = 1; j < n; j++)
+      for (ptrdiff_t v = 0; v < vectors; v++) {
+        const V x = FN(load)(z + j * ld + v * VL);
+        top[v] = FN(select)(x > top[v], x, top[v]);
+      }
+    for (ptrdiff_t j = 0; j < n; j++)
+      for (ptrdiff_t v = 0; v < vectors; v++) {
+        const V e = FN(exp)(FN(load)(z + j * ld + v * VL) - top[v]);
+        FN(store)(to + j * ld_out + v * VL, e);
+        sum[v] += e;
+      }
+    for (ptrdiff_t v = 0; v < vectors; v++) sum[v] = 1 / sum[v];
+    for (ptrdiff_t j = 0; j < n; j++)
+      for (ptrdiff_t v = 0; v < vectors; v++) {
+        REAL *e = to + j * ld_out + v * VL;
+        FN(store)(e, FN(load)(e) * sum[v]);
+      }
+  }
+}
+
+static void FN(softmax_slope_down)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A,
+                                   ptrdiff_t ld_A, ptrdiff_t n, ptrdiff_t columns) {
+  for (ptrdiff_t c = 0; c < columns; c += STRIP * VL) {
+    const ptrdiff_t vectors = fnn_at_most(columns - c, STRIP * VL) / VL;
+    const REAL *d = (const REAL *)dA + c, *a = (const REAL *)A + c;
+    REAL *to = (REAL *)out + c;
+    V sum[STRIP];
+    for (ptrdiff_t v = 0; v < vectors; v++) sum[v] = (V){0};
+    for (ptrdiff_t j = 0; j < n; j++)
+      for (ptrdiff_t v = 0; v < vectors; v++)
+        sum[v] = FN(fma)(FN(load)(d + j * ld_dA + v * VL), FN(load)(a + j * ld_A + v * VL), sum[v]);
+    for (ptrdiff_t j = 0; j < n; j++)
+      for (ptrdiff_t v = 0; v < vectors; v++)
+        FN(store)(to + j * ld_out + v * VL,
+                  FN(load)(a + j * ld_A + v * VL) * (FN(load)(d + j * ld_dA + v * VL) - sum[v]));
+  }
+}
+
+/* --- in a tile: what is short enough to be part of it; the others are left for later --- */
+
+FNN_INLINE V FN(in_tile)(enum fnn_activation g, V z, FN(constants) c) {
+#define CASE_IN_TILE(NAME, name)                                                                                       \
+  case FNN_##NAME: return FN(name)(z, c);
+#define CASE_AFTER_TILE(NAME, name)                                                                                    \
+  case FNN_##NAME: return z;
+#define CASE_WHOLE_ROWS(NAME, name)                                                                                    \
+  case FNN_##NAME: return z;
+#define CASE(NAME, name, PLACE, SLOPE, PARAMETERS) CASE_##PLACE(NAME, name)
+  switch (g) { FNN_EACH_ACTIVATION(CASE) }
+  return z;
+#undef CASE_IN_TILE
+#undef CASE_AFTER_TILE
+#undef CASE_WHOLE_ROWS
+#undef CASE
+}
+
+/* dA * g'(Z) from A. */
+FNN_INLINE V FN(slope_in_tile)(enum fnn_activation g, V dA, const REAL *A, FN(constants) c) {
+#define CASE_IN_TILE(NAME, name)                                                                                       \
+  case FNN_##NAME: return dA * FN(name##_slope)(FN(load)(A), c);
+#define CASE_AFTER_TILE(NAME, name)                                                                                    \
+  case FNN_##NAME: return dA;
+#define CASE_WHOLE_ROWS(NAME, name)                                                                                    \
+  case FNN_##NAME: return dA;
+#define CASE(NAME, name, PLACE, SLOPE, PARAMETERS) CASE_##PLACE(NAME, name)
+  switch (g) { FNN_EACH_ACTIVATION(CASE) }
+  return dA;
+#undef CASE_IN_TILE
+#undef CASE_AFTER_TILE
+#undef CASE_WHOLE_ROWS
+#undef CASE
+}
+
+/* --- by rows of n units, and few units by columns, a vector holding one unit of VL samples; in place too --- */
+
+#define CASE_IN_TILE(name) UNITS(name)
+#define CASE_AFTER_TILE(name) UNITS(name)
+#define CASE_WHOLE_ROWS(name) ROWS(name)
+#define CASE(NAME, name, PLACE, SLOPE, PARAMETERS)                                                                     \
+  case FNN_##NAME: CASE_##PLACE(name) break;
+
+/* A = g(Z) */
+static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, const fnn_spec *g, ptrdiff_t rows,
+                           ptrdiff_t n) {
+  const FN(constants) c = FN(constants_of)(g);
+  REAL *to = out;
+  const REAL *from = in;
+#define UNITS(name)                                                                                                    \
+  for (ptrdiff_t r = 0; r < rows; r++, to += ld_out, from += ld)                                                       \
+    for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, FN(name)(FN(load)(from + v), c));
+#define ROWS(name) FN(name##_rows)(to, ld_out, from, ld, rows, n);
+  switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
+#undef UNITS
+#undef ROWS
+}
+
+FNN_INLINE void FN(activation_columns)(V *a, const V *z, const fnn_spec *g, ptrdiff_t n) {
+  const FN(constants) c = FN(constants_of)(g);
+  V unused;
+#define UNITS(name)                                                                                                    \
+  for (ptrdiff_t j = 0; j < n; j++) a[j] = FN(name)(z[j], c);
+#define ROWS(name)                                                                                                     \
+  a[0] = z[0]; /* there is one: gcc would not see it */                                                                \
+  for (ptrdiff_t j = 1; j < n; j++) a[j] = z[j];                                                                       \
+  FN(name##_columns)(a, n, &unused, &unused);
+  switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
+#undef UNITS
+#undef ROWS
+}
+
+/* dZ = dA * g'(Z) from A = g(Z) */
+static void FN(derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A, ptrdiff_t ld_A,
+                           const fnn_spec *g, ptrdiff_t rows, ptrdiff_t n) {
+  const FN(constants) c = FN(constants_of)(g);
+  REAL *to = out;
+  const REAL *d = dA, *a = A;
+#define UNITS(name)                                                                                                    \
+  for (ptrdiff_t r = 0; r < rows; r++, to += ld_out, d += ld_dA, a += ld_A)                                            \
+    for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, FN(load)(d + v) * FN(name##_slope)(FN(load)(a + v), c));
+#define ROWS(name) FN(name##_slope_rows)(to, ld_out, d, ld_dA, a, ld_A, rows, n);
+  switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
+#undef UNITS
+#undef ROWS
+}
+
+FNN_INLINE void FN(derivative_columns)(V *d, const V *a, const fnn_spec *g, ptrdiff_t n) {
+  const FN(constants) c = FN(constants_of)(g);
+#define UNITS(name)                                                                                                    \
+  for (ptrdiff_t j = 0; j < n; j++) d[j] *= FN(name##_slope)(a[j], c);
+#define ROWS(name) FN(name##_slope_columns)(d, a, n);
+  switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
+#undef UNITS
+#undef ROWS
+}
+#undef CASE_IN_TILE
+#undef CASE_AFTER_TILE
+#undef CASE_WHOLE_ROWS
+#undef CASE

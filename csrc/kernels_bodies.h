@@ -1,0 +1,64 @@
+/* The bodies of the kernels, written once; an ISA's file includes this for float and for double.
+   It is given REAL, INT, FNN_DOUBLE, FN(name) and FNN_VECTOR_BYTES, FNN_MR (rows of a register tile), FNN_MR_SINGLE (of
+   one that is one vector wide), FNN_CHUNK_BYTES, FNN_WHOLE_SUMS, FNN_PACK_PANELS. */
+#include <float.h>
+
+#include "simd.h"
+
+/* clang-format off: each uses those above it */
+#include "kernels_functions.h"
+#include "kernels_moving.h"
+#include "kernels_checks.h"
+#include "kernels_sums.h"
+#include "kernels_activations.h"
+#include "kernels_losses.h"
+#include "kernels_optimizers.h"
+#include "kernels_products.h"
+#include "kernels_matvec.h"
+/* clang-format on */
+
+static const fnn_kernels FN(table) = {
+    .size = sizeof(REAL),
+    .vl = VL,
+    .mr = FNN_MR,
+    .nr = NR,
+    .chunk = MOST_ROWS,
+    .packs = FNN_PACK_PANELS > 0,
+    .forward = FN(forward),
+    .backward = FN(backward),
+    .update_weights = FN(update_weights),
+    .turn = FN(turn),
+    .dense_rows = FN(dense_rows),
+    .dense_columns = FN(dense_columns),
+    .matvec_rows = FN(matvec_rows),
+    .matvec_columns = FN(matvec_columns),
+    .rowsum = FN(rowsum),
+    .rowsum_room = FN(rowsum_room),
+    .sums_along = FN(sums_along),
+    .update = FN(update),
+    .activation = FN(activation),
+    .derivative = FN(derivative),
+    .softmax_down = FN(softmax_down),
+    .softmax_slope_down = FN(softmax_slope_down),
+    .head = FN(head),
+    .loss_derivatives = FN(loss_derivatives),
+    .loss_values = FN(loss_values),
+    .within = FN(within),
+    .gather = FN(gather),
+    .scatter = FN(scatter),
+    .pack = FN(pack),
+    .unpack = FN(unpack),
+    .magnitude = FN(magnitude),
+};
+
+/* What is another for double than for float; all other macros are the same words both times. */
+#undef HAS_ROWS_OF_FOUR
+#undef SIGN
+#undef MANTISSA
+#undef BIAS
+#undef EXP_TERMS
+#undef LOG_TERMS
+#undef EXP_LOW
+#undef TANH_HIGH
+#undef LN2_HIGH
+#undef LN2_LOW

@@ -1,0 +1,46 @@
+/* Whether numbers are within bounds, and the largest of them. Included by kernels_bodies.h for each dtype. */
+/* Whether all are numbers within 0..high. */
+static int FN(within)(const void *x, ptrdiff_t n, double high) {
+  const REAL *p = x;
+  const V top = FN(set1)((REAL)high);
+  VI good = ~(VI){0};
+  ptrdiff_t i = 0;
+  for (; i + VL <= n; i += VL) {
+    const V y = FN(load)(p + i);
+    good &= (y >= 0) & (y <= top) & (y - y == 0);
+  }
+  int all = 1;
+  for (; i < n; i++) all &= p[i] >= 0 && p[i] <= (REAL)high && p[i] - p[i] == 0;
+  for (int l = 0; l < VL; l++) all &= good[l] != 0;
+  return all;
+}
+
+/* Without their signs floats are in the order of their bits, with inf and then the NaNs above all numbers. */
+static double FN(magnitude)(const void *x, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n) {
+  VI most[4] = {{0}};
+  INT rest = 0;
+  if (ld == n) n *= rows, rows = 1;
+  for (ptrdiff_t r = 0; r < rows; r++) {
+    const REAL *p = (const REAL *)x + r * ld;
+    ptrdiff_t j = 0;
+    for (; j + 4 * VL <= n; j += 4 * VL)
+      for (int v = 0; v < 4; v++) {
+        const VI bits = (VI)FN(load)(p + j + v * VL) & ~SIGN;
+        most[v] = (VI)FN(select)(bits > most[v], (V)bits, (V)most[v]);
+      }
+    for (; n >= VL && j < n; j += VL) { /* the last vector reaches back */
+      const VI bits = (VI)FN(load)(p + fnn_at_most(j, n - VL)) & ~SIGN;
+      most[0] = (VI)FN(select)(bits > most[0], (V)bits, (V)most[0]);
+    }
+    for (; j < n; j++) {
+      INT bits;
+      memcpy(&bits, p + j, sizeof bits);
+      rest = (bits & ~SIGN) > rest ? bits & ~SIGN : rest;
+    }
+  }
+  for (int v = 0; v < 4; v++)
+    for (int l = 0; l < VL; l++) rest = most[v][l] > rest ? most[v][l] : rest;
+  REAL largest;
+  memcpy(&largest, &rest, sizeof largest);
+  return largest - largest == 0 ? (double)largest : (double)INFINITY;
+}

@@ -1,0 +1,275 @@
+/* Losses. First the functions: of a unit, one for each row of FNN_EACH_LOSS that is a sum over units, giving L in
+   double and its derivative; of all units of a sample, the cross-entropy. Then the ways through a batch, each written
+   once: few units by columns of samples, many by rows, and element by element. Included by kernels_bodies.h for each
+   dtype. */
+
+/* --- a unit: L of VL of them, and the derivative by what the list says they are functions of --- */
+
+/* -y log a - (1 - y) log(1 - a) with a = sigmoid(z), for z of any size: max(z, 0) - z y + log(1 + exp(-|z|)). */
+FNN_INLINE V FN(binary_cross_entropy)(V z, V y, FN(constants) c, double *L) {
+  double zs[VL], ys[VL];
+  (void)c;
+  FN(doubles)(zs, z);
+  FN(doubles)(ys, y);
+  FN(doubles)(L, FN(log1p)(FN(exp)((V)((VI)z | SIGN))));
+  for (int i = 0; i < VL; i++) L[i] = (zs[i] > 0 ? zs[i] : 0.0) - zs[i] * ys[i] + L[i];
+  return FN(sigmoid)(z, c) - y;
+}
+
+/* (a - y)^2 */
+FNN_INLINE V FN(mse)(V a, V y, FN(constants) c, double *L) {
+  double as[VL], ys[VL];
+  (void)c;
+  FN(doubles)(as, a);
+  FN(doubles)(ys, y);
+  for (int i = 0; i < VL; i++) L[i] = (as[i] - ys[i]) * (as[i] - ys[i]);
+  return 2 * (a - y);
+}
+
+/* --- all units of a sample: the cross-entropy -sum(y log a) with a = softmax(z), or of a class alone; dZ = a sum(y) -
+   y. With z's largest, top, and whole = sum(exp(z - top)): sum(y (top - z)) + sum(y) log(whole), for z of any size. ---
+ */
+
+/* VL samples, a vector holding one unit of each. */
+FNN_INLINE void FN(cross_entropy_columns)(V *z, const V *y, ptrdiff_t n, int one_class, double *L) {
+  double tops[VL], logs[VL];
+  V top, whole, mass = FN(set1)(1);
+  FN(doubles)(tops, FN(largest)(z, n));
+  if (one_class) {
+    V truth = {0};
+    for (ptrdiff_t j = 0; j < n; j++) truth = FN(select)(y[j] != 0, z[j], truth);
+    FN(doubles)(L, truth);
+    for (int i = 0; i < VL; i++) L[i] = tops[i] - L[i];
+  } else {
+    mass = (V){0};
+    for (int i = 0; i < VL; i++) L[i] = 0;
+    for (ptrdiff_t j = 0; j < n; j++) {
+      double zs[VL], ys[VL];
+      FN(doubles)(zs, z[j]);
+      FN(doubles)(ys, y[j]);
+      for (int i = 0; i < VL; i++)
+        if (ys[i] != 0) L[i] += ys[i] * (tops[i] - zs[i]); /* 0 times an infinite distance is 0 */
+      mass += y[j];
+    }
+  }
+  FN(softmax_columns)(z, n, &top, &whole);
+  for (ptrdiff_t j = 0; j < n; j++) z[j] = z[j] * mass - y[j];
+  FN(doubles)(logs, mass * FN(log)(whole));
+  for (int i = 0; i < VL; i++) L[i] += logs[i];
+}
+
+/* One sample: L but for sum(y) log(whole), whose logarithm is taken for many rows at once. */
+static double FN(cross_entropy_row)(REAL *z, ptrdiff_t n, const REAL *y, int32_t code, REAL *mass, REAL *whole) {
+  REAL top;
+  double L = 0;
+  *mass = 1;
+  if (!y) {
+    const double truth = z[code];
+    FN(softmax_row)(z, z, n, &top, whole);
+    z[code] -= 1;
+    return (double)top - truth;
+  }
+  *mass = 0;
+  top = z[0];
+  for (ptrdiff_t j = 1; j < n; j++) top = z[j] > top ? z[j] : top;
+  for (ptrdiff_t j = 0; j < n; j++) {
+    if (y[j] != 0) L += (double)y[j] * ((double)top - z[j]); /* 0 times an infinite distance is 0 */
+    *mass += y[j];
+  }
+  FN(softmax_row)(z, z, n, &top, whole);
+  for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(z + v, FN(load)(z + v) * *mass - FN(load)(y + v));
+  return L;
+}
+
+/* --- few units: VL samples at a time, a vector holding one unit of each --- */
+
+/* Codes of VL samples, of which `count` are there; the others' are of no unit. */
+FNN_INLINE VI FN(load_codes)(const int32_t *codes, ptrdiff_t count) {
+  typedef int32_t words __attribute__((vector_size(4 * FNN_LANES)));
+  words few;
+  if (count == VL) {
+    memcpy(&few, codes, sizeof few);
+  } else {
+    for (ptrdiff_t r = 0; r < VL; r++) few[r] = r < count ? codes[r] : -1;
+  }
+  return __builtin_convertvector(few, VI);
+}
+
+/* L of VL samples, and dZ over their Z. */
+FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, double *L) {
+  const FN(constants) c = FN(constants_of)(&h->loss);
+  const ptrdiff_t n = h->n;
+  double of_unit[VL];
+  V a[FEW];
+#define SUM_OVER_UNITS(name, x)                                                                                        \
+  for (int i = 0; i < VL; i++) L[i] = 0;                                                                               \
+  for (ptrdiff_t j = 0; j < n; j++) {                                                                                  \
+    z[j] = FN(name)((x)[j], y[j], c, of_unit);                                                                         \
+    for (int i = 0; i < VL; i++) L[i] += of_unit[i];                                                                   \
+  }
+#define OF_UNITS_OF_Z(name) SUM_OVER_UNITS(name, z)
+#define OF_UNITS_OF_A(name)                                                                                            \
+  FN(activation_columns)(a, z, &h->activation, n);                                                                     \
+  SUM_OVER_UNITS(name, a)                                                                                              \
+  FN(derivative_columns)(z, a, &h->activation, n);
+#define OF_ROWS_OF_Z(name) FN(name##_columns)(z, y, n, h->codes != NULL, L);
+#define CASE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS)                                                            \
+  case FNN_##NAME: OF_##FORM(name) break;
+  switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
+#undef CASE
+#undef OF_ROWS_OF_Z
+#undef OF_UNITS_OF_A
+#undef OF_UNITS_OF_Z
+#undef SUM_OVER_UNITS
+}
+
+/* w_i L_i of VL samples, of which `count` are there, and dZ over their Z. */
+static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count) {
+  const ptrdiff_t n = h->n;
+  REAL *Z = (REAL *)h->Z + first * h->ld;
+  V z[FEW], y[FEW];
+  double L[VL];
+  FN(load_columns)(z, Z, h->ld, count, n);
+  if (h->codes) {
+    const VI codes = FN(load_codes)(h->codes + first, count);
+    for (ptrdiff_t j = 0; j < n; j++) y[j] = FN(select)(codes == (INT)j, FN(set1)(1), (V){0});
+  } else {
+    FN(load_columns)(y, (const REAL *)h->Y + first * h->y_ld, h->y_ld, count, n);
+  }
+  FN(loss_columns)(h, z, y, L);
+  if (h->weights) {
+    V w = {0};
+    for (ptrdiff_t r = 0; r < count; r++) ((REAL *)&w)[r] = (REAL)h->weights[first + r], L[r] *= h->weights[first + r];
+    for (ptrdiff_t j = 0; j < n; j++) z[j] *= w;
+  }
+  if (count == VL)
+    memcpy(h->losses + first, L, sizeof L);
+  else
+    for (ptrdiff_t r = 0; r < count; r++) h->losses[first + r] = L[r];
+  FN(store_columns)(Z, h->ld, z, count, n);
+}
+
+/* --- many units: row by row --- */
+
+/* The sum over the units of a sample; z becomes dZ, with 0 as padding. `a` is room for a row. */
+static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) {
+  const FN(constants) c = FN(constants_of)(&h->loss);
+  const ptrdiff_t n = h->n;
+  double L = 0, of_unit[VL];
+#define SUM_OVER_UNITS(name, x)                                                                                        \
+  for (ptrdiff_t v = 0; v < n; v += VL) {                                                                              \
+    const V d = FN(name)(FN(load)((x) + v), FN(load)(y + v), c, of_unit);                                              \
+    for (ptrdiff_t i = 0; i < fnn_at_most(n - v, VL); i++) L += of_unit[i];                                            \
+    FN(store)(z + v, FN(select)(FN(inside)(v, n), d, (V){0}));                                                         \
+  }
+#define OF_UNITS_OF_Z(name) SUM_OVER_UNITS(name, z)
+#define OF_UNITS_OF_A(name)                                                                                            \
+  FN(activation)(a, 0, z, 0, &h->activation, 1, n);                                                                    \
+  SUM_OVER_UNITS(name, a)                                                                                              \
+  FN(derivative)(z, 0, z, 0, a, 0, &h->activation, 1, n);                                                              \
+  for (ptrdiff_t j = n; j < fnn_up(n, VL); j++) z[j] = 0; /* g' of padding may be NaN */
+#define OF_ROWS_OF_Z(name)
+#define CASE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS)                                                            \
+  case FNN_##NAME: OF_##FORM(name) break;
+  switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
+#undef CASE
+#undef OF_ROWS_OF_Z
+#undef OF_UNITS_OF_A
+#undef OF_UNITS_OF_Z
+#undef SUM_OVER_UNITS
+  return L;
+}
+
+/* The row of targets of sample i: Y's, or made from its code in `room`. */
+static const REAL *FN(targets_row)(const fnn_head *h, ptrdiff_t i, REAL *room) {
+  if (!h->codes) return (const REAL *)h->Y + i * h->y_ld;
+  for (ptrdiff_t j = 0; j < fnn_up(h->n, VL); j++) room[j] = 0;
+  room[h->codes[i]] = 1;
+  return room;
+}
+
+static void FN(units_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
+  REAL *room = h->scratch, *a = room + fnn_up(h->n, VL);
+  for (ptrdiff_t i = i0; i < i1; i++)
+    h->losses[i] = FN(units_row)(h, (REAL *)h->Z + i * h->ld, FN(targets_row)(h, i, room), a);
+}
+
+#define ROWS_AT_ONCE 32 /* whose logarithms are taken together */
+
+static void FN(cross_entropy_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
+  for (ptrdiff_t first = i0; first < i1; first += ROWS_AT_ONCE) {
+    const ptrdiff_t rows = fnn_at_most(i1 - first, ROWS_AT_ONCE);
+    REAL wholes[ROWS_AT_ONCE + 64 / sizeof(REAL)], masses[ROWS_AT_ONCE];
+    for (ptrdiff_t r = rows; r < fnn_up(rows, VL); r++) wholes[r] = 1;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+      const ptrdiff_t i = first + r;
+      const REAL *y = h->codes ? NULL : (const REAL *)h->Y + i * h->y_ld;
+      h->losses[i] =
+          FN(cross_entropy_row)((REAL *)h->Z + i * h->ld, h->n, y, h->codes ? h->codes[i] : 0, &masses[r], &wholes[r]);
+    }
+    for (ptrdiff_t v = 0; v < rows; v += VL) {
+      const V logs = FN(log)(FN(load)(wholes + v));
+      for (ptrdiff_t r = v; r < fnn_at_most(v + VL, rows); r++) h->losses[first + r] += (double)masses[r] * logs[r - v];
+    }
+  }
+}
+
+static void FN(head_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
+#define OF_UNITS_OF_Z(name) FN(units_rows)(h, i0, i1);
+#define OF_UNITS_OF_A(name) FN(units_rows)(h, i0, i1);
+#define OF_ROWS_OF_Z(name) FN(name##_rows)(h, i0, i1);
+#define CASE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS)                                                            \
+  case FNN_##NAME: OF_##FORM(name) break;
+  switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
+#undef CASE
+#undef OF_ROWS_OF_Z
+#undef OF_UNITS_OF_A
+#undef OF_UNITS_OF_Z
+  for (ptrdiff_t i = i0; h->weights && i < i1; i++) {
+    REAL *z = (REAL *)h->Z + i * h->ld;
+    for (ptrdiff_t v = 0; v < h->n; v += VL) FN(store)(z + v, FN(load)(z + v) * (REAL)h->weights[i]);
+    h->losses[i] *= h->weights[i];
+  }
+}
+
+static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
+  if (h->n <= FEW)
+    for (ptrdiff_t i = i0; i < i1; i += VL) FN(head_columns)(h, i, fnn_at_most(i1 - i, VL));
+  else
+    FN(head_rows)(h, i0, i1);
+  int finite = 1;
+  for (ptrdiff_t i = i0; i < i1; i++) finite &= h->losses[i] - h->losses[i] == 0;
+  return finite;
+}
+
+/* --- element by element, wherever a sample lies: losses that are sums over units, of an identity output or of Z --- */
+
+#define OF_UNITS_OF_Z(name) EACH_ELEMENT(name)
+#define OF_UNITS_OF_A(name) EACH_ELEMENT(name)
+#define OF_ROWS_OF_Z(name)
+#define CASE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS)                                                            \
+  case FNN_##NAME: OF_##FORM(name) break;
+
+static void FN(loss_derivatives)(void *out, const void *Z, const void *Y, const fnn_spec *loss, ptrdiff_t n) {
+  const FN(constants) c = FN(constants_of)(loss);
+  REAL *to = out;
+  const REAL *z = Z, *y = Y;
+  double unused[VL];
+#define EACH_ELEMENT(name)                                                                                             \
+  for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, FN(name)(FN(load)(z + v), FN(load)(y + v), c, unused));
+  switch ((enum fnn_loss_kind)loss->kind) { FNN_EACH_LOSS(CASE) }
+#undef EACH_ELEMENT
+}
+
+static void FN(loss_values)(double *out, const void *Z, const void *Y, const fnn_spec *loss, ptrdiff_t n) {
+  const FN(constants) c = FN(constants_of)(loss);
+  const REAL *z = Z, *y = Y;
+#define EACH_ELEMENT(name)                                                                                             \
+  for (ptrdiff_t v = 0; v < n; v += VL) (void)FN(name)(FN(load)(z + v), FN(load)(y + v), c, out + v);
+  switch ((enum fnn_loss_kind)loss->kind) { FNN_EACH_LOSS(CASE) }
+#undef EACH_ELEMENT
+}
+#undef CASE
+#undef OF_ROWS_OF_Z
+#undef OF_UNITS_OF_A
+#undef OF_UNITS_OF_Z

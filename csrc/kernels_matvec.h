@@ -1,0 +1,105 @@
+/* A matrix times a vector. Included by kernels_bodies.h for each dtype. */
+
+/* VL rows of A times x, along the rows: SUM_BLOCK terms in each lane, then the lanes, then the blocks. Past the last of
+   `count` rows, that row again. */
+FNN_INLINE V FN(dots)(const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t count, ptrdiff_t k) {
+  const REAL *row[VL];
+  REAL few[VL + 1][VL];
+  for (ptrdiff_t r = 0; r < VL; r++) row[r] = a + fnn_at_most(r, count - 1) * a_step;
+  if (k < VL) {
+    for (ptrdiff_t i = 0; i < VL; i++) few[VL][i] = i < k ? x[i] : 0;
+    for (ptrdiff_t r = 0; r < VL; r++) {
+      for (ptrdiff_t i = 0; i < VL; i++) few[r][i] = i < k ? row[r][i] : 0;
+      row[r] = few[r];
+    }
+    x = few[VL], k = VL;
+  }
+  V total = {0};
+  for (ptrdiff_t i = 0; i < k;) {
+    const ptrdiff_t end = fnn_at_most(i + SUM_BLOCK * VL, k);
+    V sum[VL];
+#pragma GCC unroll 16
+    for (ptrdiff_t r = 0; r < VL; r++) sum[r] = (V){0};
+    for (; i + VL <= end; i += VL) {
+      const V factors = FN(load)(x + i);
+#pragma GCC unroll 16
+      for (ptrdiff_t r = 0; r < VL; r++) sum[r] = FN(fma)(factors, FN(load)(row[r] + i), sum[r]);
+    }
+    if (i < end) { /* the last vector's terms that are not in the sum yet */
+      const VI rest = ~FN(inside)(0, VL - (end - i));
+      const V factors = (V)(rest & (VI)FN(load)(x + end - VL));
+      for (ptrdiff_t r = 0; r < VL; r++) sum[r] = FN(fma)(factors, (V)(rest & (VI)FN(load)(row[r] + end - VL)), sum[r]);
+      i = end;
+    }
+    FN(transpose_block)(sum);
+    for (ptrdiff_t half = VL / 2; half; half /= 2)
+      for (ptrdiff_t r = 0; r < half; r++) sum[r] += sum[r + half];
+    total += sum[0];
+  }
+  return total;
+}
+
+/* A lies by columns; rows of `vectors` vectors. */
+FNN_INLINE void FN(add_columns)(const int vectors, REAL *y, const REAL *a, ptrdiff_t a_step, const REAL *x,
+                                ptrdiff_t k) {
+  V total[8];
+  for (ptrdiff_t i = 0, first = 1; first || i < k; first = 0) {
+    const ptrdiff_t end = fnn_at_most(i + SUM_BLOCK, k);
+    V sum[8] = {{0}};
+    for (; i < end; i++)
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; v++) sum[v] = FN(fma)(FN(set1)(x[i]), FN(load)(a + i * a_step + v * VL), sum[v]);
+    for (int v = 0; v < vectors; v++) total[v] = first ? sum[v] : sum[v] + total[v];
+  }
+  for (int v = 0; v < vectors; v++) FN(store)(y + v * VL, total[v]);
+}
+
+/* The same for fewer rows than lanes. */
+static void FN(add_few)(REAL *y, const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t rows, ptrdiff_t k) {
+  REAL block[SUM_BLOCK * VL], sums[VL];
+  for (ptrdiff_t i = 0, first = 1; first || i < k; i += SUM_BLOCK, first = 0) {
+    const ptrdiff_t terms = fnn_at_most(SUM_BLOCK, k - i);
+    for (ptrdiff_t t = 0; t < terms; t++)
+      for (ptrdiff_t r = 0; r < VL; r++) block[t * VL + r] = r < rows ? a[(i + t) * a_step + r] : 0;
+    FN(add_columns)(1, sums, block, VL, x + i, terms);
+    for (ptrdiff_t r = 0; r < rows; r++) y[r] = first ? sums[r] : sums[r] + y[r];
+  }
+}
+
+#define MATVEC_ROWS (8 * VL) /* at a time */
+
+/* Up to MATVEC_ROWS sums, from row i on, of A by columns: in whole vectors where there are so many rows. */
+FNN_INLINE void FN(sums_by_columns)(const fnn_factors *f, ptrdiff_t i, ptrdiff_t rows, REAL *y) {
+  const REAL *a = (const REAL *)f->A + i, *x = f->B;
+  ptrdiff_t r = 0;
+  if (rows == MATVEC_ROWS) FN(add_columns)(8, y, a, f->a_step, x, f->k), r = rows;
+  for (; r + VL <= rows; r += VL) FN(add_columns)(1, y + r, a + r, f->a_step, x, f->k);
+  if (r < rows && rows >= VL) /* the last ones, and some again */
+    FN(add_columns)(1, y + rows - VL, a + rows - VL, f->a_step, x, f->k);
+  else if (r < rows)
+    FN(add_few)(y, a, f->a_step, x, rows, f->k);
+}
+
+FNN_INLINE void FN(any_matvec)(const int by_rows, const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1) {
+  const fnn_factors *f = &p->of;
+  const FN(constants) c = FN(constants_of)(&p->g);
+  for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
+    REAL y[MATVEC_ROWS + VL] = {0};
+    rows = fnn_at_most(MATVEC_ROWS, i1 - i);
+    if (by_rows)
+      for (ptrdiff_t r = 0; r < rows; r += VL)
+        FN(store)(y + r, FN(dots)((const REAL *)f->A + (i + r) * f->a_step, f->a_step, f->B, rows - r, f->k));
+    else
+      FN(sums_by_columns)(f, i, rows, y);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+      y[r] *= (REAL)p->scale;
+      if (p->row_bias) y[r] += ((const REAL *)p->row_bias)[i + r];
+    }
+    for (ptrdiff_t r = 0; r < rows; r += VL)
+      FN(store)(y + r, FN(in_tile)((enum fnn_activation)p->g.kind, FN(load)(y + r), c));
+    for (ptrdiff_t r = 0; r < rows; r++) ((REAL *)p->C)[(i + r) * p->row_step] = y[r];
+  }
+}
+
+static void FN(matvec_rows)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1) { FN(any_matvec)(1, p, i0, i1); }
+static void FN(matvec_columns)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1) { FN(any_matvec)(0, p, i0, i1); }

@@ -1,0 +1,199 @@
+/* Moving numbers between matrices of any strides, rows of buffers, panels of weights and columns in registers. Included
+   by kernels_bodies.h for each dtype. */
+#define NR (2 * VL) /* columns of a panel: a tile is FNN_MR rows of two vectors */
+
+static ptrdiff_t FN(panel_width)(ptrdiff_t n, ptrdiff_t panel) { return fnn_at_most(fnn_up(n, VL) - panel * NR, NR); }
+
+/* One body for both source dtypes: `from` is a constant at each call. */
+#define GATHER_ROWS(FROM)                                                                                              \
+  for (ptrdiff_t r = 0; r < rows; r++, out += ld) {                                                                    \
+    const FROM *in = (const FROM *)from->data + (order ? (ptrdiff_t)order[first + r] : first + r) * from->column_step; \
+    if (from->row_step == 1)                                                                                           \
+      for (ptrdiff_t j = 0; j < n; j++) out[j] = (REAL)in[j];                                                          \
+    else                                                                                                               \
+      for (ptrdiff_t j = 0; j < n; j++) out[j] = (REAL)in[j * from->row_step];                                         \
+    for (ptrdiff_t j = n; j < fnn_up(n, VL); j++) out[j] = 0;                                                          \
+  }
+
+/* to[r][c] = from[c][r] for r < rows, c < columns. Rows of `to` are whole vectors, filled up with 0, if `pad`; else
+   rows of `from` are, and read to their end. */
+FNN_INLINE void FN(copy_transposed)(REAL *to, ptrdiff_t to_step, const REAL *from, ptrdiff_t from_step, ptrdiff_t rows,
+                                    ptrdiff_t columns, const int pad) {
+  for (ptrdiff_t c = 0; c < columns; c += VL) {
+    const ptrdiff_t wide = fnn_at_most(VL, columns - c);
+    ptrdiff_t r = 0;
+    for (; (pad ? r + VL <= rows : wide == VL && r < rows); r += VL) {
+      V block[VL];
+      if (wide == VL) {
+#pragma GCC unroll 16
+        for (ptrdiff_t i = 0; i < VL; i++) block[i] = FN(load)(from + (c + i) * from_step + r);
+      } else {
+        for (ptrdiff_t i = 0; i < VL; i++) block[i] = i < wide ? FN(load)(from + (c + i) * from_step + r) : (V){0};
+      }
+      FN(transpose_block)(block);
+      if (r + VL <= rows) {
+#pragma GCC unroll 16
+        for (ptrdiff_t i = 0; i < VL; i++) FN(store)(to + (r + i) * to_step + c, block[i]);
+      } else {
+        for (ptrdiff_t i = 0; i < rows - r; i++) FN(store)(to + (r + i) * to_step + c, block[i]);
+      }
+    }
+    for (; r < rows; r++)
+      for (ptrdiff_t i = 0; i < (pad ? VL : wide); i++)
+        to[r * to_step + c + i] = i < wide ? from[(c + i) * from_step + r] : 0;
+  }
+}
+
+/* Rows of n elements, each behind the last (n apart), into whole vectors or out of them. What a vector reaches beyond
+   its row is of the rows that follow, as long as there are enough: how many rows that is true of. */
+FNN_INLINE ptrdiff_t FN(rows_before_end)(ptrdiff_t rows, ptrdiff_t n) {
+  const ptrdiff_t beyond = (fnn_up(n, VL) + n - 1) / n - 1;
+  return rows > beyond ? rows - beyond : 0;
+}
+
+static void FN(gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uint32_t *order, ptrdiff_t first,
+                       ptrdiff_t rows, ptrdiff_t n) {
+  REAL *out = to;
+  if (from->dtype == FNN_DOUBLE && !order) {
+    const REAL *in = (const REAL *)from->data + first * from->column_step;
+    if (from->column_step == 1 && from->row_step != 1) {
+      FN(copy_transposed)(out, ld, in, from->row_step, rows, n, 1);
+      return;
+    }
+    if (from->row_step == 1 && from->column_step == n && n) {
+      const ptrdiff_t most = FN(rows_before_end)(rows, n);
+      for (ptrdiff_t r = 0; r < most; r++, in += n, out += ld)
+        for (ptrdiff_t v = 0; v < n; v += VL)
+          FN(store)(out + v, FN(select)(FN(inside)(v, n), FN(load)(in + v), (V){0}));
+      first += most, rows -= most;
+    }
+  }
+  if (from->dtype == FNN_FLOAT64) {
+    GATHER_ROWS(double)
+  } else {
+    GATHER_ROWS(float)
+  }
+}
+#undef GATHER_ROWS
+
+static void FN(scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from, ptrdiff_t ld, ptrdiff_t rows,
+                        ptrdiff_t n) {
+  const REAL *in = from;
+  if (to->column_step == 1 && to->row_step != 1) {
+    FN(copy_transposed)((REAL *)to->data + first, to->row_step, in, ld, n, rows, 0);
+    return;
+  }
+  if (to->row_step == 1 && to->column_step == n && n) {
+    const ptrdiff_t most = FN(rows_before_end)(rows, n);
+    REAL *out = (REAL *)to->data + first * n;
+    for (ptrdiff_t r = 0; r < most; r++, in += ld, out += n)
+      for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(out + v, FN(load)(in + v));
+    first += most, rows -= most;
+  }
+  for (ptrdiff_t r = 0; r < rows; r++, in += ld) {
+    REAL *out = (REAL *)to->data + (first + r) * to->column_step;
+    if (to->row_step == 1)
+      memcpy(out, in, (size_t)n * sizeof(REAL));
+    else
+      for (ptrdiff_t j = 0; j < n; j++) out[j * to->row_step] = in[j];
+  }
+}
+
+static void FN(pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_t n) {
+  REAL *to = panels;
+  ptrdiff_t first = 0, panel = 0;
+  if (from->column_step == 1 && from->row_step != 1) { /* row after row, into all of the whole panels */
+    panel = n / NR, first = panel * NR;
+    for (ptrdiff_t r = 0; r < k; r++)
+      for (ptrdiff_t j = 0; j < first; j += VL)
+        FN(store)(to + j / NR * NR * k + r * NR + j % NR, FN(load)((const REAL *)from->data + r * from->row_step + j));
+    to += first * k;
+  }
+  for (; first < n; first += NR, panel++) {
+    const ptrdiff_t width = FN(panel_width)(n, panel), columns = fnn_at_most(n - first, width);
+    const REAL *in = (const REAL *)from->data + first * from->column_step;
+    if (from->row_step == 1) {
+      FN(copy_transposed)(to, width, in, from->column_step, k, columns, 1);
+    } else {
+      for (ptrdiff_t r = 0; r < k; r++)
+        for (ptrdiff_t j = 0; j < columns; j++) to[r * width + j] = in[r * from->row_step + j * from->column_step];
+    }
+    for (ptrdiff_t r = 0; r < k && columns < width; r++)
+      for (ptrdiff_t j = columns; j < width; j++) to[r * width + j] = 0;
+    to += k * width;
+  }
+}
+
+static void FN(unpack)(const fnn_matrix *to, const void *panels, ptrdiff_t k, ptrdiff_t n) {
+  const REAL *in = panels;
+  for (ptrdiff_t first = 0, panel = 0; first < n; first += NR, panel++) {
+    const ptrdiff_t width = FN(panel_width)(n, panel), columns = fnn_at_most(n - first, width);
+    REAL *out = (REAL *)to->data + first * to->column_step;
+    for (ptrdiff_t j = 0; j < columns; j++)
+      for (ptrdiff_t r = 0; r < k; r++) out[r * to->row_step + j * to->column_step] = in[r * width + j];
+    in += k * width;
+  }
+}
+
+/* A panel of W^T, rows i0..i1, into the panels of W that it crosses. */
+static void FN(turn_panel)(REAL *W, const REAL *WT, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t i0, ptrdiff_t i1,
+                           ptrdiff_t panel) {
+  const ptrdiff_t width = FN(panel_width)(n_out, panel), columns = fnn_at_most(n_out - panel * NR, width);
+  for (ptrdiff_t i = i0, end; i < i1; i = end) {
+    const ptrdiff_t to_panel = i / NR, to_width = FN(panel_width)(n_in, to_panel);
+    REAL *out = W + to_panel * NR * n_out + panel * NR * to_width + i % NR;
+    end = fnn_at_most(fnn_up(i + 1, VL), i1);
+    ptrdiff_t j = 0;
+    if (end - i == VL)
+      for (; j + VL <= columns; j += VL) {
+        V block[VL];
+#pragma GCC unroll 16
+        for (int r = 0; r < VL; r++) block[r] = FN(load)(WT + (i + r) * width + j);
+        FN(transpose_block)(block);
+#pragma GCC unroll 16
+        for (int r = 0; r < VL; r++) FN(store)(out + (j + r) * to_width, block[r]);
+      }
+    for (; j < columns; j++)
+      for (ptrdiff_t r = i; r < end; r++) out[j * to_width + r - i] = WT[r * width + j];
+  }
+}
+
+static void FN(turn)(void *copy, const void *W, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0,
+                     ptrdiff_t p1) {
+  for (ptrdiff_t panel = p0; panel < p1; panel++)
+    FN(turn_panel)(copy, (const REAL *)W + panel * NR * m, m, n, i0, i1, panel);
+}
+
+/* Rows first.. of a buffer as columns, at least one; past the last row, that row again. */
+FNN_INLINE void FN(load_columns)(V *columns, const REAL *rows, ptrdiff_t ld, ptrdiff_t count, ptrdiff_t n) {
+  ptrdiff_t v = 0;
+  do {
+    if (count == VL) {
+      FN(columns_of)(columns + v, rows + v, ld, n - v);
+    } else {
+#pragma GCC unroll 16
+      for (ptrdiff_t r = 0; r < VL; r++) columns[v + r] = FN(load)(rows + fnn_at_most(r, count - 1) * ld + v);
+      FN(transpose_block)(columns + v);
+    }
+  } while ((v += VL) < n);
+}
+
+/* Back again; the padding of a row becomes 0. */
+FNN_INLINE void FN(store_columns)(REAL *rows, ptrdiff_t ld, V *columns, ptrdiff_t count, ptrdiff_t n) {
+#if HAS_ROWS_OF_FOUR
+  if (n <= 4 && count == VL) {
+    for (ptrdiff_t j = n; j < 4; j++) columns[j] = (V){0};
+    FN(rows_of_four)(rows, ld, columns);
+    return;
+  }
+#endif
+  for (ptrdiff_t v = 0; v < n; v += VL) {
+    V block[VL];
+#pragma GCC unroll 16
+    for (ptrdiff_t r = 0; r < VL; r++) block[r] = v + r < n ? columns[v + r] : (V){0};
+    FN(transpose_block)(block);
+#pragma GCC unroll 16
+    for (ptrdiff_t r = 0; r < VL; r++)
+      if (r < count) FN(store)(rows + r * ld + v, block[r]);
+  }
+}

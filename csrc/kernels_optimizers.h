@@ -1,0 +1,112 @@
+/* One step of an optimizer on a vector of parameters: a function for each row of FNN_EACH_OPTIMIZER, by the definitions
+   in fastnn/_numpy.py. Included by kernels_bodies.h for each dtype. */
+
+/* The numbers of one step, in the kernels' dtype. */
+typedef struct {
+  V keep, rate, decay, momentum, beta1, rest1, beta2, rest2, root, eps;
+  V scale;       /* the gradient is this times what is given: the sum over a batch's samples */
+  V scaled_rate; /* rate * scale */
+  int at_once;   /* scaled_rate is a number */
+  int divides;   /* with this eps the divisor may be out of the range of a quotient without */
+} FN(rates);
+
+FNN_INLINE FN(rates) FN(rates_of)(const fnn_update *u) {
+  return (FN(rates)){.keep = FN(set1)((REAL)u->keep),
+                     .rate = FN(set1)((REAL)u->rate),
+                     .decay = FN(set1)((REAL)u->decay),
+                     .momentum = FN(set1)((REAL)u->momentum),
+                     .beta1 = FN(set1)((REAL)u->beta1),
+                     .rest1 = FN(set1)((REAL)(1 - u->beta1)),
+                     .beta2 = FN(set1)((REAL)u->beta2),
+                     .rest2 = FN(set1)((REAL)(1 - u->beta2)),
+                     .root = FN(set1)((REAL)u->root),
+                     .eps = FN(set1)((REAL)u->eps),
+                     .scale = FN(set1)((REAL)u->scale),
+                     .scaled_rate = FN(set1)((REAL)u->scaled_rate),
+                     .at_once = u->at_once,
+                     .divides = u->eps < 1e-30 || u->eps > 1e29};
+}
+
+/* n / d for 1e-30 <= d <= 1e30, within about one unit in the last place, or n / 1e30 for a d beyond, as is the root of
+   a moment that has become inf: float32's dividers are busy with the roots.
+   The reciprocal from the exponent, off by 12%, 1.4% and 0.02% after each of Newton's steps; then the remainder. */
+FNN_INLINE V FN(quotient)(V n, V d) {
+#if FNN_DOUBLE
+  return n / d;
+#else
+  d = FN(at_most)(d, FN(set1)(1e30f));
+  V r = (V)(0x7EF311C3 - (VI)d);
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; i++) r = FN(fma)(r, FN(fma)(-d, r, FN(set1)(1)), r);
+  const V q = n * r;
+  return FN(fma)(FN(fma)(-q, d, n), r, q);
+#endif
+}
+
+/* --- one each: new w from w, from the sum s over samples (the gradient is scale * s) and from the moments, which
+   become new ones in place --- */
+
+/* In two parts for the products' tiles, where the first is left out as long as `keep` is 1. */
+FNN_INLINE V FN(sgd_kept)(const FN(rates) * c, V w) { return w * c->keep; }
+FNN_INLINE V FN(sgd_moved)(const FN(rates) * c, V w, V s) { return FN(fma)(-c->scaled_rate, s, w); }
+
+FNN_INLINE V FN(sgd)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
+  (void)m1, (void)m2;
+  w = FN(sgd_kept)(c, w);
+  return c->at_once ? FN(sgd_moved)(c, w, s) : FN(fma)(-c->rate, c->scale * s, w);
+}
+
+/* The moment of the gradient with its decay. */
+FNN_INLINE V FN(new_moment)(const FN(rates) * c, V g, REAL *m1) {
+  const V m = FN(fma)(c->momentum, FN(load)(m1), g);
+  FN(store)(m1, m);
+  return m;
+}
+
+FNN_INLINE V FN(momentum)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
+  (void)m2;
+  const V g = FN(fma)(c->decay, w, c->scale * s);
+  return FN(fma)(-c->rate, FN(new_moment)(c, g, m1), w);
+}
+
+FNN_INLINE V FN(nesterov)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
+  (void)m2;
+  const V g = FN(fma)(c->decay, w, c->scale * s), m = FN(new_moment)(c, g, m1);
+  return FN(fma)(-c->rate, FN(fma)(c->momentum, m, g), w);
+}
+
+FNN_INLINE V FN(adam_step)(const FN(rates) * c, V w, V g, REAL *m1, REAL *m2) {
+  V m = FN(fma)(c->beta1, FN(load)(m1), c->rest1 * g), v = FN(fma)(c->beta2, FN(load)(m2), c->rest2 * g * g);
+  FN(store)(m1, m);
+  FN(store)(m2, v);
+  const V d = FN(fma)(FN(sqrt)(v), c->root, c->eps);
+  /* Divided first, as in NumPy: rate * m could overflow where the step does not. */
+  return FN(fma)(-c->rate, c->divides ? m / d : FN(quotient)(m, d), w);
+}
+
+FNN_INLINE V FN(adam)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
+  return FN(adam_step)(c, w, FN(fma)(c->decay, w, c->scale * s), m1, m2);
+}
+
+FNN_INLINE V FN(adamw)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
+  return FN(adam_step)(c, w * c->keep, c->scale * s, m1, m2);
+}
+
+/* n parameters, whole vectors of them. */
+static __attribute__((noinline)) void FN(update)(const fnn_update *u, void *parameters, void *moment_1, void *moment_2,
+                                                 const void *sums, ptrdiff_t n) {
+  REAL *w = parameters, *m1 = moment_1, *m2 = moment_2;
+  const REAL *s = sums;
+  if (u->kind == FNN_STORE) {
+    memcpy(w, s, (size_t)n * sizeof(REAL));
+    return;
+  }
+  const FN(rates) c = FN(rates_of)(u);
+#define CASE(NAME, name, SLOTS, STEP)                                                                                  \
+  case FNN_##NAME:                                                                                                     \
+    for (ptrdiff_t j = 0; j < n; j += VL)                                                                              \
+      FN(store)(w + j, FN(name)(&c, FN(load)(w + j), FN(load)(s + j), m1 + j, m2 + j));                                \
+    break;
+  switch ((enum fnn_optimizer_kind)u->kind) { FNN_EACH_OPTIMIZER(CASE) }
+#undef CASE
+}

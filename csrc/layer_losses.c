@@ -1,0 +1,157 @@
+/* Losses of samples and dZ, from Z of any steps. */
+#include <string.h>
+
+#include "layer.h"
+
+typedef struct {
+  const fnn_kernels *K;
+  double *losses;
+  const fnn_matrix *dZ, *Z;
+  fnn_targets targets;
+  fnn_spec loss;
+  ptrdiff_t n, m;
+  char *scratch;
+  ptrdiff_t scratch_bytes; /* of one thread */
+} losses_of;
+
+/* Any samples, by blocks of rows. */
+static void losses_part(void *arg, fnn_member *me) {
+  const losses_of *l = arg;
+  const fnn_kernels *K = l->K;
+  const fnn_targets *targets = &l->targets;
+  const ptrdiff_t ld = fnn_ld(K, l->n), block = fnn_at_most(fnn_block_rows(K), l->m);
+  char *room = l->scratch + me->thread * l->scratch_bytes;
+  double *unused = (double *)room;
+  void *z = unused + fnn_up(block, FNN_LINE), *y = fnn_at(K, z, block * ld);
+  ptrdiff_t from, to;
+  fnn_share(l->m, FNN_LINE, me->size, me->thread, &from, &to);
+  for (ptrdiff_t first = from, rows; first < to; first += rows) {
+    rows = fnn_at_most(block, to - first);
+    K->gather(z, ld, l->Z, NULL, first, rows, l->n);
+    if (!targets->codes) K->gather(y, ld, &targets->Y, NULL, first, rows, l->n);
+    const fnn_head head = {.loss = l->loss,
+                           .activation = fnn_identity,
+                           .n = l->n,
+                           .Z = z,
+                           .ld = ld,
+                           .codes = targets->codes ? targets->codes + first : NULL,
+                           .Y = y,
+                           .y_ld = ld,
+                           .weights = targets->weights ? targets->weights + first : NULL,
+                           .losses = l->losses ? l->losses + first : unused,
+                           .scratch = fnn_at(K, y, block * ld)};
+    K->head(&head, 0, rows);
+    if (l->dZ) K->scatter(l->dZ, first, z, ld, rows, l->n);
+  }
+}
+
+#define AT_A_TIME 1024 /* units */
+
+/* L of n units; the last part of a vector goes through a copy. */
+static void unit_losses(const losses_of *l, double *to, const void *z, const void *y, ptrdiff_t n) {
+  const fnn_kernels *K = l->K;
+  const ptrdiff_t whole = n & -K->vl;
+  const size_t rest = (size_t)(n - whole);
+  if (whole) K->loss_values(to, z, y, &l->loss, whole);
+  if (!rest) return;
+  double last[2][FNN_LINE / sizeof(double)] = {{0}}, last_losses[FNN_LINE];
+  memcpy(last[0], fnn_at(K, z, whole), rest * (size_t)K->size);
+  memcpy(last[1], fnn_at(K, y, whole), rest * (size_t)K->size);
+  K->loss_values(last_losses, last[0], last[1], &l->loss, K->vl);
+  memcpy(to + whole, last_losses, rest * sizeof *to);
+}
+
+static double sum(const double *x, ptrdiff_t n) {
+  double lanes[4] = {0};
+  ptrdiff_t i = 0;
+  for (; i + 4 <= n; i += 4)
+    for (int l = 0; l < 4; l++) lanes[l] += x[i + l];
+  for (; i < n; i++) lanes[0] += x[i];
+  return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+}
+
+/* Losses of values where units or samples are adjacent, in Z and Y alike. */
+static void values_part(void *arg, fnn_member *me) {
+  const losses_of *l = arg;
+  const fnn_kernels *K = l->K;
+  const fnn_matrix *Z = l->Z, *Y = &l->targets.Y;
+  double some[AT_A_TIME];
+  ptrdiff_t from, to;
+  fnn_share(l->m, FNN_LINE, me->size, me->thread, &from, &to);
+  if (Z->column_step != 1 || Y->column_step != 1) {
+    const int dense = Z->column_step == l->n && Y->column_step == l->n;
+    for (ptrdiff_t j = from, samples; j < to; j += samples) {
+      samples = dense && l->n < AT_A_TIME ? fnn_at_most(AT_A_TIME / l->n, to - j) : 1;
+      for (ptrdiff_t i = 0, units; i < l->n; i += units) {
+        units = fnn_at_most(AT_A_TIME, l->n - i);
+        unit_losses(l, some, fnn_at(K, fnn_sample(K, Z, j), i), fnn_at(K, fnn_sample(K, Y, j), i), units * samples);
+        for (ptrdiff_t s = 0; s < samples; s++)
+          l->losses[j + s] = sum(some + s * units, units) + (i ? l->losses[j + s] : 0);
+      }
+    }
+    return;
+  }
+  for (ptrdiff_t j = from, samples; j < to; j += samples) {
+    samples = fnn_at_most(AT_A_TIME, to - j);
+    double *losses = l->losses + j;
+    for (ptrdiff_t s = 0; s < samples; s++) losses[s] = 0;
+    for (ptrdiff_t i = 0; i < l->n; i++) {
+      unit_losses(l, some, fnn_at(K, Z->data, i * Z->row_step + j), fnn_at(K, Y->data, i * Y->row_step + j), samples);
+      for (ptrdiff_t s = 0; s < samples; s++) losses[s] += some[s];
+    }
+  }
+}
+
+/* Units or samples are adjacent in both. */
+static int lie_alike(const fnn_matrix *Z, const fnn_matrix *Y) {
+  return (Z->row_step == 1 && Y->row_step == 1) || (Z->column_step == 1 && Y->column_step == 1);
+}
+
+static int losses_by_blocks(losses_of *l, double work, int threads) {
+  const ptrdiff_t block = fnn_at_most(fnn_block_rows(l->K), l->m);
+  l->scratch_bytes = fnn_plus(fnn_up(block, FNN_LINE) * (ptrdiff_t)sizeof *l->losses,
+                              fnn_times((2 * block + 2) * l->K->size, fnn_ld(l->K, l->n)));
+  _Alignas(FNN_LINE) char stack[FNN_STACK];
+  l->scratch = fnn_scratch(stack, fnn_times(threads, l->scratch_bytes));
+  if (!l->scratch) return FNN_NO_MEMORY;
+  fnn_run_layer(losses_part, l, l->K, work, l->m, threads);
+  fnn_release(stack, l->scratch);
+  return FNN_OK;
+}
+
+int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_matrix *Z, const fnn_targets *targets,
+             const fnn_spec *loss, ptrdiff_t n, ptrdiff_t m, int threads) {
+  if (!fnn_are_sizes(n, m, 0)) return FNN_NO_MEMORY;
+  if (!fnn_is_isa(isa) || !fnn_is_loss(loss)) return FNN_REFUSED;
+  for (ptrdiff_t j = 0; n == 0 && losses && j < m; j++) losses[j] = 0;
+  if (n == 0) return FNN_OK;
+  threads = fnn_threads(threads);
+  losses_of l = {
+      .K = fnn_isas[isa].kernels[Z->dtype], .losses = losses, .dZ = dZ, .Z = Z, .loss = *loss, .n = n, .m = m};
+  fnn_take(&l.targets, sizeof l.targets, targets);
+  const fnn_matrix *Y = &l.targets.Y;
+  const int by_element =
+      fnn_form_of(loss) != FNN_ROWS_OF_Z && !l.targets.codes && !l.targets.weights && Z->dtype == Y->dtype;
+  if (by_element && !losses) {
+    fnn_elements e = {
+        .K = l.K, .operation = FNN_LOSS_GRADIENT, .function = *loss, .out = *dZ, .x = *Z, .y = *Y, .n = n, .m = m};
+    fnn_elements lines = e;
+    const fnn_matrix *const all[] = {&e.out, &e.x, &e.y};
+    if (fnn_in_lines(&lines, all, 3)) return fnn_each_element(&e, threads);
+  }
+  const double work = (double)FNN_FUNCTION_WORK * n * m;
+  threads = fnn_threads_for(work, threads);
+  if (!by_element || dZ || !lie_alike(Z, Y)) return losses_by_blocks(&l, work, threads);
+  fnn_run_layer(values_part, &l, l.K, work, m, threads);
+  return FNN_OK;
+}
+
+double fnn_shares(const double *x, ptrdiff_t m, double whole) {
+  double total = 0, shares[AT_A_TIME]; /* the sum of numbers may be beyond all numbers */
+  for (ptrdiff_t first = 0; first < m; first += AT_A_TIME) {
+    const ptrdiff_t count = fnn_at_most(AT_A_TIME, m - first);
+    for (ptrdiff_t i = 0; i < count; i++) shares[i] = x[first + i] / whole;
+    total += sum(shares, count);
+  }
+  return total;
+}

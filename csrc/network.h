@@ -1,0 +1,108 @@
+/* A network as its own files see it: layers, parameters, a batch's memory. Private; callers of the library see
+   fastnn.h. network_parameters.c holds the numbers, network_forward.c predicts, network_step.c makes one step,
+   network_train.c many, network_bounds.c keeps a step within the floats, network_threads.c says how many threads. */
+#ifndef FNN_NETWORK_H
+#define FNN_NETWORK_H
+#include "kernels.h"
+#include "memory.h"
+#include "parallel.h"
+
+#define FNN_SLOTS 2 /* moments that an optimizer may have for each parameter */
+
+typedef struct {
+  ptrdiff_t n_in, n_out;
+  fnn_spec activation;
+  void *WT;   /* panels of W^T (n_in x n_out): what forward multiplies by and the update changes */
+  void *W;    /* panels of W (n_out x n_in), a copy for dA_prev = W^T dZ; the first layer has none */
+  int turned; /* the update changes W, and WT is the copy: where dW has less padding than dW^T */
+  void *b;    /* n_out, padded */
+  void *moment[FNN_SLOTS], *moment_b[FNN_SLOTS]; /* the optimizer's, laid out as the weights that the update changes,
+                                                    and as b; one that does not exist points to these themselves */
+} fnn_layer_state;
+
+/* What a thread tells the others about its part; on a cache line of its own. */
+typedef struct {
+  _Alignas(FNN_LINE) int finite;
+  double largest_A, largest_dZ;
+  double largest[1 + FNN_SLOTS]; /* of its share of the weights, and of each slot of moments */
+} fnn_report;
+
+/* Memory of a batch. Rows of activations are samples: A[l] is rows x n_out of layer l, and so is dZ[l]. */
+typedef struct {
+  ptrdiff_t capacity; /* samples */
+  void *block;
+  void *X, *Y;
+  void **A, **dZ, **db; /* db[l]: n_out, padded */
+  int threads;
+  void *heads;  /* for each thread two rows of the last layer, */
+  void *packed; /* room to pack a chunk of A, or NULL, */
+  void *sums;   /* and to add up the rows of dZ, */
+  ptrdiff_t sums_bytes;
+  fnn_report *reports;
+  char *plans; /* and a plan of its step, */
+  ptrdiff_t plan_bytes;
+  int32_t *codes;
+  double *weights, *losses;
+  void **dW; /* room for gradients, laid out as the weights that the update changes; or NULL: they are not stored */
+} fnn_workspace;
+
+struct fnn_net {
+  const fnn_kernels *K;
+  int layers;
+  fnn_spec loss;
+  int forced; /* threads that were asked for; 0: what pays */
+  fnn_layer_state *layer;
+  void *parameters; /* one block: WT, W and b of all layers, and as much again for each slot of moments */
+  size_t parameter_bytes;
+  int slots; /* of the optimizer's moments: 0 .. FNN_SLOTS */
+  uint64_t steps;
+  double bound[1 + FNN_SLOTS]; /* what no weight, and no moment of either slot, is beyond; INFINITY: not known */
+  double first_loss;           /* of the last training call */
+  uint64_t kind;               /* of its work: the same for all networks of its shape */
+  ptrdiff_t widest;            /* of n_0 .. n_L */
+  fnn_workspace work;          /* of training: who only reads the network has one of his own */
+};
+
+static inline ptrdiff_t fnn_lines(ptrdiff_t bytes) { return fnn_plus(bytes, FNN_LINE - 1) & -FNN_LINE; }
+static inline double fnn_larger(double a, double b) { return a > b ? a : b; } /* fmax is a call */
+static inline void *fnn_updated_weights(const fnn_layer_state *y) { return y->turned ? y->W : y->WT; }
+/* Elements of those, or of their moments or gradients: rows and columns of dW^T, or of dW where it is turned. */
+static inline ptrdiff_t fnn_updated_rows(const fnn_layer_state *y) { return y->turned ? y->n_out : y->n_in; }
+static inline ptrdiff_t fnn_updated_columns(const fnn_layer_state *y) { return y->turned ? y->n_in : y->n_out; }
+static inline const fnn_layer_state *fnn_last(const fnn_net *net) { return &net->layer[net->layers - 1]; }
+/* Whether the kernels can read X where it is: units adjacent, our dtype. */
+static inline int fnn_is_readable(const fnn_kernels *K, const fnn_matrix *X) {
+  return X->row_step == 1 && X->dtype == (K->size == 8);
+}
+
+/* --- network_parameters.c --- */
+/* One batch's memory for so many samples and threads; what there is stays where it is enough. */
+int fnn_reserve(const fnn_net *net, fnn_workspace *work, ptrdiff_t m, int threads);
+/* And for its gradients. */
+int fnn_reserve_gradients(const fnn_net *net, fnn_workspace *work);
+void fnn_release_workspace(fnn_workspace *work);
+/* Bytes of two rows of the last layer. */
+ptrdiff_t fnn_head_bytes(const fnn_net *net);
+
+/* --- network_plan.c --- */
+/* Bytes of one thread's plan. */
+ptrdiff_t fnn_plan_bytes(const fnn_net *net);
+/* Nothing is compiled in it yet. */
+void fnn_clear_plan(void *plan);
+
+/* --- network_threads.c --- */
+enum fnn_use {
+  FNN_PREDICTION,
+  FNN_LOSSES_ONLY,
+  FNN_GRADIENTS,
+  FNN_ONE_STEP,
+  FNN_MANY_STEPS
+};
+/* Run a task of the network. `work`: samples of it; 0: the task tells of its batches itself. `size`: what else its time
+   depends on. */
+void fnn_run(const fnn_net *net, enum fnn_use use, uint64_t size, double work, int threads, fnn_task *task, void *job);
+
+/* --- network_forward.c --- */
+/* A = g(A_prev W^T + b) of layer l for m samples, whose A_prev lies a_step apart. */
+fnn_forward fnn_forward_product(const fnn_net *net, int l, const void *A_prev, ptrdiff_t a_step, void *A, ptrdiff_t m);
+#endif

@@ -1,0 +1,135 @@
+/* Predictions and losses: each thread takes its own blocks of samples through all layers, and waits for nobody. */
+#include "fpmode.h"
+#include "network.h"
+
+typedef struct {
+  const fnn_net *net;
+  const fnn_matrix *X, *out; /* out NULL: the losses */
+  fnn_targets targets;
+  double *losses;          /* one sum a block */
+  ptrdiff_t m, rows, step; /* a block has so many rows at most; threads share out whole steps of them */
+  char *scratch;
+  ptrdiff_t scratch_bytes; /* of one thread */
+} forward_job;
+
+/* Samples of a block: few enough for the cache; of a loss, where threads share out blocks, a quarter of all. */
+static ptrdiff_t rows_of_block(const fnn_kernels *K, ptrdiff_t m, int loss) {
+  const ptrdiff_t most = fnn_at_most(16 * K->mr, m), quarter = fnn_up((m + 3) / 4, K->mr), few = 4 * K->mr;
+  return loss ? fnn_at_most(most, quarter > few ? quarter : few) : most;
+}
+
+fnn_forward fnn_forward_product(const fnn_net *net, int l, const void *A_prev, ptrdiff_t a_step, void *A, ptrdiff_t m) {
+  const fnn_kernels *K = net->K;
+  const fnn_layer_state *y = &net->layer[l];
+  return (fnn_forward){
+      .of = {.m = m, .n = y->n_out, .k = y->n_in, .A = A_prev, .a_step = a_step, .B = y->WT, .b_in_panels = 1},
+      .A = A,
+      .row_step = fnn_ld(K, y->n_out),
+      .bias = y->b,
+      .g = y->activation};
+}
+
+/* Z or A of the last layer for some samples, and where: its Z if there is a loss to take from it. */
+static void *forward_block(const forward_job *job, ptrdiff_t first, ptrdiff_t rows, char *scratch) {
+  const fnn_net *net = job->net;
+  const fnn_kernels *K = net->K;
+  const ptrdiff_t side = job->rows * fnn_ld(K, net->widest);
+  ptrdiff_t step = job->X->column_step;
+  void *to = scratch, *other = fnn_at(K, scratch, side);
+  const void *A = fnn_at(K, job->X->data, first * step);
+  if (!fnn_is_readable(K, job->X)) {
+    step = fnn_ld(K, net->layer[0].n_in);
+    K->gather(to, step, job->X, NULL, first, rows, net->layer[0].n_in);
+    A = to;
+    to = other, other = scratch;
+  }
+  for (int l = 0; l < net->layers; l++) {
+    fnn_forward p = fnn_forward_product(net, l, A, step, to, rows);
+    if (l == net->layers - 1 && !job->out) p.g = fnn_identity;
+    K->forward(&p, 0, rows, 0, fnn_panels(K, p.of.n));
+    if (fnn_place_of(&p.g) == FNN_WHOLE_ROWS) K->activation(to, p.row_step, to, p.row_step, &p.g, rows, p.of.n);
+    A = to, step = p.row_step;
+    to = other, other = (void *)A;
+  }
+  return (void *)A;
+}
+
+static void forward_task(void *arg, fnn_member *me) {
+  const forward_job *job = arg;
+  const fnn_net *net = job->net;
+  const fnn_kernels *K = net->K;
+  const fnn_layer_state *last = fnn_last(net);
+  const ptrdiff_t ld = fnn_ld(K, last->n_out);
+  char *scratch = job->scratch + me->thread * job->scratch_bytes;
+  void *Y = fnn_at(K, scratch, 2 * job->rows * fnn_ld(K, net->widest)), *two_rows = fnn_at(K, Y, job->rows * ld);
+  double *losses = fnn_at(K, two_rows, 2 * ld);
+  ptrdiff_t from, to;
+  const fnn_mode mode = fnn_flush_subnormals();
+  fnn_share(job->m, job->step, me->size, me->thread, &from, &to);
+  for (ptrdiff_t first = from, rows; first < to; first += rows) {
+    rows = fnn_at_most(job->rows, to - first);
+    void *A = forward_block(job, first, rows, scratch);
+    if (job->out) {
+      K->scatter(job->out, first, A, ld, rows, last->n_out);
+      continue;
+    }
+    const fnn_targets *targets = &job->targets;
+    if (!targets->codes) K->gather(Y, ld, &targets->Y, NULL, first, rows, last->n_out);
+    const fnn_head head = {.loss = net->loss,
+                           .activation = last->activation,
+                           .n = last->n_out,
+                           .Z = A,
+                           .ld = ld,
+                           .codes = targets->codes ? targets->codes + first : NULL,
+                           .Y = Y,
+                           .y_ld = ld,
+                           .weights = targets->weights ? targets->weights + first : NULL,
+                           .losses = losses,
+                           .scratch = two_rows};
+    K->head(&head, 0, rows);
+    double sum = 0;
+    for (ptrdiff_t r = 0; r < rows; r++) sum += losses[r];
+    job->losses[first / job->rows] = sum; /* blocks are the same for any number of threads */
+  }
+  fnn_restore_mode(mode);
+}
+
+static int run_forward(forward_job *job, int threads) {
+  const fnn_net *net = job->net;
+  const fnn_kernels *K = net->K;
+  if (job->m == 0) return FNN_OK;
+  job->rows = rows_of_block(K, job->m, !job->out);
+  job->step = job->out ? K->mr : job->rows;
+  const ptrdiff_t steps = (job->m + job->step - 1) / job->step, ld = fnn_ld(K, fnn_last(net)->n_out);
+  if (threads > steps) threads = (int)steps;
+  /* Of rows so few no product overflows. */
+  job->scratch_bytes = fnn_lines((2 * job->rows * fnn_ld(K, net->widest) + (job->rows + 2) * ld) * K->size +
+                                 job->rows * (ptrdiff_t)sizeof(double));
+  _Alignas(FNN_LINE) char stack[FNN_STACK];
+  job->scratch = fnn_scratch(stack, fnn_times(threads, job->scratch_bytes));
+  if (!job->scratch) return FNN_NO_MEMORY;
+  const double m = (double)job->m;
+  fnn_run(net, job->out ? FNN_PREDICTION : FNN_LOSSES_ONLY, fnn_about(m), m, threads, forward_task, job);
+  fnn_release(stack, job->scratch);
+  return FNN_OK;
+}
+
+int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads) {
+  if (!fnn_is_size(m)) return FNN_NO_MEMORY;
+  forward_job job = {.net = net, .X = X, .out = out, .m = m};
+  return run_forward(&job, fnn_threads(threads));
+}
+
+int fnn_net_loss(const fnn_net *net, double *total, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m,
+                 int threads) {
+  if (!fnn_is_size(m)) return FNN_NO_MEMORY;
+  const ptrdiff_t rows = rows_of_block(net->K, m, 1), blocks = m ? (m + rows - 1) / rows : 0;
+  double *losses = fnn_alloc(fnn_times(blocks, sizeof *losses));
+  forward_job job = {.net = net, .X = X, .losses = losses, .m = m};
+  fnn_take(&job.targets, sizeof job.targets, targets);
+  const int status = losses ? run_forward(&job, fnn_threads(threads)) : FNN_NO_MEMORY;
+  if (status == FNN_OK) *total = 0;
+  for (ptrdiff_t i = 0; status == FNN_OK && i < blocks; i++) *total += losses[i];
+  fnn_free(losses);
+  return status;
+}

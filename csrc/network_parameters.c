@@ -1,0 +1,329 @@
+/* The numbers of a network: weights, an optimizer's moments, and the memory of a batch. */
+#include <math.h>
+#include <string.h>
+
+#include "network.h"
+
+/* Samples of a batch whose activations are packed; a chunk of more would leave the second cache. */
+#define MOST_PACKED 1024
+
+/* --- memory --- */
+
+/* The next piece of a block, on a cache line; with a NULL block only its size counts. */
+static void *piece(char *block, ptrdiff_t *used, ptrdiff_t bytes) {
+  void *p = block ? block + *used : NULL;
+  *used = fnn_plus(*used, fnn_lines(bytes));
+  return p;
+}
+
+static ptrdiff_t matrix_bytes(const fnn_kernels *K, ptrdiff_t rows, ptrdiff_t row) {
+  return fnn_times(fnn_times(rows, row), K->size);
+}
+
+/* Of few units, or few in the last panel. Padding of A_prev need not be 0: there must be none. */
+static int is_turned(const fnn_kernels *K, const fnn_layer_state *y, int l) {
+  return l && y->n_in % K->vl == 0 && y->n_out % K->nr;
+}
+
+/* Moments lie behind the weights, at the distance of a whole copy of the block: so each copy of weights has room for
+   moments, too, which is never used. */
+static ptrdiff_t lay_out_parameters(fnn_net *net, char *block) {
+  const fnn_kernels *K = net->K;
+  ptrdiff_t used = 0;
+  for (int l = 0; l < net->layers; l++) {
+    fnn_layer_state *y = &net->layer[l];
+    y->WT = piece(block, &used, matrix_bytes(K, y->n_in, fnn_padded(K, y->n_out)));
+    y->W = l ? piece(block, &used, matrix_bytes(K, y->n_out, fnn_padded(K, y->n_in))) : NULL;
+    y->b = piece(block, &used, fnn_padded(K, y->n_out) * K->size);
+    for (int slot = 0; block && slot < FNN_SLOTS; slot++) { /* without a block only its size is asked for */
+      const ptrdiff_t behind = slot < net->slots ? (slot + 1) * (ptrdiff_t)net->parameter_bytes : 0;
+      y->moment[slot] = (char *)fnn_updated_weights(y) + behind;
+      y->moment_b[slot] = (char *)y->b + behind;
+    }
+  }
+  return used;
+}
+
+static ptrdiff_t widest(const fnn_net *net) {
+  ptrdiff_t n = net->layer[0].n_in;
+  for (int l = 0; l < net->layers; l++)
+    if (net->layer[l].n_out > n) n = net->layer[l].n_out;
+  return n;
+}
+
+static uint64_t kind_of(const fnn_net *net) {
+  uint64_t kind = fnn_kind((uint64_t)net->K->size, (uint64_t)net->loss.kind);
+  for (int l = 0; l < net->layers; l++) {
+    kind = fnn_kind(fnn_kind(kind, (uint64_t)net->layer[l].n_in), (uint64_t)net->layer[l].n_out);
+    kind = fnn_kind(kind, (uint64_t)net->layer[l].activation.kind);
+  }
+  return kind;
+}
+
+static void forget_bounds(fnn_net *net) {
+  for (int i = 0; i <= FNN_SLOTS; i++) net->bound[i] = INFINITY;
+}
+
+/* Layer l as the caller describes it: his struct may be a shorter one. */
+static fnn_layer described(const fnn_layer *layers, int l) {
+  fnn_layer layer;
+  fnn_take(&layer, sizeof layer, (const char *)layers + (size_t)l * layers->size);
+  return layer;
+}
+
+/* Sizes and kinds of the layers; 0 where one is not legal. */
+static int set_layers(fnn_net *net, ptrdiff_t n_in, const fnn_layer *layers) {
+  for (int l = 0; l < net->layers; l++) {
+    const fnn_layer given = described(layers, l);
+    if (!fnn_is_size(n_in) || !fnn_is_size(given.units) || !fnn_is_activation(&given.activation)) return 0;
+    net->layer[l] = (fnn_layer_state){.n_in = n_in, .n_out = given.units, .activation = given.activation};
+    net->layer[l].turned = is_turned(net->K, &net->layer[l], l);
+    n_in = given.units;
+  }
+  return 1;
+}
+
+fnn_net *fnn_net_new(int isa, int dtype, ptrdiff_t n_in, int count, const fnn_layer *layers, const fnn_spec *loss) {
+  if (count < 1 || !fnn_is_isa(isa) || !fnn_is_dtype(dtype) || !fnn_is_loss(loss)) return NULL;
+  fnn_net *net = calloc(1, sizeof *net);
+  if (!net) return NULL;
+  net->K = fnn_isas[isa].kernels[dtype];
+  net->layers = count;
+  net->loss = *loss;
+  net->layer = calloc((size_t)count, sizeof *net->layer);
+  if (net->layer && set_layers(net, n_in, layers)) {
+    net->parameter_bytes = (size_t)lay_out_parameters(net, NULL);
+    net->parameters = fnn_alloc((ptrdiff_t)net->parameter_bytes);
+  }
+  if (!net->parameters) {
+    fnn_net_free(net);
+    return NULL;
+  }
+  memset(net->parameters, 0, net->parameter_bytes);
+  lay_out_parameters(net, net->parameters);
+  forget_bounds(net);
+  net->kind = kind_of(net);
+  net->widest = widest(net);
+  return net;
+}
+
+void fnn_net_free(fnn_net *net) {
+  if (!net) return;
+  fnn_release_workspace(&net->work);
+  fnn_free(net->parameters);
+  free(net->layer);
+  free(net);
+}
+
+ptrdiff_t fnn_net_width(const fnn_net *net, int l) {
+  if (l < 0) l += net->layers + 1;
+  return l ? net->layer[l - 1].n_out : net->layer[0].n_in;
+}
+
+/* --- the memory of a batch --- */
+
+void fnn_release_workspace(fnn_workspace *work) {
+  fnn_free(work->block);
+  free(work->A);
+  if (work->dW) fnn_free(work->dW[0]);
+  free(work->dW);
+  *work = (fnn_workspace){0};
+}
+
+ptrdiff_t fnn_head_bytes(const fnn_net *net) { return 2 * fnn_ld(net->K, fnn_last(net)->n_out) * net->K->size; }
+
+/* Room of one thread for the row sums of any layer. */
+static ptrdiff_t sums_bytes(const fnn_net *net, ptrdiff_t m) {
+  ptrdiff_t most = 0;
+  for (int l = 0; l < net->layers; l++) {
+    const ptrdiff_t bytes = net->K->rowsum_room(m, fnn_padded(net->K, net->layer[l].n_out));
+    if (bytes > most) most = bytes;
+  }
+  return most;
+}
+
+static ptrdiff_t lay_out_workspace(const fnn_net *net, fnn_workspace *w, char *block) {
+  const fnn_kernels *K = net->K;
+  const fnn_layer_state *last = fnn_last(net);
+  const ptrdiff_t m = w->capacity;
+  ptrdiff_t used = 0;
+  w->X = piece(block, &used, matrix_bytes(K, m, fnn_ld(K, net->layer[0].n_in)));
+  w->Y = piece(block, &used, matrix_bytes(K, m, fnn_ld(K, last->n_out)));
+  for (int l = 0; l < net->layers; l++) {
+    const fnn_layer_state *y = &net->layer[l];
+    w->A[l] = piece(block, &used, matrix_bytes(K, m, fnn_ld(K, y->n_out)));
+    /* The last layer's dZ is computed over its Z. */
+    w->dZ[l] = y == last ? w->A[l] : piece(block, &used, matrix_bytes(K, m, fnn_ld(K, y->n_out)));
+    w->db[l] = piece(block, &used, fnn_padded(K, y->n_out) * K->size);
+  }
+  w->codes = piece(block, &used, fnn_times(m, sizeof *w->codes));
+  w->weights = piece(block, &used, fnn_times(m, sizeof *w->weights));
+  w->losses = piece(block, &used, fnn_times(m, sizeof *w->losses));
+  w->heads = piece(block, &used, fnn_times(w->threads, fnn_head_bytes(net)));
+  w->packed = NULL;
+  if (K->packs && m <= MOST_PACKED) w->packed = piece(block, &used, matrix_bytes(K, w->threads * K->chunk, m));
+  w->sums_bytes = sums_bytes(net, m);
+  w->sums = piece(block, &used, fnn_times(w->threads, w->sums_bytes));
+  w->reports = piece(block, &used, fnn_times(w->threads, sizeof *w->reports));
+  w->plan_bytes = fnn_lines(fnn_plan_bytes(net));
+  w->plans = piece(block, &used, fnn_times(w->threads, w->plan_bytes));
+  for (int t = 0; block && t < w->threads; t++) fnn_clear_plan(w->plans + t * w->plan_bytes);
+  return used;
+}
+
+int fnn_reserve(const fnn_net *net, fnn_workspace *old, ptrdiff_t m, int threads) {
+  if (old->capacity >= m && old->threads >= threads) return FNN_OK;
+  fnn_workspace w = {.capacity = m > old->capacity ? m : old->capacity,
+                     .threads = threads > old->threads ? threads : old->threads};
+  w.A = calloc(3 * (size_t)net->layers, sizeof *w.A);
+  if (!w.A) return FNN_NO_MEMORY;
+  w.dZ = w.A + net->layers, w.db = w.dZ + net->layers;
+  const ptrdiff_t bytes = lay_out_workspace(net, &w, NULL);
+  w.block = fnn_alloc(bytes);
+  w.dW = old->dW, old->dW = NULL;
+  fnn_release_workspace(old);
+  if (!w.block) {
+    fnn_release_workspace(&w);
+    return FNN_NO_MEMORY;
+  }
+  lay_out_workspace(net, &w, w.block);
+  *old = w;
+  return FNN_OK;
+}
+
+static ptrdiff_t lay_out_gradients(const fnn_net *net, void **dW, char *block) {
+  ptrdiff_t used = 0;
+  for (int l = 0; l < net->layers; l++) {
+    const fnn_layer_state *y = &net->layer[l];
+    const ptrdiff_t columns = fnn_padded(net->K, fnn_updated_columns(y));
+    dW[l] = piece(block, &used, matrix_bytes(net->K, fnn_updated_rows(y), columns));
+  }
+  return used;
+}
+
+int fnn_reserve_gradients(const fnn_net *net, fnn_workspace *work) {
+  if (work->dW) return FNN_OK;
+  void **dW = calloc((size_t)net->layers, sizeof *dW);
+  char *block = dW ? fnn_alloc(lay_out_gradients(net, dW, NULL)) : NULL;
+  if (!block) {
+    free(dW);
+    return FNN_NO_MEMORY;
+  }
+  lay_out_gradients(net, dW, block);
+  work->dW = dW;
+  return FNN_OK;
+}
+
+/* --- parameters, and moments that are laid out like them: in the caller's matrices, and in panels --- */
+
+static fnn_matrix transposed(const fnn_matrix *x) {
+  return (fnn_matrix){x->data, x->column_step, x->row_step, x->dtype};
+}
+
+/* W of a layer, or what has its shape, into panels of itself (turned) or of its transpose; and back. */
+static void put_panels(const fnn_kernels *K, const fnn_layer_state *y, void *panels, int turned, const fnn_matrix *W) {
+  const fnn_matrix WT = transposed(W);
+  if (turned)
+    K->pack(panels, W, y->n_out, y->n_in);
+  else
+    K->pack(panels, &WT, y->n_in, y->n_out);
+}
+
+static void take_panels(const fnn_kernels *K, const fnn_layer_state *y, const void *panels, int turned,
+                        const fnn_matrix *W) {
+  const fnn_matrix WT = transposed(W);
+  if (turned)
+    K->unpack(W, panels, y->n_out, y->n_in);
+  else
+    K->unpack(&WT, panels, y->n_in, y->n_out);
+}
+
+int fnn_net_parameters(const fnn_net *net, int layer) {
+  (void)net, (void)layer;
+  return FNN_B + 1;
+}
+
+void fnn_net_set(fnn_net *net, int l, int parameter, const fnn_matrix *from) {
+  const fnn_layer_state *y = &net->layer[l];
+  forget_bounds(net);
+  if (parameter == FNN_B) {
+    net->K->gather(y->b, 0, from, NULL, 0, 1, y->n_out);
+    return;
+  }
+  put_panels(net->K, y, y->WT, 0, from);
+  if (y->W) put_panels(net->K, y, y->W, 1, from);
+}
+
+void fnn_net_get(const fnn_net *net, int l, int parameter, const fnn_matrix *to) {
+  const fnn_layer_state *y = &net->layer[l];
+  if (parameter == FNN_B)
+    net->K->scatter(to, 0, y->b, 0, 1, y->n_out);
+  else
+    take_panels(net->K, y, y->WT, 0, to);
+}
+
+/* --- the optimizer's state: moments and a count of steps, which follow the weights in a snapshot --- */
+
+int fnn_net_start_optimizer(fnn_net *net, int slots) {
+  if (slots < 0 || slots > FNN_SLOTS) return FNN_REFUSED;
+  const size_t bytes = (size_t)fnn_times(1 + slots, (ptrdiff_t)net->parameter_bytes);
+  if (slots != net->slots) {
+    void *block = fnn_alloc((ptrdiff_t)bytes);
+    if (!block) return FNN_NO_MEMORY;
+    memcpy(block, net->parameters, net->parameter_bytes);
+    fnn_free(net->parameters);
+    net->parameters = block;
+    net->slots = slots;
+    lay_out_parameters(net, block);
+  }
+  memset((char *)net->parameters + net->parameter_bytes, 0, bytes - net->parameter_bytes);
+  net->steps = 0;
+  forget_bounds(net);
+  return FNN_OK;
+}
+
+int fnn_net_slots(const fnn_net *net) { return net->slots; }
+uint64_t fnn_net_steps(const fnn_net *net) { return net->steps; }
+void fnn_net_set_steps(fnn_net *net, uint64_t steps) { net->steps = steps; }
+
+void fnn_net_set_moment(fnn_net *net, int slot, int l, int parameter, const fnn_matrix *from) {
+  const fnn_layer_state *y = &net->layer[l];
+  forget_bounds(net);
+  if (parameter == FNN_B)
+    net->K->gather(y->moment_b[slot], 0, from, NULL, 0, 1, y->n_out);
+  else
+    put_panels(net->K, y, y->moment[slot], y->turned, from);
+}
+
+void fnn_net_get_moment(const fnn_net *net, int slot, int l, int parameter, const fnn_matrix *to) {
+  const fnn_layer_state *y = &net->layer[l];
+  if (parameter == FNN_B)
+    net->K->scatter(to, 0, y->moment_b[slot], 0, 1, y->n_out);
+  else
+    take_panels(net->K, y, y->moment[slot], y->turned, to);
+}
+
+static size_t numbers_bytes(const fnn_net *net) { return net->parameter_bytes * (size_t)(1 + net->slots); }
+
+/* What a snapshot begins with. */
+typedef struct {
+  uint64_t steps, slots;
+} snapshot_head;
+
+size_t fnn_net_bytes(const fnn_net *net) { return sizeof(snapshot_head) + numbers_bytes(net); }
+
+void fnn_net_snapshot(const fnn_net *net, void *to) {
+  const snapshot_head head = {net->steps, (uint64_t)net->slots};
+  memcpy(to, &head, sizeof head);
+  memcpy((char *)to + sizeof head, net->parameters, numbers_bytes(net));
+}
+
+int fnn_net_restore(fnn_net *net, const void *from) {
+  snapshot_head head;
+  memcpy(&head, from, sizeof head);
+  if ((int)head.slots != net->slots && fnn_net_start_optimizer(net, (int)head.slots)) return FNN_NO_MEMORY;
+  memcpy(net->parameters, (const char *)from + sizeof head, numbers_bytes(net));
+  net->steps = head.steps;
+  forget_bounds(net);
+  return FNN_OK;
+}

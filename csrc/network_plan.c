@@ -1,0 +1,222 @@
+/* From a network, a batch's size and a team to the operations of one thread's step: which layer is split by rows or by
+   columns, and where a barrier stands, is decided here and nowhere else. */
+#include "network_step.h"
+
+#define KEEP_WEIGHTS 4096 /* a layer of so many is split by columns: its weights stay with a core */
+
+/* What the compiler of a plan knows as it goes along. */
+typedef struct {
+  const fnn_train_job *job;
+  const fnn_net *net;
+  const fnn_kernels *K;
+  fnn_plan *plan;
+  const fnn_plan_key *key;
+  ptrdiff_t from, to;  /* this thread's rows of the batch */
+  int count;           /* operations so far */
+  int columns_pending; /* the last output was split by columns, and nobody has waited since */
+} compiler;
+
+/* Nine for a layer, at most, and five of the whole step. */
+ptrdiff_t fnn_plan_bytes(const fnn_net *net) {
+  return (ptrdiff_t)(sizeof(fnn_plan) + (9 * (size_t)net->layers + 5) * sizeof(fnn_operation_of_step));
+}
+
+void fnn_clear_plan(void *plan) { ((fnn_plan *)plan)->key = (fnn_plan_key){0}; }
+
+static fnn_operation_of_step *add(compiler *c, enum fnn_step_operation what, int layer, int waits) {
+  fnn_operation_of_step *o = &c->plan->operations[c->count++];
+  o->what = what, o->layer = layer, o->waits = waits && c->key->threads > 1;
+  o->i0 = c->from, o->i1 = c->to;
+  if (waits) c->columns_pending = 0;
+  return o;
+}
+
+/* The most that one thread has of n in whole panels. */
+static ptrdiff_t largest_share(const compiler *c, ptrdiff_t n) {
+  return fnn_at_most((fnn_panels(c->K, n) + c->key->threads - 1) / c->key->threads * c->K->nr, n);
+}
+
+/* Whether layer l's forward and update are split by columns: where that is little more work at most, and the weights
+   are many. */
+static int by_columns(const compiler *c, int l) {
+  const fnn_layer_state *y = &c->net->layer[l];
+  const int threads = c->key->threads;
+  if (threads == 1 || y->n_in * y->n_out <= KEEP_WEIGHTS) return 0;
+  const ptrdiff_t n = fnn_padded(c->K, y->n_out), rows = (c->key->m + threads - 1) / threads, tall = c->K->mr;
+  const ptrdiff_t columns_cost = largest_share(c, n) * ((c->key->m + tall - 1) / tall);
+  const ptrdiff_t rows_cost = n * ((rows + tall - 1) / tall);
+  return fnn_panels(c->K, n) >= threads && 7 * columns_cost <= 8 * rows_cost;
+}
+
+static void own_panels(const compiler *c, ptrdiff_t n, ptrdiff_t *p0, ptrdiff_t *p1) {
+  fnn_share(fnn_panels(c->K, n), 1, c->key->threads, c->key->thread, p0, p1);
+}
+
+/* Z of the last layer, A of the others. */
+static void compile_forward(compiler *c, int l) {
+  const fnn_workspace *w = c->job->work;
+  const fnn_layer_state *y = &c->net->layer[l];
+  const int columns = by_columns(c, l);
+  /* By columns all rows of A_prev are needed, by rows all columns. */
+  fnn_operation_of_step *o = add(c, FNN_GO_FORWARD, l, columns ? l || c->columns_pending : c->columns_pending);
+  o->forward = fnn_forward_product(c->net, l, l ? w->A[l - 1] : w->X, l ? fnn_ld(c->K, y->n_in) : c->key->x_step,
+                                   w->A[l], c->key->m);
+  if (l == c->net->layers - 1) o->forward.g = fnn_identity; /* the loss is taken from Z */
+  o->p0 = 0, o->p1 = fnn_panels(c->K, y->n_out);
+  if (columns) {
+    o->i0 = 0, o->i1 = c->key->m;
+    own_panels(c, y->n_out, &o->p0, &o->p1);
+    c->columns_pending = 1;
+  }
+  if (!l) c->plan->first_products[0] = &o->forward.of;
+  if (fnn_place_of(&o->forward.g) == FNN_WHOLE_ROWS) add(c, FNN_GO_THROUGH, l, c->columns_pending);
+}
+
+static void compile_loss(compiler *c) {
+  const fnn_workspace *w = c->job->work;
+  const fnn_layer_state *last = fnn_last(c->net);
+  const ptrdiff_t ld = fnn_ld(c->K, last->n_out);
+  fnn_operation_of_step *o = add(c, FNN_TAKE_LOSS, c->net->layers - 1, c->columns_pending);
+  o->head = (fnn_head){.loss = c->net->loss,
+                       .activation = last->activation,
+                       .n = last->n_out,
+                       .Z = w->A[c->net->layers - 1],
+                       .ld = ld,
+                       .codes = c->key->has_codes ? w->codes : NULL,
+                       .Y = w->Y,
+                       .y_ld = ld,
+                       .weights = c->key->has_weights ? w->weights : NULL,
+                       .losses = w->losses,
+                       .scratch = (char *)w->heads + c->key->thread * fnn_head_bytes(c->net)};
+}
+
+/* dZ of layer l - 1 from that of layer l, for this thread's rows. */
+static void compile_backward(compiler *c, int l) {
+  const fnn_workspace *w = c->job->work;
+  const fnn_layer_state *y = &c->net->layer[l];
+  const fnn_spec g = c->net->layer[l - 1].activation;
+  const int whole_rows = fnn_place_of(&g) == FNN_WHOLE_ROWS;
+  fnn_operation_of_step *o = add(c, FNN_GO_BACK, l, 0);
+  o->backward = (fnn_backward){.of = {.m = c->key->m,
+                                      .n = y->n_in,
+                                      .k = y->n_out,
+                                      .A = w->dZ[l],
+                                      .a_step = fnn_ld(c->K, y->n_out),
+                                      .B = y->W,
+                                      .b_in_panels = 1},
+                               .dZ = w->dZ[l - 1],
+                               .row_step = fnn_ld(c->K, y->n_in),
+                               .A = w->A[l - 1],
+                               .g = whole_rows ? fnn_identity : g};
+  o->p0 = 0, o->p1 = fnn_panels(c->K, y->n_in);
+  if (whole_rows) add(c, FNN_GO_BACK_WHOLE, l - 1, 0);
+}
+
+/* This thread's part of dW^T of layer l, or of dW where that is turned: rows and panels. */
+static void share_update(const compiler *c, fnn_operation_of_step *o, ptrdiff_t m, ptrdiff_t n) {
+  const ptrdiff_t by_rows_cost = largest_share(c, m) * n, by_panels_cost = largest_share(c, n) * m;
+  o->i0 = 0, o->i1 = m, o->p0 = 0, o->p1 = fnn_panels(c->K, n);
+  if (by_columns(c, o->layer) ? !c->net->layer[o->layer].turned : by_panels_cost < by_rows_cost)
+    own_panels(c, n, &o->p0, &o->p1);
+  else
+    fnn_share(m, c->K->nr, c->key->threads, c->key->thread, &o->i0, &o->i1);
+}
+
+/* The factors of dW^T = A_prev^T dZ, or of dW = dZ^T A_prev where that is turned. */
+static fnn_factors gradient_factors(const compiler *c, int l) {
+  const fnn_workspace *w = c->job->work;
+  const fnn_layer_state *y = &c->net->layer[l];
+  const void *A_prev = l ? w->A[l - 1] : w->X, *dZ = w->dZ[l];
+  const ptrdiff_t A_step = l ? fnn_ld(c->K, y->n_in) : c->key->x_step, dZ_step = fnn_ld(c->K, y->n_out);
+  if (y->turned)
+    return (fnn_factors){
+        .m = y->n_out, .n = y->n_in, .k = c->key->m, .A = dZ, .a_step = dZ_step, .B = A_prev, .b_step = A_step};
+  return (fnn_factors){
+      .m = y->n_in, .n = y->n_out, .k = c->key->m, .A = A_prev, .a_step = A_step, .B = dZ, .b_step = dZ_step};
+}
+
+/* db of layer l, and what is done with it. */
+static void compile_b(compiler *c, int l, enum fnn_step_operation then) {
+  ptrdiff_t from, to;
+  fnn_share(fnn_padded(c->K, c->net->layer[l].n_out), c->K->vl, c->key->threads, c->key->thread, &from, &to);
+  if (from >= to) return;
+  fnn_operation_of_step *o = add(c, FNN_SUM_B, l, 0);
+  o->i0 = from, o->i1 = to;
+  o = add(c, then, l, 0);
+  o->i0 = from, o->i1 = to;
+}
+
+/* dW of layer l, and the update in its tiles, or dW stored. */
+static void compile_update(compiler *c, int l) {
+  const fnn_workspace *w = c->job->work;
+  const fnn_layer_state *y = &c->net->layer[l];
+  fnn_operation_of_step *o = add(c, FNN_UPDATE_W, l, 0);
+  o->weights =
+      (fnn_weights){.of = gradient_factors(c, l),
+                    .room = w->packed ? fnn_at(c->K, w->packed, c->key->thread * c->K->chunk * c->key->m) : NULL};
+  share_update(c, o, o->weights.of.m, o->weights.of.n);
+  if (c->key->is_plain) {
+    o->weights.W = o->weights.moment[0] = o->weights.moment[1] = w->dW[l];
+    o->weights.update = &c->plan->store;
+  } else {
+    o->weights.W = fnn_updated_weights(y);
+    o->weights.moment[0] = y->moment[0], o->weights.moment[1] = y->moment[1];
+    o->weights.copy = y->turned ? y->WT : y->W;
+    o->weights.update = &c->plan->update;
+  }
+  if (!l) c->plan->first_products[1] = &o->weights.of;
+}
+
+/* The updates by stored gradients, and then the copies of the weights. */
+static void compile_moves(compiler *c) {
+  for (int l = 0; l < c->net->layers; l++) {
+    const fnn_layer_state *y = &c->net->layer[l];
+    const ptrdiff_t elements = fnn_updated_rows(y) * fnn_padded(c->K, fnn_updated_columns(y));
+    fnn_operation_of_step *o = add(c, FNN_MOVE_W, l, l == 0);
+    fnn_share(elements, FNN_LINE, c->key->threads, c->key->thread, &o->i0, &o->i1);
+  }
+  for (int l = 1; l < c->net->layers; l++) {
+    const fnn_layer_state *y = &c->net->layer[l];
+    fnn_operation_of_step *o = add(c, FNN_COPY_W, l, l == 1);
+    share_update(c, o, fnn_updated_rows(y), fnn_updated_columns(y));
+  }
+}
+
+/* dW of layer l out to the caller. */
+static void compile_gradient(compiler *c, int l) {
+  const int turned = c->net->layer[l].turned;
+  const fnn_matrix *dW = &c->job->gradients[2 * l + FNN_W];
+  fnn_operation_of_step *o = add(c, FNN_GIVE_DW, l, 0);
+  o->gradient = (fnn_dense){.of = gradient_factors(c, l),
+                            .C = dW->data,
+                            .row_step = turned ? dW->row_step : dW->column_step,
+                            .column_step = turned ? dW->column_step : dW->row_step,
+                            .g = fnn_identity};
+  share_update(c, o, o->gradient.of.m, o->gradient.of.n);
+  if (!l) c->plan->first_products[1] = &o->gradient.of;
+}
+
+void fnn_compile_step(fnn_plan *plan, const fnn_train_job *job, const fnn_plan_key *key) {
+  compiler c = {.job = job, .net = job->net, .K = job->net->K, .plan = plan, .key = key};
+  const int layers = job->net->layers;
+  fnn_share(key->m, 1, key->threads, key->thread, &c.from, &c.to);
+  add(&c, FNN_READ_BATCH, 0, 0);
+  c.columns_pending =
+      !key->in_place && key->threads > 1; /* all rows are needed where the first layer goes by columns */
+  for (int l = 0; l < layers; l++) compile_forward(&c, l);
+  compile_loss(&c);
+  for (int l = layers - 1; l >= 1; l--) compile_backward(&c, l);
+  if (key->is_cautious) add(&c, FNN_MEASURE, 0, 0);
+  add(&c, FNN_DECIDE, 0, 1); /* all dZ are there */
+  for (int l = layers - 1; l >= 0; l--) {
+    compile_b(&c, l, key->trains ? FNN_MOVE_B : FNN_GIVE_DB);
+    if (key->trains)
+      compile_update(&c, l);
+    else
+      compile_gradient(&c, l);
+  }
+  if (key->is_plain) compile_moves(&c);
+  add(&c, FNN_END, 0, 1); /* what follows writes to what the others may still read here */
+  plan->store = (fnn_update){.kind = FNN_STORE};
+  plan->key = *key;
+}

@@ -1,0 +1,228 @@
+/* Runs the plan of one training step. */
+#include "network_step.h"
+
+#include <float.h>
+#include <string.h>
+
+#include "optimizers.h"
+
+#define LOSS_SUMS 8
+/* Samples that are so many bytes apart fall into few sets of the caches; a batch of them is copied first. */
+#define BAD_STRIDE 2048
+
+/* --- what a plan is for --- */
+
+static int is_in_place(const fnn_kernels *K, const fnn_matrix *X) {
+  return fnn_is_readable(K, X) && X->column_step * K->size % BAD_STRIDE;
+}
+
+static void plan_step(fnn_worker *me) {
+  const fnn_train_job *job = me->job;
+  const fnn_net *net = job->net;
+  const int in_place = is_in_place(net->K, job->X);
+  const fnn_plan_key key = {.m = me->m,
+                            .x_step = in_place ? job->X->column_step : fnn_ld(net->K, net->layer[0].n_in),
+                            .threads = me->threads,
+                            .thread = me->thread,
+                            .in_place = in_place,
+                            .has_codes = job->targets.codes != NULL,
+                            .has_weights = job->targets.weights != NULL,
+                            .is_cautious = job->fit && job->fit->cautious,
+                            .trains = job->fit != NULL,
+                            .is_plain = job->fit && job->fit->plain,
+                            .slots = net->slots,
+                            .parameters = net->parameters,
+                            .block = job->work->block};
+  const fnn_plan_key *old = &me->plan->key;
+  if (old->m == key.m && old->x_step == key.x_step && old->threads == key.threads && old->thread == key.thread &&
+      old->in_place == key.in_place && old->has_codes == key.has_codes && old->has_weights == key.has_weights &&
+      old->is_cautious == key.is_cautious && old->trains == key.trains && old->is_plain == key.is_plain &&
+      old->slots == key.slots && old->parameters == key.parameters && old->block == key.block)
+    return;
+  fnn_compile_step(me->plan, job, &key);
+}
+
+/* X of this batch, where it is read in place. */
+static void point_to_batch(fnn_worker *me) {
+  const fnn_kernels *K = me->job->net->K;
+  const fnn_matrix *X = me->job->X;
+  if (!me->plan->key.in_place) return;
+  for (int i = 0; i < 2; i++) {
+    me->plan->first_products[i]->A = me->order ? X->data : fnn_at(K, X->data, me->first * X->column_step);
+    me->plan->first_products[i]->order = me->order ? me->order + me->first : NULL;
+  }
+}
+
+/* --- the operations, each for this thread's part --- */
+
+static void read_batch(fnn_worker *me) {
+  const fnn_train_job *job = me->job;
+  const fnn_kernels *K = job->net->K;
+  const fnn_workspace *w = job->work;
+  const fnn_targets *targets = &job->targets;
+  const uint32_t *order = me->order;
+  const ptrdiff_t rows = me->to - me->from, at = me->first + me->from;
+  const ptrdiff_t n_in = job->net->layer[0].n_in, n_out = fnn_last(job->net)->n_out, ld = fnn_ld(K, n_out);
+  if (!me->plan->key.in_place)
+    K->gather(fnn_at(K, w->X, me->from * fnn_ld(K, n_in)), fnn_ld(K, n_in), job->X, order, at, rows, n_in);
+  if (!targets->codes) K->gather(fnn_at(K, w->Y, me->from * ld), ld, &targets->Y, order, at, rows, n_out);
+  for (ptrdiff_t i = me->from; i < me->to; i++) {
+    const ptrdiff_t j = order ? (ptrdiff_t)order[me->first + i] : me->first + i;
+    if (targets->codes) w->codes[i] = targets->codes[j];
+    if (targets->weights) w->weights[i] = targets->weights[j];
+  }
+}
+
+static void go_through(const fnn_worker *me, int l) {
+  const fnn_kernels *K = me->job->net->K;
+  const fnn_layer_state *y = &me->job->net->layer[l];
+  const ptrdiff_t ld = fnn_ld(K, y->n_out);
+  void *A = fnn_at(K, me->job->work->A[l], me->from * ld);
+  K->activation(A, ld, A, ld, &y->activation, me->to - me->from, y->n_out);
+}
+
+static void go_back_whole(const fnn_worker *me, int l) {
+  const fnn_kernels *K = me->job->net->K;
+  const fnn_layer_state *y = &me->job->net->layer[l];
+  const ptrdiff_t ld = fnn_ld(K, y->n_out);
+  void *dZ = fnn_at(K, me->job->work->dZ[l], me->from * ld);
+  const void *A = fnn_at(K, me->job->work->A[l], me->from * ld);
+  K->derivative(dZ, ld, dZ, ld, A, ld, &y->activation, me->to - me->from, y->n_out);
+}
+
+/* The batch's sum of losses, in an order of its own: LOSS_SUMS running sums, in turn. */
+static double sum_of_losses(const double *losses, ptrdiff_t m) {
+  double sums[LOSS_SUMS] = {0}, total = 0;
+  ptrdiff_t i = 0;
+  for (; i + LOSS_SUMS <= m; i += LOSS_SUMS)
+    for (int j = 0; j < LOSS_SUMS; j++) sums[j] += losses[i + j];
+  for (; i < m; i++) sums[i % LOSS_SUMS] += losses[i];
+  for (int j = 0; j < LOSS_SUMS; j++) total += sums[j];
+  return total;
+}
+
+/* Thread 0 keeps the books. */
+static void note_losses(const fnn_worker *me) {
+  fnn_train_job *job = me->job;
+  job->total = sum_of_losses(job->work->losses, me->m);
+  if (!job->fit) return;
+  job->fit->loss_sum += job->total;
+  job->fit->weight_sum += me->weight;
+  if (job->trained->first_loss != job->trained->first_loss) job->trained->first_loss = job->total / me->weight;
+}
+
+/* What a sum over the samples is multiplied by. Samples of so little weight count as 0 in float32, which times inf
+   would be NaN. */
+static double scale_of(const fnn_worker *me) {
+  const double most = me->job->net->K->size == 4 ? FLT_MAX : DBL_MAX;
+  return 1.0 / me->weight < most ? 1.0 / me->weight : most;
+}
+
+static enum fnn_step_result decide(fnn_worker *me) {
+  const fnn_train_job *job = me->job;
+  me->plan->update = (fnn_update){.scale = scale_of(me)};
+  if (!job->fit) return FNN_STEP_DONE;
+  for (int t = 0; t < me->threads; t++)
+    if (!job->work->reports[t].finite) return FNN_STEP_FAILED;
+  me->plan->update = fnn_update_of(job->net->K, &job->optimizer, me->steps + 1, scale_of(me));
+  if (job->fit->cautious && !fnn_is_safe(me, &me->plan->update)) return FNN_STEP_UNSAFE;
+  me->steps++;
+  return FNN_STEP_DONE;
+}
+
+static void sum_b(fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_train_job *job = me->job;
+  const fnn_kernels *K = job->net->K;
+  const fnn_workspace *w = job->work;
+  void *room = w->sums_bytes ? (char *)w->sums + me->thread * w->sums_bytes : NULL;
+  K->rowsum(fnn_at(K, w->db[o->layer], o->i0), fnn_at(K, w->dZ[o->layer], o->i0),
+            fnn_ld(K, job->net->layer[o->layer].n_out), me->m, o->i1 - o->i0, job->fit ? 1 : me->plan->update.scale,
+            room);
+}
+
+static void move_b(fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_kernels *K = me->job->net->K;
+  const fnn_layer_state *y = &me->job->net->layer[o->layer];
+  K->update(&me->plan->update, fnn_at(K, y->b, o->i0), fnn_at(K, y->moment_b[0], o->i0),
+            fnn_at(K, y->moment_b[1], o->i0), fnn_at(K, me->job->work->db[o->layer], o->i0), o->i1 - o->i0);
+}
+
+static void give_db(fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_kernels *K = me->job->net->K;
+  const fnn_matrix *all = &me->job->gradients[2 * o->layer + FNN_B];
+  const fnn_matrix out = {fnn_at(K, all->data, o->i0 * all->row_step), all->row_step, 0, all->dtype};
+  const ptrdiff_t n = fnn_at_most(o->i1, me->job->net->layer[o->layer].n_out) - o->i0;
+  if (n > 0) K->scatter(&out, 0, fnn_at(K, me->job->work->db[o->layer], o->i0), 0, 1, n);
+}
+
+static void move_W(fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_kernels *K = me->job->net->K;
+  const fnn_layer_state *y = &me->job->net->layer[o->layer];
+  if (o->i0 < o->i1)
+    K->update(&me->plan->update, fnn_at(K, fnn_updated_weights(y), o->i0), fnn_at(K, y->moment[0], o->i0),
+              fnn_at(K, y->moment[1], o->i0), fnn_at(K, me->job->work->dW[o->layer], o->i0), o->i1 - o->i0);
+}
+
+static void copy_W(fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_layer_state *y = &me->job->net->layer[o->layer];
+  me->job->net->K->turn(y->turned ? y->WT : y->W, fnn_updated_weights(y), fnn_updated_rows(y), fnn_updated_columns(y),
+                        o->i0, o->i1, o->p0, o->p1);
+}
+
+/* --- the step --- */
+
+static double weight_of(const fnn_targets *targets, const uint32_t *order, ptrdiff_t first, ptrdiff_t m) {
+  double weight = 0;
+  if (!targets->weights) return (double)m;
+  for (ptrdiff_t i = 0; i < m; i++) weight += targets->weights[order ? (ptrdiff_t)order[first + i] : first + i];
+  return weight;
+}
+
+static enum fnn_step_result run_plan(fnn_worker *me) {
+  const fnn_kernels *K = me->job->net->K;
+  for (fnn_operation_of_step *o = me->plan->operations;; o++) {
+    if (o->waits) fnn_barrier(me->member);
+    switch (o->what) {
+    case FNN_READ_BATCH: read_batch(me); break;
+    case FNN_GO_FORWARD: K->forward(&o->forward, o->i0, o->i1, o->p0, o->p1); break;
+    case FNN_GO_THROUGH: go_through(me, o->layer); break;
+    case FNN_TAKE_LOSS: me->job->work->reports[me->thread].finite = K->head(&o->head, o->i0, o->i1); break;
+    case FNN_GO_BACK: K->backward(&o->backward, o->i0, o->i1, o->p0, o->p1); break;
+    case FNN_GO_BACK_WHOLE: go_back_whole(me, o->layer); break;
+    case FNN_MEASURE: fnn_measure_rows(me); break;
+    case FNN_DECIDE: {
+      const enum fnn_step_result result = decide(me);
+      if (result != FNN_STEP_DONE) {
+        fnn_barrier(me->member); /* what follows writes to what the others may still read here */
+        return result;
+      }
+      if (me->thread == 0) note_losses(me);
+      break;
+    }
+    case FNN_SUM_B: sum_b(me, o); break;
+    case FNN_MOVE_B: move_b(me, o); break;
+    case FNN_GIVE_DB: give_db(me, o); break;
+    case FNN_UPDATE_W: K->update_weights(&o->weights, o->i0, o->i1, o->p0, o->p1); break;
+    case FNN_MOVE_W: move_W(me, o); break;
+    case FNN_COPY_W: copy_W(me, o); break;
+    case FNN_GIVE_DW:
+      o->gradient.scale = me->plan->update.scale;
+      K->dense_columns(&o->gradient, o->i0, o->i1, o->p0, o->p1);
+      break;
+    case FNN_END: return FNN_STEP_DONE;
+    }
+  }
+}
+
+enum fnn_step_result fnn_step(fnn_worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m) {
+  me->weight = weight_of(&me->job->targets, order, first, m);
+  if (me->weight == 0) { /* a batch that counts for nothing is skipped */
+    fnn_barrier(me->member);
+    return FNN_STEP_DONE;
+  }
+  me->m = m, me->order = order, me->first = first;
+  fnn_share(m, 1, me->threads, me->thread, &me->from, &me->to);
+  plan_step(me);
+  point_to_batch(me);
+  return run_plan(me);
+}

@@ -1,0 +1,113 @@
+/* One training step as data. A plan is compiled once for a network, a batch's size and a thread of a team, and run for
+   each batch: a list of operations, each with this thread's part of it, and where all must wait for one another.
+   network_plan.c compiles, network_step.c runs, network_bounds.c keeps a step within the floats.
+
+   A product is split among the threads by rows, which are samples, or by panels of columns, which are units. Work by
+   rows runs on from layer to layer without waiting: a thread needs its own samples only. A layer split by columns keeps
+   its weights with the core that changes them. Either way an element is summed by one thread, in one order. */
+#ifndef FNN_NETWORK_STEP_H
+#define FNN_NETWORK_STEP_H
+#include "network.h"
+
+/* A training call, or gradients: what all threads work on. */
+typedef struct {
+  const fnn_net *net;
+  fnn_workspace *work;
+  fnn_net *trained; /* the same network; NULL: gradients only, and with it */
+  fnn_fit *fit;
+  fnn_optimizer optimizer;
+  ptrdiff_t m;
+  const fnn_matrix *X;
+  fnn_targets targets;
+  const fnn_matrix *gradients; /* gradients only: of each layer W's, then b's */
+  double total;
+  int parted;                /* before the end, with nothing wrong: another team should go on */
+  ptrdiff_t batches, epochs; /* done in this call */
+} fnn_train_job;
+
+enum fnn_step_operation {
+  FNN_READ_BATCH,    /* its rows of the batch into buffers, where they cannot be read in place */
+  FNN_GO_FORWARD,    /* a layer's product with its activation */
+  FNN_GO_THROUGH,    /* an activation of whole rows */
+  FNN_TAKE_LOSS,     /* losses, and dZ of the last layer */
+  FNN_GO_BACK,       /* dZ of the layer before, by a product */
+  FNN_GO_BACK_WHOLE, /* and through the derivative of an activation of whole rows */
+  FNN_MEASURE,       /* the largest numbers, for the bounds */
+  FNN_DECIDE,        /* whether the update is made; all threads decide alike */
+  FNN_SUM_B,         /* the sum over samples of db */
+  FNN_MOVE_B,        /* b's update by that */
+  FNN_GIVE_DB,       /* db into the caller's matrix */
+  FNN_UPDATE_W,      /* W's update as an epilogue of dW; or dW is stored by it */
+  FNN_MOVE_W,        /* W's update by a stored dW */
+  FNN_COPY_W,        /* the other copy of W */
+  FNN_GIVE_DW,       /* dW into the caller's matrix */
+  FNN_END            /* of the step */
+};
+
+typedef struct {
+  enum fnn_step_operation what;
+  int layer;
+  int waits;                /* all threads wait for one another before it */
+  ptrdiff_t i0, i1, p0, p1; /* this thread's rows, and panels or columns */
+  union {
+    fnn_forward forward;
+    fnn_backward backward;
+    fnn_weights weights;
+    fnn_dense gradient;
+    fnn_head head;
+  };
+} fnn_operation_of_step;
+
+/* What a plan is compiled for: as long as this stays, so does the plan. */
+typedef struct {
+  ptrdiff_t m, x_step;
+  int threads, thread, in_place, has_codes, has_weights, is_cautious, trains, is_plain, slots;
+  const void *parameters, *block; /* the memory that it points into */
+} fnn_plan_key;
+
+/* A thread's own, in the memory of a batch: kept from call to call. */
+typedef struct {
+  fnn_plan_key key;               /* m is 0 where nothing was compiled yet */
+  fnn_factors *first_products[2]; /* of layer 0, forward and gradient: A is X of the batch, in its order */
+  fnn_update update, store;
+  fnn_operation_of_step operations[];
+} fnn_plan;
+
+/* One thread, and where it stands. */
+typedef struct {
+  fnn_train_job *job;
+  fnn_member *member; /* of the team, for its barriers */
+  int thread, threads;
+  fnn_plan *plan;
+  ptrdiff_t m, from, to; /* the batch, and this thread's rows of it */
+  ptrdiff_t first;       /* place of its first sample in the epoch */
+  const uint32_t *order; /* of the epoch; NULL: samples as they stand */
+  double weight;         /* of the batch */
+  uint64_t steps;        /* of the optimizer */
+  double bound[1 + FNN_SLOTS];
+} fnn_worker;
+
+enum fnn_step_result {
+  FNN_STEP_DONE,
+  FNN_STEP_FAILED, /* a loss is not finite */
+  FNN_STEP_UNSAFE  /* cautious, and a weight might not be */
+};
+
+/* --- network_plan.c --- */
+void fnn_compile_step(fnn_plan *plan, const fnn_train_job *job, const fnn_plan_key *key);
+
+/* --- network_step.c --- */
+/* One batch, `m` samples from place `first` of the epoch on. Every thread returns the same; only FNN_STEP_DONE has made
+   the update. */
+enum fnn_step_result fnn_step(fnn_worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m);
+
+/* --- network_bounds.c --- */
+/* Tells the other threads of the largest numbers in this one's rows. */
+void fnn_measure_rows(fnn_worker *me);
+/* Whether an update with this batch keeps all finite for certain; if so, me->bound is what bounds them then. */
+int fnn_is_safe(fnn_worker *me, const fnn_update *u);
+/* The largest of a thread's share of the weights (i = 0), or of a slot of moments. */
+double fnn_largest_parameter(const fnn_net *net, int i, int threads, int thread);
+void fnn_measure_parameters(fnn_net *net);
+int fnn_is_bounded(const fnn_net *net);
+#endif

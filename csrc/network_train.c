@@ -1,0 +1,186 @@
+/* Training: batch after batch, and the gradients of one. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "fpmode.h"
+#include "network_step.h"
+
+static fnn_worker worker_of(fnn_train_job *job, fnn_member *member) {
+  return (fnn_worker){.job = job,
+                      .member = member,
+                      .thread = member->thread,
+                      .threads = member->size,
+                      .plan = (fnn_plan *)(job->work->plans + member->thread * job->work->plan_bytes)};
+}
+
+/* Where a thread stands in the epochs: all count alike. */
+typedef struct {
+  ptrdiff_t position, batches, epochs;
+  uint64_t epoch;
+  int order_is_valid;
+} progress;
+
+/* The order of this epoch, if it is not there yet. */
+static void draw_order(const fnn_worker *me, progress *at) {
+  fnn_fit *fit = me->job->fit;
+  if (!fit->shuffle || (at->order_is_valid && at->position)) return;
+  if (me->thread == 0) fnn_permutation(fit->order, me->job->m, fit->seed, at->epoch);
+  at->order_is_valid = 1;
+  fnn_unit_starts(me->member);
+}
+
+static void end_epoch(const fnn_worker *me, progress *at) {
+  fnn_fit *fit = me->job->fit;
+  if (me->thread == 0) {
+    fit->ended[2 * at->epochs] = fit->loss_sum;
+    fit->ended[2 * at->epochs + 1] = fit->weight_sum;
+    fit->loss_sum = fit->weight_sum = 0;
+  }
+  at->position = 0, at->epoch++, at->epochs++;
+}
+
+/* The largest weight and moments: as the bounds say, or measured now, by all threads. */
+static void note_bounds(const fnn_worker *me) {
+  fnn_train_job *job = me->job;
+  const fnn_fit *fit = job->fit;
+  const int measures = !fit->cautious && !fit->unchecked;
+  for (int i = 0; i <= FNN_SLOTS && measures; i++)
+    job->work->reports[me->thread].largest[i] = fnn_largest_parameter(job->net, i, me->threads, me->thread);
+  fnn_barrier(me->member);
+  if (me->thread) return;
+  for (int i = 0; i <= FNN_SLOTS; i++) {
+    double *bound = &job->trained->bound[i];
+    *bound = fit->cautious ? me->bound[i] : fit->unchecked ? INFINITY : 0;
+    for (int t = 0; t < me->threads && measures; t++) *bound = fnn_larger(*bound, job->work->reports[t].largest[i]);
+  }
+}
+
+/* Batch after batch. Thread 0 writes to `fit`. */
+static void train_task(void *arg, fnn_member *member) {
+  fnn_train_job *job = arg;
+  fnn_net *net = job->trained;
+  fnn_fit *fit = job->fit;
+  fnn_worker me = worker_of(job, member);
+  progress at = {fit->position, job->batches, job->epochs, fit->epoch, fit->order_is_valid};
+  enum fnn_step_result result = FNN_STEP_DONE;
+  int parted = 0;
+  me.steps = net->steps;
+  memcpy(me.bound, net->bound, sizeof me.bound);
+  const fnn_mode mode = fnn_flush_subnormals();
+  fnn_barrier(member); /* all have read where they start */
+  while (at.batches < fit->max_batches && at.epochs < fit->max_epochs && !parted) {
+    draw_order(&me, &at);
+    const ptrdiff_t rows = fnn_at_most(fit->batch, job->m - at.position);
+    me.m = 0;
+    result = fnn_step(&me, fit->shuffle ? fit->order : NULL, at.position, rows);
+    if (result != FNN_STEP_DONE) break;
+    at.batches++;
+    at.position += rows;
+    if (at.position == job->m) end_epoch(&me, &at);
+    /* A batch that is short, or was skipped, says nothing of the others. */
+    parted = fnn_unit_done(member, rows == fit->batch && me.m == rows ? (double)rows : 0);
+  }
+  note_bounds(&me);
+  if (me.thread == 0) {
+    fit->failed = result == FNN_STEP_FAILED;
+    fit->unsafe = result == FNN_STEP_UNSAFE;
+    fit->finite = fit->unchecked || fnn_is_bounded(net);
+    fit->position = at.position;
+    fit->epoch = at.epoch;
+    fit->ended_count = at.epochs;
+    fit->order_is_valid = at.order_is_valid && at.position;
+    job->parted = parted;
+    job->batches = at.batches;
+    job->epochs = at.epochs;
+    net->steps = me.steps;
+  }
+  fnn_restore_mode(mode);
+}
+
+double fnn_net_first_loss(const fnn_net *net) { return net->first_loss; }
+
+/* What the time of a batch depends on, besides the network. */
+static uint64_t size_of(const fnn_train_job *job, ptrdiff_t batch) {
+  const fnn_matrix *X = job->X;
+  const int data_kind = X->dtype + 2 * (X->row_step == 1) + 4 * (job->targets.codes != NULL);
+  return fnn_kind(fnn_kind((uint64_t)batch, (uint64_t)job->optimizer.kind),
+                  fnn_kind((uint64_t)data_kind, fnn_about((double)job->m)));
+}
+
+int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m, fnn_fit *given,
+                  int threads) {
+  fnn_fit fit;
+  fnn_take(&fit, sizeof fit, given);
+  if (!fnn_is_size(m) || fit.batch < 1 || fit.position < 0 || fit.position > m) return FNN_NO_MEMORY;
+  threads = fnn_threads(threads);
+  fnn_train_job job = {.net = net, .work = &net->work, .trained = net, .fit = &fit, .m = m, .X = X};
+  fnn_take(&job.targets, sizeof job.targets, targets);
+  fnn_take(&job.optimizer, sizeof job.optimizer, fit.optimizer);
+  if (!fnn_is_optimizer(job.optimizer.kind) || fnn_slots_of(job.optimizer.kind) > net->slots) return FNN_REFUSED;
+  net->first_loss = NAN;
+  const ptrdiff_t batch = fnn_at_most(fit.batch, m);
+  if (fnn_reserve(net, job.work, batch, threads)) return FNN_NO_MEMORY;
+  if (fit.plain && fnn_reserve_gradients(net, job.work)) return FNN_NO_MEMORY;
+  /* A single step is another kind than those of a long call: its team has to gather. */
+  const int single = fit.max_batches == 1;
+  const uint64_t size = threads > 1 ? size_of(&job, batch) : 0;
+  const int known = net->bound[0] < INFINITY;
+  if (fit.cautious && !known) fnn_measure_parameters(net);
+  do fnn_run(net, single ? FNN_ONE_STEP : FNN_MANY_STEPS, size, single ? (double)batch : 0, threads, train_task, &job);
+  while (job.parted);
+  if (fit.unsafe && known) { /* perhaps only by what the bounds have grown to, step by step */
+    fnn_measure_parameters(net);
+    fnn_run(net, FNN_ONE_STEP, 0, 0, 1, train_task, &job);
+  }
+  memcpy(given, &fit, given->size < sizeof fit ? given->size : sizeof fit);
+  return FNN_OK;
+}
+
+/* --- gradients --- */
+
+/* Whether all samples count for nothing; what is subnormal is taken as 0. */
+static int weigh_nothing(const fnn_targets *targets, ptrdiff_t m) {
+  ptrdiff_t i = 0;
+  while (targets->weights && i < m && !(targets->weights[i] >= DBL_MIN)) i++;
+  return targets->weights && i == m;
+}
+
+static void fill_with_0(const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m) {
+  for (ptrdiff_t i = 0; i < n; i++)
+    for (ptrdiff_t j = 0; j < m; j++)
+      if (x->dtype == FNN_FLOAT64)
+        ((double *)x->data)[i * x->row_step + j * x->column_step] = 0;
+      else
+        ((float *)x->data)[i * x->row_step + j * x->column_step] = 0;
+}
+
+static void gradients_task(void *arg, fnn_member *member) {
+  fnn_train_job *job = arg;
+  fnn_worker me = worker_of(job, member);
+  const fnn_mode mode = fnn_flush_subnormals();
+  fnn_step(&me, NULL, 0, job->m);
+  fnn_restore_mode(mode);
+}
+
+int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
+                      const fnn_targets *targets, ptrdiff_t m, int threads) {
+  if (!fnn_is_size(m)) return FNN_NO_MEMORY;
+  fnn_workspace work = {0};
+  fnn_train_job job = {.net = net, .work = &work, .m = m, .X = X, .gradients = gradients};
+  fnn_take(&job.targets, sizeof job.targets, targets);
+  threads = fnn_threads(threads);
+  if (weigh_nothing(&job.targets, m)) {
+    for (int l = 0; l < net->layers; l++) {
+      fill_with_0(&gradients[2 * l + FNN_W], net->layer[l].n_out, net->layer[l].n_in);
+      fill_with_0(&gradients[2 * l + FNN_B], net->layer[l].n_out, 1);
+    }
+    *total = 0;
+    return FNN_OK;
+  }
+  if (fnn_reserve(net, &work, m, threads)) return FNN_NO_MEMORY;
+  fnn_run(net, FNN_GRADIENTS, fnn_about((double)m), (double)m, threads, gradients_task, &job);
+  *total = job.total;
+  fnn_release_workspace(&work);
+  return FNN_OK;
+}
