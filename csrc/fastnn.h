@@ -40,7 +40,8 @@ enum fnn_dtype {
   F(SIGMOID, sigmoid, AFTER_TILE, FROM_A, "")        \
   F(TANH, tanh, AFTER_TILE, FROM_A, "")              \
   F(RELU, relu, IN_TILE, FROM_A, "")                 \
-  F(SOFTMAX, softmax, WHOLE_ROWS, FROM_A, "")
+  F(SOFTMAX, softmax, WHOLE_ROWS, FROM_A, "")        \
+  F(LEAKY_RELU, leaky_relu, AFTER_TILE, FROM_A, "slope")
 
 /* Losses L: F(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS).
    OUTPUT: the activation that the last layer must have, or ANY.

@@ -58,6 +58,13 @@ FNN_INLINE V FN(relu_slope)(V a, FN(constants) c) {
   return FN(select)(a > 0, FN(set1)(1), a * 0);
 }
 
+FNN_INLINE V FN(leaky_relu)(V z, FN(constants) c) { return FN(select)(z > 0, z, z * c.of[0]); }
+
+/* 1 above 0, else the slope, or NaN. */
+FNN_INLINE V FN(leaky_relu_slope)(V a, FN(constants) c) {
+  return FN(select)(a > 0, FN(set1)(1), FN(select)(a <= 0, FN(set1)(c.of[0]), a));
+}
+
 /* --- all units of a sample: softmax --- */
 
 #define FEW 32 /* units */

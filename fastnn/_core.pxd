@@ -17,6 +17,7 @@ cdef enum activation_kind:
     TANH
     RELU
     SOFTMAX
+    LEAKY_RELU
 
 cdef enum loss_kind:
     BINARY_CROSS_ENTROPY

@@ -60,6 +60,14 @@ def _relu_backward(dA, A):
     return dA * np.where(np.isnan(A), A, A > 0)
 
 
+def _leaky_relu(Z, slope):
+    return np.where(Z > 0, Z, Z * slope)
+
+
+def _leaky_relu_backward(dA, A, slope):
+    return dA * np.where(np.isnan(A), A, np.where(A > 0, A.dtype.type(1), A.dtype.type(slope)))
+
+
 # name -> (A from Z, dZ from dA and A), with the parameters of the row in tables.py as keywords
 _ACTIVATIONS = {
     "identity": (lambda Z: Z, lambda dA, A: dA),
@@ -67,6 +75,7 @@ _ACTIVATIONS = {
     "tanh": (np.tanh, lambda dA, A: dA * ((1 - A) * (1 + A))),
     "relu": (lambda Z: np.maximum(Z, 0), _relu_backward),
     "softmax": (_softmax, _softmax_backward),
+    "leaky_relu": (_leaky_relu, _leaky_relu_backward),
 }
 
 

@@ -63,6 +63,7 @@ ACTIVATIONS = {
     "tanh": Row("tanh(z)"),
     "relu": Row("max(z, 0)"),
     "softmax": Row("exp(z) / sum(exp(z)) over the layer's units"),
+    "leaky_relu": Row("z where z > 0, else slope z", {"slope": Parameter(0.01)}),
 }
 LOSSES = {
     "binary_cross_entropy": LossRow("-y log a - (1 - y) log(1 - a)", "sigmoid", "probabilities"),

@@ -95,6 +95,12 @@ ACTIVATIONS = {
         has_kink=True,
     ),
     "softmax": Activation(_softmax, None, within=(0, 1)),
+    "leaky_relu": Activation(
+        lambda Z, slope: np.where(Z > 0, Z, Z * slope),
+        lambda A, slope: (np.where(np.isnan(A), A, np.where(A > 0, 1.0, slope)), np.zeros_like(A)),
+        {"slope": 0.01},
+        has_kink=True,
+    ),
 }
 
 
