@@ -51,7 +51,8 @@ enum fnn_dtype {
 #define FNN_EACH_LOSS(F)                                                                  \
   F(BINARY_CROSS_ENTROPY, binary_cross_entropy, SIGMOID, PROBABILITIES, UNITS_OF_Z, "")   \
   F(CROSS_ENTROPY, cross_entropy, SOFTMAX, CLASSES, ROWS_OF_Z, "")                        \
-  F(MSE, mse, ANY, VALUES, UNITS_OF_A, "")
+  F(MSE, mse, ANY, VALUES, UNITS_OF_A, "")                                                \
+  F(MAE, mae, ANY, VALUES, UNITS_OF_A, "")
 
 /* Optimizers: F(NAME, name, SLOTS, STEP).
    SLOTS: moments that it keeps for each parameter.

@@ -26,6 +26,17 @@ FNN_INLINE V FN(mse)(V a, V y, FN(constants) c, double *L) {
   return 2 * (a - y);
 }
 
+/* |a - y|, whose derivative is 0 at 0. */
+FNN_INLINE V FN(mae)(V a, V y, FN(constants) c, double *L) {
+  double as[VL], ys[VL];
+  const V error = a - y;
+  (void)c;
+  FN(doubles)(as, a);
+  FN(doubles)(ys, y);
+  for (int i = 0; i < VL; i++) L[i] = as[i] > ys[i] ? as[i] - ys[i] : ys[i] - as[i];
+  return FN(select)(error > 0, FN(set1)(1), FN(select)(error < 0, FN(set1)(-1), error));
+}
+
 /* --- all units of a sample: the cross-entropy -sum(y log a) with a = softmax(z), or of a class alone; dZ = a sum(y) -
    y. With z's largest, top, and whole = sum(exp(z - top)): sum(y (top - z)) + sum(y) log(whole), for z of any size. ---
  */

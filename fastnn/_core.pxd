@@ -23,6 +23,7 @@ cdef enum loss_kind:
     BINARY_CROSS_ENTROPY
     CROSS_ENTROPY
     MSE
+    MAE
 
 # out = g(W A_prev + b)
 cdef int c_linear_forward(real *out, const real *W, const real *A_prev, const real *b, int activation,

@@ -133,12 +133,17 @@ def _mse(A, Y):
     return np.square(A.astype(np.float64) - Y), 2 * (A - Y)
 
 
+def _mae(A, Y):
+    return np.abs(A.astype(np.float64) - Y), np.sign(A - Y)
+
+
 # name -> function of (Z, y, output activation) and of the row's parameters, giving losses (m,) in float64 and dZ per
 # sample
 _LOSSES = {
     "binary_cross_entropy": _binary_cross_entropy,
     "cross_entropy": _cross_entropy,
     "mse": _of_outputs(_mse),
+    "mae": _of_outputs(_mae),
 }
 
 

@@ -69,6 +69,7 @@ LOSSES = {
     "binary_cross_entropy": LossRow("-y log a - (1 - y) log(1 - a)", "sigmoid", "probabilities"),
     "cross_entropy": LossRow("-y log a", "softmax", "classes"),
     "mse": LossRow("(a - y)^2", None, "values"),
+    "mae": LossRow("|a - y|, its derivative 0 at 0", None, "values"),
 }
 INITIALISERS = {
     "zeros": Row("0"),

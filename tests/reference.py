@@ -233,6 +233,13 @@ LOSSES = {
         "classes",
     ),
     "mse": Loss(_mse, lambda a, Y, S_A: (2 * (a - Y), np.abs(2 * (a - Y)) + 2 * S_A), "A", None, "values"),
+    "mae": Loss(
+        lambda a, Y, S_A: (np.abs(a - Y), np.abs(a - Y) + S_A),
+        lambda a, Y, S_A: (np.sign(a - Y), np.zeros_like(a)),
+        "A",
+        None,
+        "values",
+    ),
 }
 
 
