@@ -18,6 +18,7 @@ _SYNONYMS = {
     "rectifier": "relu",
     "rectifiedlinear": "relu",
     "softargmax": "softmax",
+    "lrelu": "leaky_relu",
     "logsoftmax": "softmax",
     # losses
     "bce": "binary_cross_entropy",
@@ -40,6 +41,10 @@ _SYNONYMS = {
     "mseloss": "mse",
     "quadratic": "mse",
     "l2loss": "mse",
+    "meanabsoluteerror": "mae",
+    "absoluteerror": "mae",
+    "l1loss": "mae",
+    "l1": "mae",
     # initialisers
     "glorot": "xavier",
     "glorotnormal": "xavier",
