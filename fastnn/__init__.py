@@ -3,12 +3,12 @@
 from . import hints, kernels
 from ._version import __version__
 from .cautions import DataWarning
+from .history import History
 from .information import info
 from .network import Network, load
 from .optimizers import SGD, Adam, AdamW
 from .sharing import c_function, empty, get_include, predictor_handle
 from .threads import get_threads, set_threads
-from .training import History
 
 __all__ = [
     "SGD",

@@ -5,12 +5,12 @@ import itertools
 
 import numpy as np
 
-from . import arrays, cautions, hints, optimizers, passes, states, tables
+from . import arrays, hints, one_step, passes, states, tables, training
 from . import backend as backends
 from .initializers import initial_parameters
-from .optimizers import SGD, check_optimizer
-from .settings import checked_dtype, checked_seed, checked_sizes
-from .training import NOT_FINITE_BEFORE, Fit, History, TrainState, checked_callbacks
+from .optimizers import SGD
+from .settings import check_flag, checked_dtype, checked_seed, checked_sizes
+from .trainable import Trainable
 
 _MOST_THREADS = 256  # OpenMP ends the process when it cannot start a thread
 
@@ -97,46 +97,19 @@ class Network:
         threads=None,
     ):
         self._setup(checked_sizes(sizes), activations, loss, checked_dtype(dtype), checked_seed(seed), backend, threads)
-        self._chosen = not (activations is None and loss is None)
+        self._trainable.is_chosen = not (activations is None and loss is None)
         init = tables.spec(init, tables.INITIALISERS, "init")
         self._engine.set_parameters(initial_parameters(self._sizes, init, self._seed, self._dtype))
 
     def _setup(self, sizes, activations, loss, dtype, seed, backend, threads):
         """Everything but the parameters: common to a new network, a loaded one and a copy."""
         self._sizes, self._dtype, self._seed = sizes, dtype, seed
-        self._n_params = sum(n_out * (n_in + 1) for n_in, n_out in self._layers())
         self._activations, self._loss = tables.network_specs(sizes, activations, loss)
         self._threads = None if threads is None else arrays.whole_number(threads, "threads", 1, _MOST_THREADS)
         self._backend_name, self._backend = backend, backends.get(backend)
         self._engine = self._backend.Engine(sizes, self._activations, self._loss, dtype, self._threads)
         self._guard = self._backend.Guard()
-        self._optimizer = SGD()
-        self._epochs_done = 0
-        self._chosen = True  # activations or loss; what comes from a file was right once
-        # Before all training, and of the last epoch; as long as nothing but training has changed the weights.
-        self._first_loss = self._last_loss = None
-        self._changes = 0  # of weights or optimizer, but by training
-        # The key() of a state that came with a pickle or a file, where its optimizer is another object: the first one
-        # given that has it goes on. Until then _state_key is None.
-        self._unclaimed_key = None
-
-    @property
-    def _optimizer(self):
-        """The last one."""
-        return self._engine.optimizer
-
-    @_optimizer.setter
-    def _optimizer(self, optimizer):
-        self._engine.optimizer = optimizer
-
-    @property
-    def _state_key(self):
-        """The optimizer's key() when its state was started; None: there is no state."""
-        return self._engine.state_key
-
-    @_state_key.setter
-    def _state_key(self, key):
-        self._engine.state_key = key
+        self._trainable = Trainable(self._engine, self._backend, self._guard, self._loss, seed, sizes)
 
     def __setattr__(self, name, value):
         if name[:1] != "_":
@@ -190,12 +163,12 @@ class Network:
     @property
     def epochs_done(self):
         """Epochs of :meth:`fit` so far; they number the shuffles, so fit(5) twice equals fit(10)."""
-        return self._epochs_done
+        return self._trainable.epochs_done
 
     @property
     def n_params(self):
         """Number of weights and biases."""
-        return self._n_params
+        return self._trainable.n_params
 
     @property
     def parameters(self):
@@ -239,9 +212,7 @@ class Network:
                 raise ValueError(f"parameters[{i}]: b has shape {b.shape}, wanted ({n_out}, 1) or ({n_out},)")
             clean.append((self._operand(W, "W"), self._operand(b.reshape(n_out, 1), "b")))
         with self._guard.writing:
-            self._changes += 1
-            self._first_loss = self._last_loss = None
-            self._engine.set_parameters(clean)
+            self._trainable.set_parameters(clean)
 
     def reset_optimizer(self):
         """Drop the optimizer's state, moments and step count: the next step starts it afresh.
@@ -249,9 +220,7 @@ class Network:
         Settings and weights stay.
         """
         with self._guard.writing:
-            self._changes += 1
-            self._state_key = self._unclaimed_key = None  # first: Ctrl-C may come in between
-            self._engine.start_optimizer(0)
+            self._trainable.reset_optimizer()
 
     def summary(self):
         """A table of the layers, as a string.
@@ -406,7 +375,7 @@ class Network:
         ValueError, TypeError
             If shapes do not match, labels are out of range, or there is no sample.
         """
-        X, y, sample_weight = self._training_data(X, y, sample_weight)
+        X, y, sample_weight = self._trainable.data(X, y, sample_weight)
         with self._guard.reading:
             return passes.mean_loss(self._engine, X, y, sample_weight)
 
@@ -427,7 +396,7 @@ class Network:
             several sigmoid outputs, of labels (n_L, m) the share of all labels that are right; of
             codes (m,) the share of samples whose largest output is that class's.
         """
-        X, y, _ = self._training_data(X, y, None)
+        X, y, _ = self._trainable.data(X, y, None)
         with self._guard.reading:
             result = {"loss": passes.mean_loss(self._engine, X, y, None)}
             if tables.LOSSES[self._loss.name].output:
@@ -457,7 +426,7 @@ class Network:
         gradients : list of (dW, db)
             Per layer (n_l, n_{l-1}) and (n_l, 1). Weight decay is no part of them.
         """
-        X, y, sample_weight = self._training_data(X, y, sample_weight)
+        X, y, sample_weight = self._trainable.data(X, y, sample_weight)
         with self._guard.reading:
             return passes.gradients(self._engine, X, y, sample_weight)
 
@@ -481,7 +450,7 @@ class Network:
             gradient itself, 1e-6 to 1e-4, in float32; more where a relu sits at its kink. 0 if
             both are 0.
         """
-        data = self._training_data(X, y, None)
+        data = self._trainable.data(X, y, None)
         with self._guard.reading:
             _, gradients = passes.gradients(self._engine, *data)
             parameters = [(W.astype(np.float64), b.astype(np.float64)) for W, b in self._engine.parameters()]
@@ -532,14 +501,6 @@ class Network:
         return W.astype(self._dtype), b.astype(self._dtype)
 
     # --- training ---------------------------------------------------------------------------------
-
-    def _loss_before(self, X, y, sample_weight):
-        """Of the epoch before, or a small part of what it was at first: less than that counts for nothing."""
-        if self._last_loss is None:
-            some = cautions.some(X, y, sample_weight)
-            loss = passes.mean_loss(self._engine, *some) if some else 0.0
-            self._first_loss = self._last_loss = loss if loss < np.inf else 0.0
-        return max(self._last_loss, 0.05 * (self._first_loss or 0.0))
 
     @hints.explained
     def fit(
@@ -618,76 +579,9 @@ class Network:
         -----
         What ends fit before its time has the :class:`History` so far as its attribute ``history``.
         """
-        epochs = arrays.whole_number(epochs, "epochs", 0)
-        if batch_size is not None:
-            batch_size = arrays.whole_number(batch_size, "batch_size", 1)
-        optimizer = self._optimizer if optimizer is None else check_optimizer(optimizer)
-        _check_flag("shuffle", shuffle)
-        if progress is not None:
-            _check_flag("progress", progress)
-        callbacks = checked_callbacks(callbacks)
-        X, y, sample_weight = self._training_data(X, y, sample_weight)
-        m = X.shape[1]
-        if shuffle and m >= 2**32:
-            raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
-        is_large = False
-        if epochs:
-            cautions.of_targets(y, self._loss, not self._chosen)
-            is_large = cautions.of_scale(X, batch_size or m, self._backend.largest)
-        history, epochs_before = History(), self._epochs_done
-
-        def count(epoch, history):
-            self._epochs_done = epochs_before + epoch + 1  # what a callback sees, and saves
-
-        def changes():
-            return self._changes, self._engine.steps()
-
-        def go_on(changed):
-            """Make ready what a callback, or another thread, left; whether they changed what is trained, or how."""
-            changed |= self._make_current(optimizer)
-            if changed:
-                self._refuse_non_finite()
-            return changed
-
-        with self._guard.fitting:
-            with self._guard.writing:
-                before = self._training_state()
-                try:
-                    afresh = self._make_current(optimizer)
-                    if epochs:
-                        self._refuse_non_finite()
-                    # One warning of that kind is enough.
-                    last_loss = self._loss_before(X, y, sample_weight) if epochs and not is_large else None
-                    job = Fit(
-                        self._engine,
-                        self._backend,
-                        X,
-                        y,
-                        sample_weight,
-                        optimizer,
-                        min(batch_size or m, m),
-                        self._seed if shuffle else None,
-                        self._epochs_done,
-                        6.0 * self.n_params,
-                        self._engine.snapshot() if afresh else before[0],
-                        lambda: self._go_back(before),
-                        self._guard.writing,
-                        self._guard.is_awaited,
-                        changes,
-                        go_on,
-                        last_loss,
-                    )
-                except BaseException as error:  # no memory, Ctrl-C
-                    self._go_back(before)
-                    error.history = history
-                    raise
-            try:
-                job.run(epochs, [count, *callbacks] if callbacks else [], progress, history)
-            finally:
-                self._epochs_done = job.state.epoch
-                if history.loss:
-                    self._last_loss = history.loss[-1]
-        return history
+        return training.fit(
+            self._trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress
+        )
 
     def train_step(self, X, y, optimizer=None):
         """One update on one batch.
@@ -718,95 +612,7 @@ class Network:
             If any other call uses the network, as for :meth:`fit`.
         """
         loss = self._engine.quick_step(X, y, optimizer, self._guard)
-        return self._careful_step(X, y, optimizer) if loss is None else loss
-
-    def _careful_step(self, X, y, optimizer):
-        """One update, whatever the arguments: clear errors, and a copy of all weights to go back to."""
-        with self._guard.training:
-            optimizer = self._optimizer if optimizer is None else check_optimizer(optimizer)
-            X, y, _ = self._training_data(X, y, None)
-            if not self._engine.cautioned:
-                self._engine.cautioned = True
-                cautions.of_targets(y, self._loss, not self._chosen)
-            with self._guard.writing:
-                return self._checked_step(X, y, optimizer)
-
-    def _checked_step(self, X, y, optimizer):
-        engine, m = self._engine, X.shape[1]
-        settings = optimizer.frozen()
-        optimizers.check_held(settings, self._dtype)
-        state, before = TrainState(0), self._training_state()
-        try:
-            afresh = self._make_current(optimizer)
-            readable = passes.cast(engine, X, y, slice(None), arrays.in_place(X, y))
-            sums = engine.train(*readable, None, settings, m, None, state, 1, 1)
-        except BaseException:  # no memory, Ctrl-C
-            self._go_back(before)
-            raise
-        if state.failed or not state.finite:
-            self._go_back(before)
-            for name, array, row in (("X", X, "feature"), ("y", y, "output")):
-                found = arrays.first_non_finite(array, self._dtype, row)
-                if found:
-                    raise ValueError(f"{name} has {found}; the weights are unchanged")
-            self._refuse_non_finite(moments=not afresh)  # no step makes them finite again: asked here, it costs none
-            if state.failed:
-                raise FloatingPointError(NOT_FINITE_BEFORE)
-            raise FloatingPointError(
-                f"the step diverged (with {settings}): the loss, a weight or a moment would not be finite; "
-                f"the weights are unchanged. {cautions.remedy(X, y, self._backend.largest)}"
-            )
-        return float(sums[0, 0]) / m
-
-    def _refuse_non_finite(self, moments=True):
-        """Refuse to train weights that are not finite already, or moments: as they were set, or loaded."""
-        if self._engine.is_finite():
-            return
-        state = self._engine.optimizer_state() if moments else None
-        wanted = [("", self._engine.parameters(), "set_parameters() replaces the weights")]
-        for slot, pairs in enumerate(state["moments"] if state else (), start=1):
-            wanted.append((f"the optimizer's moment {slot} of ", pairs, "reset_optimizer() drops the moments"))
-        for what, pairs, remedy in wanted:
-            for i, pair in enumerate(pairs, start=1):
-                for name, T in zip("Wb", pair, strict=True):
-                    found = arrays.first_non_finite(T, self._dtype, None)
-                    if found:
-                        raise ValueError(
-                            f"{what}{name} of layer {i} has {found}; training needs finite numbers: {remedy}"
-                        )
-
-    def _make_current(self, optimizer):
-        """Train with `optimizer` from here on. True if its state starts afresh, False if it goes on."""
-        key = optimizer.key()
-        if optimizer is self._optimizer and key == self._state_key:
-            return False
-        if key == self._unclaimed_key:
-            self._optimizer, self._state_key, self._unclaimed_key = optimizer, key, None
-            return False
-        self._state_key = self._unclaimed_key = None  # while it has none: Ctrl-C may come in between
-        self._engine.start_optimizer(optimizer.slots)
-        self._optimizer, self._state_key = optimizer, key
-        return True
-
-    def _training_state(self):
-        """What a call that fails has to put back."""
-        return self._engine.snapshot(), self._optimizer, self._state_key, self._unclaimed_key
-
-    def _go_back(self, state):
-        self._state_key = self._unclaimed_key = None
-        self._engine.restore(state[0])
-        _, self._optimizer, self._state_key, self._unclaimed_key = state
-
-    def _training_data(self, X, y, sample_weight):
-        X = arrays.features(X, self._sizes[0])
-        m = arrays.samples(X.shape[1])
-        codes = self._backend.quick_codes(y, self._sizes[-1], m)
-        if codes is None:
-            y = arrays.targets(y, self._sizes[-1], m, self._loss.name)
-            y = arrays.readable_targets(X, y, self._dtype)
-        else:
-            y = codes
-        return X, y, arrays.weights_of_samples(sample_weight, m)
+        return one_step.careful_step(self._trainable, X, y, optimizer) if loss is None else loss
 
     def _operand(self, array, name):
         return arrays.operand(array, name, 2, self._dtype)
@@ -845,7 +651,7 @@ class Network:
         -----
         Attributes of your own are not saved here; pickles and copies keep them.
         """
-        _check_flag("optimizer", optimizer)
+        check_flag("optimizer", optimizer)
         from . import files  # zipfile and hashlib take longer to import than all of fastnn
 
         files.save(path, *states.to_file(self.__getstate__(), optimizer))
@@ -854,13 +660,13 @@ class Network:
         """What a copy, a pickle and a file hold: settings, weights and moments, no scratch memory."""
         with self._guard.reading:
             # A state that the next step would not go on with is not carried along.
-            goes_on = self._optimizer.key() in (self._state_key, self._unclaimed_key)
+            trained = self._trainable
             state = self._settings() | {
-                "optimizer": self._optimizer,
-                "optimizer_state": self._engine.optimizer_state() if goes_on else None,
+                "optimizer": trained.optimizer,
+                "optimizer_state": self._engine.optimizer_state() if trained.goes_on() else None,
                 "parameters": [tuple(map(np.ascontiguousarray, pair)) for pair in self._engine.parameters()],
             }
-        state["losses"] = self._first_loss, self._last_loss
+        state["losses"] = trained.first_loss, trained.last_loss
         state["attributes"] = states.attributes(super().__getstate__(), _OWN)
         return state
 
@@ -872,7 +678,7 @@ class Network:
             "loss": self.loss_name,
             "dtype": self._dtype.name,
             "seed": self._seed,
-            "epochs_done": self._epochs_done,
+            "epochs_done": self._trainable.epochs_done,
             "backend": self._backend_name,
             "threads": self._threads,
         }
@@ -889,12 +695,13 @@ class Network:
             state.get("threads"),
         )
         made.set_parameters(state["parameters"])
-        made._epochs_done = state["epochs_done"]
-        made._first_loss, made._last_loss = state["losses"]
-        made._optimizer = state.get("optimizer") or SGD()
+        trained = made._trainable
+        trained.epochs_done = state["epochs_done"]
+        trained.first_loss, trained.last_loss = state["losses"]
+        trained.optimizer = state.get("optimizer") or SGD()
         if state.get("optimizer_state"):
             made._engine.set_optimizer_state(state["optimizer_state"])
-            made._unclaimed_key = made._optimizer.key()
+            trained.unclaimed_key = trained.optimizer.key()
         self.__dict__.update(made.__dict__)
         for name, value in state["attributes"].items():
             object.__setattr__(self, name, value)
@@ -911,8 +718,9 @@ class Network:
         # Weights are never shared; the optimizer is, and its state goes on with that object alone.
         twin = object.__new__(type(self))
         twin.__setstate__(self.__getstate__())
-        if self._unclaimed_key is None:
-            twin._state_key, twin._unclaimed_key = twin._unclaimed_key, None
+        if self._trainable.unclaimed_key is None:
+            trained = twin._trainable
+            trained.state_key, trained.unclaimed_key = trained.unclaimed_key, None
         return twin
 
 
@@ -972,11 +780,6 @@ def _revived_predictor(state):
     net = object.__new__(Network)
     net.__setstate__(state)
     return net.predictor().__self__
-
-
-def _check_flag(name, flag):
-    if not isinstance(flag, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {' '.join(repr(flag).split()):.80}")
 
 
 def _short(spec):

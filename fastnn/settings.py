@@ -40,3 +40,9 @@ def checked_seed(seed):
     if seed is None:
         return int.from_bytes(os.urandom(8), "little")
     return arrays.whole_number(seed, "seed", 0, 2**64 - 1)
+
+
+def check_flag(name, flag):
+    """Refuse what is neither True nor False."""
+    if not isinstance(flag, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {' '.join(repr(flag).split()):.80}")

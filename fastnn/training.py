@@ -10,7 +10,10 @@ import time
 import numpy as np
 
 from . import arrays, cautions, hints, optimizers
+from .history import History, TrainState
+from .one_step import NOT_FINITE_BEFORE
 from .progress import Progress
+from .settings import check_flag
 
 _SLICE_SECONDS = 0.05
 _SLICE_EPOCHS = 10_000  # of tiny nets: the history has to be written, too
@@ -20,12 +23,6 @@ _CAST_BYTES = 1 << 22  # of the samples that a slice casts, where X is not read 
 _NO_EPOCHS = np.empty((0, 2))
 _AWAITED_SLICE_SECONDS = 0.005  # where another thread waits for its end
 _FIRST_SLICE_FLOP = 5e7  # sized before a speed is known: 50 ms at 1 GFLOP/s, a slow machine
-
-
-NOT_FINITE_BEFORE = (
-    "the loss of the first batch is not finite, before any update: the weights or X are too large. Scale X, or set "
-    "smaller weights (set_parameters); nothing was changed"
-)
 
 
 def checked_callbacks(callbacks):
@@ -58,65 +55,51 @@ def _is_told_to_stop(result, i):
     )
 
 
-class History:
-    """What :meth:`Network.fit` saw.
+def fit(trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress):
+    """:meth:`Network.fit`, whose arguments these are.
 
-    Attributes
-    ----------
-    loss : list of float
-        For each epoch the mean over its samples of each step's loss before its update, weighted
-        by the sample weights.
-    seconds : float
-        Wall time of the whole call.
-    stopped : str or None
-        "callback" if a callback ended training, None if all epochs ran.
+    Returns
+    -------
+    History
     """
-
-    def __init__(self):
-        self.loss = []
-        self.seconds = 0.0
-        self.stopped = None
-
-    def __getattr__(self, name):
-        if name in ("predict", "predict_classes", "evaluate", "score", "fit", "save"):
-            raise AttributeError(
-                f"a History has no {name!r}: fit returns what it saw, the network is still net: net.{name}"
-            )
-        if name == "history":
-            raise AttributeError("a History has no 'history': write history.loss, a list of one number for each epoch")
-        raise AttributeError(f"a History has no {name!r}{hints.did_you_mean(name, vars(self))}")
-
-    def __repr__(self):
-        last = f", last loss {self.loss[-1]:.6g}" if self.loss else ""
-        why = f", stopped by {self.stopped}" if self.stopped else ""
-        return f"<History: {len(self.loss)} epochs{last}, {self.seconds:.2f} s{why}>"
-
-
-class TrainState:
-    """Where training stands between two slices; an engine moves it on."""
-
-    __slots__ = ("ended", "epoch", "failed", "finite", "first_loss", "loss_sum", "order", "position", "weight_sum")
-
-    def __init__(self, epoch, position=0, loss_sum=0.0, weight_sum=0.0):
-        self.epoch = epoch  # of the network's life
-        self.position = position  # samples of this epoch that are done
-        self.loss_sum, self.weight_sum = loss_sum, weight_sum  # over those
-        self.ended = None  # sums of the epochs that ended in the last call of an engine
-        self.first_loss = None  # mean of the first batch that was trained
-        self.failed = False  # a loss was not finite
-        self.finite = True  # all weights and moments are
-        self.order = None  # of the epoch, where it is shuffled; an engine's own business
-
-    def next_epoch(self):
-        """Begin the next epoch."""
-        self.epoch += 1
-        self.position, self.loss_sum, self.weight_sum, self.order = 0, 0.0, 0.0, None
-
-    def copy(self):
-        """The same place, for going back to."""
-        twin = TrainState(self.epoch, self.position, self.loss_sum, self.weight_sum)
-        twin.first_loss = self.first_loss
-        return twin
+    epochs = arrays.whole_number(epochs, "epochs", 0)
+    if batch_size is not None:
+        batch_size = arrays.whole_number(batch_size, "batch_size", 1)
+    optimizer = trainable.optimizer if optimizer is None else optimizers.check_optimizer(optimizer)
+    check_flag("shuffle", shuffle)
+    if progress is not None:
+        check_flag("progress", progress)
+    callbacks = checked_callbacks(callbacks)
+    data = trainable.data(X, y, sample_weight)
+    m = data[0].shape[1]
+    if shuffle and m >= 2**32:
+        raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
+    is_large = False
+    if epochs:
+        cautions.of_targets(data[1], trainable.loss, not trainable.is_chosen)
+        is_large = cautions.of_scale(data[0], batch_size or m, trainable.backend.largest)
+    history = History()
+    with trainable.guard.fitting:
+        with trainable.guard.writing:
+            before = trainable.snapshot()
+            try:
+                afresh = trainable.make_current(optimizer)
+                if epochs:
+                    trainable.refuse_non_finite()
+                job = Fit(trainable, data, optimizer, min(batch_size or m, m), shuffle, before, afresh)
+                if epochs and not is_large:  # one warning of that kind is enough
+                    job.last_loss = trainable.loss_before(*data)
+            except BaseException as error:  # no memory, Ctrl-C
+                trainable.go_back(before)
+                error.history = history
+                raise
+        try:
+            job.run(epochs, callbacks, progress, history)
+        finally:
+            trainable.epochs_done = job.state.epoch
+            if history.loss:
+                trainable.last_loss = history.loss[-1]
+    return history
 
 
 class Fit:
@@ -124,73 +107,40 @@ class Fit:
 
     Parameters
     ----------
-    engine : Engine
-    backend : module
-        For the order of the samples where X has to be cast on its way in.
-    X, y, sample_weight : ndarray, ndarray, ndarray or None
-        Checked already.
+    trainable : Trainable
+    data : (ndarray, ndarray, ndarray or None)
+        X, y and weights of samples, checked already.
     optimizer : Optimizer
-        The engine's current one.
+        The current one.
     batch_size : int
-    seed : int or None
-        Of the order of the samples; None: as they stand.
-    epoch : int
-        How many epochs the network has been through before.
-    flop_per_sample : float
-        To size the first slice.
-    snapshot : object
-        The engine's, of now.
-    undo : callable
-        Puts the network back to before the call.
-    writing : context manager
-        Within it the engine may be used; outside of it other threads may, and callbacks.
-    is_awaited : callable
-        Whether another thread waits for the engine.
-    changes : callable
-        What is another value when somebody has changed the network, or trained it.
-    go_on : callable
-        Told before each slice whether it is; makes what was left ready to be trained, and tells whether anything has
-        changed.
-    last_loss : float or None
-        Mean loss of the epoch before, or 0; None: not to be compared with.
+    shuffle : bool
+        Else samples come as they stand.
+    before : object
+        The trainable's snapshot from before the call.
+    afresh : bool
+        Whether the optimizer's state has begun afresh since then.
     """
 
-    def __init__(
-        self,
-        engine,
-        backend,
-        X,
-        y,
-        sample_weight,
-        optimizer,
-        batch_size,
-        seed,
-        epoch,
-        flop_per_sample,
-        snapshot,
-        undo,
-        writing,
-        is_awaited,
-        changes,
-        go_on,
-        last_loss,
-    ):
-        self.engine, self.backend = engine, backend
-        self.X, self.y, self.sample_weight = X, y, sample_weight
-        self.optimizer, self.batch_size, self.seed = optimizer, batch_size, seed
+    def __init__(self, trainable, data, optimizer, batch_size, shuffle, before, afresh):
+        self.trainable, self.engine, self.backend = trainable, trainable.engine, trainable.backend
+        self.writing, self.is_awaited = trainable.guard.writing, trainable.guard.is_awaited
+        self.X, self.y, self.sample_weight = data
+        self.optimizer, self.batch_size, self.seed = optimizer, batch_size, trainable.seed if shuffle else None
         self.settings = optimizer  # of the slice
-        self.m = X.shape[1]
+        self.m = self.X.shape[1]
         self.per_epoch = -(-self.m // batch_size)
-        self.slice_state = self.state = TrainState(epoch)
-        self.first_epoch = epoch
-        self.in_place = arrays.in_place(X, y)
-        self.batches = max(1, int(_FIRST_SLICE_FLOP / max(1.0, flop_per_sample * batch_size)))
-        self.undo, self.writing, self.is_awaited = undo, writing, is_awaited
-        self.changes, self.go_on, self.last_loss = changes, go_on, last_loss
-        self.seen, self.disturbed = changes(), False  # by a callback, or another thread
+        self.slice_state = self.state = TrainState(trainable.epochs_done)
+        self.first_epoch = trainable.epochs_done
+        self.in_place = arrays.in_place(self.X, self.y)
+        flop = 6.0 * trainable.n_params * batch_size
+        self.batches = max(1, int(_FIRST_SLICE_FLOP / max(1.0, flop)))
+        self.before = before
+        self.last_loss = None  # mean loss of the epoch before, or 0; None: not to be compared with
+        self.seen, self.disturbed = trainable.version(), False  # by a callback, or another thread
         self.unchecked = False  # whether all weights and moments are finite is not known
-        self.first, self.snapshot_every = snapshot, _SNAPSHOT_SECONDS
-        self._keep(snapshot, None)
+        self.first = self.engine.snapshot() if afresh else before[0]
+        self.snapshot_every = _SNAPSHOT_SECONDS
+        self._keep(self.first, None)
 
     def run(self, epochs, callbacks, progress, history):
         """Train for `epochs` epochs, filling `history`; returns the epochs that ended."""
@@ -202,20 +152,20 @@ class Fit:
                     some = 1 if callbacks else min(epochs - done, _SLICE_EPOCHS)
                     with self.writing:
                         try:
-                            if self.go_on(self._is_changed()):
-                                self._take_snapshot()
+                            self._make_ready()
                             sums = self._slice(some, bool(callbacks))
                             done += len(sums)
                         finally:
-                            self.seen = self.changes()
+                            self.seen = self.trainable.version()
                     history.loss += [total / weight for total, weight in sums.tolist()]
                     if self.last_loss is not None and done:
                         cautions.of_rise(self.state.first_loss, history.loss[0], self.last_loss)
                         self.last_loss = None
                     bar.update(history.loss)
                     if len(sums) and callbacks:
+                        self.trainable.epochs_done = self.state.epoch  # what a callback sees, and saves
                         for i, callback in enumerate(callbacks):
-                            if _is_told_to_stop(callback(done - 1, history), i - 1):
+                            if _is_told_to_stop(callback(done - 1, history), i):
                                 history.stopped = "callback"
         except BaseException as error:
             with contextlib.suppress(AttributeError):
@@ -225,7 +175,7 @@ class Fit:
                 if self.unchecked and not self.engine.is_finite():  # Ctrl-C after a divergence that nobody has seen yet
                     self._replay()
                 if (self.state.epoch, self.state.position) == (self.first_epoch, 0) and not self.disturbed:
-                    self.undo()  # not one step was made
+                    self._undo()  # not one step was made
                 self._record(history)
             raise
         finally:
@@ -238,9 +188,20 @@ class Fit:
             ended = np.asarray(self.slice_state.ended).reshape(-1, 2)
             history.loss += [total / weight for total, weight in ended[:missing].tolist()]
 
+    def _undo(self):
+        """Put the network back to before the call."""
+        self.trainable.go_back(self.before)
+
+    def _make_ready(self):
+        """Make what a callback, or another thread, left ready to be trained."""
+        changed = self._is_changed() | self.trainable.make_current(self.optimizer)
+        if changed:
+            self.trainable.refuse_non_finite()
+            self._take_snapshot()
+
     def _is_changed(self):
         """Whether others have changed the network: what they left is refused, or trained, but not gone back from."""
-        changed = self.changes() != self.seen
+        changed = self.trainable.version() != self.seen
         if changed:
             self.disturbed, self.unchecked = True, False
         return changed
@@ -351,7 +312,7 @@ class Fit:
                     self._replay()
                 raise ValueError(f"{name} has {found}; the last finite weights are kept")
             if found:
-                self.undo()
+                self._undo()
                 self.state = TrainState(self.first_epoch)
                 raise ValueError(f"{name} has {found}; the weights are as they were before this call")
         if not self.state.finite:

@@ -245,7 +245,7 @@ def test_a_network_and_its_optimizer_in_one_object(either_backend):
         twin.optimizer.lr = 0.5
         other = copy.deepcopy(job.net)
         assert step(twin.net, twin.optimizer, "fit") == step(other, Adam(lr=0.5), "fit")
-        assert twin.net._optimizer is twin.optimizer
+        assert twin.net._trainable.optimizer is twin.optimizer
         assert job.optimizer.lr == 0.01
 
 
@@ -254,7 +254,7 @@ def test_a_shallow_copy_shares_the_optimizer(either_backend):
     net = trained(either_backend, optimizer)
     twin = copy.copy(net)
     assert step(copy.copy(net), optimizer, "fit") == step(twin, None, "fit")
-    assert twin._optimizer is optimizer
+    assert twin._trainable.optimizer is optimizer
     assert step(copy.copy(net), Adam(lr=0.01), "fit") != step(copy.copy(net), optimizer, "fit")
     waiting = WAYS["pickle"](net)
     assert step(copy.copy(waiting), Adam(lr=0.01), "fit") == step(waiting, None, "fit")

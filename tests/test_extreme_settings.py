@@ -144,7 +144,7 @@ def test_a_setting_that_float32_does_not_hold(backend, name, optimizer):
     told = re.escape(f"{name}={getattr(optimizer, name)!r} is infinite in float32")
     net, (X, y) = network(backend, np.dtype("f4"), True), data(True)
     net.train_step(X, y, Adam())
-    before, last = state_of(net), net._optimizer
+    before, last = state_of(net), net._trainable.optimizer
     later = copy.copy(optimizer)
     setattr(later, name, 0.01)
     for call in (
@@ -155,7 +155,7 @@ def test_a_setting_that_float32_does_not_hold(backend, name, optimizer):
         with pytest.raises(ValueError, match=told):
             call()
         assert state_of(net) == before
-        assert net._optimizer is last
+        assert net._trainable.optimizer is last
     Xf = X.astype("f4", order="F")
     for _ in range(2):
         net.train_step(Xf, y, later)
@@ -310,7 +310,7 @@ def test_weights_that_are_not_finite_are_named(backend, dtype, bad, layer, which
         with pytest.raises(ValueError, match=told):
             call()
         assert state_of(net) == before
-        assert net._optimizer is adam
+        assert net._trainable.optimizer is adam
     assert net.fit(X, y, 0).loss == []
     net.predict(X), net.loss(X, y), net.gradients(X, y)
 

@@ -302,7 +302,7 @@ def test_a_state_that_would_not_go_on_is_not_carried(backend, rng, tmp_path, opt
     assert "steps" not in header
     assert len(arrays) == 4
     for twin in (fastnn.load(tmp_path / "net", backend=backend), copy.copy(net), pickle.loads(pickle.dumps(net))):
-        assert repr(twin._optimizer) == repr(optimizer)
+        assert repr(twin._trainable.optimizer) == repr(optimizer)
         assert state_of(twin) == (bits(net), 0, None, b"")
 
 
@@ -370,7 +370,7 @@ def test_a_call_that_fails_leaves_state_and_optimizer(backend, dtype, rng, optim
         with pytest.raises((ValueError, TypeError)):
             call()
         assert state_of(net) == before, what
-        assert net._optimizer is optimizer, what
+        assert net._trainable.optimizer is optimizer, what
     huge = SGD(lr=1e38, weight_decay=1e38) if dtype == np.float32 else SGD(lr=1e300, weight_decay=1e300)
     with pytest.raises(FloatingPointError, match="unchanged"):
         net.train_step(X, y, huge)

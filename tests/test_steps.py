@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import fastnn
 from case_helpers import state_of
 from conftest import COMPILED
+from fastnn.one_step import careful_step
 
 OPTIMIZERS = {
     "sgd": lambda lr: fastnn.SGD(lr),
@@ -43,9 +44,9 @@ def test_quick_and_careful_steps_are_equal(targets, optimizer):
     optimizers = [OPTIMIZERS[optimizer](0.01) for _ in range(2)]
     losses = []
     for _ in range(20):
-        losses.append((quick.train_step(X, y, optimizers[0]), careful._careful_step(X, y, optimizers[1])))
+        losses.append((quick.train_step(X, y, optimizers[0]), careful_step(careful._trainable, X, y, optimizers[1])))
     assert quick._engine.quick_step(X, y, optimizers[0], quick._guard) is not None, "the quick way was not taken"
-    careful._careful_step(X, y, optimizers[1])
+    careful_step(careful._trainable, X, y, optimizers[1])
     assert all(a == b for a, b in losses)
     assert state_of(quick) == state_of(careful)
 

@@ -1,0 +1,50 @@
+"""train_step where its arguments are not plain, or a number may come out that is not finite: with every check."""
+
+from . import arrays, cautions, optimizers, passes
+from .history import TrainState
+from .optimizers import check_optimizer
+
+NOT_FINITE_BEFORE = (
+    "the loss of the first batch is not finite, before any update: the weights or X are too large. Scale X, or set "
+    "smaller weights (set_parameters); nothing was changed"
+)
+
+
+def careful_step(trainable, X, y, optimizer):
+    """One update, whatever the arguments: clear errors, and a copy of all weights to go back to."""
+    with trainable.guard.training:
+        optimizer = trainable.optimizer if optimizer is None else check_optimizer(optimizer)
+        X, y, _ = trainable.data(X, y, None)
+        if not trainable.engine.cautioned:
+            trainable.engine.cautioned = True
+            cautions.of_targets(y, trainable.loss, not trainable.is_chosen)
+        with trainable.guard.writing:
+            return _checked_step(trainable, X, y, optimizer)
+
+
+def _checked_step(trainable, X, y, optimizer):
+    engine, m = trainable.engine, X.shape[1]
+    settings = optimizer.frozen()
+    optimizers.check_held(settings, engine.dtype)
+    state, before = TrainState(0), trainable.snapshot()
+    try:
+        afresh = trainable.make_current(optimizer)
+        readable = passes.cast(engine, X, y, slice(None), arrays.in_place(X, y))
+        sums = engine.train(*readable, None, settings, m, None, state, 1, 1)
+    except BaseException:  # no memory, Ctrl-C
+        trainable.go_back(before)
+        raise
+    if state.failed or not state.finite:
+        trainable.go_back(before)
+        for name, array, row in (("X", X, "feature"), ("y", y, "output")):
+            found = arrays.first_non_finite(array, engine.dtype, row)
+            if found:
+                raise ValueError(f"{name} has {found}; the weights are unchanged")
+        trainable.refuse_non_finite(moments=not afresh)  # no step makes them finite again: asked here, it costs none
+        if state.failed:
+            raise FloatingPointError(NOT_FINITE_BEFORE)
+        raise FloatingPointError(
+            f"the step diverged (with {settings}): the loss, a weight or a moment would not be finite; "
+            f"the weights are unchanged. {cautions.remedy(X, y, trainable.backend.largest)}"
+        )
+    return float(sums[0, 0]) / m
