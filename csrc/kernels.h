@@ -29,6 +29,10 @@ enum fnn_place {
   FNN_AFTER_TILE,
   FNN_WHOLE_ROWS
 };
+enum fnn_slope {
+  FNN_FROM_A,
+  FNN_FROM_Z
+};
 enum fnn_form {
   FNN_UNITS_OF_Z,
   FNN_UNITS_OF_A,
@@ -40,6 +44,13 @@ static inline enum fnn_place fnn_place_of(const fnn_spec *g) {
   static const unsigned char places[] = {FNN_EACH_ACTIVATION(ONE)};
 #undef ONE
   return (enum fnn_place)places[g->kind];
+}
+
+static inline enum fnn_slope fnn_slope_of(const fnn_spec *g) {
+#define ONE(NAME, name, PLACE, SLOPE, PARAMETERS) FNN_##SLOPE,
+  static const unsigned char slopes[] = {FNN_EACH_ACTIVATION(ONE)};
+#undef ONE
+  return (enum fnn_slope)slopes[g->kind];
 }
 
 static inline enum fnn_form fnn_form_of(const fnn_spec *loss) {
@@ -101,17 +112,19 @@ typedef struct {
 typedef struct {
   fnn_factors of; /* A by rows */
   void *A;
+  void *S; /* NULL, or where the slopes g'(Z) go, as A lies */
   ptrdiff_t row_step;
   const void *bias; /* n, padded */
   fnn_spec g;
 } fnn_forward;
 
-/* dZ (m x n) = of * g'(Z), from A = g(Z): rows of both are `row_step` apart. */
+/* dZ (m x n) = of * g'(Z), from A = g(Z), or from the slopes: rows of all are `row_step` apart. */
 typedef struct {
   fnn_factors of; /* A by rows */
   void *dZ;
   ptrdiff_t row_step;
   const void *A;
+  const void *S; /* the slopes g'(Z); NULL: they are computed from A */
   fnn_spec g;
 } fnn_backward;
 

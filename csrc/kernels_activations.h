@@ -294,6 +294,39 @@ static void FN(derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_
 #undef ROWS
 }
 
+/* Z becomes A = g(Z), and S is the slope g'(Z). */
+static void FN(activation_and_slope)(REAL *A, REAL *S, ptrdiff_t ld, const fnn_spec *g, ptrdiff_t rows, ptrdiff_t n) {
+  const FN(constants) c = FN(constants_of)(g);
+#define FROM_A(name) const V z = FN(load)(A + v), a = FN(name)(z, c), s = FN(name##_slope)(a, c);
+#define FROM_Z(name) const V z = FN(load)(A + v), a = FN(name)(z, c), s = FN(name##_slope)(z, c);
+#define UNITS(name, SLOPE)                                                                                             \
+  for (ptrdiff_t r = 0; r < rows; r++, A += ld, S += ld)                                                               \
+    for (ptrdiff_t v = 0; v < n; v += VL) {                                                                            \
+      SLOPE(name)                                                                                                      \
+      FN(store)(A + v, a);                                                                                             \
+      FN(store)(S + v, s);                                                                                             \
+    }
+#define SLOPE_IN_TILE(name, SLOPE) UNITS(name, SLOPE)
+#define SLOPE_AFTER_TILE(name, SLOPE) UNITS(name, SLOPE)
+#define SLOPE_WHOLE_ROWS(name, SLOPE) /* has a Jacobian, no slopes: FN(derivative) applies it */
+#define SLOPE_CASE(NAME, name, PLACE, SLOPE, PARAMETERS)                                                               \
+  case FNN_##NAME: SLOPE_##PLACE(name, SLOPE) break;
+  switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(SLOPE_CASE) }
+#undef FROM_A
+#undef FROM_Z
+#undef UNITS
+#undef SLOPE_IN_TILE
+#undef SLOPE_AFTER_TILE
+#undef SLOPE_WHOLE_ROWS
+#undef SLOPE_CASE
+}
+
+/* dZ = dA * S, in place. */
+static void FN(times_slope)(REAL *d, const REAL *S, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n) {
+  for (ptrdiff_t r = 0; r < rows; r++, d += ld, S += ld)
+    for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(d + v, FN(load)(d + v) * FN(load)(S + v));
+}
+
 FNN_INLINE void FN(derivative_columns)(V *d, const V *a, const fnn_spec *g, ptrdiff_t n) {
   const FN(constants) c = FN(constants_of)(g);
 #define UNITS(name)                                                                                                    \

@@ -55,6 +55,11 @@ static __attribute__((noinline)) void FN(collect)(REAL *sums, ptrdiff_t width, c
     for (ptrdiff_t r = 0; r < rows; r++) sums[r * width + j] = j < columns ? C[r * row_step + j * column_step] : 0;
 }
 
+/* What a tile itself applies. */
+FNN_INLINE enum fnn_activation FN(tile_activation)(const fnn_spec *g, const void *S) {
+  return S ? FNN_IDENTITY : (enum fnn_activation)g->kind;
+}
+
 /* One tile: `height` rows from row i, `vectors` vectors of panel columns, terms k0..k1 of their sums. `partial` has the
    sums of the terms before, and takes them if more are to come. The arguments before `p` are constants where this is
    instantiated, so that the sums live in registers. */
@@ -150,7 +155,7 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     const FN(constants) c = FN(constants_of)(&q->g);
     REAL *A = (REAL *)q->A + i * q->row_step + panel * NR;
     const ptrdiff_t row_step = q->row_step;
-    const enum fnn_activation g = (enum fnn_activation)q->g.kind;
+    const enum fnn_activation g = FN(tile_activation)(&q->g, q->S);
     EACH_VECTOR FN(store)(A + r * row_step + v * VL, FN(in_tile)(g, sum[r][v] + FN(load)(bias + v * VL), c));
   } else if (epilogue == BACKWARD) {
     const fnn_backward *q = p.backward;
@@ -158,7 +163,7 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     const ptrdiff_t at = i * q->row_step + panel * NR, row_step = q->row_step;
     const REAL *A = (const REAL *)q->A + at;
     REAL *dZ = (REAL *)q->dZ + at;
-    const enum fnn_activation g = (enum fnn_activation)q->g.kind;
+    const enum fnn_activation g = FN(tile_activation)(&q->g, q->S);
     EACH_VECTOR FN(store)(dZ + r * row_step + v * VL, FN(slope_in_tile)(g, sum[r][v], A + r * row_step + v * VL, c));
   } else {
     const fnn_weights *q = p.weights;
@@ -205,19 +210,23 @@ static FN(tiles_function) *const FN(pair)[FNN_MR][EPILOGUES] = {FNN_EACH_DOUBLE(
 #undef DOUBLES
 
 /* Functions that are too long to be part of every tile: applied to rows that tiles have just stored, while these are
-   still in the cache. */
-static void FN(finish)(FN(any_product) p, int epilogue, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t p0, ptrdiff_t p1) {
-  const ptrdiff_t columns = fnn_at_most(p1 * NR, fnn_up(p.f->n, VL)) - p0 * NR;
-  if (epilogue == FORWARD && fnn_place_of(&p.forward->g) == FNN_AFTER_TILE) {
-    const fnn_forward *q = p.forward;
-    REAL *A = (REAL *)q->A + i * q->row_step + p0 * NR;
-    FN(activation)(A, q->row_step, A, q->row_step, &q->g, rows, columns);
-  } else if (epilogue == BACKWARD && fnn_place_of(&p.backward->g) == FNN_AFTER_TILE) {
-    const fnn_backward *q = p.backward;
-    const ptrdiff_t at = i * q->row_step + p0 * NR;
-    REAL *dZ = (REAL *)q->dZ + at;
-    FN(derivative)(dZ, q->row_step, dZ, q->row_step, (const REAL *)q->A + at, q->row_step, &q->g, rows, columns);
-  }
+   still in the cache. So are those whose slopes are kept. */
+static void FN(finish_forward)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t p0, ptrdiff_t p1) {
+  const ptrdiff_t n = fnn_at_most(p1 * NR, fnn_up(p->of.n, VL)) - p0 * NR, at = i * p->row_step + p0 * NR;
+  REAL *A = (REAL *)p->A + at;
+  if (p->S)
+    FN(activation_and_slope)(A, (REAL *)p->S + at, p->row_step, &p->g, rows, n);
+  else if (fnn_place_of(&p->g) == FNN_AFTER_TILE)
+    FN(activation)(A, p->row_step, A, p->row_step, &p->g, rows, n);
+}
+
+static void FN(finish_backward)(const fnn_backward *p, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t p0, ptrdiff_t p1) {
+  const ptrdiff_t n = fnn_at_most(p1 * NR, fnn_up(p->of.n, VL)) - p0 * NR, at = i * p->row_step + p0 * NR;
+  REAL *dZ = (REAL *)p->dZ + at;
+  if (p->S)
+    FN(times_slope)(dZ, (const REAL *)p->S + at, p->row_step, rows, n);
+  else if (fnn_place_of(&p->g) == FNN_AFTER_TILE)
+    FN(derivative)(dZ, p->row_step, dZ, p->row_step, (const REAL *)p->A + at, p->row_step, &p->g, rows, n);
 }
 
 #define ROW_PANELS 4 /* panels of a single row at a time: enough sums to hide an addition's latency */
@@ -249,7 +258,7 @@ static void FN(row)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t panel) {
   for (int q = 0; q < ROW_PANELS; q++)
     for (int v = 0; v < 2; v++) {
       const V z = total[q][v] + FN(load)(bias + q * NR + v * VL);
-      FN(store)(A + q * NR + v * VL, FN(in_tile)((enum fnn_activation)p->g.kind, z, c));
+      FN(store)(A + q * NR + v * VL, FN(in_tile)(FN(tile_activation)(&p->g, p->S), z, c));
     }
 }
 
@@ -275,7 +284,7 @@ FNN_INLINE void FN(forward_few)(const ptrdiff_t n, const fnn_forward *p, ptrdiff
       }
       for (ptrdiff_t j = 0; j < n; j++) total[j] = k ? sum[j] + total[j] : sum[j];
     }
-    for (ptrdiff_t j = 0; j < n; j++) total[j] = FN(in_tile)((enum fnn_activation)p->g.kind, total[j] + bias[j], c);
+    for (ptrdiff_t j = 0; j < n; j++) total[j] = FN(in_tile)(FN(tile_activation)(&p->g, p->S), total[j] + bias[j], c);
     FN(store_columns)((REAL *)p->A + i * p->row_step, p->row_step, total, VL, n);
   }
 }
@@ -351,7 +360,7 @@ static void FN(forward)(const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1, ptrdif
       FN(forward_few)(2, p, i0, i0 + whole);
     else
       FN(forward_few)(4, p, i0, i0 + whole);
-    FN(finish)(any, FORWARD, i0, whole, p0, p1);
+    FN(finish_forward)(p, i0, whole, p0, p1);
     i0 += whole;
   }
   for (ptrdiff_t c0 = i0; c0 < i1; c0 += chunk) {
@@ -360,7 +369,7 @@ static void FN(forward)(const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1, ptrdif
     for (; rows == 1 && panel + ROW_PANELS <= p1 && (panel + ROW_PANELS) * NR <= fnn_up(f->n, VL); panel += ROW_PANELS)
       FN(row)(p, c0, panel);
     for (; panel < p1; panel++) FN(panel)(any, FORWARD, c0, rows, panel, partial);
-    FN(finish)(any, FORWARD, c0, rows, p0, p1);
+    FN(finish_forward)(p, c0, rows, p0, p1);
   }
 }
 
@@ -371,7 +380,7 @@ static void FN(backward)(const fnn_backward *p, ptrdiff_t i0, ptrdiff_t i1, ptrd
   for (ptrdiff_t c0 = i0; c0 < i1; c0 += chunk) {
     const ptrdiff_t rows = fnn_at_most(chunk, i1 - c0);
     for (ptrdiff_t panel = p0; panel < p1; panel++) FN(panel)(any, BACKWARD, c0, rows, panel, partial);
-    FN(finish)(any, BACKWARD, c0, rows, p0, p1);
+    FN(finish_backward)(p, c0, rows, p0, p1);
   }
 }
 

@@ -33,6 +33,8 @@ typedef struct {
   void *block;
   void *X, *Y;
   void **A, **dZ, **db; /* db[l]: n_out, padded */
+  void **S;             /* slopes g'(Z) of layer l, where they are kept; else NULL */
+  int keeps_slopes;     /* of all layers, whose activation has any */
   int threads;
   void *heads;  /* for each thread two rows of the last layer, */
   void *packed; /* room to pack a chunk of A, or NULL, */
@@ -76,8 +78,9 @@ static inline int fnn_is_readable(const fnn_kernels *K, const fnn_matrix *X) {
 }
 
 /* --- network_parameters.c --- */
-/* One batch's memory for so many samples and threads; what there is stays where it is enough. */
-int fnn_reserve(const fnn_net *net, fnn_workspace *work, ptrdiff_t m, int threads);
+/* One batch's memory for so many samples and threads; what there is stays where it is enough. Slopes have room where
+   g' is no function of A, or with `keeps_slopes` in every layer that has any. */
+int fnn_reserve(const fnn_net *net, fnn_workspace *work, ptrdiff_t m, int threads, int keeps_slopes);
 /* And for its gradients. */
 int fnn_reserve_gradients(const fnn_net *net, fnn_workspace *work);
 void fnn_release_workspace(fnn_workspace *work);

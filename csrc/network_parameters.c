@@ -155,6 +155,9 @@ static ptrdiff_t lay_out_workspace(const fnn_net *net, fnn_workspace *w, char *b
     /* The last layer's dZ is computed over its Z. */
     w->dZ[l] = y == last ? w->A[l] : piece(block, &used, matrix_bytes(K, m, fnn_ld(K, y->n_out)));
     w->db[l] = piece(block, &used, fnn_padded(K, y->n_out) * K->size);
+    const int kept = y != last && (fnn_slope_of(&y->activation) == FNN_FROM_Z || w->keeps_slopes) &&
+                     fnn_place_of(&y->activation) != FNN_WHOLE_ROWS;
+    w->S[l] = kept ? piece(block, &used, matrix_bytes(K, m, fnn_ld(K, y->n_out))) : NULL;
   }
   w->codes = piece(block, &used, fnn_times(m, sizeof *w->codes));
   w->weights = piece(block, &used, fnn_times(m, sizeof *w->weights));
@@ -171,13 +174,14 @@ static ptrdiff_t lay_out_workspace(const fnn_net *net, fnn_workspace *w, char *b
   return used;
 }
 
-int fnn_reserve(const fnn_net *net, fnn_workspace *old, ptrdiff_t m, int threads) {
-  if (old->capacity >= m && old->threads >= threads) return FNN_OK;
+int fnn_reserve(const fnn_net *net, fnn_workspace *old, ptrdiff_t m, int threads, int keeps_slopes) {
+  if (old->capacity >= m && old->threads >= threads && old->keeps_slopes >= keeps_slopes) return FNN_OK;
   fnn_workspace w = {.capacity = m > old->capacity ? m : old->capacity,
-                     .threads = threads > old->threads ? threads : old->threads};
-  w.A = calloc(3 * (size_t)net->layers, sizeof *w.A);
+                     .threads = threads > old->threads ? threads : old->threads,
+                     .keeps_slopes = keeps_slopes || old->keeps_slopes};
+  w.A = calloc(4 * (size_t)net->layers, sizeof *w.A);
   if (!w.A) return FNN_NO_MEMORY;
-  w.dZ = w.A + net->layers, w.db = w.dZ + net->layers;
+  w.dZ = w.A + net->layers, w.db = w.dZ + net->layers, w.S = w.db + net->layers;
   const ptrdiff_t bytes = lay_out_workspace(net, &w, NULL);
   w.block = fnn_alloc(bytes);
   w.dW = old->dW, old->dW = NULL;

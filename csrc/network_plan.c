@@ -52,6 +52,12 @@ static void own_panels(const compiler *c, ptrdiff_t n, ptrdiff_t *p0, ptrdiff_t 
   fnn_share(fnn_panels(c->K, n), 1, c->key->threads, c->key->thread, p0, p1);
 }
 
+/* Where layer l's slopes are, if this step goes by them. */
+static void *slopes(const compiler *c, int l) {
+  const int goes_by_them = c->key->is_plain || fnn_slope_of(&c->net->layer[l].activation) == FNN_FROM_Z;
+  return goes_by_them ? c->job->work->S[l] : NULL;
+}
+
 /* Z of the last layer, A of the others. */
 static void compile_forward(compiler *c, int l) {
   const fnn_workspace *w = c->job->work;
@@ -62,6 +68,7 @@ static void compile_forward(compiler *c, int l) {
   o->forward = fnn_forward_product(c->net, l, l ? w->A[l - 1] : w->X, l ? fnn_ld(c->K, y->n_in) : c->key->x_step,
                                    w->A[l], c->key->m);
   if (l == c->net->layers - 1) o->forward.g = fnn_identity; /* the loss is taken from Z */
+  o->forward.S = slopes(c, l);
   o->p0 = 0, o->p1 = fnn_panels(c->K, y->n_out);
   if (columns) {
     o->i0 = 0, o->i1 = c->key->m;
@@ -107,6 +114,7 @@ static void compile_backward(compiler *c, int l) {
                                .dZ = w->dZ[l - 1],
                                .row_step = fnn_ld(c->K, y->n_in),
                                .A = w->A[l - 1],
+                               .S = slopes(c, l - 1),
                                .g = whole_rows ? fnn_identity : g};
   o->p0 = 0, o->p1 = fnn_panels(c->K, y->n_in);
   if (whole_rows) add(c, FNN_GO_BACK_WHOLE, l - 1, 0);

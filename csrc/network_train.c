@@ -120,7 +120,7 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   if (!fnn_is_optimizer(job.optimizer.kind) || fnn_slots_of(job.optimizer.kind) > net->slots) return FNN_REFUSED;
   net->first_loss = NAN;
   const ptrdiff_t batch = fnn_at_most(fit.batch, m);
-  if (fnn_reserve(net, job.work, batch, threads)) return FNN_NO_MEMORY;
+  if (fnn_reserve(net, job.work, batch, threads, fit.plain)) return FNN_NO_MEMORY;
   if (fit.plain && fnn_reserve_gradients(net, job.work)) return FNN_NO_MEMORY;
   /* A single step is another kind than those of a long call: its team has to gather. */
   const int single = fit.max_batches == 1;
@@ -178,7 +178,7 @@ int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradi
     *total = 0;
     return FNN_OK;
   }
-  if (fnn_reserve(net, &work, m, threads)) return FNN_NO_MEMORY;
+  if (fnn_reserve(net, &work, m, threads, 0)) return FNN_NO_MEMORY;
   fnn_run(net, FNN_GRADIENTS, fnn_about((double)m), (double)m, threads, gradients_task, &job);
   *total = job.total;
   fnn_release_workspace(&work);

@@ -28,7 +28,7 @@ from libc.string cimport memmove
 from . import guard as _guard
 from . import threads as _threads
 from .optimizers import SGD, Adam, AdamW
-from .tables import ACTIVATIONS, LOSSES, default
+from .tables import ACTIVATIONS as _ACTIVATION_ROWS, LOSSES as _LOSS_ROWS, default as _default
 
 cnp.import_array()
 
@@ -197,9 +197,9 @@ def lists():
 
 
 # At hand, not looked up in the module; the names in the order of their codes.
-cdef tuple _ACTIVATION_NAMES = tuple(ACTIVATIONS), _LOSS_NAMES = tuple(LOSSES)
-cdef dict _ACTIVATIONS = {name: code for code, name in enumerate(ACTIVATIONS)}
-cdef dict _LOSSES = {name: code for code, name in enumerate(LOSSES)}
+cdef tuple _ACTIVATION_NAMES = tuple(_ACTIVATION_ROWS), _LOSS_NAMES = tuple(_LOSS_ROWS)
+cdef dict _ACTIVATIONS = {name: code for code, name in enumerate(_ACTIVATION_ROWS)}
+cdef dict _LOSSES = {name: code for code, name in enumerate(_LOSS_ROWS)}
 
 
 cdef fnn_spec _spec(spec, dict codes) except *:
@@ -224,10 +224,10 @@ cdef bint[FNN_LOSSES] _TAKES_CLASSES
 cdef int _fill_tables() except -1:
     cdef int i
     for i in range(FNN_ACTIVATIONS):
-        _PLAIN_ACTIVATIONS[i] = _spec(default(_ACTIVATION_NAMES[i], ACTIVATIONS), _ACTIVATIONS)
+        _PLAIN_ACTIVATIONS[i] = _spec(_default(_ACTIVATION_NAMES[i], _ACTIVATION_ROWS), _ACTIVATIONS)
     for i in range(FNN_LOSSES):
-        _PLAIN_LOSSES[i] = _spec(default(_LOSS_NAMES[i], LOSSES), _LOSSES)
-        targets = LOSSES[_LOSS_NAMES[i]].targets
+        _PLAIN_LOSSES[i] = _spec(_default(_LOSS_NAMES[i], _LOSS_ROWS), _LOSSES)
+        targets = _LOSS_ROWS[_LOSS_NAMES[i]].targets
         _TAKES_CLASSES[i] = targets == "classes"
         _HIGHEST_TARGET[i] = {"probabilities": 1.0, "classes": DBL_MAX, "values": -1.0}[targets]
     return 0

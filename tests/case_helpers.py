@@ -3,6 +3,8 @@
 import array
 import contextlib
 import ctypes
+import functools
+import inspect
 import os
 import re
 import shutil
@@ -21,6 +23,27 @@ from layouts import LAYOUTS, laid_out
 
 # The last activation that goes with each loss.
 HEADS = {"mse": "identity", "cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
+
+
+def each(name, values):
+    """Run a test for each value of an argument in turn: a test for each would cost more than what it does."""
+
+    def decorator(test):
+        @functools.wraps(test)
+        def run(**kwargs):
+            for value in values:
+                try:
+                    test(**kwargs, **{name: value})
+                except BaseException as error:
+                    error.add_note(f"with {name} = {value!r}")
+                    raise
+
+        parameters = inspect.signature(test).parameters.values()
+        run.__signature__ = inspect.Signature([p for p in parameters if p.name != name])
+        return run
+
+    return decorator
+
 
 # --- weights --------------------------------------------------------------------------------------------------
 

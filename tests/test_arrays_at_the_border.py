@@ -25,6 +25,7 @@ from case_helpers import (
     assert_same,
     bits,
     complaint,
+    each,
     everything,
     numbers,
     viewed,
@@ -78,7 +79,7 @@ def test_any_dtype(backend, dtype, number, sizes, m, seed, layout):
 
 
 @pytest.mark.parametrize("guise", GUISES)
-@pytest.mark.parametrize("number", ["float32", "float64", "int64"])
+@each("number", ["float32", "float64", "int64"])
 def test_any_container(backend, dtype, rng, guise, number):
     for m in (1, 40):
         X, y, w = numbers(rng, (5, m), number), (numbers(rng, (3, m), number) > 0).astype(number), np.ones(m, number)
@@ -110,7 +111,7 @@ def test_many_samples_of_another_dtype(backend):
 
 
 @pytest.mark.parametrize("layout", VIEWS)
-@pytest.mark.parametrize("number", ["float32", "float64", "float16", "int32", ">f8", "bool", "longdouble"])
+@each("number", ["float32", "float64", "float16", "int32", ">f8", "bool", "longdouble"])
 def test_any_array_in_the_kernels(backend, rng, layout, number):
     def operand(shape):
         return viewed(numbers(rng, shape, number), layout)[0]
@@ -119,7 +120,7 @@ def test_any_array_in_the_kernels(backend, rng, layout, number):
 
 
 @pytest.mark.parametrize("guise", GUISES)
-@pytest.mark.parametrize("number", ["float32", "float64", "int64"])
+@each("number", ["float32", "float64", "int64"])
 def test_any_container_in_the_kernels(backend, rng, guise, number):
     check_kernels(lambda shape: GUISES[guise](numbers(rng, shape, number)))
 
@@ -148,7 +149,7 @@ def check_kernels(operand):
 
 
 @pytest.mark.parametrize("layout", VIEWS)
-@pytest.mark.parametrize("number", ["float32", "float64", ">f4", "int8", "longdouble"])
+@each("number", ["float32", "float64", ">f4", "int8", "longdouble"])
 def test_any_array_as_weights(backend, dtype, rng, layout, number):
     X = rng.standard_normal((3, 50)).astype(dtype)
     pairs = [(numbers(rng, (5, 3), number), numbers(rng, (5, 1), number))]

@@ -163,10 +163,15 @@ EACH_OPTIMIZER = [
 def test_stored_gradients_give_the_same_bits(isa, dtype, optimizer, threads):
     rng = np.random.default_rng(3)
     X, y, w = rng.standard_normal((20, 77)), rng.integers(0, 5, 77), rng.random(77)
-    for sizes in ([20, 5], [20, 32, 17, 5], [20, 130, 70, 5]):
+    for sizes, activations in (
+        ([20, 5], None),
+        ([20, 32, 17, 5], ["tanh", "leaky_relu", "softmax"]),
+        ([20, 64, 33, 5], ["softmax", "identity", "softmax"]),
+        ([20, 130, 70, 5], ["relu", "sigmoid", "softmax"]),
+    ):
         nets = []
         for plain in (False, True):
-            net = fastnn.Network(sizes, seed=1, dtype=dtype, backend="compiled", threads=threads)
+            net = fastnn.Network(sizes, activations, seed=1, dtype=dtype, backend="compiled", threads=threads)
             net._engine.plain = plain
             net.fit(X, y, epochs=2, batch_size=30, optimizer=optimizer, sample_weight=w, progress=False)
             net.train_step(X, y, optimizer)

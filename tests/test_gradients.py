@@ -9,11 +9,16 @@ import pytest
 
 import fastnn
 import reference as ref
+from case_helpers import each
 from fastnn import Network
 
 PAIRS = [(g, loss) for loss, known in ref.LOSSES.items() for g in ref.ACTIVATIONS if known.output in (None, g)]
 # activation and loss of the output, and its units: softmax needs two
 OUTPUTS = [(g, loss, n) for g, loss in PAIRS for n in (1, 4) if n > 1 or not ref.ACTIVATIONS[g].whole]
+# Every output with two hidden activations, in turn; and every hidden activation with one output.
+_NAMES = list(ref.ACTIVATIONS)
+CASES = [((_NAMES[i % len(_NAMES)], _NAMES[(i + 1) % len(_NAMES)]), *output) for i, output in enumerate(OUTPUTS)]
+CASES += [((g, g), *OUTPUTS[-1]) for g in ref.ACTIVATIONS]
 M = 6
 STEP = 3e-6  # truncation grows with its square, rounding with its inverse: either stays below 1e-9
 
@@ -37,7 +42,7 @@ class Case(NamedTuple):
 
 @functools.cache
 def a_case(hidden, output, loss, n):
-    sizes, activations = [4, 5, 3, n], [hidden, hidden, output]
+    sizes, activations = [4, 5, 3, n], [*hidden, output]
     for seed in range(100):
         rng = np.random.default_rng(seed)
         parameters = [
@@ -98,8 +103,7 @@ def assert_gradients(gradients, wanted, atol):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("output", "loss", "n"), OUTPUTS)
-@pytest.mark.parametrize("hidden", ref.ACTIVATIONS)
+@pytest.mark.parametrize(("hidden", "output", "loss", "n"), CASES)
 def test_gradients(backend, hidden, output, loss, n, weighted):
     case = a_case(hidden, output, loss, n)
     w = case.w if weighted else None
@@ -121,7 +125,7 @@ def test_gradients(backend, hidden, output, loss, n, weighted):
 
 @pytest.mark.parametrize(("output", "loss", "n"), OUTPUTS)
 def test_gradient_check(backend, dtype, output, loss, n):
-    case = a_case("tanh", output, loss, n)
+    case = a_case(("tanh", "tanh"), output, loss, n)
     net = case.network(backend, dtype)
     before = net.parameters
     for y in case.targets:
@@ -161,10 +165,11 @@ def test_d12_gradients_do_not_depend_on_the_batch_size(backend, dtype):
         assert db == pytest.approx(-2.5, rel=1e-6)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("output", "loss", "n"), OUTPUTS)
-def test_d12_gradients_of_tiled_data(backend, dtype, output, loss, n, weighted):
-    case = a_case("tanh", output, loss, n)
+@each("weighted", [False, True])
+@each("of", OUTPUTS)
+def test_d12_gradients_of_tiled_data(backend, dtype, of, weighted):
+    output, loss, n = of
+    case = a_case(("tanh", "tanh"), output, loss, n)
     net = case.network(backend, dtype)
     w, tiled_w = (case.w, 3 * np.tile(case.w, 4)) if weighted else (None, None)  # nor on the size of the weights
     for y in case.targets:

@@ -12,6 +12,7 @@ import pytest
 import fastnn
 import reference
 from calls import Matrix, table
+from case_helpers import each
 from fastnn import kernels
 from layouts import LAYOUTS, frame, laid_out, taken_out
 
@@ -170,8 +171,8 @@ def rule(o, w, g, moments, t):
 
 
 @pytest.mark.parametrize("optimizer", RULES, ids=repr)
-@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (17, 70), (9,), (1, 33)])
-@pytest.mark.parametrize("layout", ["C", "F", "strided", "reversed F", "unaligned"])
+@each("shape", [(1, 1), (3, 5), (17, 70), (9,), (1, 33)])
+@each("layout", ["C", "F", "strided", "reversed F", "unaligned"])
 def test_optimizer_update(backend, dtype, optimizer, shape, layout):
     def lay(x):
         return laid_out(x, layout) if x.ndim == 2 else x
