@@ -43,7 +43,7 @@ static inline void fnn_free(void *aligned) {
 }
 
 /* Scratch of one call: in FNN_STACK bytes of the caller's stack where it fits, else a block of its own. */
-#define FNN_STACK 16384
+#define FNN_STACK 15360
 static inline void *fnn_scratch(void *stack, ptrdiff_t bytes) { return bytes <= FNN_STACK ? stack : fnn_alloc(bytes); }
 static inline void fnn_release(void *stack, void *scratch) {
   if (scratch != stack) fnn_free(scratch);

@@ -265,6 +265,8 @@ print("leaving", flush=True)
 )
 @pytest.mark.parametrize(("n", "data"), [(784, "f4"), (20, "f8")])
 def test_the_interpreter_ends_beside_a_daemon_s_call(either_backend, call, n, data):
+    if either_backend == "numpy":
+        pytest.skip("a daemon that is in NumPy at the end crashes CPython now and then, without fastnn, too")
     for delay in (0.0, 0.013, 0.05):
         code = DAEMON.format(n=n, dtype=data, backend=either_backend, call=call, delay=delay)
         done = subprocess.run(
