@@ -4,9 +4,9 @@
    elements. Functions that return a status change nothing unless it is FNN_OK. Sizes that are negative, or more than
    2^48 (no memory holds that), are FNN_NO_MEMORY. `threads` below 1 is 1.
 
-   How this interface grows. Each struct that a caller fills begins with `size`, its sizeof: what a later release adds
-   at the end is taken as 0, which means "as before". Kinds, and members of the table of functions, are added at the
-   end only. FASTNN_ABI changes when this is not enough. */
+   How this interface grows. Each struct that a caller fills begins with `size`, its sizeof, but for fnn_matrix and
+   fnn_spec, which stay as they are: what a later release adds at the end is taken as 0, which means "as before". Kinds,
+   and members of the table of functions, are added at the end only. FASTNN_ABI changes when this is not enough. */
 #ifndef FASTNN_H
 #define FASTNN_H
 #include <stddef.h>
@@ -115,8 +115,9 @@ void fnn_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2
 void fnn_permutation(uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch);
 
 /* --- one layer; matrices of one dtype, `threads` at most --- */
-/* FLOP that an element of an activation, of a loss or of an optimizer's step counts as, beside those of products. */
+/* FLOP that an element of an activation or of a loss counts as, beside those of products. */
 #define FNN_FUNCTION_WORK 32
+#define FNN_WORK_PER_THREAD 2e6 /* FLOP; below this a second thread's start costs more than it brings */
 /* out (n_out x m) = g(W A_prev + b); W (n_out x n_in), A_prev (n_in x m), b (n_out x 1). With in_order the sums run as
    a network's do, to the same bits; else as is quickest. */
 int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,

@@ -158,9 +158,8 @@ typedef struct {
   ptrdiff_t n;
   void *Z;
   ptrdiff_t ld;
-  const int32_t *codes; /* NULL: Y */
-  const void *Y;        /* rows x n, padded with 0 */
-  ptrdiff_t y_ld;
+  const int32_t *codes;  /* NULL: Y */
+  const void *Y;         /* rows x n, as Z lies, padded with 0 */
   const double *weights; /* NULL: 1 */
   double *losses;        /* w_i L_i */
   void *scratch;         /* two padded rows, of this caller alone */
@@ -260,4 +259,13 @@ static inline ptrdiff_t fnn_ld(const fnn_kernels *K, ptrdiff_t n) {
   return ((n + line - 1) & -line) | line;
 }
 static inline void *fnn_at(const fnn_kernels *K, const void *p, ptrdiff_t i) { return (char *)p + i * K->size; }
+
+/* `head` for rows that are samples first.. : their targets go to its Y, where they are not codes. */
+static inline void fnn_take_losses(const fnn_kernels *K, fnn_head head, const fnn_targets *targets, ptrdiff_t first,
+                                   ptrdiff_t rows) {
+  if (!targets->codes) K->gather((void *)head.Y, head.ld, &targets->Y, NULL, first, rows, head.n);
+  if (targets->codes) head.codes = targets->codes + first;
+  if (targets->weights) head.weights = targets->weights + first;
+  K->head(&head, 0, rows);
+}
 #endif

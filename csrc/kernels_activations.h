@@ -209,46 +209,39 @@ static void FN(softmax_slope_down)(void *out, ptrdiff_t ld_out, const void *dA, 
 
 /* --- in a tile: what is short enough to be part of it; the others are left for later --- */
 
-FNN_INLINE V FN(in_tile)(enum fnn_activation g, V z, FN(constants) c) {
 #define CASE_IN_TILE(NAME, name)                                                                                       \
-  case FNN_##NAME: return FN(name)(z, c);
+  case FNN_##NAME: return TILE(name);
 #define CASE_AFTER_TILE(NAME, name)                                                                                    \
-  case FNN_##NAME: return z;
-#define CASE_WHOLE_ROWS(NAME, name)                                                                                    \
-  case FNN_##NAME: return z;
+  case FNN_##NAME: break;
+#define CASE_WHOLE_ROWS(NAME, name) CASE_AFTER_TILE(NAME, name)
 #define CASE(NAME, name, PLACE, SLOPE, PARAMETERS) CASE_##PLACE(NAME, name)
+
+FNN_INLINE V FN(in_tile)(enum fnn_activation g, V z, FN(constants) c) {
+#define TILE(name) FN(name)(z, c)
   switch (g) { FNN_EACH_ACTIVATION(CASE) }
+#undef TILE
   return z;
-#undef CASE_IN_TILE
-#undef CASE_AFTER_TILE
-#undef CASE_WHOLE_ROWS
-#undef CASE
 }
 
 /* dA * g'(Z) from A. */
 FNN_INLINE V FN(slope_in_tile)(enum fnn_activation g, V dA, const REAL *A, FN(constants) c) {
-#define CASE_IN_TILE(NAME, name)                                                                                       \
-  case FNN_##NAME: return dA * FN(name##_slope)(FN(load)(A), c);
-#define CASE_AFTER_TILE(NAME, name)                                                                                    \
-  case FNN_##NAME: return dA;
-#define CASE_WHOLE_ROWS(NAME, name)                                                                                    \
-  case FNN_##NAME: return dA;
-#define CASE(NAME, name, PLACE, SLOPE, PARAMETERS) CASE_##PLACE(NAME, name)
+#define TILE(name) dA *FN(name##_slope)(FN(load)(A), c)
   switch (g) { FNN_EACH_ACTIVATION(CASE) }
+#undef TILE
   return dA;
+}
 #undef CASE_IN_TILE
 #undef CASE_AFTER_TILE
 #undef CASE_WHOLE_ROWS
 #undef CASE
-}
 
 /* --- by rows of n units, and few units by columns, a vector holding one unit of VL samples; in place too --- */
 
-#define CASE_IN_TILE(name) UNITS(name)
-#define CASE_AFTER_TILE(name) UNITS(name)
-#define CASE_WHOLE_ROWS(name) ROWS(name)
+#define CASE_IN_TILE(name, SLOPE) UNITS(name, SLOPE)
+#define CASE_AFTER_TILE(name, SLOPE) UNITS(name, SLOPE)
+#define CASE_WHOLE_ROWS(name, SLOPE) ROWS(name)
 #define CASE(NAME, name, PLACE, SLOPE, PARAMETERS)                                                                     \
-  case FNN_##NAME: CASE_##PLACE(name) break;
+  case FNN_##NAME: CASE_##PLACE(name, SLOPE) break;
 
 /* A = g(Z) */
 static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, const fnn_spec *g, ptrdiff_t rows,
@@ -256,7 +249,7 @@ static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_
   const FN(constants) c = FN(constants_of)(g);
   REAL *to = out;
   const REAL *from = in;
-#define UNITS(name)                                                                                                    \
+#define UNITS(name, SLOPE)                                                                                             \
   for (ptrdiff_t r = 0; r < rows; r++, to += ld_out, from += ld)                                                       \
     for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, FN(name)(FN(load)(from + v), c));
 #define ROWS(name) FN(name##_rows)(to, ld_out, from, ld, rows, n);
@@ -268,7 +261,7 @@ static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_
 FNN_INLINE void FN(activation_columns)(V *a, const V *z, const fnn_spec *g, ptrdiff_t n) {
   const FN(constants) c = FN(constants_of)(g);
   V unused;
-#define UNITS(name)                                                                                                    \
+#define UNITS(name, SLOPE)                                                                                             \
   for (ptrdiff_t j = 0; j < n; j++) a[j] = FN(name)(z[j], c);
 #define ROWS(name)                                                                                                     \
   a[0] = z[0]; /* there is one: gcc would not see it */                                                                \
@@ -285,7 +278,7 @@ static void FN(derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_
   const FN(constants) c = FN(constants_of)(g);
   REAL *to = out;
   const REAL *d = dA, *a = A;
-#define UNITS(name)                                                                                                    \
+#define UNITS(name, SLOPE)                                                                                             \
   for (ptrdiff_t r = 0; r < rows; r++, to += ld_out, d += ld_dA, a += ld_A)                                            \
     for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, FN(load)(d + v) * FN(name##_slope)(FN(load)(a + v), c));
 #define ROWS(name) FN(name##_slope_rows)(to, ld_out, d, ld_dA, a, ld_A, rows, n);
@@ -306,19 +299,12 @@ static void FN(activation_and_slope)(REAL *A, REAL *S, ptrdiff_t ld, const fnn_s
       FN(store)(A + v, a);                                                                                             \
       FN(store)(S + v, s);                                                                                             \
     }
-#define SLOPE_IN_TILE(name, SLOPE) UNITS(name, SLOPE)
-#define SLOPE_AFTER_TILE(name, SLOPE) UNITS(name, SLOPE)
-#define SLOPE_WHOLE_ROWS(name, SLOPE) /* has a Jacobian, no slopes: FN(derivative) applies it */
-#define SLOPE_CASE(NAME, name, PLACE, SLOPE, PARAMETERS)                                                               \
-  case FNN_##NAME: SLOPE_##PLACE(name, SLOPE) break;
-  switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(SLOPE_CASE) }
+#define ROWS(name) /* has a Jacobian, no slopes: FN(derivative) applies it */
+  switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
 #undef FROM_A
 #undef FROM_Z
 #undef UNITS
-#undef SLOPE_IN_TILE
-#undef SLOPE_AFTER_TILE
-#undef SLOPE_WHOLE_ROWS
-#undef SLOPE_CASE
+#undef ROWS
 }
 
 /* dZ = dA * S, in place. */
@@ -329,7 +315,7 @@ static void FN(times_slope)(REAL *d, const REAL *S, ptrdiff_t ld, ptrdiff_t rows
 
 FNN_INLINE void FN(derivative_columns)(V *d, const V *a, const fnn_spec *g, ptrdiff_t n) {
   const FN(constants) c = FN(constants_of)(g);
-#define UNITS(name)                                                                                                    \
+#define UNITS(name, SLOPE)                                                                                             \
   for (ptrdiff_t j = 0; j < n; j++) d[j] *= FN(name##_slope)(a[j], c);
 #define ROWS(name) FN(name##_slope_columns)(d, a, n);
   switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }

@@ -92,6 +92,10 @@ static double FN(cross_entropy_row)(REAL *z, ptrdiff_t n, const REAL *y, int32_t
   return L;
 }
 
+/* The way of a loss through what follows is by its FORM: each switch says what OF_<form>(name) is. */
+#define CASE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS)                                                            \
+  case FNN_##NAME: OF_##FORM(name) break;
+
 /* --- few units: VL samples at a time, a vector holding one unit of each --- */
 
 /* Codes of VL samples, of which `count` are there; the others' are of no unit. */
@@ -124,10 +128,7 @@ FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, double *L)
   SUM_OVER_UNITS(name, a)                                                                                              \
   FN(derivative_columns)(z, a, &h->activation, n);
 #define OF_ROWS_OF_Z(name) FN(name##_columns)(z, y, n, h->codes != NULL, L);
-#define CASE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS)                                                            \
-  case FNN_##NAME: OF_##FORM(name) break;
   switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
-#undef CASE
 #undef OF_ROWS_OF_Z
 #undef OF_UNITS_OF_A
 #undef OF_UNITS_OF_Z
@@ -145,7 +146,7 @@ static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count
     const VI codes = FN(load_codes)(h->codes + first, count);
     for (ptrdiff_t j = 0; j < n; j++) y[j] = FN(select)(codes == (INT)j, FN(set1)(1), (V){0});
   } else {
-    FN(load_columns)(y, (const REAL *)h->Y + first * h->y_ld, h->y_ld, count, n);
+    FN(load_columns)(y, (const REAL *)h->Y + first * h->ld, h->ld, count, n);
   }
   FN(loss_columns)(h, z, y, L);
   if (h->weights) {
@@ -180,10 +181,7 @@ static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) 
   FN(derivative)(z, 0, z, 0, a, 0, &h->activation, 1, n);                                                              \
   for (ptrdiff_t j = n; j < fnn_up(n, VL); j++) z[j] = 0; /* g' of padding may be NaN */
 #define OF_ROWS_OF_Z(name)
-#define CASE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS)                                                            \
-  case FNN_##NAME: OF_##FORM(name) break;
   switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
-#undef CASE
 #undef OF_ROWS_OF_Z
 #undef OF_UNITS_OF_A
 #undef OF_UNITS_OF_Z
@@ -193,7 +191,7 @@ static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) 
 
 /* The row of targets of sample i: Y's, or made from its code in `room`. */
 static const REAL *FN(targets_row)(const fnn_head *h, ptrdiff_t i, REAL *room) {
-  if (!h->codes) return (const REAL *)h->Y + i * h->y_ld;
+  if (!h->codes) return (const REAL *)h->Y + i * h->ld;
   for (ptrdiff_t j = 0; j < fnn_up(h->n, VL); j++) room[j] = 0;
   room[h->codes[i]] = 1;
   return room;
@@ -214,7 +212,7 @@ static void FN(cross_entropy_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1
     for (ptrdiff_t r = rows; r < fnn_up(rows, VL); r++) wholes[r] = 1;
     for (ptrdiff_t r = 0; r < rows; r++) {
       const ptrdiff_t i = first + r;
-      const REAL *y = h->codes ? NULL : (const REAL *)h->Y + i * h->y_ld;
+      const REAL *y = h->codes ? NULL : (const REAL *)h->Y + i * h->ld;
       h->losses[i] =
           FN(cross_entropy_row)((REAL *)h->Z + i * h->ld, h->n, y, h->codes ? h->codes[i] : 0, &masses[r], &wholes[r]);
     }
@@ -229,10 +227,7 @@ static void FN(head_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
 #define OF_UNITS_OF_Z(name) FN(units_rows)(h, i0, i1);
 #define OF_UNITS_OF_A(name) FN(units_rows)(h, i0, i1);
 #define OF_ROWS_OF_Z(name) FN(name##_rows)(h, i0, i1);
-#define CASE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS)                                                            \
-  case FNN_##NAME: OF_##FORM(name) break;
   switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
-#undef CASE
 #undef OF_ROWS_OF_Z
 #undef OF_UNITS_OF_A
 #undef OF_UNITS_OF_Z
@@ -258,8 +253,6 @@ static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
 #define OF_UNITS_OF_Z(name) EACH_ELEMENT(name)
 #define OF_UNITS_OF_A(name) EACH_ELEMENT(name)
 #define OF_ROWS_OF_Z(name)
-#define CASE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS)                                                            \
-  case FNN_##NAME: OF_##FORM(name) break;
 
 static void FN(loss_derivatives)(void *out, const void *Z, const void *Y, const fnn_spec *loss, ptrdiff_t n) {
   const FN(constants) c = FN(constants_of)(loss);
@@ -280,7 +273,7 @@ static void FN(loss_values)(double *out, const void *Z, const void *Y, const fnn
   switch ((enum fnn_loss_kind)loss->kind) { FNN_EACH_LOSS(CASE) }
 #undef EACH_ELEMENT
 }
-#undef CASE
 #undef OF_ROWS_OF_Z
 #undef OF_UNITS_OF_A
 #undef OF_UNITS_OF_Z
+#undef CASE

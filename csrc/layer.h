@@ -101,8 +101,6 @@ void fnn_run_row_sums(fnn_row_sums *s, void *room);
 
 /* --- what all of them use --- */
 
-#define FNN_WORK_PER_THREAD 2e6 /* FLOP; below this a second thread's start costs more than it brings */
-
 static inline int fnn_threads_for(double work, int threads) {
   return work < FNN_WORK_PER_THREAD * threads ? (int)(work / FNN_WORK_PER_THREAD) + 1 : threads;
 }

@@ -18,7 +18,6 @@ typedef struct {
 static void losses_part(void *arg, fnn_member *me) {
   const losses_of *l = arg;
   const fnn_kernels *K = l->K;
-  const fnn_targets *targets = &l->targets;
   const ptrdiff_t ld = fnn_ld(K, l->n), block = fnn_at_most(fnn_block_rows(K), l->m);
   char *room = l->scratch + me->thread * l->scratch_bytes;
   double *unused = (double *)room;
@@ -28,19 +27,15 @@ static void losses_part(void *arg, fnn_member *me) {
   for (ptrdiff_t first = from, rows; first < to; first += rows) {
     rows = fnn_at_most(block, to - first);
     K->gather(z, ld, l->Z, NULL, first, rows, l->n);
-    if (!targets->codes) K->gather(y, ld, &targets->Y, NULL, first, rows, l->n);
     const fnn_head head = {.loss = l->loss,
                            .activation = fnn_identity,
                            .n = l->n,
                            .Z = z,
                            .ld = ld,
-                           .codes = targets->codes ? targets->codes + first : NULL,
                            .Y = y,
-                           .y_ld = ld,
-                           .weights = targets->weights ? targets->weights + first : NULL,
                            .losses = l->losses ? l->losses + first : unused,
                            .scratch = fnn_at(K, y, block * ld)};
-    K->head(&head, 0, rows);
+    fnn_take_losses(K, head, &l->targets, first, rows);
     if (l->dZ) K->scatter(l->dZ, first, z, ld, rows, l->n);
   }
 }

@@ -41,7 +41,7 @@ typedef struct {
   void *sums;   /* and to add up the rows of dZ, */
   ptrdiff_t sums_bytes;
   fnn_report *reports;
-  char *plans; /* and a plan of its step, */
+  char *plans; /* and two plans of its step, */
   ptrdiff_t plan_bytes;
   int32_t *codes;
   double *weights, *losses;

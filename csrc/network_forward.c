@@ -73,20 +73,15 @@ static void forward_task(void *arg, fnn_member *me) {
       K->scatter(job->out, first, A, ld, rows, last->n_out);
       continue;
     }
-    const fnn_targets *targets = &job->targets;
-    if (!targets->codes) K->gather(Y, ld, &targets->Y, NULL, first, rows, last->n_out);
     const fnn_head head = {.loss = net->loss,
                            .activation = last->activation,
                            .n = last->n_out,
                            .Z = A,
                            .ld = ld,
-                           .codes = targets->codes ? targets->codes + first : NULL,
                            .Y = Y,
-                           .y_ld = ld,
-                           .weights = targets->weights ? targets->weights + first : NULL,
                            .losses = losses,
                            .scratch = two_rows};
-    K->head(&head, 0, rows);
+    fnn_take_losses(K, head, &job->targets, first, rows);
     double sum = 0;
     for (ptrdiff_t r = 0; r < rows; r++) sum += losses[r];
     job->losses[first / job->rows] = sum; /* blocks are the same for any number of threads */

@@ -169,8 +169,8 @@ static ptrdiff_t lay_out_workspace(const fnn_net *net, fnn_workspace *w, char *b
   w->sums = piece(block, &used, fnn_times(w->threads, w->sums_bytes));
   w->reports = piece(block, &used, fnn_times(w->threads, sizeof *w->reports));
   w->plan_bytes = fnn_lines(fnn_plan_bytes(net));
-  w->plans = piece(block, &used, fnn_times(w->threads, w->plan_bytes));
-  for (int t = 0; block && t < w->threads; t++) fnn_clear_plan(w->plans + t * w->plan_bytes);
+  w->plans = piece(block, &used, fnn_times(w->threads, 2 * w->plan_bytes));
+  for (int t = 0; block && t < 2 * w->threads; t++) fnn_clear_plan(w->plans + t * w->plan_bytes);
   return used;
 }
 

@@ -1,5 +1,5 @@
 /* From a network, a batch's size and a team to the operations of one thread's step: which layer is split by rows or by
-   columns, and where a barrier stands, is decided here and nowhere else. */
+   columns, and which operation waits for the other threads, is decided here and nowhere else. */
 #include "network_step.h"
 
 #define KEEP_WEIGHTS 4096 /* a layer of so many is split by columns: its weights stay with a core */
@@ -91,7 +91,6 @@ static void compile_loss(compiler *c) {
                        .ld = ld,
                        .codes = c->key->has_codes ? w->codes : NULL,
                        .Y = w->Y,
-                       .y_ld = ld,
                        .weights = c->key->has_weights ? w->weights : NULL,
                        .losses = w->losses,
                        .scratch = (char *)w->heads + c->key->thread * fnn_head_bytes(c->net)};

@@ -33,13 +33,10 @@ static void plan_step(fnn_worker *me) {
                             .slots = net->slots,
                             .parameters = net->parameters,
                             .block = job->work->block};
-  const fnn_plan_key *old = &me->plan->key;
-  if (old->m == key.m && old->x_step == key.x_step && old->threads == key.threads && old->thread == key.thread &&
-      old->in_place == key.in_place && old->has_codes == key.has_codes && old->has_weights == key.has_weights &&
-      old->is_cautious == key.is_cautious && old->trains == key.trains && old->is_plain == key.is_plain &&
-      old->slots == key.slots && old->parameters == key.parameters && old->block == key.block)
-    return;
-  fnn_compile_step(me->plan, job, &key);
+  if (!memcmp(&me->plan->key, &key, sizeof key)) return;
+  fnn_plan *plan = me->other_plan; /* the one that was used longer ago */
+  me->other_plan = me->plan, me->plan = plan;
+  if (memcmp(&plan->key, &key, sizeof key)) fnn_compile_step(plan, job, &key);
 }
 
 /* X of this batch, where it is read in place. */

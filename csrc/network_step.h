@@ -1,6 +1,6 @@
-/* One training step as data. A plan is compiled once for a network, a batch's size and a thread of a team, and run for
-   each batch: a list of operations, each with this thread's part of it, and where all must wait for one another.
-   network_plan.c compiles, network_step.c runs, network_bounds.c keeps a step within the floats.
+/* One training step as data. A plan is compiled for a network, a batch's size and a thread of a team, and run for each
+   batch of that size: a list of operations, each with this thread's part of it, and where all must wait for one
+   another. network_plan.c compiles, network_step.c runs, network_bounds.c keeps a step within the floats.
 
    A product is split among the threads by rows, which are samples, or by panels of columns, which are units. Work by
    rows runs on from layer to layer without waiting: a thread needs its own samples only. A layer split by columns keeps
@@ -58,14 +58,16 @@ typedef struct {
   };
 } fnn_operation_of_step;
 
-/* What a plan is compiled for: as long as this stays, so does the plan. */
+/* What a plan is compiled for: as long as this stays, so does the plan. Two are compared as bytes. */
 typedef struct {
   ptrdiff_t m, x_step;
   int threads, thread, in_place, has_codes, has_weights, is_cautious, trains, is_plain, slots;
+  int without_gaps;               /* 0 */
   const void *parameters, *block; /* the memory that it points into */
 } fnn_plan_key;
+_Static_assert(sizeof(fnn_plan_key) == 2 * sizeof(ptrdiff_t) + 10 * sizeof(int) + 2 * sizeof(void *), "it has gaps");
 
-/* A thread's own, in the memory of a batch: kept from call to call. */
+/* A thread's own, in the memory of a batch: kept from call to call. There are two, for a last batch may be short. */
 typedef struct {
   fnn_plan_key key;               /* m is 0 where nothing was compiled yet */
   fnn_factors *first_products[2]; /* of layer 0, forward and gradient: A is X of the batch, in its order */
@@ -78,7 +80,7 @@ typedef struct {
   fnn_train_job *job;
   fnn_member *member; /* of the team, for its barriers */
   int thread, threads;
-  fnn_plan *plan;
+  fnn_plan *plan, *other_plan;
   ptrdiff_t m, from, to; /* the batch, and this thread's rows of it */
   ptrdiff_t first;       /* place of its first sample in the epoch */
   const uint32_t *order; /* of the epoch; NULL: samples as they stand */

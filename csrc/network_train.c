@@ -7,11 +7,13 @@
 #include "network_step.h"
 
 static fnn_worker worker_of(fnn_train_job *job, fnn_member *member) {
+  char *plans = job->work->plans + 2 * member->thread * job->work->plan_bytes;
   return (fnn_worker){.job = job,
                       .member = member,
                       .thread = member->thread,
                       .threads = member->size,
-                      .plan = (fnn_plan *)(job->work->plans + member->thread * job->work->plan_bytes)};
+                      .plan = (fnn_plan *)plans,
+                      .other_plan = (fnn_plan *)(plans + job->work->plan_bytes)};
 }
 
 /* Where a thread stands in the epochs: all count alike. */

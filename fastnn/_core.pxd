@@ -4,7 +4,8 @@
 # adjacent: A_prev, Z, dZ of m samples are m rows of n numbers (the Fortran order of the lecture's (n, m)), W and dW
 # (n_out, n_in) in C order, b and db n_out numbers. No result may overlap an operand, but where that is said.
 # `threads` is the most that a call may use, also of a network with a number of its own; 1 and less stay on the calling
-# thread. What returns an int gives 0, or -1 where there is no memory for scratch space.
+# thread. What returns an int gives 0, or -1 where there is no memory for scratch space or no such kind; a kind has the
+# parameters that its name alone stands for (LEAKY_RELU: slope 0.01).
 
 ctypedef fused real:
     float

@@ -39,6 +39,7 @@ cdef extern from "Python.h":
 cdef extern from "fastnn.h" nogil:
     enum: FNN_OK, FNN_NO_MEMORY
     enum: FNN_ACTIVATIONS, FNN_LOSSES, FNN_PARAMETERS, FNN_FUNCTION_WORK
+    const double FNN_WORK_PER_THREAD
     enum: FNN_IDENTITY
     enum: FNN_SGD, FNN_MOMENTUM, FNN_NESTEROV, FNN_ADAM, FNN_ADAMW
     enum: FNN_W, FNN_B
@@ -178,22 +179,18 @@ def force_isa(name):
 force_isa(os.environ.get("FASTNN_ISA") or current_isa())
 
 
-def lists():
-    """The rows of the core's lists, "name(parameters)": to be compared with those of ``tables.py``."""
-    rows = [], [], []
+cdef list _rows(const char *(*row)(int index) noexcept nogil):
     cdef int i = 0
-    while fnn_activation_row(i) != NULL:
-        rows[0].append(fnn_activation_row(i).decode())
-        i += 1
-    i = 0
-    while fnn_loss_row(i) != NULL:
-        rows[1].append(fnn_loss_row(i).decode())
-        i += 1
-    i = 0
-    while fnn_optimizer_row(i) != NULL:
-        rows[2].append(fnn_optimizer_row(i).decode())
+    rows = []
+    while row(i) != NULL:
+        rows.append(row(i).decode())
         i += 1
     return rows
+
+
+def lists():
+    """The rows of the core's lists, "name(parameters)": to be compared with those of ``tables.py``."""
+    return _rows(fnn_activation_row), _rows(fnn_loss_row), _rows(fnn_optimizer_row)
 
 
 # At hand, not looked up in the module; the names in the order of their codes.
@@ -294,12 +291,11 @@ include "_core_plain.pxi"
 # --- one layer: functions of arguments that were checked at the border --------------------------------
 
 cdef enum:
-    RELEASE_WORK = 200_000  # FLOP, some 5 us: for less, letting others run costs more than it gives
-    THREADS_WORK = 1_000_000
+    RELEASE_WORK = 400_000  # FLOP, some 5 us: for less, letting others run costs more than it gives
 
 
 cdef int _threads_for(double work) except -1:
-    return _limit() if work > THREADS_WORK else 1  # asking the machine takes microseconds
+    return _limit() if work > FNN_WORK_PER_THREAD else 1  # asking the machine takes microseconds
 
 
 cdef PyThreadState *_release(double work) noexcept:

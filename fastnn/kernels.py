@@ -153,7 +153,7 @@ def activation_backward(dA, A, kind, Z=None, out=None, copy="if_needed"):
     kind : str or (str, dict)
         As for :func:`activation_forward`.
     Z : array_like, (n, m), optional
-        The pre-activations. All five derivatives are read from A, so Z is needed without A only.
+        The pre-activations. All derivatives are read from A, so Z is needed without A only.
     out : ndarray, optional
         (n, m), of dA's dtype; may be one of the inputs.
     copy : {"if_needed", "never"}
@@ -171,8 +171,8 @@ def activation_backward(dA, A, kind, Z=None, out=None, copy="if_needed"):
 
     Notes
     -----
-    sigmoid' = a (1 - a), tanh' = 1 - a^2, relu' = [a > 0] (0 at 0); softmax applies its whole
-    Jacobian, A * (dA - colsum(dA * A)). M. Nielsen, 2015, eq. (BP1).
+    sigmoid' = a (1 - a), tanh' = 1 - a^2, relu' = [a > 0] (0 at 0), leaky_relu' = 1 where a > 0, else
+    the slope; softmax applies its whole Jacobian, A * (dA - colsum(dA * A)). M. Nielsen, 2015, eq. (BP1).
 
     Examples
     --------
