@@ -1,7 +1,38 @@
 /* Checks of what a caller gives: codes of classes, values within bounds, the largest number. */
+#include <float.h>
 #include <stdatomic.h>
 
 #include "kernels.h"
+
+/* Whether numbers, one for each of the `names`, are legal parameters. */
+static int are_parameters(const char *names, const double *numbers) {
+  for (int i = 0; *names; i++) {
+    if (!(numbers[i] >= 0 && numbers[i] <= FLT_MAX)) return 0;
+    while (*names && *names++ != ',') {
+    }
+  }
+  return 1;
+}
+
+int fnn_is_activation(const fnn_spec *g) {
+#define ONE(NAME, name, PLACE, SLOPE, PARAMETERS) PARAMETERS,
+  static const char *const names[] = {FNN_EACH_ACTIVATION(ONE)};
+#undef ONE
+  return g->kind >= 0 && g->kind < FNN_ACTIVATIONS && are_parameters(names[g->kind], g->parameters);
+}
+
+int fnn_is_loss(const fnn_spec *loss) {
+#define ONE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS) PARAMETERS,
+  static const char *const names[] = {FNN_EACH_LOSS(ONE)};
+#undef ONE
+  return loss->kind >= 0 && loss->kind < FNN_LOSSES && are_parameters(names[loss->kind], loss->parameters);
+}
+
+int fnn_have_one_dtype(const fnn_matrix *const *all, int count) {
+  for (int i = 0; i < count; i++)
+    if (all[i]->dtype != all[0]->dtype) return 0;
+  return fnn_is_dtype(all[0]->dtype);
+}
 
 /* What is checked is what was stored: somebody may write to `from` meanwhile, and a code is a place in memory later. */
 int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n) {

@@ -2,7 +2,8 @@
 
    No function keeps a pointer that it was given, and none changes what it was given as const. Sizes are counted in
    elements. Functions that return a status change nothing unless it is FNN_OK. Sizes that are negative, or more than
-   2^48 (no memory holds that), are FNN_NO_MEMORY. `threads` below 1 is 1.
+   2^48 (no memory holds that), are FNN_NO_MEMORY. What is no legal argument otherwise (a kind, a dtype, an instruction
+   set, a layer, a struct shorter than those of here) is FNN_REFUSED. `threads` below 1 is 1.
 
    How this interface grows. Each struct that a caller fills begins with `size`, its sizeof, but for fnn_matrix and
    fnn_spec, which stay as they are: what a later release adds at the end is taken as 0, which means "as before". Kinds,
@@ -19,7 +20,7 @@ extern "C" {
 enum {
   FNN_OK,
   FNN_NO_MEMORY,
-  FNN_REFUSED /* an argument is not one that the function takes: a kind, an instruction set, a number of slots */
+  FNN_REFUSED /* an argument is not legal */
 };
 enum fnn_dtype {
   FNN_FLOAT32,
@@ -34,7 +35,7 @@ enum fnn_dtype {
    PLACE: IN_TILE, a product applies g to its sums while they are in registers (g is short); AFTER_TILE, to rows that it
    has just stored (g is long); WHOLE_ROWS, g needs all units of a sample.
    SLOPE: FROM_A, g'(Z) is computed from A = g(Z); FROM_Z, from Z: a network then keeps g'(Z) beside A.
-   PARAMETERS: their names, in the order of fnn_spec.parameters. */
+   PARAMETERS: their names, in the order of fnn_spec.parameters; numbers of at least 0 that a float32 holds. */
 #define FNN_EACH_ACTIVATION(F)                       \
   F(IDENTITY, identity, IN_TILE, FROM_A, "")         \
   F(SIGMOID, sigmoid, AFTER_TILE, FROM_A, "")        \
@@ -193,16 +194,16 @@ ptrdiff_t fnn_net_width(const fnn_net *net, int l);
 /* How many parameters layer 0.. has. */
 int fnn_net_parameters(const fnn_net *net, int layer);
 /* A parameter of layer 0.., as a matrix of the network's dtype. */
-void fnn_net_set(fnn_net *net, int layer, int parameter, const fnn_matrix *from);
-void fnn_net_get(const fnn_net *net, int layer, int parameter, const fnn_matrix *to);
+int fnn_net_set(fnn_net *net, int layer, int parameter, const fnn_matrix *from);
+int fnn_net_get(const fnn_net *net, int layer, int parameter, const fnn_matrix *to);
 /* The optimizer's state: afresh, with 0..2 moments for each parameter; its count of steps; one moment of a parameter.
  */
 int fnn_net_start_optimizer(fnn_net *net, int slots);
 int fnn_net_slots(const fnn_net *net);
 uint64_t fnn_net_steps(const fnn_net *net);
 void fnn_net_set_steps(fnn_net *net, uint64_t steps);
-void fnn_net_set_moment(fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *from);
-void fnn_net_get_moment(const fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *to);
+int fnn_net_set_moment(fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *from);
+int fnn_net_get_moment(const fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *to);
 /* All that training changes, as bytes. */
 size_t fnn_net_bytes(const fnn_net *net);
 void fnn_net_snapshot(const fnn_net *net, void *to);
@@ -314,14 +315,14 @@ typedef struct {
   fnn_net *(*net_new)(int isa, int dtype, ptrdiff_t n_in, int count, const fnn_layer *layers, const fnn_spec *loss);
   void (*net_free)(fnn_net *net);
   ptrdiff_t (*net_width)(const fnn_net *net, int l);
-  void (*net_set)(fnn_net *net, int layer, int parameter, const fnn_matrix *from);
-  void (*net_get)(const fnn_net *net, int layer, int parameter, const fnn_matrix *to);
+  int (*net_set)(fnn_net *net, int layer, int parameter, const fnn_matrix *from);
+  int (*net_get)(const fnn_net *net, int layer, int parameter, const fnn_matrix *to);
   int (*net_start_optimizer)(fnn_net *net, int slots);
   int (*net_slots)(const fnn_net *net);
   uint64_t (*net_steps)(const fnn_net *net);
   void (*net_set_steps)(fnn_net *net, uint64_t steps);
-  void (*net_set_moment)(fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *from);
-  void (*net_get_moment)(const fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *to);
+  int (*net_set_moment)(fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *from);
+  int (*net_get_moment)(const fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *to);
   size_t (*net_bytes)(const fnn_net *net);
   void (*net_snapshot)(const fnn_net *net, void *to);
   int (*net_restore)(fnn_net *net, const void *from);

@@ -33,6 +33,11 @@ enum fnn_slope {
   FNN_FROM_A,
   FNN_FROM_Z
 };
+enum fnn_targets_kind {
+  FNN_PROBABILITIES,
+  FNN_CLASSES,
+  FNN_VALUES
+};
 enum fnn_form {
   FNN_UNITS_OF_Z,
   FNN_UNITS_OF_A,
@@ -51,6 +56,22 @@ static inline enum fnn_slope fnn_slope_of(const fnn_spec *g) {
   static const unsigned char slopes[] = {FNN_EACH_ACTIVATION(ONE)};
 #undef ONE
   return (enum fnn_slope)slopes[g->kind];
+}
+
+#define FNN_ANY (-1)
+/* The activation that the last layer must have for a loss; FNN_ANY: it may have any. */
+static inline int fnn_output_of(const fnn_spec *loss) {
+#define ONE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS) FNN_##OUTPUT,
+  static const signed char outputs[] = {FNN_EACH_LOSS(ONE)};
+#undef ONE
+  return outputs[loss->kind];
+}
+
+static inline enum fnn_targets_kind fnn_targets_of(const fnn_spec *loss) {
+#define ONE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS) FNN_##TARGETS,
+  static const unsigned char kinds[] = {FNN_EACH_LOSS(ONE)};
+#undef ONE
+  return (enum fnn_targets_kind)kinds[loss->kind];
 }
 
 static inline enum fnn_form fnn_form_of(const fnn_spec *loss) {
@@ -235,15 +256,30 @@ extern const int fnn_isa_count;
 /* --- the border: what a caller gives is checked once, where it comes in --- */
 static inline int fnn_is_isa(int isa) { return isa >= 0 && isa < fnn_isa_count; }
 static inline int fnn_is_dtype(int dtype) { return dtype == FNN_FLOAT32 || dtype == FNN_FLOAT64; }
-static inline int fnn_is_activation(const fnn_spec *g) { return g->kind >= 0 && g->kind < FNN_ACTIVATIONS; }
-static inline int fnn_is_loss(const fnn_spec *loss) { return loss->kind >= 0 && loss->kind < FNN_LOSSES; }
 static inline int fnn_is_optimizer(int kind) { return kind >= 0 && kind < FNN_OPTIMIZERS; }
-/* A caller's struct, which begins with its size, into one of ours: members that he does not know of are 0. */
-static inline void fnn_take(void *ours, size_t size, const void *given) {
+/* --- checks.c: a row of the list, with parameters that the row takes --- */
+int fnn_is_activation(const fnn_spec *g);
+int fnn_is_loss(const fnn_spec *loss);
+/* Whether these matrices are of one dtype. */
+int fnn_have_one_dtype(const fnn_matrix *const *all, int count);
+#define FNN_HAVE_ONE_DTYPE(...)                                                                                        \
+  fnn_have_one_dtype((const fnn_matrix *const[]){__VA_ARGS__},                                                         \
+                     (int)(sizeof((const fnn_matrix *const[]){__VA_ARGS__}) / sizeof(const fnn_matrix *)))
+/* Whether a loss takes these targets: Y of either dtype, or codes of classes. */
+static inline int fnn_are_targets(const fnn_targets *targets, const fnn_spec *loss) {
+  return targets->codes ? fnn_targets_of(loss) != FNN_VALUES : fnn_is_dtype(targets->Y.dtype);
+}
+/* Copy a caller's struct, which begins with its size, into one of ours: members that the caller does not know are 0.
+   Returns whether it has at least the members up to `last`, those of ABI 2. */
+#define FNN_TAKE(ours, given, last)                                                                                    \
+  fnn_take(&(ours), sizeof(ours), given, offsetof(__typeof__(ours), last) + sizeof((ours).last))
+static inline int fnn_take(void *ours, size_t size, const void *given, size_t least) {
   size_t theirs;
   memcpy(&theirs, given, sizeof theirs);
+  if (theirs < least) return 0;
   if (theirs < size) memset((char *)ours + theirs, 0, size - theirs);
   memcpy(ours, given, theirs < size ? theirs : size);
+  return 1;
 }
 
 static inline ptrdiff_t fnn_at_most(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }

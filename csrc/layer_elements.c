@@ -111,7 +111,8 @@ ptrdiff_t fnn_plan_elements(fnn_elements *e, int threads) {
   e->threads = threads = fnn_threads_for((double)FNN_FUNCTION_WORK * e->n * e->m, threads);
   const int by_rows = e->operation != FNN_LOSS_GRADIENT && fnn_place_of(&e->function) == FNN_WHOLE_ROWS;
   if (!by_rows && fnn_in_lines(e, all, e->y.data ? 3 : 2)) return 0;
-  e->down = by_rows && e->out.column_step == 1 && e->x.column_step == 1 && (!e->y.data || e->y.column_step == 1);
+  e->down = by_rows && e->function.kind == FNN_SOFTMAX && e->out.column_step == 1 && e->x.column_step == 1 &&
+            (!e->y.data || e->y.column_step == 1);
   const ptrdiff_t rows = 2 * fnn_at_most(e->down ? K->vl : fnn_block_rows(K), e->m);
   e->scratch_bytes = fnn_times(rows * K->size, fnn_ld(K, e->n));
   return fnn_times(threads, e->scratch_bytes);
@@ -152,7 +153,7 @@ fnn_elements fnn_derivative_of(const fnn_kernels *K, const fnn_matrix *out, cons
 int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, const fnn_spec *activation, ptrdiff_t n,
                            ptrdiff_t m, int threads) {
   if (!fnn_are_sizes(n, m, 0)) return FNN_NO_MEMORY;
-  if (!fnn_is_isa(isa) || !fnn_is_activation(activation)) return FNN_REFUSED;
+  if (!fnn_is_isa(isa) || !fnn_is_activation(activation) || !FNN_HAVE_ONE_DTYPE(out, Z)) return FNN_REFUSED;
   fnn_elements e = fnn_activation_of(fnn_isas[isa].kernels[Z->dtype], out, Z, activation, n, m);
   return fnn_each_element(&e, fnn_threads(threads));
 }
@@ -160,7 +161,7 @@ int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, 
 int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A,
                             const fnn_spec *activation, ptrdiff_t n, ptrdiff_t m, int threads) {
   if (!fnn_are_sizes(n, m, 0)) return FNN_NO_MEMORY;
-  if (!fnn_is_isa(isa) || !fnn_is_activation(activation)) return FNN_REFUSED;
+  if (!fnn_is_isa(isa) || !fnn_is_activation(activation) || !FNN_HAVE_ONE_DTYPE(out, dA, A)) return FNN_REFUSED;
   fnn_elements e = fnn_derivative_of(fnn_isas[isa].kernels[dA->dtype], out, dA, A, activation, n, m);
   return fnn_each_element(&e, fnn_threads(threads));
 }

@@ -14,7 +14,7 @@ int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, cons
                        const fnn_matrix *b, const fnn_spec *activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m,
                        int in_order, int threads) {
   if (!fnn_are_sizes(n_out, n_in, m)) return FNN_NO_MEMORY;
-  if (!fnn_is_isa(isa) || !fnn_is_activation(activation)) return FNN_REFUSED;
+  if (!fnn_is_isa(isa) || !fnn_is_activation(activation) || !FNN_HAVE_ONE_DTYPE(out, W, A_prev, b)) return FNN_REFUSED;
   threads = fnn_threads(threads);
   const enum fnn_place place = fnn_place_of(activation);
   fnn_multiplication x;
@@ -43,7 +43,8 @@ int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, con
                         const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, const fnn_spec *activation,
                         ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads) {
   if (!fnn_are_sizes(n_out, n_in, m)) return FNN_NO_MEMORY;
-  if (!fnn_is_isa(isa) || !fnn_is_activation(activation)) return FNN_REFUSED;
+  if (!fnn_is_isa(isa) || !FNN_HAVE_ONE_DTYPE(dW, db, dZ, A_prev)) return FNN_REFUSED;
+  if (W && (!fnn_is_activation(activation) || !FNN_HAVE_ONE_DTYPE(dZ, W, dA_prev))) return FNN_REFUSED;
   threads = fnn_threads(threads);
   const fnn_kernels *K = fnn_isas[isa].kernels[dZ->dtype];
   const double share = 1.0 / (double)m;

@@ -72,6 +72,10 @@ static inline void *fnn_updated_weights(const fnn_layer_state *y) { return y->tu
 static inline ptrdiff_t fnn_updated_rows(const fnn_layer_state *y) { return y->turned ? y->n_out : y->n_in; }
 static inline ptrdiff_t fnn_updated_columns(const fnn_layer_state *y) { return y->turned ? y->n_in : y->n_out; }
 static inline const fnn_layer_state *fnn_last(const fnn_net *net) { return &net->layer[net->layers - 1]; }
+/* Whether x is of the network's dtype. */
+static inline int fnn_is_own_dtype(const fnn_net *net, const fnn_matrix *x) {
+  return x->dtype == (net->K->size == 8 ? FNN_FLOAT64 : FNN_FLOAT32);
+}
 /* Whether the kernels can read X where it is: units adjacent, our dtype. */
 static inline int fnn_is_readable(const fnn_kernels *K, const fnn_matrix *X) {
   return X->row_step == 1 && X->dtype == (K->size == 8);

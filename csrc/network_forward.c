@@ -111,6 +111,7 @@ static int run_forward(forward_job *job, int threads) {
 
 int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads) {
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
+  if (!fnn_is_dtype(X->dtype) || !fnn_is_own_dtype(net, out)) return FNN_REFUSED;
   forward_job job = {.net = net, .X = X, .out = out, .m = m};
   return run_forward(&job, fnn_threads(threads));
 }
@@ -118,10 +119,11 @@ int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix 
 int fnn_net_loss(const fnn_net *net, double *total, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m,
                  int threads) {
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
+  forward_job job = {.net = net, .X = X, .m = m};
+  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss) || !fnn_is_dtype(X->dtype))
+    return FNN_REFUSED;
   const ptrdiff_t rows = rows_of_block(net->K, m, 1), blocks = m ? (m + rows - 1) / rows : 0;
-  double *losses = fnn_alloc(fnn_times(blocks, sizeof *losses));
-  forward_job job = {.net = net, .X = X, .losses = losses, .m = m};
-  fnn_take(&job.targets, sizeof job.targets, targets);
+  double *losses = job.losses = fnn_alloc(fnn_times(blocks, sizeof *losses));
   const int status = losses ? run_forward(&job, fnn_threads(threads)) : FNN_NO_MEMORY;
   if (status == FNN_OK) *total = 0;
   for (ptrdiff_t i = 0; status == FNN_OK && i < blocks; i++) *total += losses[i];

@@ -64,23 +64,18 @@ static void forget_bounds(fnn_net *net) {
   for (int i = 0; i <= FNN_SLOTS; i++) net->bound[i] = INFINITY;
 }
 
-/* Layer l as the caller describes it: his struct may be a shorter one. */
-static fnn_layer described(const fnn_layer *layers, int l) {
-  fnn_layer layer;
-  fnn_take(&layer, sizeof layer, (const char *)layers + (size_t)l * layers->size);
-  return layer;
-}
-
 /* Sizes and kinds of the layers; 0 where one is not legal. */
 static int set_layers(fnn_net *net, ptrdiff_t n_in, const fnn_layer *layers) {
   for (int l = 0; l < net->layers; l++) {
-    const fnn_layer given = described(layers, l);
+    fnn_layer given; /* the caller's struct may be a shorter one */
+    if (!FNN_TAKE(given, (const char *)layers + (size_t)l * layers->size, activation)) return 0;
     if (!fnn_is_size(n_in) || !fnn_is_size(given.units) || !fnn_is_activation(&given.activation)) return 0;
     net->layer[l] = (fnn_layer_state){.n_in = n_in, .n_out = given.units, .activation = given.activation};
     net->layer[l].turned = is_turned(net->K, &net->layer[l], l);
     n_in = given.units;
   }
-  return 1;
+  const int output = fnn_output_of(&net->loss);
+  return output == FNN_ANY || output == fnn_last(net)->activation.kind;
 }
 
 fnn_net *fnn_net_new(int isa, int dtype, ptrdiff_t n_in, int count, const fnn_layer *layers, const fnn_spec *loss) {
@@ -247,23 +242,32 @@ int fnn_net_parameters(const fnn_net *net, int layer) {
   return FNN_B + 1;
 }
 
-void fnn_net_set(fnn_net *net, int l, int parameter, const fnn_matrix *from) {
+/* Whether a parameter of layer l, 0.., and a matrix for it are what the functions below take. */
+static int is_parameter(const fnn_net *net, int l, int parameter, const fnn_matrix *x) {
+  return l >= 0 && l < net->layers && (parameter == FNN_W || parameter == FNN_B) && fnn_is_own_dtype(net, x);
+}
+
+int fnn_net_set(fnn_net *net, int l, int parameter, const fnn_matrix *from) {
+  if (!is_parameter(net, l, parameter, from)) return FNN_REFUSED;
   const fnn_layer_state *y = &net->layer[l];
   forget_bounds(net);
   if (parameter == FNN_B) {
     net->K->gather(y->b, 0, from, NULL, 0, 1, y->n_out);
-    return;
+    return FNN_OK;
   }
   put_panels(net->K, y, y->WT, 0, from);
   if (y->W) put_panels(net->K, y, y->W, 1, from);
+  return FNN_OK;
 }
 
-void fnn_net_get(const fnn_net *net, int l, int parameter, const fnn_matrix *to) {
+int fnn_net_get(const fnn_net *net, int l, int parameter, const fnn_matrix *to) {
+  if (!is_parameter(net, l, parameter, to)) return FNN_REFUSED;
   const fnn_layer_state *y = &net->layer[l];
   if (parameter == FNN_B)
     net->K->scatter(to, 0, y->b, 0, 1, y->n_out);
   else
     take_panels(net->K, y, y->WT, 0, to);
+  return FNN_OK;
 }
 
 /* --- the optimizer's state: moments and a count of steps, which follow the weights in a snapshot --- */
@@ -290,21 +294,28 @@ int fnn_net_slots(const fnn_net *net) { return net->slots; }
 uint64_t fnn_net_steps(const fnn_net *net) { return net->steps; }
 void fnn_net_set_steps(fnn_net *net, uint64_t steps) { net->steps = steps; }
 
-void fnn_net_set_moment(fnn_net *net, int slot, int l, int parameter, const fnn_matrix *from) {
+/* Whether the network has this slot of moments. */
+static int is_slot(const fnn_net *net, int slot) { return slot >= 0 && slot < net->slots; }
+
+int fnn_net_set_moment(fnn_net *net, int slot, int l, int parameter, const fnn_matrix *from) {
+  if (!is_slot(net, slot) || !is_parameter(net, l, parameter, from)) return FNN_REFUSED;
   const fnn_layer_state *y = &net->layer[l];
   forget_bounds(net);
   if (parameter == FNN_B)
     net->K->gather(y->moment_b[slot], 0, from, NULL, 0, 1, y->n_out);
   else
     put_panels(net->K, y, y->moment[slot], y->turned, from);
+  return FNN_OK;
 }
 
-void fnn_net_get_moment(const fnn_net *net, int slot, int l, int parameter, const fnn_matrix *to) {
+int fnn_net_get_moment(const fnn_net *net, int slot, int l, int parameter, const fnn_matrix *to) {
+  if (!is_slot(net, slot) || !is_parameter(net, l, parameter, to)) return FNN_REFUSED;
   const fnn_layer_state *y = &net->layer[l];
   if (parameter == FNN_B)
     net->K->scatter(to, 0, y->moment_b[slot], 0, 1, y->n_out);
   else
     take_panels(net->K, y, y->moment[slot], y->turned, to);
+  return FNN_OK;
 }
 
 static size_t numbers_bytes(const fnn_net *net) { return net->parameter_bytes * (size_t)(1 + net->slots); }

@@ -113,17 +113,18 @@ static uint64_t size_of(const fnn_train_job *job, ptrdiff_t batch) {
 int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m, fnn_fit *given,
                   int threads) {
   fnn_fit fit;
-  fnn_take(&fit, sizeof fit, given);
-  if (!fnn_is_size(m) || fit.batch < 1 || fit.position < 0 || fit.position > m) return FNN_NO_MEMORY;
+  if (!FNN_TAKE(fit, given, ended_count)) return FNN_REFUSED;
+  if (!fnn_is_size(m) || !fnn_is_size(fit.batch)) return FNN_NO_MEMORY;
+  if (fit.batch < 1 || fit.position < 0 || fit.position > m || !fnn_is_dtype(X->dtype)) return FNN_REFUSED;
   threads = fnn_threads(threads);
   fnn_train_job job = {.net = net, .work = &net->work, .trained = net, .fit = &fit, .m = m, .X = X};
-  fnn_take(&job.targets, sizeof job.targets, targets);
-  fnn_take(&job.optimizer, sizeof job.optimizer, fit.optimizer);
+  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss)) return FNN_REFUSED;
+  if (!FNN_TAKE(job.optimizer, fit.optimizer, eps)) return FNN_REFUSED;
   if (!fnn_is_optimizer(job.optimizer.kind) || fnn_slots_of(job.optimizer.kind) > net->slots) return FNN_REFUSED;
-  net->first_loss = NAN;
   const ptrdiff_t batch = fnn_at_most(fit.batch, m);
   if (fnn_reserve(net, job.work, batch, threads, fit.plain)) return FNN_NO_MEMORY;
   if (fit.plain && fnn_reserve_gradients(net, job.work)) return FNN_NO_MEMORY;
+  net->first_loss = NAN;
   /* A single step is another kind than those of a long call: its team has to gather. */
   const int single = fit.max_batches == 1;
   const uint64_t size = threads > 1 ? size_of(&job, batch) : 0;
@@ -170,7 +171,10 @@ int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradi
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
   fnn_workspace work = {0};
   fnn_train_job job = {.net = net, .work = &work, .m = m, .X = X, .gradients = gradients};
-  fnn_take(&job.targets, sizeof job.targets, targets);
+  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss) || !fnn_is_dtype(X->dtype))
+    return FNN_REFUSED;
+  for (int i = 0; i < 2 * net->layers; i++)
+    if (!fnn_is_own_dtype(net, &gradients[i])) return FNN_REFUSED;
   threads = fnn_threads(threads);
   if (weigh_nothing(&job.targets, m)) {
     for (int l = 0; l < net->layers; l++) {

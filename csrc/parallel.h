@@ -29,8 +29,9 @@ void fnn_parallel(uint64_t kind, double work, int threads, fnn_task *task, void 
 void fnn_parallel_forced(int threads, fnn_task *task, void *arg);
 /* Nobody goes on before all are here; what was written before is seen after. */
 void fnn_barrier(fnn_member *me);
-/* The team in so many parts, at most its size, of one or more threads each: which part this thread is in, and its place
-   there. A part's barriers are its own. All of the team call it, and come back to its own barriers after. */
+/* Cut the whole team into so many parts, at most its size, of one or more threads each: which part this thread is in,
+   and its place there. All threads of the team call it. A part's barriers are its own, but a part is not cut again and
+   tells of no units; after their parts' work all go on with `me`. */
 int fnn_split(fnn_member *me, int parts, fnn_member *in_part);
 /* As fnn_barrier, of threads that wait for one that works alone meanwhile: the time does not count. */
 void fnn_unit_starts(fnn_member *me);

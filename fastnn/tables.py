@@ -29,10 +29,14 @@ IDENTITY = Spec("identity", {})
 
 
 class Parameter(NamedTuple):
-    """A parameter of a row: its default, and the least value that is legal."""
+    """A parameter of a row: its default, and the least and the greatest value that are legal.
+
+    The core computes with it in the dtype of the network, so that a float32 must hold it.
+    """
 
     default: float
     low: float = 0.0
+    high: float = float(np.finfo(np.float32).max)
 
 
 class Row(NamedTuple):
@@ -71,15 +75,16 @@ LOSSES = {
     "mse": LossRow("(a - y)^2", None, "values"),
     "mae": LossRow("|a - y|, its derivative 0 at 0", None, "values"),
 }
+_LARGEST = float(np.finfo(np.float64).max)
 INITIALISERS = {
     "zeros": Row("0"),
-    "normal": Row("N(0, sd)", {"sd": Parameter(1.0)}),
-    "xavier": Row("N(0, sd sqrt(2 / (n_in + n_out)))", {"sd": Parameter(1.0)}),
+    "normal": Row("N(0, sd)", {"sd": Parameter(1.0, high=_LARGEST)}),
+    "xavier": Row("N(0, sd sqrt(2 / (n_in + n_out)))", {"sd": Parameter(1.0, high=_LARGEST)}),
     "xavier_uniform": Row("U(-r, r), r = sqrt(6 / (n_in + n_out))"),
     "he": Row("N(0, sqrt(2 / n_in))"),
     "he_uniform": Row("U(-r, r), r = sqrt(6 / n_in)"),
     "lecun": Row("N(0, sqrt(1 / n_in))"),
-    "orthogonal": Row("gain Q, rows or columns orthonormal", {"gain": Parameter(1.0)}),
+    "orthogonal": Row("gain Q, rows or columns orthonormal", {"gain": Parameter(1.0, high=_LARGEST)}),
 }
 
 OUTPUT_LOSS = {row.output: name for name, row in LOSSES.items() if row.output}
@@ -130,12 +135,13 @@ def spec(value, table, argument):
         if key not in params:
             known = hints.did_you_mean(str(key), params) or f" (it has: {', '.join(params) or 'none'})"
             raise ValueError(f"{argument}: {name!r} has no parameter {key!r}{known}")
-        params[key] = real_parameter(number, f"{argument}: {name}'s {key}", table[name].parameters[key].low)
+        _, low, high = table[name].parameters[key]
+        params[key] = real_parameter(number, f"{argument}: {name}'s {key}", low, high)
     return Spec(name, params)
 
 
-def real_parameter(value, what, low=0.0):
-    """Return `value` as a finite float of at least `low`; `what` names it in errors."""
+def real_parameter(value, what, low=0.0, high=_LARGEST):
+    """Return `value` as a float from `low` to `high`, both finite; `what` names it in errors."""
     # bool and strings would pass through float(), and neither is meant as a number.
     if isinstance(value, (str, bytes, bool, np.bool_)) or not hasattr(type(value), "__float__"):
         raise TypeError(f"{what} must be a real number, got {value!r:.80}")
@@ -147,6 +153,8 @@ def real_parameter(value, what, low=0.0):
         raise TypeError(f"{what} must be a real number, got {value!r}") from None
     if not low <= number < float("inf"):
         raise ValueError(f"{what} must be finite and at least {low:g}, got {value!r}")
+    if number > high:
+        raise ValueError(f"{what} must be at most {high:g}, the largest float32, got {value!r}")
     return number
 
 

@@ -6,10 +6,12 @@ from fastnn import _core
 
 FLOAT64 = 1
 SGD, ADAM = 0, 3  # of FNN_EACH_OPTIMIZER
-MSE, SOFTMAX = 2, 4  # of FNN_EACH_LOSS and FNN_EACH_ACTIVATION
+CROSS_ENTROPY, MSE = 1, 2  # of FNN_EACH_LOSS
+RELU, SOFTMAX, LEAKY_RELU = 3, 4, 5  # of FNN_EACH_ACTIVATION
 W, B = 0, 1  # a layer's parameters
 OK, NO_MEMORY, REFUSED = 0, 1, 2
-_POINTER, _SIZE, _INT, _DOUBLE = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int, ctypes.c_double
+VOID = _POINTER = ctypes.c_void_p
+_SIZE, _INT, _DOUBLE = ctypes.c_ssize_t, ctypes.c_int, ctypes.c_double
 
 
 class Sized(ctypes.Structure):

@@ -49,13 +49,15 @@ static void compare(int dtype, double got, long double want, long double scale) 
   if (!(error <= worst)) worst = error; /* NaN counts as worst */
 }
 
+#define SLOPE 0.125
 /* NAN: one that is not checked here. */
 static long double activate(int g, long double z) {
-  return g == FNN_SIGMOID    ? 1 / (1 + expl(-z))
-         : g == FNN_TANH     ? tanhl(z)
-         : g == FNN_RELU     ? (z > 0 ? z : 0)
-         : g == FNN_IDENTITY ? z
-                             : NAN;
+  return g == FNN_SIGMOID      ? 1 / (1 + expl(-z))
+         : g == FNN_TANH       ? tanhl(z)
+         : g == FNN_RELU       ? (z > 0 ? z : 0)
+         : g == FNN_IDENTITY   ? z
+         : g == FNN_LEAKY_RELU ? (z > 0 ? z : SLOPE * z)
+                               : NAN;
 }
 
 static void check_layer(int isa, int dtype, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int layout) {
@@ -64,7 +66,7 @@ static void check_layer(int isa, int dtype, ptrdiff_t n_out, ptrdiff_t n_in, ptr
   mat dW = make(n_out, n_in, dtype, layout & 4), db = make(n_out, 1, dtype, 1), dA = make(n_in, m, dtype, layout & 1);
   fill(&W), fill(&A), fill(&b), fill(&dZ);
   for (int g = 0; g < FNN_ACTIVATIONS; g++) {
-    const fnn_spec spec = {g, {0}};
+    const fnn_spec spec = {g, {SLOPE}};
     if (isnan(activate(g, 0))) continue;
     fnn_linear_forward(isa, &out.x, &W.x, &A.x, &b.x, &spec, n_out, n_in, m, g & 1, 2);
     for (ptrdiff_t i = 0; i < n_out; i++)
@@ -122,22 +124,31 @@ static void check_loss(int isa, int dtype, ptrdiff_t n, ptrdiff_t m) {
   free(Z.x.data), free(dZ.x.data), free(codes), free(losses);
 }
 
-/* A small net learns a plane; its final weights' bits go into a checksum. */
+/* Another number for a checksum, FNV-1a's step. */
+static uint64_t mix(uint64_t sum, double x) {
+  uint64_t word;
+  memcpy(&word, &x, 8);
+  return (sum ^ word) * 1099511628211u;
+}
+
+/* A small net learns a plane; the bits of what it has learnt go into a checksum. */
 static uint64_t check_training(int isa, int dtype, int threads) {
   enum {
     M = 203
   };
-  const ptrdiff_t sizes[] = {7, 33, 17, 3};
+  const ptrdiff_t sizes[] = {7, 33, 17, 9, 3};
   const fnn_layer layers[] = {{sizeof *layers, 33, {FNN_TANH, {0}}},
                               {sizeof *layers, 17, {FNN_RELU, {0}}},
+                              {sizeof *layers, 9, {FNN_LEAKY_RELU, {SLOPE}}},
                               {sizeof *layers, 3, {FNN_SOFTMAX, {0}}}};
+  const int count = (int)(sizeof layers / sizeof *layers);
   state = 99;
   mat X = make(7, M, FNN_FLOAT32, 1);
   int32_t codes[M];
   fill(&X);
   for (ptrdiff_t j = 0; j < M; j++) codes[j] = at(&X, 0, j) + at(&X, 1, j) > 0 ? (at(&X, 2, j) > 0) + 1 : 0;
-  fnn_net *net = fnn_net_new(isa, dtype, sizes[0], 3, layers, &cross_entropy);
-  for (int l = 0; l < 3; l++) {
+  fnn_net *net = fnn_net_new(isa, dtype, sizes[0], count, layers, &cross_entropy);
+  for (int l = 0; l < count; l++) {
     mat W = make(sizes[l + 1], sizes[l], dtype, 0), b = make(sizes[l + 1], 1, dtype, 1);
     for (ptrdiff_t i = 0; i < W.rows; i++)
       for (ptrdiff_t k = 0; k < W.cols; k++) put(&W, i, k, (float)(uniform() / sqrt((double)W.cols)));
@@ -162,17 +173,13 @@ static uint64_t check_training(int isa, int dtype, int threads) {
   fnn_net_loss(net, &after, &X.x, &targets, M, threads);
   if (!(after < before / 4) || fit.ended_count != 60 || fit.failed) worst = HUGE_VAL;
   uint64_t sum = 14695981039346656037u;
-  for (int l = 0; l < 3; l++) {
+  for (int l = 0; l < count; l++) {
     mat W = make(sizes[l + 1], sizes[l], dtype, 0), b = make(sizes[l + 1], 1, dtype, 1);
     fnn_net_get(net, l, FNN_W, &W.x);
     fnn_net_get(net, l, FNN_B, &b.x);
     for (ptrdiff_t i = 0; i < W.rows; i++)
-      for (ptrdiff_t k = 0; k < W.cols; k++) {
-        const double w = at(&W, i, k);
-        uint64_t word;
-        memcpy(&word, &w, 8);
-        sum = (sum ^ word) * 1099511628211u;
-      }
+      for (ptrdiff_t k = 0; k < W.cols; k++) sum = mix(sum, at(&W, i, k));
+    for (ptrdiff_t i = 0; i < b.rows; i++) sum = mix(sum, at(&b, i, 0));
     free(W.x.data), free(b.x.data);
   }
   fnn_net_free(net);

@@ -78,7 +78,7 @@ static const fnn_spec activations[] = {FNN_EACH_ACTIVATION(ACTIVATION)};
 #define LOSS(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS) {FNN_##NAME, {0.1}},
 static const fnn_spec losses[] = {FNN_EACH_LOSS(LOSS)};
 enum {
-  FNN_ANY = FNN_IDENTITY, /* an output that any loss takes, but for those that want their own */
+  FNN_ANY = -1,
   PROBABILITIES,
   CLASSES,
   VALUES
@@ -159,7 +159,7 @@ static void network(void) {
     layers[l] = (fnn_layer){sizeof *layers, extent(), activations[below(FNN_ACTIVATIONS)]};
   fnn_layer *last = &layers[count - 1];
   if (kinds_of_targets[loss] == CLASSES && last->units < 2) last->units = 2;
-  last->activation = activations[outputs[loss]];
+  last->activation = activations[outputs[loss] == FNN_ANY ? below(FNN_ACTIVATIONS) : outputs[loss]];
   fnn_net *net = fnn_net_new(isa, dtype, n_in, count, layers, &losses[loss]);
   if (!net) abort();
   const fnn_optimizer o = optimizer();
@@ -188,6 +188,7 @@ static void network(void) {
                  .max_batches = 1 + below(8),
                  .max_epochs = 1 + below(4),
                  .cautious = below(2),
+                 .plain = below(2),
                  .ended = ended};
   if (fit.batch > m) fit.batch = m;
   if (fit.shuffle) fit.order = block((size_t)m * sizeof *fit.order);

@@ -1,0 +1,283 @@
+"""The C interface by itself: what is no legal argument is refused, and nothing is changed by it."""
+
+import ctypes
+import os
+
+import numpy as np
+import pytest
+
+from case_helpers import python
+from conftest import COMPILED
+
+if COMPILED is None:
+    pytest.skip("the extension is not here", allow_module_level=True)
+
+from c_interface import (
+    ADAM,
+    CROSS_ENTROPY,
+    LEAKY_RELU,
+    MSE,
+    NO_MEMORY,
+    REFUSED,
+    RELU,
+    SGD,
+    SOFTMAX,
+    VOID,
+    Fit,
+    Layer,
+    Matrix,
+    Optimizer,
+    Spec,
+    Targets,
+    in_c,
+    matrix,
+    new_net,
+)
+
+ISA = (0,)
+SMALL_STEP = Optimizer(kind=SGD, lr=0.1)
+
+
+def entries(n, k, m, threads, arrays, net):
+    """Every entry that takes sizes, with these; results are in arrays."""
+    W, X, b, Z, dW, db, dX, out, losses, total = arrays
+    w, x, c, z, o = map(matrix, (W, X, b, Z, out))
+    ow, ob, ox = map(matrix, (dW, db, dX))
+    targets, t, softmax, mse = Targets(Y=z), (threads,), Spec(SOFTMAX), Spec(MSE)
+    gradients = (Matrix * 2)(ow, ob)
+    doubles, sum_of = losses.ctypes.data_as(ctypes.c_void_p), total.ctypes.data_as(ctypes.c_void_p)
+    return {
+        "forward": lambda: in_c("linear_forward", ISA, o, w, x, c, softmax, n, k, m, (0,), t),
+        "backward": lambda: in_c("linear_backward", ISA, ow, ob, ox, z, x, w, softmax, n, k, m, t),
+        "activation": lambda: in_c("activation_forward", ISA, o, z, softmax, n, m, t),
+        "derivative": lambda: in_c("activation_backward", ISA, o, z, z, softmax, n, m, t),
+        "rowsum": lambda: in_c("rowsum", ISA, ob, z, n, m, t),
+        "loss": lambda: in_c("loss", ISA, doubles, o, z, targets, mse, n, m, t),
+        "predict": lambda: in_c("net_predict", net, o, x, m, t),
+        "loss of a net": lambda: in_c("net_loss", net, sum_of, x, targets, m, t),
+        "gradients": lambda: in_c("net_gradients", net, sum_of, gradients, x, targets, m, t),
+    }
+
+
+@pytest.fixture
+def small():
+    rng = np.random.default_rng(0)
+    # Room around what is given: 3 units of 5 samples, from 4.
+    shapes = [(3, 4), (4, 5), (3, 1), (3, 5), (3, 4), (3, 1), (4, 5), (3, 5), (5,), (1,)]
+    arrays = [rng.standard_normal(shape) for shape in shapes]
+    net = ctypes.c_void_p(new_net(4, 3, SOFTMAX))
+    yield arrays, net
+    in_c("net_free", net, result=None)
+
+
+@pytest.mark.parametrize("threads", [0, -1, -(2**31)])
+def test_no_threads_are_one(small, threads):
+    arrays, net = small
+    for name, call in entries(3, 4, 5, threads, arrays, net).items():
+        assert call() == 0, name
+        got = [np.copy(a) for a in arrays]
+        assert entries(3, 4, 5, 1, arrays, net)[name]() == 0
+        for a, b in zip(got, arrays, strict=True):
+            assert a.tobytes() == b.tobytes(), name
+    w, g = matrix(arrays[0]), matrix(arrays[4])
+    before, t = np.copy(arrays[0]), ctypes.c_uint64(1)
+    in_c("optimizer_update", ISA, SMALL_STEP, t, w, None, None, g, 3, 4, (threads,))
+    np.testing.assert_allclose(arrays[0], before - 0.1 * arrays[4], rtol=1e-12)
+    in_c("net_force_threads", net, (threads,), result=None)
+    assert in_c("net_train_threads", net, 5, (1,)) == 1
+    fit, room = step(1), np.empty(2)
+    fit.ended = room.ctypes.data
+    assert in_c("net_train", net, *samples(arrays), fit, (threads,)) == 0
+    assert fit.ended_count == 1
+
+
+def step(batch):
+    return Fit(batch=batch, optimizer=ctypes.pointer(SMALL_STEP), max_batches=10, max_epochs=1)
+
+
+def samples(arrays, m=5):
+    return matrix(arrays[1]), Targets(Y=matrix(arrays[3])), m
+
+
+@pytest.mark.parametrize("size", [-1, -5, -(2**40), -(2**63), 2**49, 2**58, 2**62, 2**63 - 1])
+def test_sizes_that_are_none_are_refused(small, size):
+    arrays, net = small
+    before = [a.tobytes() for a in arrays]
+    for n, k, m in ((size, 4, 5), (3, size, 5), (3, 4, size), (size, size, size)):
+        for name, call in entries(n, k, m, 1, arrays, net).items():
+            if (n, m) == (3, 5) and not name.endswith("ward"):
+                continue  # knows no k
+            if m == 5 and name in ("predict", "loss of a net", "gradients"):
+                continue  # nor n
+            assert call() == NO_MEMORY, (name, n, k, m)
+    assert in_c("net_train", net, *samples(arrays, size), step(1), (1,)) == NO_MEMORY
+    for sizes in ((4, size), (size, 3), (size, size)):
+        assert new_net(*sizes) is None, sizes
+    w, t = matrix(arrays[0]), ctypes.c_uint64(1)
+    for n, m in ((size, 4), (3, size), (size, size)):
+        assert in_c("optimizer_update", ISA, SMALL_STEP, t, w, None, None, w, n, m, (1,)) == NO_MEMORY
+    assert in_c("net_train", net, *samples(arrays), step(size), (1,)) == NO_MEMORY
+    assert before == [a.tobytes() for a in arrays]
+
+
+def test_other_numbers_that_are_none_are_refused(small):
+    arrays, net = small
+    for slots in (-1, 3, -(2**31)):
+        assert in_c("net_start_optimizer", net, (slots,)) == REFUSED
+    for position in (-1, 6):
+        fit = step(2)
+        fit.position = position
+        assert in_c("net_train", net, *samples(arrays), fit, (1,)) == REFUSED
+    assert in_c("net_train", net, *samples(arrays), step(0), (1,)) == REFUSED
+    w, b = matrix(arrays[0]), matrix(arrays[2])
+    for function in ("net_set", "net_get"):
+        assert in_c(function, net, (0,), (0,), w) == in_c(function, net, (0,), (1,), b) == 0
+        for layer, parameter in ((-1, 0), (1, 0), (2**31 - 1, 1), (0, -1), (0, 2), (0, 99)):
+            assert in_c(function, net, (layer,), (parameter,), w) == REFUSED
+    for function in ("net_set_moment", "net_get_moment"):
+        assert in_c(function, net, (0,), (0,), (0,), w) == REFUSED  # there are none yet
+    for layers in (0, -1):
+        assert new_net(4, 3, count=layers) is None
+    assert in_c("net_start_optimizer", net, (2,)) == 0
+    for function in ("net_set_moment", "net_get_moment"):
+        assert in_c(function, net, (1,), (0,), (0,), w) == 0
+        for slot, layer, parameter in ((-1, 0, 0), (2, 0, 0), (0, 1, 0), (1, 0, 2)):
+            assert in_c(function, net, (slot,), (layer,), (parameter,), w) == REFUSED
+
+
+@pytest.mark.parametrize("kind", [-1, 99, 2**31 - 1, -(2**31)])
+def test_kinds_that_there_are_none_of_are_refused(small, kind):
+    arrays, net = small
+    before = [a.tobytes() for a in arrays]
+    w, x, c, z, o = map(matrix, (*arrays[:4], arrays[7]))
+    none, targets, few = Spec(kind), Targets(Y=z), (1,)
+    assert in_c("linear_forward", ISA, o, w, x, c, none, 3, 4, 5, (0,), few) == REFUSED
+    assert in_c("linear_backward", ISA, w, c, x, z, x, w, none, 3, 4, 5, few) == REFUSED
+    assert in_c("activation_forward", ISA, o, z, none, 3, 5, few) == REFUSED
+    assert in_c("activation_backward", ISA, o, z, z, none, 3, 5, few) == REFUSED
+    assert in_c("loss", ISA, None, o, z, targets, none, 3, 5, few) == REFUSED
+    assert in_c("rowsum", (kind,), c, z, 3, 5, few) == REFUSED
+    optimizer, t = Optimizer(kind=kind, lr=0.1), ctypes.c_uint64(1)
+    assert in_c("optimizer_update", ISA, optimizer, t, w, None, None, w, 3, 4, few) == REFUSED
+    fit = step(1)
+    fit.optimizer = ctypes.pointer(optimizer)
+    assert in_c("net_train", net, *samples(arrays), fit, few) == REFUSED
+    assert new_net(4, 3, activation=kind) is None
+    assert new_net(4, 3, loss=kind) is None
+    assert new_net(4, 3, dtype=kind) is None
+    assert before == [a.tobytes() for a in arrays]
+
+
+def test_an_optimizer_for_which_the_network_has_too_few_moments_is_refused(small):
+    arrays, net = small
+    fit = step(1)
+    fit.optimizer = ctypes.pointer(Optimizer(kind=ADAM, lr=0.1, eps=1e-8))
+    assert in_c("net_train", net, *samples(arrays), fit, (1,)) == REFUSED
+
+
+def test_matrices_of_two_dtypes_or_of_none_are_refused(small):
+    arrays, net = small
+    before = [a.tobytes() for a in arrays]
+    w, x, b, z, dw, db, dx, o = map(matrix, arrays[:8])
+    adam, t = Optimizer(kind=ADAM, lr=0.1, eps=1e-8), ctypes.c_uint64(1)
+    relu, mse, few = Spec(RELU), Spec(MSE), (1,)
+    calls = {
+        "linear_forward": (lambda o, w, x, b: (ISA, o, w, x, b, relu, 3, 4, 5, (0,), few), (o, w, x, b)),
+        "linear_backward": (lambda *all_: (ISA, *all_, relu, 3, 4, 5, few), (dw, db, dx, z, x, w)),
+        "activation_forward": (lambda o, z: (ISA, o, z, relu, 3, 5, few), (o, z)),
+        "activation_backward": (lambda o, d, a: (ISA, o, d, a, relu, 3, 5, few), (o, z, z)),
+        "rowsum": (lambda s, z: (ISA, s, z, 3, 5, few), (b, z)),
+        "optimizer_update": (lambda *all_: (ISA, adam, t, *all_, 3, 4, few), (w, w, w, w)),
+        "net_gradients": (lambda *all_: (net, None, (Matrix * 2)(*all_), x, Targets(Y=z), 5, few), (w, b)),
+        "net_predict": (lambda o: (net, o, x, 5, few), (o,)),
+        "net_set": (lambda w: (net, (0,), (0,), w), (w,)),
+        "net_get": (lambda w: (net, (0,), (1,), w), (b,)),
+    }
+    for name, (given, matrices) in calls.items():
+        for at in range(len(matrices)):
+            for dtype in (0, -1, 2, 2**31 - 1):
+                odd = [Matrix.from_buffer_copy(one) for one in matrices]
+                odd[at].dtype = dtype
+                assert in_c(name, *given(*odd)) == REFUSED, (name, at, dtype)
+    for dtype in (-1, 2):
+        odd = Matrix.from_buffer_copy(x)
+        odd.dtype = dtype
+        assert in_c("net_predict", net, o, odd, 5, few) == REFUSED
+        assert in_c("net_train", net, odd, Targets(Y=z), 5, step(1), few) == REFUSED
+        odd = Matrix.from_buffer_copy(z)
+        odd.dtype = dtype
+        assert in_c("loss", ISA, None, o, z, Targets(Y=odd), mse, 3, 5, few) == REFUSED
+        assert in_c("net_loss", net, None, x, Targets(Y=odd), 5, few) == REFUSED
+        assert in_c("net_train", net, x, Targets(Y=odd), 5, step(1), few) == REFUSED
+    assert before == [a.tobytes() for a in arrays]
+
+
+@pytest.mark.parametrize("slope", [-0.1, np.nan, np.inf, 1e39])
+def test_parameters_that_are_not_legal_are_refused(small, slope):
+    arrays, _ = small
+    _, _, _, z, _, _, _, o = map(matrix, arrays[:8])
+    steep = Spec(LEAKY_RELU, (ctypes.c_double * 2)(slope))
+    assert in_c("activation_forward", ISA, o, z, steep, 3, 5, (1,)) == REFUSED
+    assert in_c("activation_backward", ISA, o, z, z, steep, 3, 5, (1,)) == REFUSED
+    assert in_c("net_new", ISA, (1,), 4, (1,), Layer(units=3, activation=steep), Spec(MSE), result=VOID) is None
+    unused = Spec(RELU, (ctypes.c_double * 2)(slope, slope))  # whose parameters nobody reads
+    assert in_c("activation_forward", ISA, o, z, unused, 3, 5, (1,)) == 0
+
+
+def test_what_does_not_go_together_is_refused(small):
+    arrays, net = small
+    w, x, _, z, dw, db = map(matrix, arrays[:6])
+    assert new_net(4, 3, RELU, loss=CROSS_ENTROPY) is None  # which needs softmax
+    codes = np.zeros(5, np.int32)
+    classes = Targets(codes=codes.ctypes.data)
+    assert in_c("loss", ISA, None, z, z, classes, Spec(MSE), 3, 5, (1,)) == REFUSED  # which takes values
+    assert in_c("net_loss", net, None, x, classes, 5, (1,)) == REFUSED
+    adam, t = Optimizer(kind=ADAM, lr=0.1, eps=1e-8), ctypes.c_uint64(1)
+    assert in_c("optimizer_update", ISA, adam, t, w, dw, None, w, 3, 4, (1,)) == REFUSED  # which has two moments
+    assert in_c("linear_backward", ISA, dw, db, None, z, x, None, None, 3, 4, 5, (1,)) == 0  # dA_prev is not wanted
+
+
+def test_a_struct_that_is_too_short_is_refused(small):
+    arrays, net = small
+    (x, targets, m), few = samples(arrays), (1,)
+    for size in (0, 7, 8):
+        for struct in (targets, fit := step(1), fit.optimizer.contents):
+            whole, struct.size = struct.size, size
+            assert in_c("net_train", net, x, targets, m, fit, few) == REFUSED
+            struct.size = whole
+        short = Layer(units=3)
+        short.size = size
+        assert in_c("net_new", ISA, (1,), 4, (1,), short, Spec(MSE), result=VOID) is None
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a writer beside us needs a core")
+def test_codes_that_somebody_writes_to_stay_legal_or_are_refused():
+    # int64 and int32, of which a writer makes some illegal while they are taken: what was taken is legal, or refused.
+    code = """
+import threading, time, numpy as np
+from fastnn import _core, arrays
+m = 3000
+for dtype in ("i8", "i4"):
+    y = np.zeros(m, dtype)
+    over = True
+    def write():
+        while over:
+            y[::7] = 1000
+            y[::7] = 0
+    writer = threading.Thread(target=write)
+    writer.start()
+    end, taken, refused = time.time() + 0.3, 0, 0
+    while time.time() < end:
+        codes = _core.quick_codes(y, 10, m)
+        if codes is None:
+            refused += 1
+        else:
+            taken += 1
+            assert 0 <= codes.min() and codes.max() < 10
+    over = False
+    writer.join()
+y = np.zeros(m, "i4")
+assert not np.shares_memory(arrays.targets(y, 10, m, "cross_entropy"), y)
+print("legal")
+"""
+    assert python(code, "compiled").split() == ["legal"]
