@@ -138,7 +138,8 @@ int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA
 /* out (n x 1) = the sum of each row of dZ (n x m). */
 int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads);
 
-/* Targets of m samples: codes (m) of classes, or Y (n x m, either dtype) where codes is NULL. Weights of samples (m),
+/* Targets of m samples: codes (m) of classes, each a column of 0 with one 1; or Y (n x m, either dtype) where codes is
+   NULL. Weights of samples (m),
    or NULL for 1. */
 typedef struct {
   size_t size;

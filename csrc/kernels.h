@@ -33,11 +33,6 @@ enum fnn_slope {
   FNN_FROM_A,
   FNN_FROM_Z
 };
-enum fnn_targets_kind {
-  FNN_PROBABILITIES,
-  FNN_CLASSES,
-  FNN_VALUES
-};
 enum fnn_form {
   FNN_UNITS_OF_Z,
   FNN_UNITS_OF_A,
@@ -65,13 +60,6 @@ static inline int fnn_output_of(const fnn_spec *loss) {
   static const signed char outputs[] = {FNN_EACH_LOSS(ONE)};
 #undef ONE
   return outputs[loss->kind];
-}
-
-static inline enum fnn_targets_kind fnn_targets_of(const fnn_spec *loss) {
-#define ONE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS) FNN_##TARGETS,
-  static const unsigned char kinds[] = {FNN_EACH_LOSS(ONE)};
-#undef ONE
-  return (enum fnn_targets_kind)kinds[loss->kind];
 }
 
 static inline enum fnn_form fnn_form_of(const fnn_spec *loss) {
@@ -265,9 +253,9 @@ int fnn_have_one_dtype(const fnn_matrix *const *all, int count);
 #define FNN_HAVE_ONE_DTYPE(...)                                                                                        \
   fnn_have_one_dtype((const fnn_matrix *const[]){__VA_ARGS__},                                                         \
                      (int)(sizeof((const fnn_matrix *const[]){__VA_ARGS__}) / sizeof(const fnn_matrix *)))
-/* Whether a loss takes these targets: Y of either dtype, or codes of classes. */
-static inline int fnn_are_targets(const fnn_targets *targets, const fnn_spec *loss) {
-  return targets->codes ? fnn_targets_of(loss) != FNN_VALUES : fnn_is_dtype(targets->Y.dtype);
+/* Whether these are targets: codes of classes, or Y of either dtype. */
+static inline int fnn_are_targets(const fnn_targets *targets) {
+  return targets->codes || fnn_is_dtype(targets->Y.dtype);
 }
 /* Copy a caller's struct, which begins with its size, into one of ours: members that the caller does not know are 0.
    Returns whether it has at least the members up to `last`, those of ABI 2. */

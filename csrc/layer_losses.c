@@ -121,7 +121,7 @@ int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_matrix *Z,
   threads = fnn_threads(threads);
   losses_of l = {
       .K = fnn_isas[isa].kernels[Z->dtype], .losses = losses, .dZ = dZ, .Z = Z, .loss = *loss, .n = n, .m = m};
-  if (!FNN_TAKE(l.targets, targets, weights) || !fnn_are_targets(&l.targets, loss)) return FNN_REFUSED;
+  if (!FNN_TAKE(l.targets, targets, weights) || !fnn_are_targets(&l.targets)) return FNN_REFUSED;
   for (ptrdiff_t j = 0; n == 0 && losses && j < m; j++) losses[j] = 0;
   if (n == 0) return FNN_OK;
   const fnn_matrix *Y = &l.targets.Y;

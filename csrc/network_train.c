@@ -118,7 +118,7 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   if (fit.batch < 1 || fit.position < 0 || fit.position > m || !fnn_is_dtype(X->dtype)) return FNN_REFUSED;
   threads = fnn_threads(threads);
   fnn_train_job job = {.net = net, .work = &net->work, .trained = net, .fit = &fit, .m = m, .X = X};
-  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss)) return FNN_REFUSED;
+  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets)) return FNN_REFUSED;
   if (!FNN_TAKE(job.optimizer, fit.optimizer, eps)) return FNN_REFUSED;
   if (!fnn_is_optimizer(job.optimizer.kind) || fnn_slots_of(job.optimizer.kind) > net->slots) return FNN_REFUSED;
   const ptrdiff_t batch = fnn_at_most(fit.batch, m);
@@ -171,7 +171,7 @@ int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradi
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
   fnn_workspace work = {0};
   fnn_train_job job = {.net = net, .work = &work, .m = m, .X = X, .gradients = gradients};
-  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss) || !fnn_is_dtype(X->dtype))
+  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets) || !fnn_is_dtype(X->dtype))
     return FNN_REFUSED;
   for (int i = 0; i < 2 * net->layers; i++)
     if (!fnn_is_own_dtype(net, &gradients[i])) return FNN_REFUSED;

@@ -17,12 +17,19 @@ import pandas as pd
 import pytest
 
 import fastnn
+import reference as ref
 from conftest import COMPILED
 from fastnn import SGD, Network
 from layouts import LAYOUTS, laid_out
 
-# The last activation that goes with each loss.
-HEADS = {"mse": "identity", "cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
+# The last activation that goes with each loss; all that do; activations of any number of units.
+HEADS = {loss: known.output or "identity" for loss, known in ref.LOSSES.items()}
+PAIRS = [
+    (loss, output)
+    for loss, known in ref.LOSSES.items()
+    for output in ([known.output] if known.output else ref.ACTIVATIONS)
+]
+OF_ANY_UNITS = [name for name, known in ref.ACTIVATIONS.items() if not known.whole]
 
 
 def each(name, values):

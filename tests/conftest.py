@@ -42,6 +42,9 @@ elif os.environ.get("FASTNN_ISA"):
     VARIANTS = ["numpy", COMPILED.ISA]
 else:
     VARIANTS = ["numpy", *COMPILED.isas()]
+# The same with one instruction set, the best. A file about what is around the kernels, and so the same for all
+# instruction sets, says `VARIANTS = BACKENDS`.
+BACKENDS = ["numpy", COMPILED.ISA] if COMPILED else ["numpy"]
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell ignores Ctrl-C for what it runs in the background; the tests that press it would wait for ever.
@@ -65,7 +68,14 @@ def isa(request):
     COMPILED.force_isa(before)
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.hookimpl(trylast=True)  # so that they come one after another, and a test can keep what is the same for all
+def pytest_generate_tests(metafunc):
+    """Run each test that asks for a `backend` with all of them, or with those that its file names."""
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", getattr(metafunc.module, "VARIANTS", VARIANTS), indirect=True)
+
+
+@pytest.fixture
 def backend(request):
     """The name for ``Network(backend=...)``; ``fastnn.kernels`` runs on the same variant."""
     if request.param == "numpy":

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import fastnn
-from case_helpers import HEADS, bits, state_of
+import reference as ref
+from case_helpers import HEADS, OF_ANY_UNITS, bits, state_of
 from conftest import COMPILED, alone
 from fastnn import SGD, Adam, AdamW, Network
 
@@ -28,12 +29,12 @@ class Calls(RuleBasedStateMachine):
     @initialize(
         sizes=st.lists(st.integers(1, 20), min_size=2, max_size=4),
         loss=st.sampled_from(sorted(HEADS)),
-        hidden=st.sampled_from(["relu", "tanh", "sigmoid"]),
+        hidden=st.sampled_from(OF_ANY_UNITS),
         seed=st.integers(0, 2**64 - 1),
         threads=st.integers(2, 5),
     )
     def begin(self, sizes, loss, hidden, seed, threads):
-        sizes = [*sizes[:-1], max(2, sizes[-1])] if loss == "cross_entropy" else sizes
+        sizes = sizes if HEADS[loss] in OF_ANY_UNITS else [*sizes[:-1], max(2, sizes[-1])]
         activations = [hidden] * (len(sizes) - 2) + [HEADS[loss]]
         self.kinds = [("numpy", None)] + ([("compiled", 1), ("compiled", threads)] if COMPILED else [])
         self.nets = [
@@ -44,9 +45,10 @@ class Calls(RuleBasedStateMachine):
     def data(self, seed, m, form):
         net, rng = self.nets[0], np.random.default_rng(seed)
         X = np.array(rng.standard_normal((net.sizes[0], m)), order=form[0])
-        if net.loss_name == "cross_entropy":
+        targets = ref.LOSSES[net.loss_name].targets
+        if targets == "classes":
             y = rng.integers(0, net.sizes[-1], m)
-        elif net.loss_name == "mse":
+        elif targets == "values":
             y = rng.standard_normal((net.sizes[-1], m))
         else:
             y = rng.integers(0, 2, (net.sizes[-1], m)).astype(form[1:])

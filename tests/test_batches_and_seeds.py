@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 import fastnn
 from case_helpers import affine, assert_all_refused, bits, complaint, python, weights_unchanged
-from conftest import alone
+from conftest import BACKENDS, alone
 from fastnn import SGD, Adam, AdamW, Network, kernels
+
+VARIANTS = BACKENDS  # what is tested here is around the kernels
 
 
 def classifier(backend, dtype="float64", seed=2, **kw):

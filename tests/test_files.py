@@ -15,8 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastnn
-from case_helpers import affine, bits, variant_environment, weights_unchanged
+import reference as ref
+from case_helpers import OF_ANY_UNITS, affine, bits, variant_environment, weights_unchanged
+from conftest import BACKENDS
 from fastnn import SGD, Network, files
+
+VARIANTS = BACKENDS  # what is tested here is around the kernels
 
 STORED = pathlib.Path(__file__).parent / "data" / "format1.npz"
 
@@ -38,14 +42,14 @@ def saved(net, path, **kw):
 
 # --- the rule: exactly the network that was saved -----------------------------------------------------------------
 
-NAMES = st.sampled_from(["identity", "sigmoid", "tanh", "relu", "softmax"])
+NAMES = st.sampled_from([*ref.ACTIVATIONS])
 
 
 @settings(max_examples=25)
 @given(data=st.data(), sizes=st.lists(st.integers(1, 9), min_size=2, max_size=5), seed=st.integers(0, 2**64 - 1))
 def test_any_network_comes_back(backend, dtype, tmp_path, data, sizes, seed):
     hidden = [data.draw(NAMES) for _ in sizes[2:]]
-    output = data.draw(st.sampled_from(["identity", "sigmoid", "tanh", "relu"] + ["softmax"] * (sizes[-1] > 1)))
+    output = data.draw(st.sampled_from([*ref.ACTIVATIONS] if sizes[-1] > 1 else OF_ANY_UNITS))
     own = {"sigmoid": "binary_cross_entropy", "softmax": "cross_entropy"}.get(output)
     loss = data.draw(st.sampled_from(["mse"] + [own] * (own is not None)))
     net = Network(sizes, [*hidden, output], loss, dtype=dtype, seed=seed, backend=backend)

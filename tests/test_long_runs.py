@@ -180,6 +180,7 @@ STEPS = """
 import copy, random, time
 import numpy as np, fastnn
 from fastnn import SGD, Adam, AdamW, Network
+from fastnn.tables import ACTIVATIONS, LOSSES
 choose, end = random.Random(0), time.monotonic() + {seconds}
 steps, networks, diverged, parted, tightest = 0, 0, 0, 0, 1e9
 
@@ -201,19 +202,19 @@ def ends_as_some_rounded_start(net, start, fit, allowed):
 def problem():
     layers = choose.randint(1, 3)
     sizes = [choose.randint(1, 24) for _ in range(layers + 1)]
-    loss = choose.choice(["mse", "cross_entropy", "binary_cross_entropy"])
-    if loss == "cross_entropy":
+    loss = choose.choice([*LOSSES])
+    if LOSSES[loss].output == "softmax":
         sizes[-1] = max(2, sizes[-1])
-    head = {{"mse": "identity", "cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}}[loss]
-    activations = [choose.choice(["tanh", "sigmoid", "relu", "identity"]) for _ in range(layers - 1)] + [head]
+    hidden = [name for name in ACTIVATIONS if name != "softmax"]
+    activations = [choose.choice(hidden) for _ in range(layers - 1)] + [LOSSES[loss].output or "identity"]
     seed, dtype = choose.randrange(10**6), choose.choice(["float32", "float64"])
     backends = "compiled", "numpy", "numpy"
     nets = [Network(sizes, activations, loss, dtype=dtype, seed=seed, backend=b) for b in backends]
     rng, m = np.random.default_rng(seed), choose.randint(1, 48)
     X = rng.standard_normal((m, sizes[0])).astype(dtype).T
-    if loss == "mse":
+    if LOSSES[loss].targets == "values":
         y = np.tanh(rng.standard_normal((sizes[-1], m))).astype(dtype)
-    elif loss == "cross_entropy":
+    elif LOSSES[loss].targets == "classes":
         y = rng.integers(0, sizes[-1], m)
     else:
         y = rng.integers(0, 2, (sizes[-1], m)).astype(dtype)

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 import reference as ref
 from case_helpers import affine, python
-from conftest import SANITIZED, alone
+from conftest import BACKENDS, SANITIZED, alone
 from fastnn import SGD, Network, kernels
+
+VARIANTS = BACKENDS  # what is tested here is around the kernels
 
 pytestmark = alone
 

@@ -24,6 +24,7 @@ import os, sys, threading
 import numpy as np
 import fastnn
 from fastnn import Adam, Network, SGD, kernels
+from fastnn.tables import ACTIVATIONS, LOSSES
 rng = np.random.default_rng(0)
 
 def arrays(n, k, m, dtype, order):
@@ -36,15 +37,17 @@ def work(shapes, threads):
             for order in "FC":
                 W, X, b, Z = arrays(n, k, m, dtype, order)
                 strided = np.repeat(Z[:, :2000], 2, axis=1)[:, ::2]
-                for g in ("identity", "sigmoid", "softmax"):
+                for g in ACTIVATIONS:
                     A = kernels.linear_forward(W, X, b, g)
                     kernels.linear_backward(A, X, W)
                     kernels.activation_backward(A, kernels.activation_forward(Z, g), g)
                     kernels.activation_forward(strided, g)
                 kernels.rowsum(Z), kernels.rowsum(strided)
                 y = np.arange(m) % n if n > 1 else Z > 0
-                for loss, target in (("mse", Z), ("binary_cross_entropy", np.abs(Z) / 9), ("cross_entropy", y)):
-                    if n > 1 or loss != "cross_entropy":
+                targets = {"values": Z, "probabilities": np.abs(Z) / 9, "classes": y}
+                for loss, row in LOSSES.items():
+                    target = targets[row.targets]
+                    if n > 1 or row.targets != "classes":
                         kernels.loss_forward(Z, target, loss)
                         kernels.loss_backward(Z, target, loss)
                 for optimizer in (SGD(), Adam()):

@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from case_helpers import (
+    PAIRS,
     Wrapped,
     affine,
     assert_all_refused,
@@ -17,12 +18,6 @@ from case_helpers import (
     weights_unchanged,
 )
 from fastnn import SGD, Network, kernels
-
-PAIRS = [
-    ("binary_cross_entropy", "sigmoid"),
-    ("cross_entropy", "softmax"),
-    *(("mse", output) for output in ("identity", "sigmoid", "tanh", "relu", "softmax")),
-]
 
 
 def takes_y(net, X):

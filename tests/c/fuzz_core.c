@@ -90,9 +90,9 @@ static const int kinds_of_targets[] = {FNN_EACH_LOSS(TARGETS)};
 #define SLOTS(NAME, name, SLOTS, STEP) SLOTS,
 static const int slots[] = {FNN_EACH_OPTIMIZER(SLOTS)};
 
-static fnn_targets targets_of(ptrdiff_t n_out, ptrdiff_t m, int y_dtype, int loss) {
+static fnn_targets targets_of(ptrdiff_t n_out, ptrdiff_t m, int y_dtype) {
   fnn_targets targets = {.size = sizeof targets};
-  if (n_out > 1 && kinds_of_targets[loss] != VALUES && below(2)) {
+  if (n_out > 1 && below(2)) {
     int32_t *codes = block((size_t)m * sizeof *codes);
     for (ptrdiff_t j = 0; j < m; j++) codes[j] = (int32_t)((ptrdiff_t)byte() % n_out);
     targets.codes = codes;
@@ -141,7 +141,7 @@ static void elements(void) {
   int loss = below(FNN_LOSSES);
   if (n == 1 && kinds_of_targets[loss] == CLASSES) loss = FNN_MSE;
   const fnn_matrix scores = matrix(n, m, dtype);
-  const fnn_targets targets = targets_of(n, m, dtype, loss);
+  const fnn_targets targets = targets_of(n, m, dtype);
   double *of_samples = below(3) ? block((size_t)m * sizeof *of_samples) : NULL;
   fnn_loss(isa, of_samples, !of_samples || below(3) ? &A : NULL, &scores, &targets, &losses[loss], n, m, threads);
   const fnn_optimizer o = optimizer();
@@ -174,7 +174,7 @@ static void network(void) {
   if (below(2)) fnn_net_force_threads(net, threads);
   const ptrdiff_t m = extent();
   const fnn_matrix X = matrix(n_in, m, x_dtype), out = matrix(last->units, m, dtype);
-  const fnn_targets targets = targets_of(last->units, m, x_dtype, loss);
+  const fnn_targets targets = targets_of(last->units, m, x_dtype);
   void *before = block(fnn_net_bytes(net));
   double total, ended[2 * 4];
   fnn_net_predict(net, &out, &X, m, threads);

@@ -1,0 +1,371 @@
+/* fastnn's C core. Columns are samples: element (i, j) of a matrix is unit i of sample j.
+
+   No function keeps a pointer that it was given, and none changes what it was given as const. Sizes are counted in
+   elements. Functions that return a status change nothing unless it is FNN_OK. Sizes that are negative, or more than
+   2^48 (no memory holds that), are FNN_NO_MEMORY. What is no legal argument otherwise (a kind, a dtype, an instruction
+   set, a layer, a struct shorter than those of here) is FNN_REFUSED. `threads` below 1 is 1.
+
+   How this interface grows. Each struct that a caller fills begins with `size`, its sizeof, but for fnn_matrix and
+   fnn_spec, which stay as they are: what a later release adds at the end is taken as 0, which means "as before". Kinds,
+   and members of the table of functions, are added at the end only. FASTNN_ABI changes when this is not enough. */
+#ifndef FASTNN_H
+#define FASTNN_H
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+  FNN_OK,
+  FNN_NO_MEMORY,
+  FNN_REFUSED /* an argument is not legal */
+};
+enum fnn_dtype {
+  FNN_FLOAT32,
+  FNN_FLOAT64
+};
+
+/* --- one list for each kind of thing: a row each, new ones at the end. Whoever switches over a kind, or needs a table
+   of them, makes it from the list. --- */
+/* clang-format off */
+
+/* Activations g: F(NAME, name, PLACE, SLOPE, PARAMETERS).
+   PLACE: IN_TILE, a product applies g to its sums while they are in registers (g is short); AFTER_TILE, to rows that it
+   has just stored (g is long); WHOLE_ROWS, g needs all units of a sample.
+   SLOPE: FROM_A, g'(Z) is computed from A = g(Z); FROM_Z, from Z: a network then keeps g'(Z) beside A.
+   PARAMETERS: their names, in the order of fnn_spec.parameters; numbers of at least 0 that a float32 holds. */
+#define FNN_EACH_ACTIVATION(F)                       \
+  F(IDENTITY, identity, IN_TILE, FROM_A, "")         \
+  F(SIGMOID, sigmoid, AFTER_TILE, FROM_A, "")        \
+  F(TANH, tanh, AFTER_TILE, FROM_A, "")              \
+  F(RELU, relu, IN_TILE, FROM_A, "")                 \
+  F(SOFTMAX, softmax, WHOLE_ROWS, FROM_A, "")        \
+  F(LEAKY_RELU, leaky_relu, AFTER_TILE, FROM_A, "slope")
+
+/* Losses L: F(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS).
+   OUTPUT: the activation that the last layer must have, or ANY.
+   TARGETS: PROBABILITIES, numbers within 0..1; CLASSES, a class, or the probability of each; VALUES, any numbers.
+   FORM: UNITS_OF_Z, a sum over units of a function of z and y, whose derivative is dZ; UNITS_OF_A, of a = g(z) and y,
+   whose derivative is dA; ROWS_OF_Z, a function of all units of a sample. */
+#define FNN_EACH_LOSS(F)                                                                  \
+  F(BINARY_CROSS_ENTROPY, binary_cross_entropy, SIGMOID, PROBABILITIES, UNITS_OF_Z, "")   \
+  F(CROSS_ENTROPY, cross_entropy, SOFTMAX, CLASSES, ROWS_OF_Z, "")                        \
+  F(MSE, mse, ANY, VALUES, UNITS_OF_A, "")                                                \
+  F(MAE, mae, ANY, VALUES, UNITS_OF_A, "")
+
+/* Optimizers: F(NAME, name, SLOTS, STEP).
+   SLOTS: moments that it keeps for each parameter.
+   STEP: BY_SUM, lr times no more than the gradient and its moment together; BY_QUOTIENT, lr times a moment over the
+   root of another, plus eps. */
+#define FNN_EACH_OPTIMIZER(F)             \
+  F(SGD, sgd, 0, BY_SUM)                  \
+  F(MOMENTUM, momentum, 1, BY_SUM)        \
+  F(NESTEROV, nesterov, 1, BY_SUM)        \
+  F(ADAM, adam, 2, BY_QUOTIENT)           \
+  F(ADAMW, adamw, 2, BY_QUOTIENT)
+
+#define FNN_KIND(NAME, ...) FNN_##NAME,
+#define FNN_ONE_MORE(...) +1
+enum fnn_activation { FNN_EACH_ACTIVATION(FNN_KIND) };
+enum fnn_loss_kind { FNN_EACH_LOSS(FNN_KIND) };
+enum fnn_optimizer_kind { FNN_EACH_OPTIMIZER(FNN_KIND) };
+enum { FNN_ACTIVATIONS = 0 FNN_EACH_ACTIVATION(FNN_ONE_MORE) };
+enum { FNN_LOSSES = 0 FNN_EACH_LOSS(FNN_ONE_MORE) };
+enum { FNN_OPTIMIZERS = 0 FNN_EACH_OPTIMIZER(FNN_ONE_MORE) };
+/* clang-format on */
+
+/* An activation or a loss with its parameters. */
+#define FNN_PARAMETERS 2
+typedef struct {
+  int kind;
+  double parameters[FNN_PARAMETERS];
+} fnn_spec;
+
+/* Row `index` of a list as text, "name(parameter, parameter)"; NULL: there is none. */
+const char *fnn_activation_row(int index);
+const char *fnn_loss_row(int index);
+const char *fnn_optimizer_row(int index);
+
+/* Element (i, j) is data[i * row_step + j * column_step]; steps may be negative or 0. */
+typedef struct {
+  void *data;
+  ptrdiff_t row_step, column_step;
+  int dtype;
+} fnn_matrix;
+
+/* --- instruction sets: numbered from 0, the plainest first --- */
+int fnn_isa_total(void);           /* how many were compiled */
+const char *fnn_isa_name(int isa); /* "generic", "avx2", ... */
+int fnn_isa_available(int isa);    /* whether this CPU runs it: only then may it be given to what follows */
+int fnn_isa_best(void);
+
+/* --- threads --- */
+int fnn_has_openmp(void);
+const char *fnn_compiler(void);
+int fnn_openmp_limit(void); /* what OpenMP grants the calling thread; 1 without OpenMP */
+/* Cores that OpenMP binds the threads of a team to (OMP_PROC_BIND, OMP_PLACES); 0: it binds none, and they run where
+   the calling thread may. */
+int fnn_openmp_procs(void);
+
+/* --- random numbers --- */
+/* Philox4x32-10: out = four words from a counter of four and a key of two. */
+void fnn_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
+/* The order in which an epoch visits m samples (m < 2^32). */
+void fnn_permutation(uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch);
+
+/* --- one layer; matrices of one dtype, `threads` at most --- */
+/* FLOP that an element of an activation or of a loss counts as, beside those of products. */
+#define FNN_FUNCTION_WORK 32
+#define FNN_WORK_PER_THREAD 2e6 /* FLOP; below this a second thread's start costs more than it brings */
+/* out (n_out x m) = g(W A_prev + b); W (n_out x n_in), A_prev (n_in x m), b (n_out x 1). With in_order the sums run as
+   a network's do, to the same bits; else as is quickest. */
+int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
+                       const fnn_matrix *b, const fnn_spec *activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m,
+                       int in_order, int threads);
+/* dW (n_out x n_in) = dZ A_prev^T / m; db (n_out x 1) = rowsum(dZ) / m; with W, dA_prev (n_in x m) = W^T dZ times g' of
+   the activation that made A_prev. */
+int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, const fnn_matrix *dA_prev,
+                        const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, const fnn_spec *activation,
+                        ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads);
+/* out (n x m) = g(Z). */
+int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, const fnn_spec *activation, ptrdiff_t n,
+                           ptrdiff_t m, int threads);
+/* out (n x m) = dA * g'(Z), from A = g(Z). */
+int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A,
+                            const fnn_spec *activation, ptrdiff_t n, ptrdiff_t m, int threads);
+/* out (n x 1) = the sum of each row of dZ (n x m). */
+int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads);
+
+/* Targets of m samples: codes (m) of classes, each a column of 0 with one 1; or Y (n x m, either dtype) where codes is
+   NULL. Weights of samples (m),
+   or NULL for 1. */
+typedef struct {
+  size_t size;
+  const int32_t *codes;
+  fnn_matrix Y;
+  const double *weights;
+} fnn_targets;
+
+/* losses (m) = w_i L_i from Z (n x m), and dZ (n x m), per sample, times w_i; either may be NULL. */
+int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_matrix *Z, const fnn_targets *targets,
+             const fnn_spec *loss, ptrdiff_t n, ptrdiff_t m, int threads);
+/* The sum of x[i] / whole. */
+double fnn_shares(const double *x, ptrdiff_t m, double whole);
+/* Codes from integers of 4 or 8 bytes; whether all are within 0..n-1. */
+int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n);
+/* Whether n adjacent elements are all finite and within 0..high. */
+int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high);
+/* The largest |x| of a matrix (n x m), one of whose steps is 1; INFINITY if one is not finite. */
+double fnn_magnitude(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m);
+
+/* Settings of an optimizer; PyTorch's definitions. Its state is the network's, or the caller's. */
+typedef struct {
+  size_t size;
+  int kind;
+  double lr, weight_decay, momentum, beta1, beta2, eps;
+} fnn_optimizer;
+
+/* Step t, from 1, of w (n x m) and of its moments (as many as the kind has, else NULL), in place, with the gradient dw.
+ */
+int fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_matrix *w, const fnn_matrix *moment_1,
+                         const fnn_matrix *moment_2, const fnn_matrix *dw, ptrdiff_t n, ptrdiff_t m, int threads);
+
+/* --- a network --- */
+typedef struct fnn_net fnn_net;
+
+/* A layer. In an array of them each is as long as the first one's `size` says. */
+typedef struct {
+  size_t size;
+  ptrdiff_t units;
+  fnn_spec activation;
+} fnn_layer;
+/* A layer's parameters, in the order of this list. */
+enum fnn_parameter {
+  FNN_W, /* n_out x n_in */
+  FNN_B  /* n_out x 1 */
+};
+
+/* n_in inputs, then `count` layers. All parameters 0. NULL: no memory, or something that is not legal. */
+fnn_net *fnn_net_new(int isa, int dtype, ptrdiff_t n_in, int count, const fnn_layer *layers, const fnn_spec *loss);
+void fnn_net_free(fnn_net *net);
+/* n_l of layer l = 0..L; counted from the end where it is negative. */
+ptrdiff_t fnn_net_width(const fnn_net *net, int l);
+/* How many parameters layer 0.. has. */
+int fnn_net_parameters(const fnn_net *net, int layer);
+/* A parameter of layer 0.., as a matrix of the network's dtype. */
+int fnn_net_set(fnn_net *net, int layer, int parameter, const fnn_matrix *from);
+int fnn_net_get(const fnn_net *net, int layer, int parameter, const fnn_matrix *to);
+/* The optimizer's state: afresh, with 0..2 moments for each parameter; its count of steps; one moment of a parameter.
+ */
+int fnn_net_start_optimizer(fnn_net *net, int slots);
+int fnn_net_slots(const fnn_net *net);
+uint64_t fnn_net_steps(const fnn_net *net);
+void fnn_net_set_steps(fnn_net *net, uint64_t steps);
+int fnn_net_set_moment(fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *from);
+int fnn_net_get_moment(const fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *to);
+/* All that training changes, as bytes. */
+size_t fnn_net_bytes(const fnn_net *net);
+void fnn_net_snapshot(const fnn_net *net, void *to);
+int fnn_net_restore(fnn_net *net, const void *from);
+
+/* Exactly so many threads from now on, also where a core is busy elsewhere; 0: what pays. */
+void fnn_net_force_threads(fnn_net *net, int threads);
+/* Threads for m samples, or for training in batches of so many: as forced, else what pays; within 1..limit. */
+int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit);
+int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit);
+/* The same for many batches in one call, in which what does not pay is found out. */
+int fnn_net_fit_threads(const fnn_net *net, ptrdiff_t batch, int limit);
+
+/* In what follows X (n_0 x m) is of either dtype. */
+/* out (n_L x m) = A[L]. Many threads may call it on one network. */
+int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads);
+/* *total = sum of w_i L_i. Many threads may call it on one network. */
+int fnn_net_loss(const fnn_net *net, double *total, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m,
+                 int threads);
+/* *total, and of each parameter the gradient of the mean loss: those of layer 0, then of layer 1, ... Many threads may
+   call it on one network. */
+int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
+                      const fnn_targets *targets, ptrdiff_t m, int threads);
+
+/* A training call: settings, then where it stands, which is moved on. */
+typedef struct {
+  size_t size;
+  const fnn_optimizer *optimizer;
+  ptrdiff_t batch;
+  int shuffle;
+  uint64_t seed;
+  ptrdiff_t max_batches, max_epochs; /* where to stop */
+  int cautious;                      /* make no update that could leave a weight or a moment not finite */
+  int unchecked;                     /* whether all are finite at the end is asked for later: `finite` is 1 */
+  int plain;                         /* gradients are stored before the update: the same bits, slower */
+  uint32_t *order;                   /* m, with shuffle; kept by the caller between calls */
+  int order_is_valid;                /* it is that of this epoch */
+  uint64_t epoch;
+  ptrdiff_t position; /* samples of this epoch that are done */
+  double loss_sum, weight_sum;
+  int failed; /* a loss was not finite; that batch made no update */
+  int unsafe; /* cautious, a batch might have done so: it made no update, and nor did those after it */
+  int finite; /* all weights and moments are, at the end */
+  /* Two numbers, sum of w_i L_i and sum of w_i, for each epoch that ended. */
+  double *ended;
+  ptrdiff_t ended_count;
+} fnn_fit;
+
+/* Whether all weights and moments are finite. */
+int fnn_net_finite(fnn_net *net);
+/* The mean loss of the first batch of the last training call, before its update; NaN: none was updated. */
+double fnn_net_first_loss(const fnn_net *net);
+/* Training over mini-batches. The network has the moments that the optimizer needs: start_optimizer. */
+int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m, fnn_fit *fit,
+                  int threads);
+
+/* --- the same functions without linking: a table of them, for packages that find fastnn at run time --- */
+
+/* All public functions, by their names without fnn_. New ones are added at the end, and so in fnn_api. */
+/* clang-format off */
+#define FNN_EACH_FUNCTION(F) \
+  F(isa_total) F(isa_name) F(isa_available) F(isa_best) F(has_openmp) F(compiler) F(openmp_limit) \
+  F(philox) F(permutation) \
+  F(linear_forward) F(linear_backward) F(activation_forward) F(activation_backward) F(rowsum) \
+  F(loss) F(shares) F(codes) F(within) F(optimizer_update) \
+  F(net_new) F(net_free) F(net_width) F(net_set) F(net_get) \
+  F(net_start_optimizer) F(net_slots) F(net_steps) F(net_set_steps) F(net_set_moment) F(net_get_moment) \
+  F(net_bytes) F(net_snapshot) F(net_restore) F(net_force_threads) F(net_forward_threads) F(net_train_threads) \
+  F(net_predict) F(net_loss) F(net_gradients) F(net_train) F(net_finite) \
+  F(openmp_procs) F(magnitude) F(net_first_loss) F(net_fit_threads) \
+  F(net_parameters) F(activation_row) F(loss_row) F(optimizer_row)
+/* clang-format on */
+
+/* Raised when a struct or a function changes otherwise than by growing at its end; a larger table of the same abi
+   serves as well. */
+#define FASTNN_ABI 2
+
+/* The functions above, as pointers; in plain C, for any compiler. api.c is compiled only if they have the same types.
+ */
+typedef struct {
+  uint32_t abi, size; /* FASTNN_ABI and bytes of the table, as it was compiled */
+  int (*isa_total)(void);
+  const char *(*isa_name)(int isa);
+  int (*isa_available)(int isa);
+  int (*isa_best)(void);
+  int (*has_openmp)(void);
+  const char *(*compiler)(void);
+  int (*openmp_limit)(void);
+  void (*philox)(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
+  void (*permutation)(uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch);
+  int (*linear_forward)(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
+                        const fnn_matrix *b, const fnn_spec *activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m,
+                        int in_order, int threads);
+  int (*linear_backward)(int isa, const fnn_matrix *dW, const fnn_matrix *db, const fnn_matrix *dA_prev,
+                         const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W,
+                         const fnn_spec *activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads);
+  int (*activation_forward)(int isa, const fnn_matrix *out, const fnn_matrix *Z, const fnn_spec *activation,
+                            ptrdiff_t n, ptrdiff_t m, int threads);
+  int (*activation_backward)(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A,
+                             const fnn_spec *activation, ptrdiff_t n, ptrdiff_t m, int threads);
+  int (*rowsum)(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads);
+  int (*loss)(int isa, double *losses, const fnn_matrix *dZ, const fnn_matrix *Z, const fnn_targets *targets,
+              const fnn_spec *loss, ptrdiff_t n, ptrdiff_t m, int threads);
+  double (*shares)(const double *x, ptrdiff_t m, double whole);
+  int (*codes)(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n);
+  int (*within)(int isa, const void *x, int dtype, ptrdiff_t n, double high);
+  int (*optimizer_update)(int isa, const fnn_optimizer *o, uint64_t t, const fnn_matrix *w, const fnn_matrix *moment_1,
+                          const fnn_matrix *moment_2, const fnn_matrix *dw, ptrdiff_t n, ptrdiff_t m, int threads);
+  fnn_net *(*net_new)(int isa, int dtype, ptrdiff_t n_in, int count, const fnn_layer *layers, const fnn_spec *loss);
+  void (*net_free)(fnn_net *net);
+  ptrdiff_t (*net_width)(const fnn_net *net, int l);
+  int (*net_set)(fnn_net *net, int layer, int parameter, const fnn_matrix *from);
+  int (*net_get)(const fnn_net *net, int layer, int parameter, const fnn_matrix *to);
+  int (*net_start_optimizer)(fnn_net *net, int slots);
+  int (*net_slots)(const fnn_net *net);
+  uint64_t (*net_steps)(const fnn_net *net);
+  void (*net_set_steps)(fnn_net *net, uint64_t steps);
+  int (*net_set_moment)(fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *from);
+  int (*net_get_moment)(const fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *to);
+  size_t (*net_bytes)(const fnn_net *net);
+  void (*net_snapshot)(const fnn_net *net, void *to);
+  int (*net_restore)(fnn_net *net, const void *from);
+  void (*net_force_threads)(fnn_net *net, int threads);
+  int (*net_forward_threads)(const fnn_net *net, ptrdiff_t m, int limit);
+  int (*net_train_threads)(const fnn_net *net, ptrdiff_t batch, int limit);
+  int (*net_predict)(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads);
+  int (*net_loss)(const fnn_net *net, double *total, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m,
+                  int threads);
+  int (*net_gradients)(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
+                       const fnn_targets *targets, ptrdiff_t m, int threads);
+  int (*net_train)(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m, fnn_fit *fit,
+                   int threads);
+  int (*net_finite)(fnn_net *net);
+  int (*openmp_procs)(void);
+  double (*magnitude)(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m);
+  double (*net_first_loss)(const fnn_net *net);
+  int (*net_fit_threads)(const fnn_net *net, ptrdiff_t batch, int limit);
+  int (*net_parameters)(const fnn_net *net, int layer);
+  const char *(*activation_row)(int index);
+  const char *(*loss_row)(int index);
+  const char *(*optimizer_row)(int index);
+} fnn_api;
+
+const fnn_api *fnn_get_api(void);
+/* The address of the function fnn_<name>, for whom no C compiler helps; NULL: there is none. */
+void *fnn_function(const char *name);
+
+#ifdef Py_PYTHON_H
+/* The table of the installed fastnn; NULL with an exception set. With the GIL. */
+static inline const fnn_api *fastnn_import(void) {
+  const fnn_api *api = (const fnn_api *)PyCapsule_Import("fastnn._core.C_API", 0);
+  if (api && (api->abi != FASTNN_ABI || api->size < sizeof(fnn_api))) {
+    PyErr_Format(PyExc_ImportError, "the installed fastnn has the C interface %d of %d bytes, wanted %d of at least %d",
+                 (int)api->abi, (int)api->size, FASTNN_ABI, (int)sizeof(fnn_api));
+    return NULL;
+  }
+  return api;
+}
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif
