@@ -54,7 +54,7 @@ case $mode in
     chosen=(tests)
     if [ "$mode" = smoke ]; then
       export HYPOTHESIS_PROFILE=few
-      chosen=(tests/test_{parity,steps,arrays_at_the_border,threads,pairs,extreme_settings,sizes,pickles}.py)
+      chosen=(tests/test_{parity,steps,arrays_at_the_border,threads,pairs,extreme_settings,sizes,c_interface,pickles}.py)
     fi
     # What they find goes to a file: pytest keeps what is printed, and dies with it.
     ASAN_OPTIONS+=:log_path=$work/found UBSAN_OPTIONS+=:log_path=$work/found
