@@ -173,6 +173,7 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
       const FN(rates) rates = FN(rates_of)(q->update);
       if (q->update->keep != 1) /* 4% of a product of 32 terms */
         EACH_VECTOR FN(store)(W + r * width + v * VL, FN(sgd_kept)(&rates, FN(load)(W + r * width + v * VL)));
+      __asm__("" ::: "memory"); /* or gcc loads all of W before the branch, and spills it: 4% of a product of 32 terms */
       EACH_VECTOR FN(store)(W + r * width + v * VL, FN(sgd_moved)(&rates, FN(load)(W + r * width + v * VL), sum[r][v]));
     } else {
       REAL sums[TALLEST * 2 * VL];
