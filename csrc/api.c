@@ -1,9 +1,9 @@
-/* The table of all public functions. */
+/* The table of all public functions (fnn_api), and fnn_function, which finds one by its name. */
 #include <string.h>
 
 #include "fastnn.h"
 
-/* Each member of the table has its function's type, and the table has no others. */
+/* Checked by the compiler: each pointer in fnn_api has the type of its function, and fnn_api has no other pointers. */
 #define SAME_TYPE(name)                                                                                                \
   _Static_assert(_Generic(((fnn_api *)0)->name, __typeof__(&fnn_##name): 1, default: 0),                               \
                  "fnn_api." #name " is not as fnn_" #name " is declared");

@@ -1,4 +1,4 @@
-/* Checks of what a caller gives: codes of classes, values within bounds, the largest number. */
+/* Checks of a caller's arrays: are class codes legal, are values within bounds, how large is the largest |x|. */
 #include <float.h>
 #include <stdatomic.h>
 
@@ -34,16 +34,17 @@ int fnn_have_one_dtype(const fnn_matrix *const *all, int count) {
   return fnn_is_dtype(all[0]->dtype);
 }
 
-/* What is checked is what was stored: somebody may write to `from` meanwhile, and a code is a place in memory later. */
+/* It checks the values that it stored in `codes`, and does not read `from` again: another thread may write to `from`
+   meanwhile, and each code is later used as an index. */
 int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n) {
   enum {
-    STEP = 1024, /* still near when they are checked */
-    FEW = 32     /* that no vectors pay for */
+    STEP = 1024, /* codes in a block: still in the cache when they are checked */
+    FEW = 32     /* with so few codes or less, vector instructions do not pay */
   };
-  uint64_t beyond = 0; /* of those that are too long for an int32, whose low bits may well be legal */
+  uint64_t beyond = 0; /* not 0: a code was negative or too large for an int32 (its low 32 bits may still look legal) */
   int32_t low = 0, high = 0;
   for (ptrdiff_t i = 0; i < m && m <= FEW; i++) {
-    const uint64_t code = bytes == 8 ? __atomic_load_n((const uint64_t *)from + i, __ATOMIC_RELAXED) /* once */
+    const uint64_t code = bytes == 8 ? __atomic_load_n((const uint64_t *)from + i, __ATOMIC_RELAXED) /* read once */
                                      : __atomic_load_n((const uint32_t *)from + i, __ATOMIC_RELAXED);
     beyond |= code >> 31;
     codes[i] = (int32_t)code;
@@ -56,7 +57,7 @@ int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_
       beyond |= code >> 31;
       codes[i] = (int32_t)code;
     }
-    atomic_signal_fence(memory_order_seq_cst); /* the compiler may read `from` twice, but not after this */
+    atomic_signal_fence(memory_order_seq_cst); /* from here on the compiler must not read `from` again */
     for (ptrdiff_t i = first; i < end; i++) {
       low = codes[i] < low ? codes[i] : low;
       high = codes[i] > high ? codes[i] : high;

@@ -1,4 +1,4 @@
-/* Which ISA runs: the one place that knows what was compiled and asks the CPU. */
+/* The list of the instruction sets (ISAs) that were compiled, and the tests whether this CPU can run them. */
 #include "kernels.h"
 
 #define TABLES(isa) extern const fnn_kernels *const fnn_tables_##isa[2]
@@ -10,7 +10,7 @@ static int always(void) { return 1; }
 TABLES(avx2);
 TABLES(avx512);
 
-/* What the operating system saves of the registers; without OSXSAVE, nothing beyond SSE. */
+/* The register sets that the operating system saves, as bits (XCR0); 0 without OSXSAVE: then only SSE can be used. */
 static unsigned saved_state(void) {
   unsigned a, b, c, d, low, high;
   if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return 0;
@@ -27,7 +27,7 @@ static int has_avx2(void) {
 }
 
 static int has_avx512(void) {
-#ifdef FNN_EMULATE_AVX512 /* its tiles compiled for AVX2: a test build */
+#ifdef FNN_EMULATE_AVX512 /* a test build: the AVX-512 tiles are compiled with AVX2 instructions */
   return has_avx2();
 #else
   unsigned a, b, c, d;

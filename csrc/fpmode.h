@@ -1,12 +1,12 @@
-/* Subnormal numbers count as 0 while a network computes: many CPUs take a hundred times longer over them. The mode is a
-   thread's own, and is given back as it was, flags and all. */
+/* A mode of the CPU that treats subnormal numbers as 0, on while a network computes: many CPUs need a hundred times
+   longer for them. Each thread has its own mode. fnn_restore_mode sets it back (on x86 also the exception flags). */
 #ifndef FNN_FPMODE_H
 #define FNN_FPMODE_H
 #include <stdint.h>
 
 #if defined(__SSE__)
 typedef unsigned fnn_mode;
-#define FNN_FLUSH 0x8040u /* flush results, and take operands as zeros */
+#define FNN_FLUSH 0x8040u /* subnormal results become 0 (FTZ), subnormal operands count as 0 (DAZ) */
 static inline fnn_mode fnn_flush_subnormals(void) {
   const fnn_mode mode = __builtin_ia32_stmxcsr();
   __builtin_ia32_ldmxcsr(mode | FNN_FLUSH);

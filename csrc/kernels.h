@@ -1,10 +1,11 @@
-/* The table of one instruction set: all that the layers above see of the kernels. Private; callers of the library see
+/* The interface of the kernels: the table of functions of one instruction set (ISA) and dtype, and the structs that
+   these functions take. This is all that the other files see of the kernels. Private; callers of the library see
    fastnn.h.
 
-   Layouts. A buffer of activations is sample-major: row s is one sample, `ld` elements on from the last, its first n
-   elements the units and the rest, up to a whole vector, padding. Weights of a layer are W^T cut into panels of nr
-   columns (the last one narrower, whole vectors): panel p holds for each of the k rows its `width` columns in a row.
-   Padding columns of weights, biases and dZ are 0. Kernels are serial; sizes are ptrdiff_t, counts of elements. */
+   Layouts. In a buffer of activations each row is one sample: n units, then padding up to a whole vector; rows begin
+   `ld` elements apart. The weights of a layer are W^T, cut into panels of nr columns. The last panel may be narrower,
+   but is whole vectors. A panel holds k rows, one after the other, of `width` columns. The padding columns of weights,
+   biases and dZ are 0. A kernel uses no threads of its own. Sizes are ptrdiff_t and count elements. */
 #ifndef FNN_KERNELS_H
 #define FNN_KERNELS_H
 #include <stddef.h>
@@ -13,8 +14,8 @@
 
 #include "fastnn.h"
 
-/* With these sigmoid(NaN) would be 0, and sums would have other bits; contraction (-ffp-contract), which does the same
-   to bits, tells no macro. */
+/* With these options sigmoid(NaN) would be 0, and sums would get other bits. Contraction (-ffp-contract) changes bits,
+   too, but there is no macro that tells of it. */
 #if defined(__FAST_MATH__) || __FINITE_MATH_ONLY__ || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || \
     defined(__NO_SIGNED_ZEROS__)
 #error "fastnn cannot be compiled with -ffast-math, -Ofast or a part of them: take that out, or add -fno-fast-math"
@@ -22,7 +23,7 @@
 
 #define FNN_INLINE static inline __attribute__((always_inline, unused))
 
-/* --- columns of the lists --- */
+/* --- the columns of the lists in fastnn.h, as enums and look-ups --- */
 
 enum fnn_place {
   FNN_IN_TILE,
@@ -90,46 +91,46 @@ static inline int fnn_slots_of(int optimizer) {
 
 static const fnn_spec fnn_identity = {FNN_IDENTITY, {0}};
 
-/* One step of an optimizer: what all parameters share. */
-#define FNN_STORE (-1) /* no optimizer: what is given is kept in the place of the parameters */
+/* The numbers of one step of an optimizer, the same for all parameters. */
+#define FNN_STORE (-1) /* a kind that is no optimizer: the sums are stored in place of the parameters */
 typedef struct {
   int kind;
-  int at_once;        /* scaled_rate is a number of the network's dtype */
-  double scale;       /* the gradient is this times what is given: 1, or the sum over a batch times 1 / its weight */
-  double rate;        /* lr; for the Adams lr / (1 - beta1^t) */
+  int at_once;        /* scaled_rate is not too large for the network's dtype, and may be used */
+  double scale;       /* the gradient is scale times the sums that are given: 1, or 1 / the weight of the batch */
+  double rate;        /* lr; for adam and adamw lr / (1 - beta1^t) */
   double scaled_rate; /* rate * scale */
-  double keep;        /* factor on w before the step: 1 - lr weight_decay where that is decoupled, or plain SGD's */
-  double decay;       /* coupled weight decay, in the gradient */
+  double keep;        /* 1 - lr weight_decay: sgd and adamw multiply w by it before the step */
+  double decay;       /* weight_decay: momentum, nesterov and adam add decay * w to the gradient */
   double momentum, beta1, beta2;
   double root; /* 1 / sqrt(1 - beta2^t) */
   double eps;
 } fnn_update;
 
-/* The factors of a product, A (m x k) and B (k x n): each element of A B is a sum over k in order, whatever the tile it
-   falls in. A lies by rows (elements of a row are adjacent), or by columns, as the kernel says. */
+/* The factors of a product, A (m x k) and B (k x n). Each element of A B is a sum over k in a fixed order, the same in
+   every tile. A lies by rows (elements of a row are adjacent) or by columns: that depends on the kernel. */
 typedef struct {
   ptrdiff_t m, n, k;
   const void *A;
-  ptrdiff_t a_step;      /* from row to row; of A by columns from k to k */
-  const uint32_t *order; /* NULL, or which sample is row i; of A by columns, which is column k */
+  ptrdiff_t a_step;      /* from row to row; if A lies by columns, from column to column */
+  const uint32_t *order; /* NULL, or row i of A (by columns: column k) is sample order[i] */
   const void *B;
   int b_in_panels;  /* B is in panels of its columns; else its rows are `b_step` apart */
   ptrdiff_t b_step; /* from k to k, where it is not in panels */
 } fnn_factors;
 
-/* A (m x n) = g(of + bias), rows `row_step` apart, where g is done by tiles or after them; softmax is the caller's. */
+/* A (m x n) = g(product + bias), rows `row_step` apart. An activation of whole rows (softmax) is left to the caller. */
 typedef struct {
-  fnn_factors of; /* A by rows */
+  fnn_factors of; /* of the product; its A lies by rows */
   void *A;
-  void *S; /* NULL, or where the slopes g'(Z) go, as A lies */
+  void *S; /* NULL, or where the slopes g'(Z) are stored, laid out as A */
   ptrdiff_t row_step;
   const void *bias; /* n, padded */
   fnn_spec g;
 } fnn_forward;
 
-/* dZ (m x n) = of * g'(Z), from A = g(Z), or from the slopes: rows of all are `row_step` apart. */
+/* dZ (m x n) = product * g'(Z), where g'(Z) comes from A = g(Z) or from S. Rows of dZ, A and S are `row_step` apart. */
 typedef struct {
-  fnn_factors of; /* A by rows */
+  fnn_factors of; /* of the product; its A lies by rows */
   void *dZ;
   ptrdiff_t row_step;
   const void *A;
@@ -137,63 +138,63 @@ typedef struct {
   fnn_spec g;
 } fnn_backward;
 
-/* An optimizer's step of the weights W (m x n, in panels) with the gradient update->scale * of. */
+/* An optimizer's step of the weights W (m x n, in panels); the gradient is update->scale * product. */
 typedef struct {
-  fnn_factors of; /* A by columns */
+  fnn_factors of; /* of the product; its A lies by columns */
   void *W;
   void *moment[2];          /* laid out as W */
-  void *copy;               /* of W by panels the other way, kept up; or NULL */
-  const fnn_update *update; /* of which optimizer, and its numbers */
-  void *room;               /* for a copy of `chunk` rows of A, or NULL */
-  const void *packed;       /* set by the kernel: that copy, of the rows from packed_row on */
+  void *copy;               /* NULL, or a copy of W in panels of its transpose, which is updated too */
+  const fnn_update *update; /* the optimizer and its numbers */
+  void *room;               /* NULL, or room for a copy of `chunk` rows of A */
+  const void *packed;       /* set by the kernel: this copy; it begins with row packed_row */
   ptrdiff_t packed_row;
 } fnn_weights;
 
-/* C (m x n, any steps) = g(scale of + bias), where g is done by tiles. */
+/* C (m x n, any steps) = g(scale * product + bias), where g is an activation IN_TILE. */
 typedef struct {
-  fnn_factors of; /* A by rows, or by columns: there is a kernel for each; no order */
+  fnn_factors of; /* A lies by rows or by columns: there is a kernel for each; `order` is NULL */
   void *C;
   ptrdiff_t row_step, column_step;
   const void *bias;     /* NULL, or n, padded */
   const void *row_bias; /* NULL, or m */
   fnn_spec g;
   double scale;
-  int go_on; /* C holds the sums of earlier terms, whole blocks of them */
+  int go_on; /* C holds the sums of earlier terms (whole blocks), and this product is added to them */
 } fnn_dense;
 
-/* The last layer's Z becomes dZ, in place, and gives the loss of each sample. */
+/* The loss of each sample is computed from the last layer's Z, and Z becomes dZ, in place. */
 typedef struct {
   fnn_spec loss, activation;
   ptrdiff_t n;
   void *Z;
   ptrdiff_t ld;
-  const int32_t *codes;  /* NULL: Y */
-  const void *Y;         /* rows x n, as Z lies, padded with 0 */
-  const double *weights; /* NULL: 1 */
+  const int32_t *codes;  /* the classes; NULL: the targets are Y */
+  const void *Y;         /* rows x n, laid out as Z, padded with 0 */
+  const double *weights; /* NULL: all are 1 */
   double *losses;        /* w_i L_i */
-  void *scratch;         /* two padded rows, of this caller alone */
+  void *scratch;         /* two padded rows that no other thread uses */
 } fnn_head;
 
 typedef struct {
   ptrdiff_t size;       /* bytes of an element */
   ptrdiff_t vl, mr, nr; /* elements of a vector, rows of a tile, columns of a panel */
-  ptrdiff_t chunk;      /* rows of C that are done panel after panel, at most */
-  int packs;            /* dW may use room for a copy of so many rows of A */
+  ptrdiff_t chunk;      /* at most so many rows of C are done before the next ones, panel after panel */
+  int packs;            /* whether update_weights can use room for a copy of `chunk` rows of A */
   /* Products: rows i0..i1 and panels p0..p1 of the result. */
   void (*forward)(const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
   void (*backward)(const fnn_backward *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
   void (*update_weights)(const fnn_weights *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
   void (*dense_rows)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
   void (*dense_columns)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
-  /* The copy of weights (m x n, in panels) by panels the other way: of rows i0..i1 and panels p0..p1. */
+  /* Copies rows i0..i1, panels p0..p1, of the weights W (m x n, in panels) into panels of the transpose of W. */
   void (*turn)(void *copy, const void *W, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0,
                ptrdiff_t p1);
-  /* Dense products for n = 1, with B of adjacent elements. */
+  /* Dense products for n = 1; the elements of B are adjacent. */
   void (*matvec_rows)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1);
   void (*matvec_columns)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1);
-  /* sums[j] = scale * sum over rows of dZ[row][j], for n columns padded. With rowsum_room(rows, n) bytes of room, on a
-     cache line, it reads long strips of them also where there are many rows; without (NULL) shorter ones. 0 bytes: that
-     makes no difference. */
+  /* sums[j] = scale * sum over rows of dZ[row][j], for n columns and their padding. `room` has rowsum_room(rows, n)
+     bytes and begins on a cache line: with it the kernel reads long strips even of many rows. It may be NULL:
+     then strips are shorter. If rowsum_room is 0, `room` makes no difference. */
   void (*rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale, void *room);
   ptrdiff_t (*rowsum_room)(ptrdiff_t rows, ptrdiff_t n);
   /* out[row * step] = scale * sum of row `row` of dZ, n elements exactly. */
@@ -207,24 +208,24 @@ typedef struct {
   /* dZ = dA * g'(Z) from A = g(Z), row by row; in place too. */
   void (*derivative)(void *dZ, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A, ptrdiff_t ld_A,
                      const fnn_spec *g, ptrdiff_t rows, ptrdiff_t n);
-  /* Softmax over the rows of n, and its dZ, where samples are the columns: whole vectors of them. */
+  /* Softmax, and its dZ, of samples that are the columns of n rows; `columns` is a multiple of vl. */
   void (*softmax_down)(void *out, ptrdiff_t ld_out, const void *Z, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t columns);
   void (*softmax_slope_down)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A,
                              ptrdiff_t ld_A, ptrdiff_t n, ptrdiff_t columns);
-  /* The end of forward and the begin of backward, for rows i0..i1; returns 0 if a loss is not finite. */
+  /* The end of forward and the start of backward: losses and dZ of rows i0..i1. Returns 0 if a loss is not finite. */
   int (*head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1);
-  /* Of losses that are sums over units, with an identity output where they are functions of A: dZ, and each unit's L.
-   */
+  /* dZ, and L of each unit, for losses that are sums over units; for a loss of form UNITS_OF_A the output activation is
+     identity. */
   void (*loss_derivatives)(void *dZ, const void *Z, const void *Y, const fnn_spec *loss, ptrdiff_t n);
   void (*loss_values)(double *L, const void *Z, const void *Y, const fnn_spec *loss, ptrdiff_t n);
   int (*within)(const void *x, ptrdiff_t n, double high);
-  /* Samples first.. of a matrix (n x m, either dtype) into rows of a buffer, padded with 0; through `order` if there.
-   */
+  /* Copies `rows` samples of a matrix (n x m, either dtype) to rows of a buffer, padded with 0: the samples first.., or
+     order[first].. if `order` is not NULL. */
   void (*gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uint32_t *order, ptrdiff_t first, ptrdiff_t rows,
                  ptrdiff_t n);
-  /* Rows of a buffer to samples first.. of a matrix (n x m, this dtype). */
+  /* Copies rows of a buffer to the samples first.. of a matrix (n x m, this dtype). */
   void (*scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n);
-  /* A matrix (k x n) of any steps, this dtype, into panels, and back. */
+  /* Copies a matrix (k x n) of any steps and of this dtype to panels, and back. */
   void (*pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_t n);
   void (*unpack)(const fnn_matrix *to, const void *panels, ptrdiff_t k, ptrdiff_t n);
   /* The largest |x| of rows of n; INFINITY if one is not finite. */
@@ -237,11 +238,11 @@ typedef struct {
   const fnn_kernels *const *kernels; /* by dtype */
 } fnn_isa;
 
-/* Best last. */
+/* The ISAs that were compiled; the best one is the last. */
 extern const fnn_isa fnn_isas[];
 extern const int fnn_isa_count;
 
-/* --- the border: what a caller gives is checked once, where it comes in --- */
+/* --- checks of what a caller gives: made once, in the public functions --- */
 static inline int fnn_is_isa(int isa) { return isa >= 0 && isa < fnn_isa_count; }
 static inline int fnn_is_dtype(int dtype) { return dtype == FNN_FLOAT32 || dtype == FNN_FLOAT64; }
 static inline int fnn_is_optimizer(int kind) { return kind >= 0 && kind < FNN_OPTIMIZERS; }
@@ -272,19 +273,21 @@ static inline int fnn_take(void *ours, size_t size, const void *given, size_t le
 
 static inline ptrdiff_t fnn_at_most(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 static inline ptrdiff_t fnn_up(ptrdiff_t n, ptrdiff_t step) { return (n + step - 1) / step * step; }
-/* Of powers of two, vl and nr: divisions would be a good part of a small network's step. */
+/* vl and nr are powers of two, so these need no divisions, which would be a good part of a small network's step. */
 static inline ptrdiff_t fnn_padded(const fnn_kernels *K, ptrdiff_t n) { return (n + K->vl - 1) & -K->vl; }
 static inline ptrdiff_t fnn_panels(const fnn_kernels *K, ptrdiff_t n) {
   return (n + K->nr - 1) >> __builtin_ctzll((unsigned long long)K->nr);
 }
-/* An odd number of cache lines, so that a column of a buffer does not fall into few sets of the cache. */
+/* The distance `ld` of the rows of a buffer with n units: an odd number of cache lines, so that a column of the buffer
+   is spread over all sets of the cache. */
 static inline ptrdiff_t fnn_ld(const fnn_kernels *K, ptrdiff_t n) {
   const ptrdiff_t line = K->size == 4 ? 16 : 8;
   return ((n + line - 1) & -line) | line;
 }
 static inline void *fnn_at(const fnn_kernels *K, const void *p, ptrdiff_t i) { return (char *)p + i * K->size; }
 
-/* `head` for rows that are samples first.. : their targets go to its Y, where they are not codes. */
+/* Calls K->head for `rows` samples from `first` on, with their codes and weights; if there are no codes, their targets
+   are copied to head.Y. */
 static inline void fnn_take_losses(const fnn_kernels *K, fnn_head head, const fnn_targets *targets, ptrdiff_t first,
                                    ptrdiff_t rows) {
   if (!targets->codes) K->gather((void *)head.Y, head.ld, &targets->Y, NULL, first, rows, head.n);

@@ -1,6 +1,6 @@
-/* Activations. First the functions: of a unit, a pair for each row of FNN_EACH_ACTIVATION that is one, A = g(Z) and the
-   slope g'(Z) from A; of all units of a sample, softmax. Then the ways over many numbers: in a product's tile, by rows,
-   by columns of samples. Included by kernels_bodies.h for each dtype. */
+/* Activations. First the functions: for an activation of single units a pair, A = g(Z) and the slope g'(Z) (from A, or
+   from Z where the list says FROM_Z); for all units of a sample, softmax. Then loops that apply them: in a tile of a
+   product, row by row, or by columns of samples. kernels_bodies.h includes this file for each dtype. */
 
 /* The parameters of an activation or a loss. */
 typedef struct {
@@ -13,7 +13,7 @@ FNN_INLINE FN(constants) FN(constants_of)(const fnn_spec *f) {
   return c;
 }
 
-/* --- a unit: VL of them --- */
+/* --- activations of single units; each call does a vector of VL units --- */
 
 FNN_INLINE V FN(identity)(V z, FN(constants) c) {
   (void)c;
@@ -46,13 +46,13 @@ FNN_INLINE V FN(tanh_slope)(V a, FN(constants) c) {
   return (1 - a) * (1 + a);
 }
 
-/* NaN stays NaN: the comparison is false and keeps z. */
+/* NaN stays NaN: the comparison z <= 0 is false for it, which keeps z. */
 FNN_INLINE V FN(relu)(V z, FN(constants) c) {
   (void)c;
   return (V)(~(z <= 0) & (VI)z);
 }
 
-/* 1 above 0, else 0 times A: 0, or NaN. */
+/* 1 where a > 0, else a * 0: that is 0, or NaN if a is NaN. */
 FNN_INLINE V FN(relu_slope)(V a, FN(constants) c) {
   (void)c;
   return FN(select)(a > 0, FN(set1)(1), a * 0);
@@ -60,14 +60,14 @@ FNN_INLINE V FN(relu_slope)(V a, FN(constants) c) {
 
 FNN_INLINE V FN(leaky_relu)(V z, FN(constants) c) { return FN(select)(z > 0, z, z * c.of[0]); }
 
-/* 1 above 0, else the slope, or NaN. */
+/* 1 where a > 0, the parameter `slope` where a <= 0, NaN if a is NaN. */
 FNN_INLINE V FN(leaky_relu_slope)(V a, FN(constants) c) {
   return FN(select)(a > 0, FN(set1)(1), FN(select)(a <= 0, FN(set1)(c.of[0]), a));
 }
 
 /* --- all units of a sample: softmax --- */
 
-#define FEW 32 /* units */
+#define FEW 32 /* samples of at most so many units are done by columns, longer ones by rows */
 
 FNN_INLINE V FN(largest)(const V *z, ptrdiff_t n) {
   V top = z[0];
@@ -75,7 +75,7 @@ FNN_INLINE V FN(largest)(const V *z, ptrdiff_t n) {
   return top;
 }
 
-/* Z becomes A = exp(Z - max Z) / sum; returns what cross entropy needs of it. */
+/* VL samples, z[j] holds unit j of each: Z becomes A = exp(Z - max Z) / sum. The cross-entropy needs max_z and sum. */
 FNN_INLINE void FN(softmax_columns)(V *z, ptrdiff_t n, V *max_z, V *sum) {
   V whole = {0};
   const V top = FN(largest)(z, n);
@@ -95,7 +95,7 @@ FNN_INLINE void FN(softmax_slope_columns)(V *d, const V *a, ptrdiff_t n) {
   for (ptrdiff_t j = 0; j < n; j++) d[j] = a[j] * (d[j] - sum);
 }
 
-/* A row of softmax: exp(z - max z) over its sum. Padding comes out 0. */
+/* Softmax of one row: exp(z - max z) divided by the sum of these. The padding becomes 0. */
 FNN_INLINE void FN(softmax_row)(REAL *out, const REAL *z, ptrdiff_t n, REAL *max_z, REAL *sum) {
   V largest = FN(set1)(-(REAL)INFINITY);
   for (ptrdiff_t v = 0; v < n; v += VL) {
@@ -118,7 +118,7 @@ FNN_INLINE void FN(softmax_row)(REAL *out, const REAL *z, ptrdiff_t n, REAL *max
   *sum = whole;
 }
 
-/* A row of softmax's dZ = A * (dA - sum(dA * A)). */
+/* dZ of softmax for one row: A * (dA - sum(dA * A)). */
 FNN_INLINE void FN(softmax_slope_row)(REAL *out, const REAL *dA, const REAL *A, ptrdiff_t n) {
   V lanes[LANE_VECTORS];
   for (int i = 0; i < LANE_VECTORS; i++) lanes[i] = (V){0};
@@ -159,8 +159,8 @@ static void FN(softmax_slope_rows)(REAL *to, ptrdiff_t ld_out, const REAL *d, pt
   }
 }
 
-/* The same two where a row holds a unit of all samples, `columns` of them in whole vectors: a strip of them at a time,
-   in long reads. */
+/* Softmax and its dZ where a row holds one unit of all samples, and `columns`, the number of samples, is a multiple of
+   VL. They work on strips of STRIP vectors, so that memory is read in long pieces. */
 static void FN(softmax_down)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, ptrdiff_t n,
                              ptrdiff_t columns) {
   for (ptrdiff_t c = 0; c < columns; c += STRIP * VL) {
@@ -207,7 +207,7 @@ static void FN(softmax_slope_down)(void *out, ptrdiff_t ld_out, const void *dA, 
   }
 }
 
-/* --- in a tile: what is short enough to be part of it; the others are left for later --- */
+/* --- in a tile: the activations IN_TILE; for all others the sums stay as they are, and g is applied later --- */
 
 #define CASE_IN_TILE(NAME, name)                                                                                       \
   case FNN_##NAME: return TILE(name);
@@ -223,7 +223,7 @@ FNN_INLINE V FN(in_tile)(enum fnn_activation g, V z, FN(constants) c) {
   return z;
 }
 
-/* dA * g'(Z) from A. */
+/* dA * g'(Z), where the slope is computed from A. */
 FNN_INLINE V FN(slope_in_tile)(enum fnn_activation g, V dA, const REAL *A, FN(constants) c) {
 #define TILE(name) dA *FN(name##_slope)(FN(load)(A), c)
   switch (g) { FNN_EACH_ACTIVATION(CASE) }
@@ -235,7 +235,8 @@ FNN_INLINE V FN(slope_in_tile)(enum fnn_activation g, V dA, const REAL *A, FN(co
 #undef CASE_WHOLE_ROWS
 #undef CASE
 
-/* --- by rows of n units, and few units by columns, a vector holding one unit of VL samples; in place too --- */
+/* --- for many samples: by rows of n units; or, for few units, by columns, where a vector holds one unit of VL samples.
+   Input and output may be the same memory. --- */
 
 #define CASE_IN_TILE(name, SLOPE) UNITS(name, SLOPE)
 #define CASE_AFTER_TILE(name, SLOPE) UNITS(name, SLOPE)
@@ -264,7 +265,7 @@ FNN_INLINE void FN(activation_columns)(V *a, const V *z, const fnn_spec *g, ptrd
 #define UNITS(name, SLOPE)                                                                                             \
   for (ptrdiff_t j = 0; j < n; j++) a[j] = FN(name)(z[j], c);
 #define ROWS(name)                                                                                                     \
-  a[0] = z[0]; /* there is one: gcc would not see it */                                                                \
+  a[0] = z[0]; /* n is at least 1, but gcc does not know that and would warn */                                        \
   for (ptrdiff_t j = 1; j < n; j++) a[j] = z[j];                                                                       \
   FN(name##_columns)(a, n, &unused, &unused);
   switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
@@ -299,7 +300,7 @@ static void FN(activation_and_slope)(REAL *A, REAL *S, ptrdiff_t ld, const fnn_s
       FN(store)(A + v, a);                                                                                             \
       FN(store)(S + v, s);                                                                                             \
     }
-#define ROWS(name) /* has a Jacobian, no slopes: FN(derivative) applies it */
+#define ROWS(name) /* nothing: softmax has no slope of a single unit; FN(derivative) does the whole row */
   switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
 #undef FROM_A
 #undef FROM_Z

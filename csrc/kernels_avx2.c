@@ -1,4 +1,4 @@
-/* x86-64 with AVX2 and FMA: 16 registers, 12 of them sums. */
+/* The kernels for x86-64 with AVX2 and FMA. There are 16 vector registers; a tile of sums uses 12 of them. */
 #if defined(__x86_64__) || defined(_M_X64)
 #define FNN_VECTOR_BYTES 32
 #define FNN_MR 6

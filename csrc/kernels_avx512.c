@@ -1,4 +1,4 @@
-/* x86-64 with AVX-512 (F, BW, DQ, VL): 32 registers, 28 of them sums. */
+/* The kernels for x86-64 with AVX-512 (F, BW, DQ, VL). Of the 32 vector registers a tile of sums uses 28. */
 #if defined(__x86_64__) || defined(_M_X64)
 #define FNN_VECTOR_BYTES 64
 #define FNN_MR 14

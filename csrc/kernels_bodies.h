@@ -1,11 +1,11 @@
-/* The bodies of the kernels, written once; an ISA's file includes this for float and for double.
-   It is given REAL, INT, FNN_DOUBLE, FN(name) and FNN_VECTOR_BYTES, FNN_MR (rows of a register tile), FNN_MR_SINGLE (of
-   one that is one vector wide), FNN_CHUNK_BYTES, FNN_WHOLE_SUMS, FNN_PACK_PANELS. */
+/* The bodies of the kernels, written once: kernels_isa.h includes this file once for float and once for double, and
+   defines REAL, INT, FNN_DOUBLE and FN(name). The ISA's file defines FNN_VECTOR_BYTES, FNN_MR, FNN_MR_SINGLE,
+   FNN_CHUNK_BYTES, FNN_WHOLE_SUMS and FNN_PACK_PANELS; kernels_isa.h says what they mean. */
 #include <float.h>
 
 #include "simd.h"
 
-/* clang-format off: each uses those above it */
+/* clang-format off: the order matters, each header uses the headers above it */
 #include "kernels_functions.h"
 #include "kernels_moving.h"
 #include "kernels_checks.h"
@@ -51,7 +51,7 @@ static const fnn_kernels FN(table) = {
     .magnitude = FN(magnitude),
 };
 
-/* What is another for double than for float; all other macros are the same words both times. */
+/* These macros differ between float and double, so they are removed here; all others have the same text both times. */
 #undef HAS_ROWS_OF_FOUR
 #undef SIGN
 #undef MANTISSA

@@ -1,5 +1,7 @@
-/* Whether numbers are within bounds, and the largest of them. Included by kernels_bodies.h for each dtype. */
-/* Whether all are numbers within 0..high. */
+/* Two checks of numbers: are all within bounds, and how large is the largest |x|. kernels_bodies.h includes this file
+   for each dtype. */
+
+/* Whether all n elements are finite and within 0..high. */
 static int FN(within)(const void *x, ptrdiff_t n, double high) {
   const REAL *p = x;
   const V top = FN(set1)((REAL)high);
@@ -15,7 +17,8 @@ static int FN(within)(const void *x, ptrdiff_t n, double high) {
   return all;
 }
 
-/* Without their signs floats are in the order of their bits, with inf and then the NaNs above all numbers. */
+/* The largest |x|. It compares the bits of |x| as integers, which have the order of the numbers: infinity is above all
+   finite numbers, and NaNs are above infinity. */
 static double FN(magnitude)(const void *x, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n) {
   VI most[4] = {{0}};
   INT rest = 0;
@@ -28,7 +31,7 @@ static double FN(magnitude)(const void *x, ptrdiff_t ld, ptrdiff_t rows, ptrdiff
         const VI bits = (VI)FN(load)(p + j + v * VL) & ~SIGN;
         most[v] = (VI)FN(select)(bits > most[v], (V)bits, (V)most[v]);
       }
-    for (; n >= VL && j < n; j += VL) { /* the last vector reaches back */
+    for (; n >= VL && j < n; j += VL) { /* the last vector overlaps the one before it */
       const VI bits = (VI)FN(load)(p + fnn_at_most(j, n - VL)) & ~SIGN;
       most[0] = (VI)FN(select)(bits > most[0], (V)bits, (V)most[0]);
     }

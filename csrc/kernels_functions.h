@@ -1,6 +1,6 @@
-/* Functions of a vector of numbers: exp, log and what is made of them; sums over lanes. Included by kernels_bodies.h
-   for each dtype. */
-#define SUM_LANES 16 /* sums along a row run in this many lanes whatever the vector, for the same bits */
+/* Functions of a vector: exp, tanh, log, log1p; and the sum of its lanes. kernels_bodies.h includes this file for each
+   dtype. */
+#define SUM_LANES 16 /* partial sums of a row: as many for every vector size, so that all ISAs get the same bits */
 #define LANE_VECTORS (SUM_LANES / VL > 0 ? SUM_LANES / VL : 1)
 
 #if FNN_DOUBLE
@@ -48,16 +48,16 @@ FNN_INLINE V FN(reduced_expm1)(V x, VI *n) {
   return p * r;
 }
 
-/* exp(x) for x <= 0, gradually down to 0. */
+/* exp(x) for x <= 0. Very small results are subnormal, and the smallest are 0. */
 FNN_INLINE V FN(exp)(V x) {
   VI n;
   V p = FN(reduced_expm1)(FN(at_least)(x, FN(set1)(EXP_LOW)), &n) + 1;
-  VI half = n >> 1; /* 2^n alone may be too small to be written */
+  VI half = n >> 1; /* 2^n is multiplied in two steps: 2^n alone may be below the normal numbers */
   return p * FN(power_of_two)(half) * FN(power_of_two)(n - half);
 }
 
 #if FNN_DOUBLE
-/* By expm1, which keeps its digits near 0: tanh z = e / (e + 2) with e = exp(2 z) - 1. */
+/* tanh z = e / (e + 2) with e = exp(2 z) - 1; e comes from expm1, which is accurate also near 0. */
 FNN_INLINE V FN(hyperbolic_tangent)(V z) {
   VI n;
   V a = FN(at_most)(FN(abs)(z), FN(set1)(TANH_HIGH));
@@ -66,8 +66,8 @@ FNN_INLINE V FN(hyperbolic_tangent)(V z) {
   return (V)((VI)(e / (e + 2)) | ((VI)z & SIGN));
 }
 #else
-/* tanh a = a P(a^2) / Q(a^2) for a within 0..9, P(0) = Q(0) = 1: the largest relative error made small by reweighted
-   least squares, 6.2e-8, and 3e-7 with all roundings; in half the time that expm1 takes. */
+/* tanh a = a P(a^2) / Q(a^2) for a within 0..9, P(0) = Q(0) = 1. Reweighted least squares gave the coefficients: the
+   largest relative error is 6.2e-8, and 3e-7 with all roundings. It takes half the time of the form with expm1. */
 static const float tanh_over[] = {1.0f, 0.129225014f, 0.00292413350f, 9.29541533e-6f, -1.28541608e-8f, 1.84186667e-11f},
                    tanh_under[] = {1.0f, 0.462558016f, 0.0237773634f, 0.000228547326f};
 
@@ -104,7 +104,8 @@ FNN_INLINE V FN(log)(V x) {
   return FN(select)(x - x == 0, sum, x); /* inf and NaN are their own logarithm here */
 }
 
-/* Sum of the lanes of a row's partial sums, halving: the same tree for every vector width. */
+/* The sum of the SUM_LANES partial sums of a row. Each round adds the upper half to the lower half: the order of the
+   additions is the same for every vector size. */
 FNN_INLINE REAL FN(sum_lanes)(const V *lanes) {
   REAL x[LANE_VECTORS * VL];
   for (int i = 0; i < LANE_VECTORS; i++) FN(store)(x + i * VL, lanes[i]);
@@ -113,7 +114,7 @@ FNN_INLINE REAL FN(sum_lanes)(const V *lanes) {
   return x[0];
 }
 
-/* All ones in the lanes of vector v of a row that are among its n elements. */
+/* A mask for the vector that starts at element v of a row of n: all ones in the lanes whose element is below n. */
 FNN_INLINE VI FN(inside)(ptrdiff_t v, ptrdiff_t n) {
   VI lane;
   for (int i = 0; i < VL; i++) lane[i] = i;

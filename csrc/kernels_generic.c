@@ -1,5 +1,6 @@
-/* The plain ISA: whatever the compiler targets by default, in vectors of 16 bytes. CPUs that need it add one vector a
-   cycle, in three or four cycles: a few sums keep them busy, and more would be a tenth of the wheel. */
+/* The kernels for any CPU: what the compiler targets by default, in vectors of 16 bytes. The CPUs that need them start
+   one vector addition per cycle, and it takes three or four cycles: a few sums at once keep them busy. Larger tiles
+   would make the Python package (the wheel) a tenth larger. */
 #define FNN_VECTOR_BYTES 16
 #define FNN_MR 4
 #define FNN_MR_SINGLE 6

@@ -1,10 +1,13 @@
-/* One ISA's kernels: includes the bodies for float and double and defines its pair of tables, FNN_TABLES.
-   Given by the ISA's file, which setup.py compiles with the ISA's flags: FNN_VECTOR_BYTES; FNN_MR and FNN_MR_SINGLE,
-   the most rows of a register tile of two vectors and of one; FNN_EACH_DOUBLE and FNN_EACH_SINGLE, a macro for each
-   number of rows; FNN_CHUNK_BYTES, what of A may stay in the second cache; FNN_WHOLE_SUMS, whether a
-   network's tile by rows sums all of its terms before the next tile, or a block of them, whose part of B then stays in
-   the first cache;
-   FNN_PACK_PANELS, from how many panels on dW copies A first, or 0; FNN_TABLES. */
+/* The kernels of one ISA: includes the bodies for float and for double, and defines the pair of tables FNN_TABLES.
+   The ISA's file, which setup.py compiles with the ISA's flags, defines these macros first:
+   FNN_VECTOR_BYTES: bytes of a vector.
+   FNN_MR, FNN_MR_SINGLE: the most rows of a register tile that is two vectors wide, and of one that is one wide.
+   FNN_EACH_DOUBLE(M), FNN_EACH_SINGLE(M): M(rows) for every such number of rows, from 1 up.
+   FNN_CHUNK_BYTES: how many bytes of A may stay in the second cache.
+   FNN_WHOLE_SUMS: 1, in forward and backward a tile sums all of its terms before the next tile starts; 0, it sums a
+   block of terms, so that this part of B stays in the first cache.
+   FNN_PACK_PANELS: with so many panels or more the product dW copies A first; 0: never.
+   FNN_TABLES: the name of the pair of tables. */
 #include <math.h>
 #include <string.h>
 

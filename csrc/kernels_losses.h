@@ -1,9 +1,10 @@
-/* Losses. First the functions: of a unit, one for each row of FNN_EACH_LOSS that is a sum over units, giving L in
-   double and its derivative; of all units of a sample, the cross-entropy. Then the ways through a batch, each written
-   once: few units by columns of samples, many by rows, and element by element. Included by kernels_bodies.h for each
-   dtype. */
+/* Losses. First the functions: for each loss that is a sum over units, a function of single units, which gives L in
+   double and returns its derivative; for all units of a sample, the cross-entropy. Then the loops over a batch, each
+   written once for all losses: by columns of samples (few units), by rows (many units), and element by element.
+   kernels_bodies.h includes this file for each dtype. */
 
-/* --- a unit: L of VL of them, and the derivative by what the list says they are functions of --- */
+/* --- losses of single units: each call sets L of VL units, and returns dL/dz (form UNITS_OF_Z) or dL/da (UNITS_OF_A)
+   --- */
 
 /* -y log a - (1 - y) log(1 - a) with a = sigmoid(z), for z of any size: max(z, 0) - z y + log(1 + exp(-|z|)). */
 FNN_INLINE V FN(binary_cross_entropy)(V z, V y, FN(constants) c, double *L) {
@@ -26,7 +27,7 @@ FNN_INLINE V FN(mse)(V a, V y, FN(constants) c, double *L) {
   return 2 * (a - y);
 }
 
-/* |a - y|, whose derivative is 0 at 0. */
+/* |a - y|; its derivative is taken as 0 where a = y, and is NaN for a NaN. */
 FNN_INLINE V FN(mae)(V a, V y, FN(constants) c, double *L) {
   double as[VL], ys[VL];
   const V error = a - y;
@@ -37,11 +38,11 @@ FNN_INLINE V FN(mae)(V a, V y, FN(constants) c, double *L) {
   return FN(select)(error > 0, FN(set1)(1), FN(select)(error < 0, FN(set1)(-1), error));
 }
 
-/* --- all units of a sample: the cross-entropy -sum(y log a) with a = softmax(z), or of a class alone; dZ = a sum(y) -
-   y. With z's largest, top, and whole = sum(exp(z - top)): sum(y (top - z)) + sum(y) log(whole), for z of any size. ---
- */
+/* --- all units of a sample: the cross-entropy L = -sum(y log a) with a = softmax(z), where y may be a single class;
+   dZ = a sum(y) - y. It is computed as L = sum(y (top - z)) + sum(y) log(whole), where top is the largest z, and whole
+   is sum(exp(z - top)): this does not overflow for any z. --- */
 
-/* VL samples, a vector holding one unit of each. */
+/* For VL samples; z[j] and y[j] hold unit j of each sample. Z becomes dZ. */
 FNN_INLINE void FN(cross_entropy_columns)(V *z, const V *y, ptrdiff_t n, int one_class, double *L) {
   double tops[VL], logs[VL];
   V top, whole, mass = FN(set1)(1);
@@ -59,7 +60,7 @@ FNN_INLINE void FN(cross_entropy_columns)(V *z, const V *y, ptrdiff_t n, int one
       FN(doubles)(zs, z[j]);
       FN(doubles)(ys, y[j]);
       for (int i = 0; i < VL; i++)
-        if (ys[i] != 0) L[i] += ys[i] * (tops[i] - zs[i]); /* 0 times an infinite distance is 0 */
+        if (ys[i] != 0) L[i] += ys[i] * (tops[i] - zs[i]); /* without the test 0 times infinity would be NaN */
       mass += y[j];
     }
   }
@@ -69,7 +70,8 @@ FNN_INLINE void FN(cross_entropy_columns)(V *z, const V *y, ptrdiff_t n, int one
   for (int i = 0; i < VL; i++) L[i] += logs[i];
 }
 
-/* One sample: L but for sum(y) log(whole), whose logarithm is taken for many rows at once. */
+/* For one sample, with targets y or (y is NULL) the class `code`: z becomes dZ. Returns L without its last term sum(y)
+   log(whole); the caller takes the logarithms of many rows at once. */
 static double FN(cross_entropy_row)(REAL *z, ptrdiff_t n, const REAL *y, int32_t code, REAL *mass, REAL *whole) {
   REAL top;
   double L = 0;
@@ -84,7 +86,7 @@ static double FN(cross_entropy_row)(REAL *z, ptrdiff_t n, const REAL *y, int32_t
   top = z[0];
   for (ptrdiff_t j = 1; j < n; j++) top = z[j] > top ? z[j] : top;
   for (ptrdiff_t j = 0; j < n; j++) {
-    if (y[j] != 0) L += (double)y[j] * ((double)top - z[j]); /* 0 times an infinite distance is 0 */
+    if (y[j] != 0) L += (double)y[j] * ((double)top - z[j]); /* without the test 0 times infinity would be NaN */
     *mass += y[j];
   }
   FN(softmax_row)(z, z, n, &top, whole);
@@ -92,13 +94,14 @@ static double FN(cross_entropy_row)(REAL *z, ptrdiff_t n, const REAL *y, int32_t
   return L;
 }
 
-/* The way of a loss through what follows is by its FORM: each switch says what OF_<form>(name) is. */
+/* In the switches below the code for a loss depends on its FORM only: before each switch, OF_<FORM>(name) says what is
+   done for that form. */
 #define CASE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS)                                                            \
   case FNN_##NAME: OF_##FORM(name) break;
 
-/* --- few units: VL samples at a time, a vector holding one unit of each --- */
+/* --- few units: VL samples at a time; a vector holds one unit of each --- */
 
-/* Codes of VL samples, of which `count` are there; the others' are of no unit. */
+/* The codes of `count` samples, as VL integers; the remaining ones are -1, which is the code of no unit. */
 FNN_INLINE VI FN(load_codes)(const int32_t *codes, ptrdiff_t count) {
   typedef int32_t words __attribute__((vector_size(4 * FNN_LANES)));
   words few;
@@ -110,7 +113,7 @@ FNN_INLINE VI FN(load_codes)(const int32_t *codes, ptrdiff_t count) {
   return __builtin_convertvector(few, VI);
 }
 
-/* L of VL samples, and dZ over their Z. */
+/* Sets L of VL samples; their Z (in z) becomes dZ. */
 FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, double *L) {
   const FN(constants) c = FN(constants_of)(&h->loss);
   const ptrdiff_t n = h->n;
@@ -135,7 +138,7 @@ FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, double *L)
 #undef SUM_OVER_UNITS
 }
 
-/* w_i L_i of VL samples, of which `count` are there, and dZ over their Z. */
+/* Stores w_i L_i of `count` samples (1..VL) from sample `first` on; their Z becomes dZ. */
 static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count) {
   const ptrdiff_t n = h->n;
   REAL *Z = (REAL *)h->Z + first * h->ld;
@@ -163,7 +166,7 @@ static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count
 
 /* --- many units: row by row --- */
 
-/* The sum over the units of a sample; z becomes dZ, with 0 as padding. `a` is room for a row. */
+/* Returns L of one sample for a loss that is a sum over units; z becomes dZ, its padding 0. `a`: scratch for a row. */
 static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) {
   const FN(constants) c = FN(constants_of)(&h->loss);
   const ptrdiff_t n = h->n;
@@ -189,7 +192,7 @@ static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) 
   return L;
 }
 
-/* The row of targets of sample i: Y's, or made from its code in `room`. */
+/* The targets of sample i as a row: its row of Y; or, from its code, zeros and a 1, written to `room`. */
 static const REAL *FN(targets_row)(const fnn_head *h, ptrdiff_t i, REAL *room) {
   if (!h->codes) return (const REAL *)h->Y + i * h->ld;
   for (ptrdiff_t j = 0; j < fnn_up(h->n, VL); j++) room[j] = 0;
@@ -203,7 +206,7 @@ static void FN(units_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
     h->losses[i] = FN(units_row)(h, (REAL *)h->Z + i * h->ld, FN(targets_row)(h, i, room), a);
 }
 
-#define ROWS_AT_ONCE 32 /* whose logarithms are taken together */
+#define ROWS_AT_ONCE 32 /* the logarithms of so many rows are taken together */
 
 static void FN(cross_entropy_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
   for (ptrdiff_t first = i0; first < i1; first += ROWS_AT_ONCE) {
@@ -248,7 +251,8 @@ static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
   return finite;
 }
 
-/* --- element by element, wherever a sample lies: losses that are sums over units, of an identity output or of Z --- */
+/* --- element by element, so that the layout of samples does not matter: for losses that are sums over units of a
+   function of z, or of a where a = z (an identity output) --- */
 
 #define OF_UNITS_OF_Z(name) EACH_ELEMENT(name)
 #define OF_UNITS_OF_A(name) EACH_ELEMENT(name)

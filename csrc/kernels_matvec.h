@@ -1,7 +1,7 @@
 /* A matrix times a vector. Included by kernels_bodies.h for each dtype. */
 
-/* VL rows of A times x, along the rows: SUM_BLOCK terms in each lane, then the lanes, then the blocks. Past the last of
-   `count` rows, that row again. */
+/* The dot products of VL rows of A with x. In a block each lane adds SUM_BLOCK terms; then lanes are added, then the
+   blocks. If only `count` rows exist, the last one is repeated. */
 FNN_INLINE V FN(dots)(const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t count, ptrdiff_t k) {
   const REAL *row[VL];
   REAL few[VL + 1][VL];
@@ -39,7 +39,7 @@ FNN_INLINE V FN(dots)(const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t 
   return total;
 }
 
-/* A lies by columns; rows of `vectors` vectors. */
+/* y = A x, where A lies by columns and has `vectors` * VL rows. */
 FNN_INLINE void FN(add_columns)(const int vectors, REAL *y, const REAL *a, ptrdiff_t a_step, const REAL *x,
                                 ptrdiff_t k) {
   V total[8];
@@ -54,7 +54,7 @@ FNN_INLINE void FN(add_columns)(const int vectors, REAL *y, const REAL *a, ptrdi
   for (int v = 0; v < vectors; v++) FN(store)(y + v * VL, total[v]);
 }
 
-/* The same for fewer rows than lanes. */
+/* The same for fewer than VL rows. */
 static void FN(add_few)(REAL *y, const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t rows, ptrdiff_t k) {
   REAL block[SUM_BLOCK * VL], sums[VL];
   for (ptrdiff_t i = 0, first = 1; first || i < k; i += SUM_BLOCK, first = 0) {
@@ -66,15 +66,15 @@ static void FN(add_few)(REAL *y, const REAL *a, ptrdiff_t a_step, const REAL *x,
   }
 }
 
-#define MATVEC_ROWS (8 * VL) /* at a time */
+#define MATVEC_ROWS (8 * VL) /* rows at a time */
 
-/* Up to MATVEC_ROWS sums, from row i on, of A by columns: in whole vectors where there are so many rows. */
+/* y = rows i.. of A x, where A lies by columns; `rows` is at most MATVEC_ROWS. */
 FNN_INLINE void FN(sums_by_columns)(const fnn_factors *f, ptrdiff_t i, ptrdiff_t rows, REAL *y) {
   const REAL *a = (const REAL *)f->A + i, *x = f->B;
   ptrdiff_t r = 0;
   if (rows == MATVEC_ROWS) FN(add_columns)(8, y, a, f->a_step, x, f->k), r = rows;
   for (; r + VL <= rows; r += VL) FN(add_columns)(1, y + r, a + r, f->a_step, x, f->k);
-  if (r < rows && rows >= VL) /* the last ones, and some again */
+  if (r < rows && rows >= VL) /* the last VL rows; some of them are computed again */
     FN(add_columns)(1, y + rows - VL, a + rows - VL, f->a_step, x, f->k);
   else if (r < rows)
     FN(add_few)(y, a, f->a_step, x, rows, f->k);

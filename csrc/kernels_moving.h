@@ -4,7 +4,7 @@
 
 static ptrdiff_t FN(panel_width)(ptrdiff_t n, ptrdiff_t panel) { return fnn_at_most(fnn_up(n, VL) - panel * NR, NR); }
 
-/* One body for both source dtypes: `from` is a constant at each call. */
+/* Copies rows of samples to `out`. One text for both dtypes of the source: FROM is float or double. */
 #define GATHER_ROWS(FROM)                                                                                              \
   for (ptrdiff_t r = 0; r < rows; r++, out += ld) {                                                                    \
     const FROM *in = (const FROM *)from->data + (order ? (ptrdiff_t)order[first + r] : first + r) * from->column_step; \
@@ -15,8 +15,8 @@ static ptrdiff_t FN(panel_width)(ptrdiff_t n, ptrdiff_t panel) { return fnn_at_m
     for (ptrdiff_t j = n; j < fnn_up(n, VL); j++) out[j] = 0;                                                          \
   }
 
-/* to[r][c] = from[c][r] for r < rows, c < columns. Rows of `to` are whole vectors, filled up with 0, if `pad`; else
-   rows of `from` are, and read to their end. */
+/* to[r][c] = from[c][r] for r < rows, c < columns. If `pad`, the rows of `to` are whole vectors, and are filled up with
+   0. Else the rows of `from` are whole vectors, and are read to their end. */
 FNN_INLINE void FN(copy_transposed)(REAL *to, ptrdiff_t to_step, const REAL *from, ptrdiff_t from_step, ptrdiff_t rows,
                                     ptrdiff_t columns, const int pad) {
   for (ptrdiff_t c = 0; c < columns; c += VL) {
@@ -44,8 +44,8 @@ FNN_INLINE void FN(copy_transposed)(REAL *to, ptrdiff_t to_step, const REAL *fro
   }
 }
 
-/* Rows of n elements, each behind the last (n apart), into whole vectors or out of them. What a vector reaches beyond
-   its row is of the rows that follow, as long as there are enough: how many rows that is true of. */
+/* For rows of n elements without gaps that are read or written by whole vectors: a row's last vector reaches into the
+   rows that follow. Returns how many rows, from the first on, have enough rows after them for that. */
 FNN_INLINE ptrdiff_t FN(rows_before_end)(ptrdiff_t rows, ptrdiff_t n) {
   const ptrdiff_t beyond = (fnn_up(n, VL) + n - 1) / n - 1;
   return rows > beyond ? rows - beyond : 0;
@@ -102,7 +102,7 @@ static void FN(scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from,
 static void FN(pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_t n) {
   REAL *to = panels;
   ptrdiff_t first = 0, panel = 0;
-  if (from->column_step == 1 && from->row_step != 1) { /* row after row, into all of the whole panels */
+  if (from->column_step == 1 && from->row_step != 1) { /* row after row, each into all panels of full width */
     panel = n / NR, first = panel * NR;
     for (ptrdiff_t r = 0; r < k; r++)
       for (ptrdiff_t j = 0; j < first; j += VL)
@@ -135,7 +135,7 @@ static void FN(unpack)(const fnn_matrix *to, const void *panels, ptrdiff_t k, pt
   }
 }
 
-/* A panel of W^T, rows i0..i1, into the panels of W that it crosses. */
+/* Copies rows i0..i1 of one panel of W^T to where these elements are in the panels of W. */
 static void FN(turn_panel)(REAL *W, const REAL *WT, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t i0, ptrdiff_t i1,
                            ptrdiff_t panel) {
   const ptrdiff_t width = FN(panel_width)(n_out, panel), columns = fnn_at_most(n_out - panel * NR, width);
@@ -164,7 +164,8 @@ static void FN(turn)(void *copy, const void *W, ptrdiff_t m, ptrdiff_t n, ptrdif
     FN(turn_panel)(copy, (const REAL *)W + panel * NR * m, m, n, i0, i1, panel);
 }
 
-/* Rows first.. of a buffer as columns, at least one; past the last row, that row again. */
+/* columns[j] = element j of VL rows of a buffer, for j < n. If only `count` rows exist (at least 1), the last one is
+   repeated. */
 FNN_INLINE void FN(load_columns)(V *columns, const REAL *rows, ptrdiff_t ld, ptrdiff_t count, ptrdiff_t n) {
   ptrdiff_t v = 0;
   do {
@@ -178,7 +179,7 @@ FNN_INLINE void FN(load_columns)(V *columns, const REAL *rows, ptrdiff_t ld, ptr
   } while ((v += VL) < n);
 }
 
-/* Back again; the padding of a row becomes 0. */
+/* The other direction: stores columns as `count` rows; the padding of each row becomes 0. */
 FNN_INLINE void FN(store_columns)(REAL *rows, ptrdiff_t ld, V *columns, ptrdiff_t count, ptrdiff_t n) {
 #if HAS_ROWS_OF_FOUR
   if (n <= 4 && count == VL) {

@@ -1,4 +1,4 @@
-/* aarch64: 32 registers of 16 bytes, 28 of them sums. */
+/* The kernels for aarch64. There are 32 vector registers of 16 bytes; a tile of sums uses 28 of them. */
 #if defined(__aarch64__)
 #define FNN_VECTOR_BYTES 16
 #define FNN_MR 14

@@ -1,13 +1,13 @@
-/* One step of an optimizer on a vector of parameters: a function for each row of FNN_EACH_OPTIMIZER, by the definitions
-   in fastnn/_numpy.py. Included by kernels_bodies.h for each dtype. */
+/* One step of an optimizer on a vector of parameters: a function for each row of FNN_EACH_OPTIMIZER. fastnn/_numpy.py
+   defines what they compute. kernels_bodies.h includes this file for each dtype. */
 
 /* The numbers of one step, in the kernels' dtype. */
 typedef struct {
   V keep, rate, decay, momentum, beta1, rest1, beta2, rest2, root, eps;
-  V scale;       /* the gradient is this times what is given: the sum over a batch's samples */
+  V scale;       /* the gradient is scale * s, where s is the sum over the samples of a batch */
   V scaled_rate; /* rate * scale */
-  int at_once;   /* scaled_rate is a number */
-  int divides;   /* with this eps the divisor may be out of the range of a quotient without */
+  int at_once;   /* scaled_rate is not too large for this dtype, and may be used */
+  int divides;   /* eps is so small or large that FN(quotient) could leave its range: use a plain division */
 } FN(rates);
 
 FNN_INLINE FN(rates) FN(rates_of)(const fnn_update *u) {
@@ -27,9 +27,9 @@ FNN_INLINE FN(rates) FN(rates_of)(const fnn_update *u) {
                      .divides = u->eps < 1e-30 || u->eps > 1e29};
 }
 
-/* n / d for 1e-30 <= d <= 1e30, within about one unit in the last place, or n / 1e30 for a d beyond, as is the root of
-   a moment that has become inf: float32's dividers are busy with the roots.
-   The reciprocal from the exponent, off by 12%, 1.4% and 0.02% after each of Newton's steps; then the remainder. */
+/* n / d for 1e-30 <= d <= 1e30, within about one unit in the last place; for a larger d (the root of a moment that has
+   become inf) n / 1e30. In float32 it needs no divider: these are busy with the roots. The first guess of 1 / d comes
+   from the exponent and is off by 12%; two steps of Newton make that 1.4% and 0.02%; the remainder does the rest. */
 FNN_INLINE V FN(quotient)(V n, V d) {
 #if FNN_DOUBLE
   return n / d;
@@ -43,10 +43,10 @@ FNN_INLINE V FN(quotient)(V n, V d) {
 #endif
 }
 
-/* --- one each: new w from w, from the sum s over samples (the gradient is scale * s) and from the moments, which
-   become new ones in place --- */
+/* --- one function for each optimizer: returns the new w from the old w, the sum s over samples (the gradient is
+   scale * s) and the moments m1 and m2, which are updated in place --- */
 
-/* In two parts for the products' tiles, where the first is left out as long as `keep` is 1. */
+/* SGD is in two parts: the tiles of products leave out the first part if `keep` is 1. */
 FNN_INLINE V FN(sgd_kept)(const FN(rates) * c, V w) { return w * c->keep; }
 FNN_INLINE V FN(sgd_moved)(const FN(rates) * c, V w, V s) { return FN(fma)(-c->scaled_rate, s, w); }
 
@@ -56,7 +56,7 @@ FNN_INLINE V FN(sgd)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
   return c->at_once ? FN(sgd_moved)(c, w, s) : FN(fma)(-c->rate, c->scale * s, w);
 }
 
-/* The moment of the gradient with its decay. */
+/* Stores and returns the new moment: momentum * m1 + g, where g is the gradient with its weight decay. */
 FNN_INLINE V FN(new_moment)(const FN(rates) * c, V g, REAL *m1) {
   const V m = FN(fma)(c->momentum, FN(load)(m1), g);
   FN(store)(m1, m);
@@ -80,7 +80,7 @@ FNN_INLINE V FN(adam_step)(const FN(rates) * c, V w, V g, REAL *m1, REAL *m2) {
   FN(store)(m1, m);
   FN(store)(m2, v);
   const V d = FN(fma)(FN(sqrt)(v), c->root, c->eps);
-  /* Divided first, as in NumPy: rate * m could overflow where the step does not. */
+  /* The division comes first, as in fastnn/_numpy.py: rate * m could overflow although the step does not. */
   return FN(fma)(-c->rate, c->divides ? m / d : FN(quotient)(m, d), w);
 }
 

@@ -1,9 +1,10 @@
-/* Products of matrices by tiles of sums in registers, and what is done to a tile before it is stored. Included by
-   kernels_bodies.h for each dtype. */
-#define SUM_BLOCK 128 /* longer products sum in blocks of this: rounding grows with the length of a running sum */
+/* Products of matrices. A tile is a small block of the result whose sums are kept in registers; before it is stored, an
+   epilogue changes it (bias, activation, update). kernels_bodies.h includes this file for each dtype. */
+#define SUM_BLOCK 128 /* terms that are summed in turn; then sums of blocks are added: this keeps rounding small */
 #define TALLEST (FNN_MR > FNN_MR_SINGLE ? FNN_MR : FNN_MR_SINGLE)
 
-/* What is done to a tile: the number of its kind, a constant wherever a tile is compiled. */
+/* The epilogues: what is done to a tile after its sums. Each is a compile-time constant of FN(tile). GRADIENT and DENSE
+   are the same for fnn_dense, with A by columns and A by rows. */
 #define FORWARD 0
 #define BACKWARD 1
 #define UPDATE 2
@@ -13,7 +14,7 @@
 #define HAS_ROWS_OF_A(epilogue) ((epilogue) == FORWARD || (epilogue) == BACKWARD || (epilogue) == DENSE)
 #define IS_DENSE(epilogue) ((epilogue) == GRADIENT || (epilogue) == DENSE)
 
-/* A product of any kind; `f` are its factors, with which each of the structs begins. */
+/* A pointer to a product of any kind. `f` points to its factors: each of these structs begins with them. */
 typedef union {
   const fnn_factors *f;
   const fnn_forward *forward;
@@ -40,8 +41,8 @@ FNN_INLINE const REAL *FN(sample)(const fnn_factors *f, ptrdiff_t i) {
 #define EACH_VECTOR                                                                                                    \
   _Pragma("GCC unroll 16") for (int r = 0; r < height; r++) _Pragma("GCC unroll 2") for (int v = 0; v < vectors; v++)
 
-/* Of dense tiles that do not lie by rows, or are narrower than a panel: out go results, in come sums of earlier terms,
-   with 0 beyond the columns. Not within the tiles, where constant bounds would have them unrolled a hundred times. */
+/* For dense tiles: FN(spread) stores a tile with any steps or columns; FN(collect) loads sums of earlier terms, with
+   0 beyond the last column. They are no part of FN(tile): its constant bounds would unroll them a hundred times. */
 static __attribute__((noinline)) void FN(spread)(REAL *C, ptrdiff_t row_step, ptrdiff_t column_step,
                                                  const REAL *results, ptrdiff_t width, ptrdiff_t rows,
                                                  ptrdiff_t columns) {
@@ -55,14 +56,14 @@ static __attribute__((noinline)) void FN(collect)(REAL *sums, ptrdiff_t width, c
     for (ptrdiff_t r = 0; r < rows; r++) sums[r * width + j] = j < columns ? C[r * row_step + j * column_step] : 0;
 }
 
-/* What a tile itself applies. */
+/* The activation that a tile applies itself: none if slopes are kept (S), for these are handled after the tiles. */
 FNN_INLINE enum fnn_activation FN(tile_activation)(const fnn_spec *g, const void *S) {
   return S ? FNN_IDENTITY : (enum fnn_activation)g->kind;
 }
 
-/* One tile: `height` rows from row i, `vectors` vectors of panel columns, terms k0..k1 of their sums. `partial` has the
-   sums of the terms before, and takes them if more are to come. The arguments before `p` are constants where this is
-   instantiated, so that the sums live in registers. */
+/* One tile: `height` rows from row i, `vectors` vectors of panel columns, terms k0..k1 of their sums. `partial` holds
+   the sums of the terms before k0; if terms after k1 follow, it receives the sums. The arguments before `p` are
+   compile-time constants of every call, so that the sums stay in registers. */
 FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue, FN(any_product) p, ptrdiff_t i,
                          ptrdiff_t panel, ptrdiff_t k0, ptrdiff_t k1, REAL *partial) {
   const fnn_factors *f = p.f;
@@ -76,8 +77,8 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     for (int r = 0; r < height; r++) row[r] = FN(sample)(f, i + r);
     const int in_blocks = FNN_WHOLE_SUMS && epilogue != DENSE;
     REAL earlier[TALLEST * 2 * VL]; /* sums of whole blocks of terms */
-    /* Is read only where a block before has written it. gcc cannot see that, and would say so of each vector of each
-       tile; it takes this for a write, which it does not have to make. */
+    /* `earlier` is read only after an earlier block has written it. gcc cannot see that and would warn for each vector
+       of each tile. This empty instruction says that `earlier` is written; it costs nothing. */
     if (in_blocks) __asm__("" : "=m"(earlier));
     for (ptrdiff_t k = k0;;) {
       const ptrdiff_t end = in_blocks ? fnn_at_most(k + SUM_BLOCK, k1) : k1;
@@ -98,7 +99,7 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
       const fnn_weights *q = p.weights;
       REAL *W = (REAL *)q->W + panel * NR * f->m + i * width;
 #pragma GCC unroll 16
-      for (int r = 0; r < height; r++) __builtin_prefetch(W + r * width, 1); /* from afar; the sums take a while */
+      for (int r = 0; r < height; r++) __builtin_prefetch(W + r * width, 1); /* it arrives while the sums are made */
       if (FNN_PACK_PANELS > 0 && q->packed) {
         a = (const REAL *)q->packed + (i - q->packed_row) * f->k + k0 * height;
         for (ptrdiff_t k = k0; k < k1; k++, B += b_step, a += height) STEP(a[r])
@@ -113,14 +114,14 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
       } else {
 #pragma GCC unroll 4
         for (ptrdiff_t k = k0; k < k1; k++, B += b_step, a += f->a_step) {
-          __builtin_prefetch(a + 2 * height - 1); /* the next tile's */
+          __builtin_prefetch(a + 2 * height - 1); /* A for the next tile */
           STEP(a[r])
         }
       }
     }
   }
   if (k0) EACH_VECTOR sum[r][v] += FN(load)(partial + (r * vectors + v) * VL);
-  REAL results[TALLEST * 2 * VL]; /* of dense tiles */
+  REAL results[TALLEST * 2 * VL]; /* used by dense tiles only */
   if (IS_DENSE(epilogue) && !k0 && p.dense->go_on) {
     const fnn_dense *q = p.dense;
     const REAL *earlier = (const REAL *)q->C + i * q->row_step + panel * NR * q->column_step;
@@ -169,11 +170,12 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     const fnn_weights *q = p.weights;
     const ptrdiff_t at = panel * NR * f->m + i * width;
     REAL *W = (REAL *)q->W + at;
-    if (q->update->kind == FNN_SGD && q->update->at_once) { /* short enough to be part of every tile */
+    if (q->update->kind == FNN_SGD && q->update->at_once) { /* SGD is short enough to be a part of every tile */
       const FN(rates) rates = FN(rates_of)(q->update);
-      if (q->update->keep != 1) /* 4% of a product of 32 terms */
+      if (q->update->keep != 1) /* to skip it saves 4% of the time of a product of 32 terms */
         EACH_VECTOR FN(store)(W + r * width + v * VL, FN(sgd_kept)(&rates, FN(load)(W + r * width + v * VL)));
-      __asm__("" ::: "memory"); /* or gcc loads all of W before the branch, and spills it: 4% of a product of 32 terms */
+      __asm__("" ::
+                  : "memory"); /* or gcc loads all of W before the branch, and spills it: 4% of a product of 32 terms */
       EACH_VECTOR FN(store)(W + r * width + v * VL, FN(sgd_moved)(&rates, FN(load)(W + r * width + v * VL), sum[r][v]));
     } else {
       REAL sums[TALLEST * 2 * VL];
@@ -185,7 +187,7 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
 #undef STEP
 #undef EACH_VECTOR
 
-/* `count` tiles below one another. */
+/* A function that does `count` tiles, one below the other. */
 typedef void FN(tiles_function)(FN(any_product), ptrdiff_t i, ptrdiff_t count, ptrdiff_t panel, ptrdiff_t k0,
                                 ptrdiff_t k1, REAL *partial);
 #define TILES(rows, vectors, epilogue)                                                                                 \
@@ -210,8 +212,8 @@ static FN(tiles_function) *const FN(pair)[FNN_MR][EPILOGUES] = {FNN_EACH_DOUBLE(
 #undef SINGLES
 #undef DOUBLES
 
-/* Functions that are too long to be part of every tile: applied to rows that tiles have just stored, while these are
-   still in the cache. So are those whose slopes are kept. */
+/* Activations that are too long to be a part of every tile, and those whose slopes are kept: they are applied to rows
+   that tiles have just stored, while these are still in the cache. */
 static void FN(finish_forward)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t p0, ptrdiff_t p1) {
   const ptrdiff_t n = fnn_at_most(p1 * NR, fnn_up(p->of.n, VL)) - p0 * NR, at = i * p->row_step + p0 * NR;
   REAL *A = (REAL *)p->A + at;
@@ -230,9 +232,9 @@ static void FN(finish_backward)(const fnn_backward *p, ptrdiff_t i, ptrdiff_t ro
     FN(derivative)(dZ, p->row_step, dZ, p->row_step, (const REAL *)p->A + at, p->row_step, &p->g, rows, n);
 }
 
-#define ROW_PANELS 4 /* panels of a single row at a time: enough sums to hide an addition's latency */
+#define ROW_PANELS 4 /* panels that a single row does at a time: enough sums to hide the latency of an addition */
 
-/* Forward of one row through ROW_PANELS whole panels; same order of terms as a tile. */
+/* The forward product of one row with ROW_PANELS panels of full width; the order of terms is that of a tile. */
 static void FN(row)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t panel) {
   const fnn_factors *f = &p->of;
   const ptrdiff_t panel_step = NR * f->k;
@@ -263,16 +265,17 @@ static void FN(row)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t panel) {
     }
 }
 
-#define FEW_OUTPUTS (FNN_LANES == 16 ? 4 : 0) /* units; of shorter vectors a panel is not so much wider */
+#define FEW_OUTPUTS (FNN_LANES == 16 ? 4 : 0) /* units; 0: with shorter vectors a panel wastes less, so this is off */
 
-/* Forward to few units, rows and k in whole vectors: VL rows of A as columns, a vector of results for each unit; same
-   order of terms as a tile. n is a constant at each call. */
+/* The forward product for few units, where the number of rows and k are multiples of VL: it loads VL rows of A as
+   columns, and each unit has one vector of results. Terms are added in the same order as in a tile. n is a compile-time
+   constant. */
 FNN_INLINE void FN(forward_few)(const ptrdiff_t n, const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1) {
   const fnn_factors *f = &p->of;
   const REAL *B = f->B, *bias = p->bias;
   const FN(constants) c = FN(constants_of)(&p->g);
   for (ptrdiff_t i = i0; i < i1; i += VL) {
-    V total[4] = {{0}}; /* gcc does not see that there are terms, and would warn */
+    V total[4] = {{0}}; /* gcc does not know that f->k > 0, and would warn */
     for (ptrdiff_t k = 0, end; k < f->k; k = end) {
       end = fnn_at_most(k + SUM_BLOCK, f->k);
       V sum[4] = {{0}}, a[VL];
@@ -290,29 +293,29 @@ FNN_INLINE void FN(forward_few)(const ptrdiff_t n, const fnn_forward *p, ptrdiff
   }
 }
 
-#define FEW_TERMS 16            /* of a product that is no more than the memory's work: C is written row after row */
+#define FEW_TERMS 16            /* with so few terms a product takes the time of writing C: it does row after row */
 #define MOST_ROWS (16 * FNN_MR) /* of a chunk; a multiple of every VL, so that weights transpose by whole blocks */
-/* Tiles whose sums of a block of terms wait for the next block, on the stack: a panel's part of B is read again for the
-   others. */
+/* So many tiles keep their sums of a block of terms on the stack until the next block; for the tiles after them the
+   panel of B is read again. */
 #define TILES_AT_ONCE (FNN_MR * FNN_VECTOR_BYTES > 512 ? 8 : 16)
 
-/* Rows that stay in the second cache while panel after panel passes by. */
+/* How many rows of A form a chunk: it should stay in the second cache while it is multiplied by panel after panel. */
 static ptrdiff_t FN(chunk)(const fnn_factors *f, int epilogue) {
-  if (f->k <= FEW_TERMS && IS_DENSE(epilogue)) return FNN_MR; /* writing is all */
+  if (f->k <= FEW_TERMS && IS_DENSE(epilogue)) return FNN_MR; /* writing C takes all the time */
   if (!HAS_ROWS_OF_A(epilogue)) return MOST_ROWS;
   const ptrdiff_t tiles = FNN_CHUNK_BYTES / (ptrdiff_t)sizeof(REAL) / (f->k + 1) / FNN_MR;
   return FNN_MR * (tiles < 4 ? 4 : fnn_at_most(tiles, 16));
 }
 
-/* A by columns, `rows` from row i on, tile after tile and in these k after k: else a tile reads a piece of a cache line
-   at each k, from as many pages as there are samples. */
+/* Copies `rows` rows of A (by columns) from row i on, in the order in which tiles read them: tile after tile, and in a
+   tile k after k. Else a tile would read a piece of a cache line for each k, from as many pages as samples. */
 static void FN(pack_rows)(const fnn_weights *p, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t tiles) {
   const ptrdiff_t height = rows / tiles, end = i + rows;
   REAL *to = p->room;
   for (ptrdiff_t t = 0, h; t < tiles; t++, i += h) {
     h = height + (t < rows % tiles);
     const int whole =
-        i + FNN_MR + VL <= end; /* what is copied beyond the tile is a row of A still, and overwritten here */
+        i + FNN_MR + VL <= end; /* then whole vectors may be copied: the next copy overwrites what is beyond the tile */
     for (ptrdiff_t k = 0; k < p->of.k; k++, to += h) {
       const REAL *a = FN(sample)(&p->of, k) + i;
       if (whole)
@@ -323,7 +326,7 @@ static void FN(pack_rows)(const fnn_weights *p, ptrdiff_t i, ptrdiff_t rows, ptr
   }
 }
 
-/* One panel of `rows` rows of C from row c0 on. */
+/* Computes `rows` rows, from row c0 on, of one panel of the result. */
 static void FN(panel)(FN(any_product) p, int epilogue, ptrdiff_t c0, ptrdiff_t rows, ptrdiff_t panel, REAL *partial) {
   const ptrdiff_t k_all = p.f->k,
                   terms = FNN_WHOLE_SUMS && (epilogue == FORWARD || epilogue == BACKWARD) ? k_all : SUM_BLOCK;
@@ -333,7 +336,7 @@ static void FN(panel)(FN(any_product) p, int epilogue, ptrdiff_t c0, ptrdiff_t r
   const ptrdiff_t at_once = k_all > terms && tiles > TILES_AT_ONCE ? TILES_AT_ONCE : tiles;
   FN(tiles_function) *const *one = width == VL ? FN(single)[height - 1] : FN(pair)[height - 1];
   FN(tiles_function) *const *more = one + EPILOGUES;
-  ptrdiff_t count = at_once, tall = taller; /* all of them, where their sums need no room */
+  ptrdiff_t count = at_once, tall = taller; /* all tiles at once, if no sums have to wait for a next block */
   for (ptrdiff_t t = 0, i = c0; t < tiles; t += count, i += count * height + tall) {
     if (at_once < tiles) {
       count = fnn_at_most(at_once, tiles - t);
@@ -341,7 +344,7 @@ static void FN(panel)(FN(any_product) p, int epilogue, ptrdiff_t c0, ptrdiff_t r
     }
     const ptrdiff_t tall_rows = tall * (height + 1);
     for (ptrdiff_t k = 0, end; k == 0 || k < k_all; k = end) {
-      end = fnn_at_most(k + terms, k_all); /* of B, so much stays in the first cache */
+      end = fnn_at_most(k + terms, k_all); /* this part of the panel of B stays in the first cache */
       if (tall) more[epilogue](p, i, tall, panel, k, end, partial);
       one[epilogue](p, i + tall_rows, count - tall, panel, k, end, partial + tall_rows * width);
       if (end == k_all) break;
@@ -357,7 +360,7 @@ static void FN(forward)(const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1, ptrdif
   const ptrdiff_t whole = (i1 - i0) & -VL, chunk = FN(chunk)(f, FORWARD);
   REAL partial[PARTIAL_SUMS];
   if (FEW_OUTPUTS && f->n <= FEW_OUTPUTS && f->k % VL == 0 && f->k && !f->order && whole) {
-    if (f->n <= 2) /* one is done as two, three as four: padding costs less than code */
+    if (f->n <= 2) /* 1 unit is computed as 2, and 3 as 4: that costs less than more code */
       FN(forward_few)(2, p, i0, i0 + whole);
     else
       FN(forward_few)(4, p, i0, i0 + whole);

@@ -1,11 +1,13 @@
-/* Sums of rows and of columns, pairwise over runs. Included by kernels_bodies.h for each dtype. */
-#define STRIP 32      /* vectors of a row that rowsum takes at a time: long enough reads for the memory */
-#define MOST_PAIRS 48 /* of runs: bits of their number */
-#define SUM_RUN 16    /* rows that rowsum adds in turn, before it adds such runs in pairs */
-#define PAIRS_ROOM (12288 / FNN_VECTOR_BYTES) /* vectors of sums that wait for their pairs: a stack may be small */
+/* Two kinds of sums: rowsum adds the rows of a buffer (samples); sums_along adds the elements within each row.
+   Both add short runs of terms in turn and then the sums of runs in pairs, so that rounding errors stay small.
+   kernels_bodies.h includes this file for each dtype. */
+#define STRIP 32      /* rowsum reads at most so many vectors of a row at a time: long reads suit the memory */
+#define MOST_PAIRS 48 /* the most entries of a stack of pairs: one for each bit of the number of runs */
+#define SUM_RUN 16    /* rowsum adds so many rows in turn: this is a run; sums of runs are added in pairs */
+#define PAIRS_ROOM (12288 / FNN_VECTOR_BYTES) /* vectors of a stack of pairs in local memory, which may be small */
 
-/* Sums of up to SUM_RUN rows, each in turn: by four rows, so that long rows are read in long strips, or short ones in
-   registers. */
+/* sum = the sum of up to SUM_RUN rows, added in their order. With 4 vectors the sums stay in registers; else four rows
+   are read in one pass over `sum`. */
 FNN_INLINE void FN(sum_run)(V *sum, const REAL *p, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t vectors) {
   ptrdiff_t r = 0;
   if (vectors == 4) {
@@ -27,8 +29,9 @@ FNN_INLINE void FN(sum_run)(V *sum, const REAL *p, ptrdiff_t ld, ptrdiff_t rows,
     for (ptrdiff_t v = 0; v < vectors; v++) sum[v] += FN(load)(p + v * VL);
 }
 
-/* The sum of run number `run` into the stack of pairs, of which there is one for each bit that is set in the number of
-   runs, each of `vectors` vectors; returns its new depth. */
+/* Puts the sum of run number `run` on the stack `pairs`. Before that it adds the entries that are its partners, as a
+   binary counter carries: there is one entry (of `vectors` vectors) for each bit that is set in the number of runs.
+   Returns the new depth of the stack. */
 FNN_INLINE int FN(push_run)(V *pairs, int depth, V *sum, ptrdiff_t vectors, ptrdiff_t run) {
   for (ptrdiff_t merged = run; merged & 1; merged >>= 1) {
     depth--;
@@ -38,15 +41,15 @@ FNN_INLINE int FN(push_run)(V *pairs, int depth, V *sum, ptrdiff_t vectors, ptrd
   return depth + 1;
 }
 
-/* Sums of `vectors` vectors of columns, up to STRIP; a constant where it is small. Pairwise over runs of rows (N. J.
-   Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 4.2): the error grows with the logarithm of
-   the rows, where a running float32 sum of a whole data set would lose its digits. */
+/* The sums over all rows of `vectors` vectors of columns (at most STRIP; a compile-time constant where it is small).
+   Runs of rows are added in pairs (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 4.2):
+   the error grows with the logarithm of the number of rows. A plain float32 sum of a data set would lose digits. */
 FNN_INLINE void FN(sum_of_rows)(ptrdiff_t vectors, REAL *sums, const REAL *dZ, ptrdiff_t ld, ptrdiff_t rows,
                                 double scale, V *pairs) {
   V sum[STRIP];
   int depth = 0;
   ptrdiff_t row = 0, run = 0;
-  if (vectors == 1) /* else a run's additions wait for one another */
+  if (vectors == 1) /* four runs at once: the additions of a single run would wait for one another */
     for (; row + 4 * SUM_RUN <= rows; row += 4 * SUM_RUN) {
       V four[4] = {{0}};
       for (ptrdiff_t r = 0; r < SUM_RUN; r++)
@@ -64,7 +67,7 @@ FNN_INLINE void FN(sum_of_rows)(ptrdiff_t vectors, REAL *sums, const REAL *dZ, p
   }
 }
 
-/* How many sums of a column wait for their pairs, at most. */
+/* The most entries that the stack of pairs can have for so many rows. */
 FNN_INLINE ptrdiff_t FN(waiting)(ptrdiff_t rows) {
   ptrdiff_t bits = 1;
   while (bits < MOST_PAIRS && (ptrdiff_t)SUM_RUN << bits <= rows) bits++;
@@ -94,7 +97,8 @@ static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows,
   }
 }
 
-/* The same along rows in memory: 4 VL lanes, over runs and pairs of them, then the lanes. */
+/* The sum of the elements of each row: 4 VL partial sums, made of runs that are added in pairs as above; then these
+   partial sums are added. */
 static void FN(sums_along)(void *out, ptrdiff_t step, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n,
                            double scale) {
   const REAL *p = dZ;

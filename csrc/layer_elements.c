@@ -1,14 +1,15 @@
-/* Functions of all elements of a matrix: in lines of memory where all operands have these, else by samples. */
+/* Functions of all elements of a matrix. They work on lines of adjacent elements if all operands have such lines, else
+   on blocks of samples. */
 #include <string.h>
 
 #include "layer.h"
 
-/* Whether samples lie as the kernels' buffers do: units adjacent, whole vectors. */
+/* Whether samples lie as in the kernels' buffers: units are adjacent, and fill whole vectors. */
 static int is_rows(const fnn_kernels *K, const fnn_matrix *x, ptrdiff_t n) {
   return x->row_step == 1 && n % K->vl == 0;
 }
 
-/* Whole vectors of `rows` rows. */
+/* Applies the operation to `rows` rows of whole vectors (for FNN_LOSS_GRADIENT to one row). */
 static void apply(const fnn_elements *e, void *out, ptrdiff_t ld_out, const void *x, ptrdiff_t ld_x, const void *y,
                   ptrdiff_t ld_y, ptrdiff_t rows, ptrdiff_t n) {
   if (e->operation == FNN_ACTIVATE)
@@ -19,7 +20,7 @@ static void apply(const fnn_elements *e, void *out, ptrdiff_t ld_out, const void
     e->K->loss_derivatives(out, x, y, &e->function, n);
 }
 
-/* The last part of a vector goes through a copy. */
+/* The elements after the last whole vector go through a copy. */
 void fnn_apply_line(const fnn_elements *e, void *out, const void *x, const void *y, ptrdiff_t n) {
   const fnn_kernels *K = e->K;
   const ptrdiff_t whole = n & -K->vl;
@@ -62,7 +63,7 @@ static void lines_part(const fnn_elements *e, int threads, int thread) {
                    e->y.data ? fnn_at(K, fnn_sample(K, &e->y, j), from) : NULL, to - from);
 }
 
-/* Samples first.. of `x` as rows: where they are, or copied to `room`. */
+/* Returns samples first.. of `x` as rows: where they are in `x`, or a copy of them in `room`. */
 static void *rows_of(const fnn_kernels *K, const fnn_matrix *x, void *room, ptrdiff_t n, ptrdiff_t first,
                      ptrdiff_t rows, ptrdiff_t *ld) {
   *ld = x->column_step;

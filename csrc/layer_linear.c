@@ -1,13 +1,14 @@
-/* The linear layer: its parts run one after another, in the same scratch. */
+/* The linear layer, forward and backward: products, row sums and activations run one after another, and use the same
+   scratch memory. */
 #include "layer.h"
 
 static ptrdiff_t more(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 
-/* What becomes of an activation's part, after a product that cannot do it in its tiles. */
+/* How the activation, or its slope, is applied after the tiles of a product. */
 enum part {
-  NONE,     /* there is nothing left to do */
-  FOLLOWS,  /* done by the product, part by part */
-  SEPARATE, /* a pass of its own */
+  NONE,     /* not at all: the tiles have done it, or there is none */
+  FOLLOWS,  /* by the product, to each part that it has stored */
+  SEPARATE, /* by a pass of its own after the product */
 };
 
 int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,

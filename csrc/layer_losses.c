@@ -1,4 +1,4 @@
-/* Losses of samples and dZ, from Z of any steps. */
+/* The losses of samples, and dZ, from a matrix Z of any steps (fnn_loss); and a mean of losses (fnn_shares). */
 #include <string.h>
 
 #include "layer.h"
@@ -14,7 +14,7 @@ typedef struct {
   ptrdiff_t scratch_bytes; /* of one thread */
 } losses_of;
 
-/* Any samples, by blocks of rows. */
+/* The general way: copies blocks of samples to rows. */
 static void losses_part(void *arg, fnn_member *me) {
   const losses_of *l = arg;
   const fnn_kernels *K = l->K;
@@ -40,9 +40,9 @@ static void losses_part(void *arg, fnn_member *me) {
   }
 }
 
-#define AT_A_TIME 1024 /* units */
+#define AT_A_TIME 1024 /* numbers that are done at a time */
 
-/* L of n units; the last part of a vector goes through a copy. */
+/* L of n units; the units after the last whole vector go through a copy. */
 static void unit_losses(const losses_of *l, double *to, const void *z, const void *y, ptrdiff_t n) {
   const fnn_kernels *K = l->K;
   const ptrdiff_t whole = n & -K->vl;
@@ -65,7 +65,7 @@ static double sum(const double *x, ptrdiff_t n) {
   return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
 }
 
-/* Losses of values where units or samples are adjacent, in Z and Y alike. */
+/* A quicker way without dZ, for losses that are sums over units: units are adjacent in both Z and Y, or samples are. */
 static void values_part(void *arg, fnn_member *me) {
   const losses_of *l = arg;
   const fnn_kernels *K = l->K;
@@ -97,7 +97,7 @@ static void values_part(void *arg, fnn_member *me) {
   }
 }
 
-/* Units or samples are adjacent in both. */
+/* Whether units are adjacent in both, or samples are adjacent in both. */
 static int lie_alike(const fnn_matrix *Z, const fnn_matrix *Y) {
   return (Z->row_step == 1 && Y->row_step == 1) || (Z->column_step == 1 && Y->column_step == 1);
 }
@@ -142,7 +142,7 @@ int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_matrix *Z,
 }
 
 double fnn_shares(const double *x, ptrdiff_t m, double whole) {
-  double total = 0, shares[AT_A_TIME]; /* the sum of numbers may be beyond all numbers */
+  double total = 0, shares[AT_A_TIME]; /* it divides before it adds: the sum of all x could overflow */
   for (ptrdiff_t first = 0; first < m; first += AT_A_TIME) {
     const ptrdiff_t count = fnn_at_most(AT_A_TIME, m - first);
     for (ptrdiff_t i = 0; i < count; i++) shares[i] = x[first + i] / whole;

@@ -1,10 +1,10 @@
-/* C = g(scale A B + bias) of matrices of any steps: which of the two ways round, what is read in place and what is
-   copied or packed, and what threads share out. */
+/* C = g(scale A B + bias) for matrices of any steps. It decides whether C or C^T = B^T A^T is computed, what is read in
+   place and what is copied or packed, and whether the threads share rows or columns. */
 #include "layer.h"
 
-#define TERMS_AT_A_TIME 1024 /* of a long product, whole blocks of its sums: more would not stay in the cache */
+#define TERMS_AT_A_TIME 1024 /* terms of a long product that are summed at a time: more would not stay in the cache */
 
-/* The same as C^T = B^T A^T. */
+/* Turns the product into C^T = B^T A^T, which is the same. */
 static void flip(fnn_multiplication *x) {
   const fnn_matrix A = fnn_transposed(x->B), B = fnn_transposed(x->A);
   const ptrdiff_t rows = x->columns, columns = x->rows;
@@ -12,7 +12,7 @@ static void flip(fnn_multiplication *x) {
   x->rows = rows, x->columns = columns, x->bias_of_columns = !x->bias_of_columns;
 }
 
-/* Rows of B are read where they are: they lie so, and too few rows of A pass to pay for a copy. */
+/* Whether B is read where it is: its rows lie well enough, or there are too few rows of A to pay for a copy of B. */
 static int lies_well(const fnn_kernels *K, const fnn_matrix *B, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t columns) {
   const ptrdiff_t step = B->row_step * K->size;
   if (B->column_step != 1 || step <= 0 || columns < K->vl) return 0;
@@ -20,7 +20,7 @@ static int lies_well(const fnn_kernels *K, const fnn_matrix *B, ptrdiff_t rows, 
   return step <= 256 || rows <= 3 * K->mr || (rows <= 8 * K->mr && step % 512 != 0);
 }
 
-/* Of the two ways round: about the vector operations of the sums, and of what has to be moved. */
+/* The cost of the product as it is, or flipped: about the number of vector operations to sum and to move data. */
 static double cost(const fnn_multiplication *x, int flipped) {
   const fnn_matrix A = flipped ? fnn_transposed(x->B) : x->A, B = flipped ? fnn_transposed(x->A) : x->B;
   const ptrdiff_t rows = flipped ? x->columns : x->rows, columns = flipped ? x->rows : x->columns;
@@ -32,19 +32,20 @@ static double cost(const fnn_multiplication *x, int flipped) {
   return sum;
 }
 
-/* Rows of one tile, or terms of one block, that share a set of the first cache push each other out. */
+/* Whether the rows of A in one tile (by columns: the terms of one block) fall into the same sets of the first cache, so
+   that they push each other out. */
 static int crowded(const fnn_multiplication *x) {
   return x->A.column_step == 1 ? x->A.row_step * x->K->size % 4096 == 0 : x->A.column_step * x->K->size % 512 == 0;
 }
 
-/* B as the kernels read it, from some column on. */
+/* Some columns of B, as the kernels read them: in panels, or in place with a step from row to row. */
 typedef struct {
   const void *data;
   int in_panels;
   ptrdiff_t step;
 } columns_of_B;
 
-/* Rows i0..i1 of `columns` columns of C from column `first` on. */
+/* Computes rows i0..i1 of `columns` columns of C, from column `first` on. */
 static void rows_of_columns(const fnn_multiplication *x, void *room, columns_of_B B, ptrdiff_t first, ptrdiff_t columns,
                             ptrdiff_t i0, ptrdiff_t i1) {
   const fnn_kernels *K = x->K;
@@ -69,7 +70,7 @@ static void rows_of_columns(const fnn_multiplication *x, void *room, columns_of_
     (by_rows ? K->dense_rows : K->dense_columns)(&p, i0, i1, 0, fnn_panels(K, columns));
     return;
   }
-  const fnn_matrix A = fnn_transposed(x->A); /* its rows are the samples of a gather */
+  const fnn_matrix A = fnn_transposed(x->A); /* the rows of x->A are the samples that K->gather copies */
   p.of.a_step = fnn_ld(K, x->k);
   for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
     rows = fnn_at_most(x->copied_rows, i1 - i);
@@ -81,7 +82,7 @@ static void rows_of_columns(const fnn_multiplication *x, void *room, columns_of_
   }
 }
 
-/* Rows i0..i1, columns from..to, of the sums of all terms at once. */
+/* Computes rows i0..i1, columns from..to of C, with all terms at once. */
 static void multiply_once(const fnn_multiplication *x, char *room, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t from,
                           ptrdiff_t to) {
   const fnn_kernels *K = x->K;
@@ -91,7 +92,7 @@ static void multiply_once(const fnn_multiplication *x, char *room, ptrdiff_t i0,
     const ptrdiff_t whole = (to - from) & -K->vl;
     if (whole)
       rows_of_columns(x, room, (columns_of_B){fnn_at(K, x->B.data, from), 0, x->B.row_step}, from, whole, i0, i1);
-    if (from + whole < to) /* a last vector, some of it again */
+    if (from + whole < to) /* the last VL columns; some of them are computed again */
       rows_of_columns(x, room, (columns_of_B){fnn_at(K, x->B.data, to - K->vl), 0, x->B.row_step}, to - K->vl, K->vl,
                       i0, i1);
   } else {
@@ -106,7 +107,7 @@ static void multiply_once(const fnn_multiplication *x, char *room, ptrdiff_t i0,
   }
 }
 
-/* The same, so many terms at a time. */
+/* The same, with at most x->terms terms at a time. */
 static void multiply_terms(const fnn_multiplication *x, char *room, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t from,
                            ptrdiff_t to) {
   if (x->k <= x->terms) {
@@ -129,7 +130,7 @@ int fnn_can_follow(const fnn_matrix *C, const fnn_matrix *G) {
          (C->column_step == 1 && (!G->data || G->column_step == 1));
 }
 
-/* What follows, on rows i0..i1 and columns from..to of C. */
+/* Applies x->next to rows i0..i1 and columns from..to of C. */
 static void finish(const fnn_multiplication *x, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t from, ptrdiff_t to) {
   const fnn_kernels *K = x->K;
   const fnn_elements e = {.K = K, .operation = x->next, .function = x->next_function};
@@ -155,7 +156,7 @@ static void multiply_part(void *arg, fnn_member *me) {
   } else {
     fnn_share(x->rows, K->mr, threads, me->thread, &i0, &i1);
   }
-  /* Where B is not packed anew for it, few enough rows that C is still in the cache when it is finished. */
+  /* A few rows at a time, so that C is still in the cache for finish(); but only if B need not be packed each time. */
   const int by_rows = x->next != FNN_NOTHING && x->terms >= x->k && (x->panels || x->B_in_place);
   for (ptrdiff_t i = i0, end; i < i1; i = end) {
     end = by_rows ? fnn_at_most(i + fnn_block_rows(K), i1) : i1;
@@ -169,7 +170,7 @@ static void multiply_vector(void *arg, fnn_member *me) {
   ptrdiff_t i0, i1;
   fnn_share(x->rows, 8 * x->K->vl, me->size, me->thread, &i0, &i1);
   const int by_rows =
-      x->A.column_step == 1 && (x->A.row_step != 1 || x->k > x->rows); /* of a single row or column, its length */
+      x->A.column_step == 1 && (x->A.row_step != 1 || x->k > x->rows); /* both steps 1: the longer side decides */
   const fnn_dense p = {.of = {.m = x->rows,
                               .n = 1,
                               .k = x->k,
@@ -185,7 +186,7 @@ static void multiply_vector(void *arg, fnn_member *me) {
   if (x->next != FNN_NOTHING && i0 < i1) finish(x, i0, i1, 0, 1);
 }
 
-/* To set all of it to 0 would take as long as a small product's plan. */
+/* It sets only the members that need it: to set all of *x to 0 would take as long as the plan of a small product. */
 void fnn_set_product(fnn_multiplication *x, const fnn_kernels *K, fnn_matrix A, fnn_matrix B, fnn_matrix C,
                      ptrdiff_t rows, ptrdiff_t k, ptrdiff_t columns, double scale) {
   x->K = K, x->A = A, x->B = B, x->C = C, x->G = (fnn_matrix){0};
@@ -204,17 +205,17 @@ ptrdiff_t fnn_plan_product(fnn_multiplication *x, int threads) {
   x->threads = threads = fnn_threads_for(2.0 * x->rows * x->k * x->columns, threads);
   x->all_A = vector && x->A.column_step != 1 && x->A.row_step != 1, x->all_B = vector && x->B.row_step != 1;
   x->copy_A = !vector && (crowded(x) || (x->A.column_step != 1 && (x->A.row_step != 1 || x->columns > 2 * K->nr)));
-  if (vector && x->bias_of_columns) x->bias_of_columns = 0, x->bias_step = 0; /* the one number for every row */
+  if (vector && x->bias_of_columns) x->bias_of_columns = 0, x->bias_step = 0; /* every row gets the same number */
   x->all_bias = x->bias && (x->bias_step != 1 || (x->bias_of_columns && x->columns % K->vl != 0));
   x->by_columns = x->columns >= 2 * K->nr * threads;
-  /* What is computed again at the edge may not be added to twice. */
+  /* With several blocks of terms, columns that are computed twice at the edge would be added to C twice. */
   x->B_in_place =
       lies_well(K, &x->B, x->rows, x->k, x->columns) && (x->k <= TERMS_AT_A_TIME || x->columns % K->vl == 0);
   const int pack = !vector && !x->B_in_place, pack_all = x->pack_all = pack && !x->by_columns;
   x->bias_size = x->all_bias ? fnn_ld(K, x->bias_of_columns ? x->columns : x->rows) : 0;
   x->A_size = x->all_A ? fnn_times(x->rows, fnn_ld(K, x->k)) : 0;
   x->B_size = x->all_B ? fnn_ld(K, x->k) : pack_all ? fnn_times(x->k, fnn_padded(K, x->columns)) : 0;
-  /* A quarter of a megabyte of A at a time; of B enough that copies of A serve many columns. */
+  /* A quarter of a megabyte of A is copied at a time; a megabyte of B, so that a copy of A is used for many columns. */
   x->terms = pack_all ? x->k + 1 : fnn_at_most(x->k + 1, TERMS_AT_A_TIME);
   if (x->copy_A) {
     const ptrdiff_t tiles = (1 << 18) / (fnn_ld(K, x->terms) * K->size * K->mr) + 1;

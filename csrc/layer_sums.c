@@ -1,19 +1,19 @@
 /* Sums of the rows of a matrix of any steps. */
 #include "layer.h"
 
-/* Samples in rows: units from..to, the last vector some of it again. */
+/* If samples are rows: sums for the units from..to. In the last vector some units are computed again. */
 static void sum_samples(const fnn_row_sums *s, ptrdiff_t from, ptrdiff_t to, void *pairs) {
   const fnn_kernels *K = s->K;
   enum {
-    STEP = 512 /* a strip of the kernel's; of the stack not more than it needs */
+    STEP = 512 /* units at a time: at most a strip of K->rowsum, so that little stack is used */
   };
-  double room[FNN_LINE / sizeof(double) + STEP], *sums = room + FNN_LINE / sizeof(double); /* before it, too */
+  double room[FNN_LINE / sizeof(double) + STEP], *sums = room + FNN_LINE / sizeof(double); /* room before sums, too */
   for (ptrdiff_t first = from, units; first < to; first += units) {
     units = fnn_at_most(to - first, STEP);
     const ptrdiff_t whole = units & -K->vl;
     if (whole) K->rowsum(sums, fnn_at(K, s->dZ.data, first), s->dZ.column_step, s->m, whole, s->scale, pairs);
     if (whole < units) {
-      /* Fewer than a vector are in a copy, whose rows are whole vectors. */
+      /* If n is less than a vector, dZ is a copy whose rows are whole vectors. */
       const ptrdiff_t last = s->n < K->vl ? 0 : units - K->vl;
       K->rowsum(fnn_at(K, sums, last), fnn_at(K, s->dZ.data, first + last), s->dZ.column_step, s->m, K->vl, s->scale,
                 pairs);
@@ -44,7 +44,7 @@ static ptrdiff_t row_sums_copy(const fnn_row_sums *s) {
 ptrdiff_t fnn_plan_row_sums(fnn_row_sums *s, int threads) {
   const fnn_kernels *K = s->K;
   if (s->n == 0) return 0;
-  if (s->m == 1) s->dZ.column_step = s->dZ.row_step == 1 ? s->n : 1; /* the stride of a single sample says nothing */
+  if (s->m == 1) s->dZ.column_step = s->dZ.row_step == 1 ? s->n : 1; /* with one sample any column_step is right */
   s->threads = fnn_threads_for((double)s->n * s->m, threads);
   s->copies = s->dZ.column_step != 1 && (s->dZ.row_step != 1 || s->n < K->vl);
   s->scratch_bytes = s->dZ.column_step != 1 ? K->rowsum_room(s->m, s->n) : 0;

@@ -1,4 +1,4 @@
-/* Blocks of memory on cache lines. */
+/* Memory blocks that begin on a cache line, and sizes that do not overflow. */
 #ifndef FNN_MEMORY_H
 #define FNN_MEMORY_H
 #include <stddef.h>
@@ -7,27 +7,28 @@
 
 #define FNN_LINE 64
 
-/* Sizes of memory, of numbers that are not negative; what does not fit is PTRDIFF_MAX, which there is no memory for. */
+/* The product and the sum of sizes that are not negative. A result that does not fit is PTRDIFF_MAX: no block is that
+   large, so fnn_alloc returns NULL. */
 static inline ptrdiff_t fnn_times(ptrdiff_t a, ptrdiff_t b) {
   ptrdiff_t product;
   return __builtin_mul_overflow(a, b, &product) ? PTRDIFF_MAX : product;
 }
 static inline ptrdiff_t fnn_plus(ptrdiff_t a, ptrdiff_t b) { return a > PTRDIFF_MAX - b ? PTRDIFF_MAX : a + b; }
 
-/* What a caller gives as a number of units, samples or parameters. More than that no memory holds, and so many can be
-   rounded up, or shared among threads, without a thought of overflow. */
+/* The most units, samples or parameters that a caller may ask for. No memory holds more, and such a number can be
+   rounded up, or shared among threads, without overflow. */
 #define FNN_MOST_ELEMENTS ((ptrdiff_t)1 << 48)
 #define FNN_MOST_THREADS 256
 static inline int fnn_is_size(ptrdiff_t n) { return n >= 0 && n <= FNN_MOST_ELEMENTS; }
 static inline int fnn_are_sizes(ptrdiff_t a, ptrdiff_t b, ptrdiff_t c) {
   return fnn_is_size(a) && fnn_is_size(b) && fnn_is_size(c);
 }
-/* Threads that a caller allows: at least his own. */
+/* How many threads a caller allows: at least 1, the calling one. */
 static inline int fnn_threads(int threads) {
   return threads < 1 ? 1 : threads > FNN_MOST_THREADS ? FNN_MOST_THREADS : threads;
 }
 
-/* NULL where there is none; 0 bytes give a block, too. Freed by fnn_free. */
+/* Returns a block, also for 0 bytes, or NULL if there is no memory. fnn_free frees it. */
 static inline void *fnn_alloc(ptrdiff_t bytes) {
   if (bytes < 0 || bytes > PTRDIFF_MAX - 4 * FNN_LINE) return NULL;
   char *block = malloc((size_t)bytes + FNN_LINE + sizeof(void *));
@@ -42,7 +43,7 @@ static inline void fnn_free(void *aligned) {
   if (aligned) free(((void **)aligned)[-1]);
 }
 
-/* Scratch of one call: in FNN_STACK bytes of the caller's stack where it fits, else a block of its own. */
+/* Scratch memory of one call: in `stack`, FNN_STACK bytes of the caller, if it fits there; else a new block. */
 #define FNN_STACK 15360
 static inline void *fnn_scratch(void *stack, ptrdiff_t bytes) { return bytes <= FNN_STACK ? stack : fnn_alloc(bytes); }
 static inline void fnn_release(void *stack, void *scratch) {

@@ -1,6 +1,7 @@
-/* A network as its own files see it: layers, parameters, a batch's memory. Private; callers of the library see
-   fastnn.h. network_parameters.c holds the numbers, network_forward.c predicts, network_step.c makes one step,
-   network_train.c many, network_bounds.c keeps a step within the floats, network_threads.c says how many threads. */
+/* A network as the files network_*.c see it: layers, parameters, the memory of a batch. Private; callers of the library
+   see fastnn.h. network_parameters.c holds the numbers; network_forward.c predicts; network_plan.c plans a training
+   step, network_step.c runs it, network_train.c runs many; network_bounds.c makes sure that a step leaves all numbers
+   finite; network_threads.c chooses the number of threads. */
 #ifndef FNN_NETWORK_H
 #define FNN_NETWORK_H
 #include "kernels.h"
@@ -12,15 +13,15 @@
 typedef struct {
   ptrdiff_t n_in, n_out;
   fnn_spec activation;
-  void *WT;   /* panels of W^T (n_in x n_out): what forward multiplies by and the update changes */
-  void *W;    /* panels of W (n_out x n_in), a copy for dA_prev = W^T dZ; the first layer has none */
-  int turned; /* the update changes W, and WT is the copy: where dW has less padding than dW^T */
+  void *WT;   /* panels of W^T (n_in x n_out): forward multiplies by them, and the update changes them */
+  void *W;    /* panels of W (n_out x n_in), a copy for dA_prev = W^T dZ; NULL in the first layer */
+  int turned; /* the update changes W instead, and WT is the copy: for layers where dW has less padding than dW^T */
   void *b;    /* n_out, padded */
-  void *moment[FNN_SLOTS], *moment_b[FNN_SLOTS]; /* the optimizer's, laid out as the weights that the update changes,
-                                                    and as b; one that does not exist points to these themselves */
+  void *moment[FNN_SLOTS], *moment_b[FNN_SLOTS]; /* of the optimizer; laid out as the weights that the update changes,
+                                                    and as b. If a slot does not exist, they point to these instead */
 } fnn_layer_state;
 
-/* What a thread tells the others about its part; on a cache line of its own. */
+/* What a thread tells the other threads about its part. Each report has its own cache line. */
 typedef struct {
   _Alignas(FNN_LINE) int finite;
   double largest_A, largest_dZ;
@@ -33,15 +34,15 @@ typedef struct {
   void *block;
   void *X, *Y;
   void **A, **dZ, **db; /* db[l]: n_out, padded */
-  void **S;             /* slopes g'(Z) of layer l, where they are kept; else NULL */
-  int keeps_slopes;     /* of all layers, whose activation has any */
-  int threads;
-  void *heads;  /* for each thread two rows of the last layer, */
-  void *packed; /* room to pack a chunk of A, or NULL, */
-  void *sums;   /* and to add up the rows of dZ, */
-  ptrdiff_t sums_bytes;
+  void **S;             /* S[l]: the slopes g'(Z) of layer l if they are kept; else NULL */
+  int keeps_slopes;     /* S has room for every layer whose activation has slopes */
+  int threads;          /* each thread has its own part of heads, packed, sums, reports and plans */
+  void *heads;          /* two rows of the last layer */
+  void *packed;         /* room for a packed chunk of A; or NULL */
+  void *sums;           /* room to add up the rows of dZ */
+  ptrdiff_t sums_bytes; /* of one thread */
   fnn_report *reports;
-  char *plans; /* and two plans of its step, */
+  char *plans; /* two plans of its step, plan_bytes each */
   ptrdiff_t plan_bytes;
   int32_t *codes;
   double *weights, *losses;
@@ -58,17 +59,17 @@ struct fnn_net {
   size_t parameter_bytes;
   int slots; /* of the optimizer's moments: 0 .. FNN_SLOTS */
   uint64_t steps;
-  double bound[1 + FNN_SLOTS]; /* what no weight, and no moment of either slot, is beyond; INFINITY: not known */
+  double bound[1 + FNN_SLOTS]; /* of |parameter|: bound[0]; of |moment| of slot i: bound[1 + i]; INFINITY: not known */
   double first_loss;           /* of the last training call */
-  uint64_t kind;               /* of its work: the same for all networks of its shape */
-  ptrdiff_t widest;            /* of n_0 .. n_L */
-  fnn_workspace work;          /* of training: who only reads the network has one of his own */
+  uint64_t kind;               /* a hash of its shape, for fnn_parallel: how fast its work is */
+  ptrdiff_t widest;            /* the largest of n_0 .. n_L */
+  fnn_workspace work;          /* used by training; functions that only read the network use a workspace of their own */
 };
 
 static inline ptrdiff_t fnn_lines(ptrdiff_t bytes) { return fnn_plus(bytes, FNN_LINE - 1) & -FNN_LINE; }
 static inline double fnn_larger(double a, double b) { return a > b ? a : b; } /* fmax is a call */
 static inline void *fnn_updated_weights(const fnn_layer_state *y) { return y->turned ? y->W : y->WT; }
-/* Elements of those, or of their moments or gradients: rows and columns of dW^T, or of dW where it is turned. */
+/* Rows and columns of fnn_updated_weights, and of their moments and gradients: the shape of W^T, or of W if turned. */
 static inline ptrdiff_t fnn_updated_rows(const fnn_layer_state *y) { return y->turned ? y->n_out : y->n_in; }
 static inline ptrdiff_t fnn_updated_columns(const fnn_layer_state *y) { return y->turned ? y->n_in : y->n_out; }
 static inline const fnn_layer_state *fnn_last(const fnn_net *net) { return &net->layer[net->layers - 1]; }
@@ -82,10 +83,10 @@ static inline int fnn_is_readable(const fnn_kernels *K, const fnn_matrix *X) {
 }
 
 /* --- network_parameters.c --- */
-/* One batch's memory for so many samples and threads; what there is stays where it is enough. Slopes have room where
-   g' is no function of A, or with `keeps_slopes` in every layer that has any. */
+/* Gives `work` memory for a batch of m samples and so many threads; does nothing if it has enough. There is room for
+   slopes in layers whose slope is FROM_Z; with `keeps_slopes` in every hidden layer whose activation has slopes. */
 int fnn_reserve(const fnn_net *net, fnn_workspace *work, ptrdiff_t m, int threads, int keeps_slopes);
-/* And for its gradients. */
+/* Gives `work` memory for the gradients of all weights (dW). */
 int fnn_reserve_gradients(const fnn_net *net, fnn_workspace *work);
 void fnn_release_workspace(fnn_workspace *work);
 /* Bytes of two rows of the last layer. */
@@ -94,7 +95,7 @@ ptrdiff_t fnn_head_bytes(const fnn_net *net);
 /* --- network_plan.c --- */
 /* Bytes of one thread's plan. */
 ptrdiff_t fnn_plan_bytes(const fnn_net *net);
-/* Nothing is compiled in it yet. */
+/* Marks a plan as not compiled. */
 void fnn_clear_plan(void *plan);
 
 /* --- network_threads.c --- */
@@ -105,11 +106,11 @@ enum fnn_use {
   FNN_ONE_STEP,
   FNN_MANY_STEPS
 };
-/* Run a task of the network. `work`: samples of it; 0: the task tells of its batches itself. `size`: what else its time
-   depends on. */
+/* Runs a task of the network. `work`: its number of samples; 0 if the task calls fnn_unit_done for each batch. `size`:
+   a hash of what else its time depends on. */
 void fnn_run(const fnn_net *net, enum fnn_use use, uint64_t size, double work, int threads, fnn_task *task, void *job);
 
 /* --- network_forward.c --- */
-/* A = g(A_prev W^T + b) of layer l for m samples, whose A_prev lies a_step apart. */
+/* The product A = g(A_prev W^T + b) of layer l for m samples; rows of A_prev are a_step apart. */
 fnn_forward fnn_forward_product(const fnn_net *net, int l, const void *A_prev, ptrdiff_t a_step, void *A, ptrdiff_t m);
 #endif

@@ -1,6 +1,6 @@
-/* No step out of the floats. A step that is cautious bounds what it would make of the weights and moments before it
-   makes it, from the largest numbers that go into it: so that a call of one step need not keep a copy of them all to go
-   back to. */
+/* Checks that no update makes a weight or a moment infinite or NaN. Before its update, a cautious step computes bounds
+   of the new weights and moments from the largest numbers that go into the step. So a call of one step need not keep a
+   copy of all weights and moments to go back to. */
 #include <math.h>
 
 #include "network_step.h"
@@ -12,7 +12,7 @@ void fnn_measure_rows(fnn_worker *me) {
   const fnn_factors *first = me->plan->first_products[0];
   const ptrdiff_t rows = me->to - me->from, n_in = net->layer[0].n_in;
   fnn_report *mine = &w->reports[me->thread];
-  double A = 1, dZ = 0; /* db is as dW with A = 1 */
+  double A = 1, dZ = 0; /* A is at least 1: db is computed like dW with A = 1 */
   for (ptrdiff_t i = me->from; first->order && i < me->to; i++)
     A = fnn_larger(A, K->magnitude(fnn_at(K, first->A, first->order[i] * first->a_step), 0, 1, n_in));
   if (!first->order)
@@ -27,7 +27,7 @@ void fnn_measure_rows(fnn_worker *me) {
 }
 
 int fnn_is_safe(fnn_worker *me, const fnn_update *u) {
-  const double limit = me->job->net->K->size == 4 ? 1e30 : 1e290; /* products of two such may overflow; sums do not */
+  const double limit = me->job->net->K->size == 4 ? 1e30 : 1e290; /* sums of such numbers cannot overflow */
   double A = 0, dZ = 0;
   for (int t = 0; t < me->threads; t++) {
     A = fnn_larger(A, me->job->work->reports[t].largest_A);
@@ -35,7 +35,7 @@ int fnn_is_safe(fnn_worker *me, const fnn_update *u) {
   }
   const double sum = (double)me->m * A * dZ, *bound = me->bound;
   double g = sum / me->weight, w = bound[0], m = bound[1], v = bound[2], step = 0;
-  /* What is cast to the network's dtype; a number that becomes inf there makes NaN of a weight that is 0. */
+  /* These are cast to the network's dtype. If one became inf there, a weight that is 0 would become NaN. */
   if (!(u->rate < limit && fabs(u->keep) < limit && u->decay < limit && u->eps < limit && u->root < limit)) return 0;
   if (u->kind != FNN_SGD && u->kind != FNN_ADAMW) g += u->decay * w;
   switch (fnn_step_of(u->kind)) {

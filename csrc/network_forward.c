@@ -4,15 +4,16 @@
 
 typedef struct {
   const fnn_net *net;
-  const fnn_matrix *X, *out; /* out NULL: the losses */
+  const fnn_matrix *X, *out; /* out is NULL: losses are wanted */
   fnn_targets targets;
-  double *losses;          /* one sum a block */
-  ptrdiff_t m, rows, step; /* a block has so many rows at most; threads share out whole steps of them */
+  double *losses;          /* one sum for each block */
+  ptrdiff_t m, rows, step; /* a block has at most `rows` rows; each thread gets a multiple of `step` rows */
   char *scratch;
   ptrdiff_t scratch_bytes; /* of one thread */
 } forward_job;
 
-/* Samples of a block: few enough for the cache; of a loss, where threads share out blocks, a quarter of all. */
+/* Samples of a block: few enough for the cache. For a loss, whose blocks are shared by threads, about a quarter of all
+   samples at most. */
 static ptrdiff_t rows_of_block(const fnn_kernels *K, ptrdiff_t m, int loss) {
   const ptrdiff_t most = fnn_at_most(16 * K->mr, m), quarter = fnn_up((m + 3) / 4, K->mr), few = 4 * K->mr;
   return loss ? fnn_at_most(most, quarter > few ? quarter : few) : most;
@@ -29,7 +30,8 @@ fnn_forward fnn_forward_product(const fnn_net *net, int l, const void *A_prev, p
       .g = y->activation};
 }
 
-/* Z or A of the last layer for some samples, and where: its Z if there is a loss to take from it. */
+/* Computes all layers for `rows` samples from `first` on. Returns where the last layer is: its A, or its Z if losses
+   are wanted. */
 static void *forward_block(const forward_job *job, ptrdiff_t first, ptrdiff_t rows, char *scratch) {
   const fnn_net *net = job->net;
   const fnn_kernels *K = net->K;
@@ -97,7 +99,7 @@ static int run_forward(forward_job *job, int threads) {
   job->step = job->out ? K->mr : job->rows;
   const ptrdiff_t steps = (job->m + job->step - 1) / job->step, ld = fnn_ld(K, fnn_last(net)->n_out);
   if (threads > steps) threads = (int)steps;
-  /* Of rows so few no product overflows. */
+  /* A block has so few rows that these products cannot overflow. */
   job->scratch_bytes = fnn_lines((2 * job->rows * fnn_ld(K, net->widest) + (job->rows + 2) * ld) * K->size +
                                  job->rows * (ptrdiff_t)sizeof(double));
   _Alignas(FNN_LINE) char stack[FNN_STACK];

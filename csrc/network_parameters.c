@@ -1,15 +1,16 @@
-/* The numbers of a network: weights, an optimizer's moments, and the memory of a batch. */
+/* The memory of a network: its parameters, the optimizer's moments, and the workspace of a batch; with the functions
+   that create, set, get and save them. */
 #include <math.h>
 #include <string.h>
 
 #include "network.h"
 
-/* Samples of a batch whose activations are packed; a chunk of more would leave the second cache. */
+/* Activations are packed only for batches of at most so many samples: else a chunk would not fit the second cache. */
 #define MOST_PACKED 1024
 
 /* --- memory --- */
 
-/* The next piece of a block, on a cache line; with a NULL block only its size counts. */
+/* The next piece of a block; it begins on a cache line. If `block` is NULL, only the size is added to *used. */
 static void *piece(char *block, ptrdiff_t *used, ptrdiff_t bytes) {
   void *p = block ? block + *used : NULL;
   *used = fnn_plus(*used, fnn_lines(bytes));
@@ -20,13 +21,14 @@ static ptrdiff_t matrix_bytes(const fnn_kernels *K, ptrdiff_t rows, ptrdiff_t ro
   return fnn_times(fnn_times(rows, row), K->size);
 }
 
-/* Of few units, or few in the last panel. Padding of A_prev need not be 0: there must be none. */
+/* Whether layer l (not the first) is turned: if its last panel of W^T would not be full. dW then reads A_prev in
+   whole vectors, and padding of A_prev need not be 0: so n_in must need no padding. */
 static int is_turned(const fnn_kernels *K, const fnn_layer_state *y, int l) {
   return l && y->n_in % K->vl == 0 && y->n_out % K->nr;
 }
 
-/* Moments lie behind the weights, at the distance of a whole copy of the block: so each copy of weights has room for
-   moments, too, which is never used. */
+/* The moments of a slot lie as the parameters do, one or two whole blocks behind them. So there is also room for
+   moments of the second copy of each W, which is never used. */
 static ptrdiff_t lay_out_parameters(fnn_net *net, char *block) {
   const fnn_kernels *K = net->K;
   ptrdiff_t used = 0;
@@ -127,7 +129,7 @@ void fnn_release_workspace(fnn_workspace *work) {
 
 ptrdiff_t fnn_head_bytes(const fnn_net *net) { return 2 * fnn_ld(net->K, fnn_last(net)->n_out) * net->K->size; }
 
-/* Room of one thread for the row sums of any layer. */
+/* Bytes of room that one thread needs for the row sums of any layer. */
 static ptrdiff_t sums_bytes(const fnn_net *net, ptrdiff_t m) {
   ptrdiff_t most = 0;
   for (int l = 0; l < net->layers; l++) {
@@ -219,7 +221,7 @@ static fnn_matrix transposed(const fnn_matrix *x) {
   return (fnn_matrix){x->data, x->column_step, x->row_step, x->dtype};
 }
 
-/* W of a layer, or what has its shape, into panels of itself (turned) or of its transpose; and back. */
+/* Copies W of a layer, or a matrix of its shape, to panels of W (turned) or of W^T; take_panels copies back. */
 static void put_panels(const fnn_kernels *K, const fnn_layer_state *y, void *panels, int turned, const fnn_matrix *W) {
   const fnn_matrix WT = transposed(W);
   if (turned)
@@ -320,7 +322,7 @@ int fnn_net_get_moment(const fnn_net *net, int slot, int l, int parameter, const
 
 static size_t numbers_bytes(const fnn_net *net) { return net->parameter_bytes * (size_t)(1 + net->slots); }
 
-/* What a snapshot begins with. */
+/* The first bytes of a snapshot. */
 typedef struct {
   uint64_t steps, slots;
 } snapshot_head;

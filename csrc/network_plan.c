@@ -1,10 +1,10 @@
-/* From a network, a batch's size and a team to the operations of one thread's step: which layer is split by rows or by
-   columns, and which operation waits for the other threads, is decided here and nowhere else. */
+/* Compiles the plan of one thread's step for a network, a batch size and a team of threads. This file alone decides
+   which layer is split by rows or by columns, and which operation waits for the other threads. */
 #include "network_step.h"
 
-#define KEEP_WEIGHTS 4096 /* a layer of so many is split by columns: its weights stay with a core */
+#define KEEP_WEIGHTS 4096 /* only larger layers are split by columns, so that their weights stay with a core */
 
-/* What the compiler of a plan knows as it goes along. */
+/* The state of a compilation. */
 typedef struct {
   const fnn_train_job *job;
   const fnn_net *net;
@@ -16,7 +16,7 @@ typedef struct {
   int columns_pending; /* the last output was split by columns, and nobody has waited since */
 } compiler;
 
-/* Nine for a layer, at most, and five of the whole step. */
+/* A plan has at most nine operations for each layer, and five for the whole step. */
 ptrdiff_t fnn_plan_bytes(const fnn_net *net) {
   return (ptrdiff_t)(sizeof(fnn_plan) + (9 * (size_t)net->layers + 5) * sizeof(fnn_operation_of_step));
 }
@@ -31,13 +31,13 @@ static fnn_operation_of_step *add(compiler *c, enum fnn_step_operation what, int
   return o;
 }
 
-/* The most that one thread has of n in whole panels. */
+/* The most of n columns that one thread gets, if each thread gets whole panels. */
 static ptrdiff_t largest_share(const compiler *c, ptrdiff_t n) {
   return fnn_at_most((fnn_panels(c->K, n) + c->key->threads - 1) / c->key->threads * c->K->nr, n);
 }
 
-/* Whether layer l's forward and update are split by columns: where that is little more work at most, and the weights
-   are many. */
+/* Whether forward and update of layer l are split by columns: if there are many weights, and the split makes little
+   more work or none. */
 static int by_columns(const compiler *c, int l) {
   const fnn_layer_state *y = &c->net->layer[l];
   const int threads = c->key->threads;
@@ -52,18 +52,18 @@ static void own_panels(const compiler *c, ptrdiff_t n, ptrdiff_t *p0, ptrdiff_t 
   fnn_share(fnn_panels(c->K, n), 1, c->key->threads, c->key->thread, p0, p1);
 }
 
-/* Where layer l's slopes are, if this step goes by them. */
+/* The memory of the slopes of layer l, if this step stores and uses them; else NULL. */
 static void *slopes(const compiler *c, int l) {
   const int goes_by_them = c->key->is_plain || fnn_slope_of(&c->net->layer[l].activation) == FNN_FROM_Z;
   return goes_by_them ? c->job->work->S[l] : NULL;
 }
 
-/* Z of the last layer, A of the others. */
+/* Forward of layer l: Z of the last layer, A of the other layers. */
 static void compile_forward(compiler *c, int l) {
   const fnn_workspace *w = c->job->work;
   const fnn_layer_state *y = &c->net->layer[l];
   const int columns = by_columns(c, l);
-  /* By columns all rows of A_prev are needed, by rows all columns. */
+  /* A split by columns needs all rows of A_prev, so it waits. A split by rows needs all columns of its own rows. */
   fnn_operation_of_step *o = add(c, FNN_GO_FORWARD, l, columns ? l || c->columns_pending : c->columns_pending);
   o->forward = fnn_forward_product(c->net, l, l ? w->A[l - 1] : w->X, l ? fnn_ld(c->K, y->n_in) : c->key->x_step,
                                    w->A[l], c->key->m);
@@ -119,7 +119,7 @@ static void compile_backward(compiler *c, int l) {
   if (whole_rows) add(c, FNN_GO_BACK_WHOLE, l - 1, 0);
 }
 
-/* This thread's part of dW^T of layer l, or of dW where that is turned: rows and panels. */
+/* Sets this thread's part (rows and panels) of dW^T of a layer (m x n), or of dW if the layer is turned. */
 static void share_update(const compiler *c, fnn_operation_of_step *o, ptrdiff_t m, ptrdiff_t n) {
   const ptrdiff_t by_rows_cost = largest_share(c, m) * n, by_panels_cost = largest_share(c, n) * m;
   o->i0 = 0, o->i1 = m, o->p0 = 0, o->p1 = fnn_panels(c->K, n);
@@ -129,7 +129,7 @@ static void share_update(const compiler *c, fnn_operation_of_step *o, ptrdiff_t 
     fnn_share(m, c->K->nr, c->key->threads, c->key->thread, &o->i0, &o->i1);
 }
 
-/* The factors of dW^T = A_prev^T dZ, or of dW = dZ^T A_prev where that is turned. */
+/* The factors of dW^T = A_prev^T dZ; if the layer is turned, of dW = dZ^T A_prev. */
 static fnn_factors gradient_factors(const compiler *c, int l) {
   const fnn_workspace *w = c->job->work;
   const fnn_layer_state *y = &c->net->layer[l];
@@ -153,7 +153,7 @@ static void compile_b(compiler *c, int l, enum fnn_step_operation then) {
   o->i0 = from, o->i1 = to;
 }
 
-/* dW of layer l, and the update in its tiles, or dW stored. */
+/* The product dW of layer l: its tiles update W, or (if the step is plain) store dW. */
 static void compile_update(compiler *c, int l) {
   const fnn_workspace *w = c->job->work;
   const fnn_layer_state *y = &c->net->layer[l];
@@ -174,7 +174,7 @@ static void compile_update(compiler *c, int l) {
   if (!l) c->plan->first_products[1] = &o->weights.of;
 }
 
-/* The updates by stored gradients, and then the copies of the weights. */
+/* The updates of all weights with stored gradients, and then the copies of the weights. */
 static void compile_moves(compiler *c) {
   for (int l = 0; l < c->net->layers; l++) {
     const fnn_layer_state *y = &c->net->layer[l];
@@ -209,12 +209,12 @@ void fnn_compile_step(fnn_plan *plan, const fnn_train_job *job, const fnn_plan_k
   fnn_share(key->m, 1, key->threads, key->thread, &c.from, &c.to);
   add(&c, FNN_READ_BATCH, 0, 0);
   c.columns_pending =
-      !key->in_place && key->threads > 1; /* all rows are needed where the first layer goes by columns */
+      !key->in_place && key->threads > 1; /* a first layer that is split by columns needs all rows of the copy of X */
   for (int l = 0; l < layers; l++) compile_forward(&c, l);
   compile_loss(&c);
   for (int l = layers - 1; l >= 1; l--) compile_backward(&c, l);
   if (key->is_cautious) add(&c, FNN_MEASURE, 0, 0);
-  add(&c, FNN_DECIDE, 0, 1); /* all dZ are there */
+  add(&c, FNN_DECIDE, 0, 1); /* after this wait all dZ are complete */
   for (int l = layers - 1; l >= 0; l--) {
     compile_b(&c, l, key->trains ? FNN_MOVE_B : FNN_GIVE_DB);
     if (key->trains)
@@ -223,7 +223,7 @@ void fnn_compile_step(fnn_plan *plan, const fnn_train_job *job, const fnn_plan_k
       compile_gradient(&c, l);
   }
   if (key->is_plain) compile_moves(&c);
-  add(&c, FNN_END, 0, 1); /* what follows writes to what the others may still read here */
+  add(&c, FNN_END, 0, 1); /* wait: the next step writes to memory that other threads may still read in this one */
   plan->store = (fnn_update){.kind = FNN_STORE};
   plan->key = *key;
 }

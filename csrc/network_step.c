@@ -7,7 +7,7 @@
 #include "optimizers.h"
 
 #define LOSS_SUMS 8
-/* Samples that are so many bytes apart fall into few sets of the caches; a batch of them is copied first. */
+/* If the distance of samples is a multiple of so many bytes, they share few sets of the caches: a batch is copied. */
 #define BAD_STRIDE 2048
 
 /* --- what a plan is for --- */
@@ -39,7 +39,7 @@ static void plan_step(fnn_worker *me) {
   if (memcmp(&plan->key, &key, sizeof key)) fnn_compile_step(plan, job, &key);
 }
 
-/* X of this batch, where it is read in place. */
+/* Points the plan to the samples of this batch, if X is read in place. */
 static void point_to_batch(fnn_worker *me) {
   const fnn_kernels *K = me->job->net->K;
   const fnn_matrix *X = me->job->X;
@@ -87,7 +87,7 @@ static void go_back_whole(const fnn_worker *me, int l) {
   K->derivative(dZ, ld, dZ, ld, A, ld, &y->activation, me->to - me->from, y->n_out);
 }
 
-/* The batch's sum of losses, in an order of its own: LOSS_SUMS running sums, in turn. */
+/* The sum of the losses of a batch, in a fixed order: sample i belongs to partial sum i % LOSS_SUMS. */
 static double sum_of_losses(const double *losses, ptrdiff_t m) {
   double sums[LOSS_SUMS] = {0}, total = 0;
   ptrdiff_t i = 0;
@@ -98,7 +98,7 @@ static double sum_of_losses(const double *losses, ptrdiff_t m) {
   return total;
 }
 
-/* Thread 0 keeps the books. */
+/* Adds the losses of this batch to the totals. Only thread 0 calls it. */
 static void note_losses(const fnn_worker *me) {
   fnn_train_job *job = me->job;
   job->total = sum_of_losses(job->work->losses, me->m);
@@ -108,8 +108,8 @@ static void note_losses(const fnn_worker *me) {
   if (job->trained->first_loss != job->trained->first_loss) job->trained->first_loss = job->total / me->weight;
 }
 
-/* What a sum over the samples is multiplied by. Samples of so little weight count as 0 in float32, which times inf
-   would be NaN. */
+/* The factor that makes a mean of a sum over the samples: 1 / weight, but never inf. With a weight that small the sum
+   may be 0 in the network's dtype, and 0 times inf would be NaN. */
 static double scale_of(const fnn_worker *me) {
   const double most = me->job->net->K->size == 4 ? FLT_MAX : DBL_MAX;
   return 1.0 / me->weight < most ? 1.0 / me->weight : most;
@@ -190,7 +190,7 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
     case FNN_DECIDE: {
       const enum fnn_step_result result = decide(me);
       if (result != FNN_STEP_DONE) {
-        fnn_barrier(me->member); /* what follows writes to what the others may still read here */
+        fnn_barrier(me->member); /* what follows writes to memory that other threads may still read here */
         return result;
       }
       if (me->thread == 0) note_losses(me);
@@ -213,7 +213,7 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
 
 enum fnn_step_result fnn_step(fnn_worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m) {
   me->weight = weight_of(&me->job->targets, order, first, m);
-  if (me->weight == 0) { /* a batch that counts for nothing is skipped */
+  if (me->weight == 0) { /* a batch whose samples all have weight 0 is skipped */
     fnn_barrier(me->member);
     return FNN_STEP_DONE;
   }

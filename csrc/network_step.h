@@ -1,6 +1,7 @@
-/* One training step as data. A plan is compiled for a network, a batch's size and a thread of a team, and run for each
-   batch of that size: a list of operations, each with this thread's part of it, and where all must wait for one
-   another. network_plan.c compiles, network_step.c runs, network_bounds.c keeps a step within the floats.
+/* One training step as data. A plan is a list of operations: it says what part of each operation this thread does, and
+   before which ones all threads wait for one another. It is compiled for a network, a batch size and a thread of a
+   team, and run for each batch of that size. network_plan.c compiles plans, network_step.c runs them, network_bounds.c
+   makes sure that a step leaves all numbers finite.
 
    A product is split among the threads by rows, which are samples, or by panels of columns, which are units. Work by
    rows runs on from layer to layer without waiting: a thread needs its own samples only. A layer split by columns keeps
@@ -13,32 +14,32 @@
 typedef struct {
   const fnn_net *net;
   fnn_workspace *work;
-  fnn_net *trained; /* the same network; NULL: gradients only, and with it */
+  fnn_net *trained; /* the same network; NULL, as is `fit`, if only gradients are wanted */
   fnn_fit *fit;
   fnn_optimizer optimizer;
   ptrdiff_t m;
   const fnn_matrix *X;
   fnn_targets targets;
-  const fnn_matrix *gradients; /* gradients only: of each layer W's, then b's */
+  const fnn_matrix *gradients; /* if only gradients are wanted: for each layer that of W, then that of b */
   double total;
-  int parted;                /* before the end, with nothing wrong: another team should go on */
+  int parted;                /* the task stopped before its end, without error: another team, or one thread, goes on */
   ptrdiff_t batches, epochs; /* done in this call */
 } fnn_train_job;
 
 enum fnn_step_operation {
-  FNN_READ_BATCH,    /* its rows of the batch into buffers, where they cannot be read in place */
+  FNN_READ_BATCH,    /* copies this thread's rows of the batch to buffers (X only if it cannot be read in place) */
   FNN_GO_FORWARD,    /* a layer's product with its activation */
   FNN_GO_THROUGH,    /* an activation of whole rows */
   FNN_TAKE_LOSS,     /* losses, and dZ of the last layer */
   FNN_GO_BACK,       /* dZ of the layer before, by a product */
-  FNN_GO_BACK_WHOLE, /* and through the derivative of an activation of whole rows */
+  FNN_GO_BACK_WHOLE, /* after it, the derivative of an activation of whole rows */
   FNN_MEASURE,       /* the largest numbers, for the bounds */
   FNN_DECIDE,        /* whether the update is made; all threads decide alike */
   FNN_SUM_B,         /* the sum over samples of db */
-  FNN_MOVE_B,        /* b's update by that */
+  FNN_MOVE_B,        /* the update of b with this sum */
   FNN_GIVE_DB,       /* db into the caller's matrix */
-  FNN_UPDATE_W,      /* W's update as an epilogue of dW; or dW is stored by it */
-  FNN_MOVE_W,        /* W's update by a stored dW */
+  FNN_UPDATE_W,      /* the product dW; its tiles update W, or (plain) store dW */
+  FNN_MOVE_W,        /* the update of W with a stored dW */
   FNN_COPY_W,        /* the other copy of W */
   FNN_GIVE_DW,       /* dW into the caller's matrix */
   FNN_END            /* of the step */
@@ -58,16 +59,16 @@ typedef struct {
   };
 } fnn_operation_of_step;
 
-/* What a plan is compiled for: as long as this stays, so does the plan. Two are compared as bytes. */
+/* What a plan is compiled for: the plan is used again as long as its key is the same. Keys are compared as bytes. */
 typedef struct {
   ptrdiff_t m, x_step;
   int threads, thread, in_place, has_codes, has_weights, is_cautious, trains, is_plain, slots;
-  int without_gaps;               /* 0 */
-  const void *parameters, *block; /* the memory that it points into */
+  int without_gaps;               /* always 0: with it the struct has no padding */
+  const void *parameters, *block; /* the memory that the plan points into */
 } fnn_plan_key;
 _Static_assert(sizeof(fnn_plan_key) == 2 * sizeof(ptrdiff_t) + 10 * sizeof(int) + 2 * sizeof(void *), "it has gaps");
 
-/* A thread's own, in the memory of a batch: kept from call to call. There are two, for a last batch may be short. */
+/* The plan of one thread, kept in the workspace from call to call. Each thread has two: the last batch may be short. */
 typedef struct {
   fnn_plan_key key;               /* m is 0 where nothing was compiled yet */
   fnn_factors *first_products[2]; /* of layer 0, forward and gradient: A is X of the batch, in its order */
@@ -92,7 +93,7 @@ typedef struct {
 enum fnn_step_result {
   FNN_STEP_DONE,
   FNN_STEP_FAILED, /* a loss is not finite */
-  FNN_STEP_UNSAFE  /* cautious, and a weight might not be */
+  FNN_STEP_UNSAFE  /* cautious: the update might make a weight or a moment not finite */
 };
 
 /* --- network_plan.c --- */
@@ -106,9 +107,10 @@ enum fnn_step_result fnn_step(fnn_worker *me, const uint32_t *order, ptrdiff_t f
 /* --- network_bounds.c --- */
 /* Tells the other threads of the largest numbers in this one's rows. */
 void fnn_measure_rows(fnn_worker *me);
-/* Whether an update with this batch keeps all finite for certain; if so, me->bound is what bounds them then. */
+/* Whether it is certain that an update with this batch leaves all weights and moments finite. If so, me->bound becomes
+   their bounds after the update. */
 int fnn_is_safe(fnn_worker *me, const fnn_update *u);
-/* The largest of a thread's share of the weights (i = 0), or of a slot of moments. */
+/* The largest number in a thread's share of the parameters (i = 0), or of moment slot i - 1. */
 double fnn_largest_parameter(const fnn_net *net, int i, int threads, int thread);
 void fnn_measure_parameters(fnn_net *net);
 int fnn_is_bounded(const fnn_net *net);

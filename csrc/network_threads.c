@@ -1,8 +1,8 @@
-/* How many threads a network's work gets, and how that work is run. */
+/* How many threads the work of a network gets, by a model of its time; and fnn_run, which runs that work. */
 #include "network.h"
 
-#define US_PER_THREAD 12 /* work that each thread of a prediction has at least: see the model */
-#define US_PER_PHASE 6   /* and of a step, between two of its layers */
+#define US_PER_THREAD 12 /* microseconds of work that each thread of a prediction must have, by the model below */
+#define US_PER_PHASE 6   /* the same for a training step: for each layer, and once more */
 
 void fnn_run(const fnn_net *net, enum fnn_use use, uint64_t size, double work, int threads, fnn_task *task, void *job) {
   if (net->forced || threads == 1)
@@ -15,17 +15,17 @@ void fnn_net_force_threads(fnn_net *net, int threads) { net->forced = threads < 
 
 static int threads_for(const fnn_net *net, double threads, int limit) {
   if (net->forced > 0) threads = net->forced;
-  /* A jump that is foreseen: what follows a number that is picked waits until that is computed. */
+  /* A branch that the CPU predicts: without it, what follows would have to wait until `threads` is computed. */
   if (__builtin_expect(threads < 2 || limit < 2, 1)) return 1;
   return threads < limit ? (int)threads : limit;
 }
 
-/* The model. What one thread needs in microseconds, about: fitted to 239 shapes of 4 us to 2 ms (depth 1 to 4, width 8
-   to 512, batches of 8 to 1024) on one core of Zen 3 with AVX2; half of them are within 9%. `products` is 1 for
-   forward, 3 with both gradients. A second thread began to pay within fit from 14 to 20 us on, in train_step, where
-   the team has to gather, from 24 us with one layer to 60 us with four: so there is a least share for each layer and
-   one more. Vectors of 64 bytes multiply in about half the time (Emerald Rapids), and the rest stays.
-   benchmarks/threads.py checks the choice. */
+/* The model: about how many microseconds one thread needs. It was fitted to 239 shapes of 4 us to 2 ms (depth 1 to 4,
+   width 8 to 512, batches of 8 to 1024) on one core of Zen 3 with AVX2; for half of them the error is below 9%.
+   `products` is 1 for forward, 3 with both gradients. In fit a second thread paid for steps longer than 14 to 20 us.
+   In train_step, where the team must start each time, it paid above 24 us with one layer, and above 60 us with four: so
+   each thread must have a least share for each layer, and one more. With vectors of 64 bytes (Emerald Rapids) products
+   take about half the time, and the rest the same. benchmarks/threads.py checks the choice. */
 static double microseconds(const fnn_net *net, ptrdiff_t m, int products) {
   const fnn_kernels *K = net->K;
   const double wide = K->size == 8 ? 2 : 1, term = K->vl * K->size == 64 ? 1.25e-5 : 2.3e-5;
@@ -47,7 +47,8 @@ static double training_threads(const fnn_net *net, ptrdiff_t batch) {
   return microseconds(net, batch, 3) / (US_PER_PHASE * (net->layers + 1));
 }
 
-/* In a call of many batches a second thread is tried where it may just pay: what was measured decides then, in time. */
+/* In a call of many batches a second thread is tried even if it is not certain to pay: the call measures it and decides
+   then. */
 int fnn_net_fit_threads(const fnn_net *net, ptrdiff_t batch, int limit) {
   const double threads = training_threads(net, batch);
   return threads_for(net, threads < 2 && threads > 0.35 ? 2 : threads, limit);

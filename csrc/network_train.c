@@ -1,4 +1,4 @@
-/* Training: batch after batch, and the gradients of one. */
+/* Training (fnn_net_train runs step after step), and the gradients of one batch (fnn_net_gradients). */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -16,14 +16,14 @@ static fnn_worker worker_of(fnn_train_job *job, fnn_member *member) {
                       .other_plan = (fnn_plan *)(plans + job->work->plan_bytes)};
 }
 
-/* Where a thread stands in the epochs: all count alike. */
+/* How far training has come. Each thread has its own, and all of them count the same. */
 typedef struct {
   ptrdiff_t position, batches, epochs;
   uint64_t epoch;
   int order_is_valid;
 } progress;
 
-/* The order of this epoch, if it is not there yet. */
+/* Draws the order of this epoch, unless it is known already. */
 static void draw_order(const fnn_worker *me, progress *at) {
   fnn_fit *fit = me->job->fit;
   if (!fit->shuffle || (at->order_is_valid && at->position)) return;
@@ -42,7 +42,8 @@ static void end_epoch(const fnn_worker *me, progress *at) {
   at->position = 0, at->epoch++, at->epochs++;
 }
 
-/* The largest weight and moments: as the bounds say, or measured now, by all threads. */
+/* Stores the network's bounds: those of a cautious training; else the largest numbers, which all threads measure now;
+   or INFINITY if the caller wants no check. */
 static void note_bounds(const fnn_worker *me) {
   fnn_train_job *job = me->job;
   const fnn_fit *fit = job->fit;
@@ -58,7 +59,7 @@ static void note_bounds(const fnn_worker *me) {
   }
 }
 
-/* Batch after batch. Thread 0 writes to `fit`. */
+/* What each thread runs: one step after the other. Only thread 0 writes to `fit`. */
 static void train_task(void *arg, fnn_member *member) {
   fnn_train_job *job = arg;
   fnn_net *net = job->trained;
@@ -70,7 +71,7 @@ static void train_task(void *arg, fnn_member *member) {
   me.steps = net->steps;
   memcpy(me.bound, net->bound, sizeof me.bound);
   const fnn_mode mode = fnn_flush_subnormals();
-  fnn_barrier(member); /* all have read where they start */
+  fnn_barrier(member); /* all threads have read where to start, before thread 0 changes it */
   while (at.batches < fit->max_batches && at.epochs < fit->max_epochs && !parted) {
     draw_order(&me, &at);
     const ptrdiff_t rows = fnn_at_most(fit->batch, job->m - at.position);
@@ -80,7 +81,7 @@ static void train_task(void *arg, fnn_member *member) {
     at.batches++;
     at.position += rows;
     if (at.position == job->m) end_epoch(&me, &at);
-    /* A batch that is short, or was skipped, says nothing of the others. */
+    /* The time of a batch that is short, or was skipped, does not count (0). */
     parted = fnn_unit_done(member, rows == fit->batch && me.m == rows ? (double)rows : 0);
   }
   note_bounds(&me);
@@ -125,14 +126,14 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   if (fnn_reserve(net, job.work, batch, threads, fit.plain)) return FNN_NO_MEMORY;
   if (fit.plain && fnn_reserve_gradients(net, job.work)) return FNN_NO_MEMORY;
   net->first_loss = NAN;
-  /* A single step is another kind than those of a long call: its team has to gather. */
+  /* A call of a single step is another kind of work than a long call: it pays for the start of its team. */
   const int single = fit.max_batches == 1;
   const uint64_t size = threads > 1 ? size_of(&job, batch) : 0;
   const int known = net->bound[0] < INFINITY;
   if (fit.cautious && !known) fnn_measure_parameters(net);
   do fnn_run(net, single ? FNN_ONE_STEP : FNN_MANY_STEPS, size, single ? (double)batch : 0, threads, train_task, &job);
   while (job.parted);
-  if (fit.unsafe && known) { /* perhaps only by what the bounds have grown to, step by step */
+  if (fit.unsafe && known) { /* perhaps only because the bounds grew with each step: measure them, and try again */
     fnn_measure_parameters(net);
     fnn_run(net, FNN_ONE_STEP, 0, 0, 1, train_task, &job);
   }
@@ -142,7 +143,7 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
 
 /* --- gradients --- */
 
-/* Whether all samples count for nothing; what is subnormal is taken as 0. */
+/* Whether the weights of all samples are 0; a subnormal weight counts as 0. */
 static int weigh_nothing(const fnn_targets *targets, ptrdiff_t m) {
   ptrdiff_t i = 0;
   while (targets->weights && i < m && !(targets->weights[i] >= DBL_MIN)) i++;

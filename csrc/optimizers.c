@@ -1,5 +1,5 @@
-/* An optimizer's step on parameters that lie anywhere: those of fastnn.kernels. A network does its own as the tiles of
-   dW are stored. */
+/* fnn_optimizer_update: an optimizer's step on parameters of any layout, for fastnn.kernels. A network does not use it:
+   it updates its weights when the tiles of dW are stored. The formulas are in kernels_optimizers.h. */
 #include "optimizers.h"
 
 #include <string.h>
@@ -22,11 +22,11 @@ typedef struct {
   fnn_update u;
   fnn_matrix x[OPERANDS];
   int used[OPERANDS];
-  ptrdiff_t length, lines; /* in memory, of adjacent elements; or columns, where `scattered` */
-  int scattered;
+  ptrdiff_t length, lines; /* lines of adjacent elements in memory; if `scattered`, the columns */
+  int scattered;           /* the operands have no such lines in common */
 } update_job;
 
-/* Element `from` of line j. */
+/* The address of element `from` of line j of operand i. */
 static void *line(const update_job *u, int i, ptrdiff_t j, ptrdiff_t from) {
   return fnn_at(u->K, u->x[i].data, j * u->x[i].column_step + from * u->x[i].row_step);
 }
@@ -35,7 +35,7 @@ static void update(const update_job *u, void *const x[OPERANDS], ptrdiff_t n) {
   u->K->update(&u->u, x[PARAMETER], x[MOMENT_1], x[MOMENT_2], x[GRADIENT], n);
 }
 
-/* Elements from..to of line j through a copy, whole vectors of them. */
+/* Updates elements from..to of line j through a copy, which is filled up to whole vectors. */
 static void update_copy(const update_job *u, ptrdiff_t j, ptrdiff_t from, ptrdiff_t to) {
   enum {
     STEP = 64
@@ -73,7 +73,7 @@ static void update_part(void *arg, fnn_member *me) {
   }
 }
 
-/* Along memory where all operands lie alike, else by columns. */
+/* The lines are the rows or columns whose elements are adjacent in all operands; if there are none, the columns. */
 static void find_lines(update_job *u, ptrdiff_t n, ptrdiff_t m) {
   int by_rows = 1, by_columns = 1, gapless = 1;
   for (int i = 0; i < OPERANDS; i++) {
@@ -105,7 +105,7 @@ int fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_
   const fnn_kernels *K = fnn_isas[isa].kernels[w->dtype];
   update_job u = {.K = K,
                   .u = fnn_update_of(K, &settings, t, 1),
-                  /* Of what there is none the parameter stands in: it is passed on, never used. */
+                  /* A moment that does not exist is replaced by the parameter: it is passed on, but never used. */
                   .x = {*w, moment_1 ? *moment_1 : *w, moment_2 ? *moment_2 : *w, *dw},
                   .used = {1, moment_1 != NULL, moment_2 != NULL, 1}};
   if (n == 0 || m == 0) return FNN_OK;

@@ -1,4 +1,4 @@
-/* From the settings of an optimizer to the numbers of one of its steps. */
+/* fnn_update_of: computes the numbers of one step from the settings of an optimizer. */
 #ifndef FNN_OPTIMIZERS_H
 #define FNN_OPTIMIZERS_H
 #include <float.h>
@@ -6,9 +6,9 @@
 
 #include "kernels.h"
 
-/* What one step shares: D. P. Kingma, J. Ba, "Adam", ICLR 2015, algorithm 1, in PyTorch's form. An eps that a network
-   would flush to 0 is the smallest number that it does not: a parameter without gradients is divided by it. The
-   gradient is `scale` times what the step is given. */
+/* The numbers of step t that all parameters share. For Adam see D. P. Kingma, J. Ba, "Adam", ICLR 2015, algorithm 1, in
+   PyTorch's form. eps is at least the smallest normal number: a smaller one would be flushed to 0, and a parameter
+   without gradients is divided by it. The gradient is `scale` times the sum that the step is given. */
 static inline fnn_update fnn_update_of(const fnn_kernels *K, const fnn_optimizer *o, uint64_t t, double scale) {
   const double least = K->size == 4 ? FLT_MIN : DBL_MIN;
   fnn_update u = {.kind = o->kind,
@@ -25,7 +25,7 @@ static inline fnn_update fnn_update_of(const fnn_kernels *K, const fnn_optimizer
     u.rate = o->lr / (1 - pow(o->beta1, (double)t));
     u.root = 1 / sqrt(1 - pow(o->beta2, (double)t));
   }
-  /* A product of the two that the dtype does not hold, of samples of little weight, is left to two steps. */
+  /* If samples weigh little, rate * scale may be too large for the dtype: then the two are multiplied one by one. */
   u.scaled_rate = u.rate * scale;
   u.at_once = u.scaled_rate <= (K->size == 4 ? FLT_MAX : DBL_MAX);
   return u;

@@ -1,25 +1,26 @@
-/* The rule. A team may fall behind what one thread would have taken by LIMIT, summed up from when it was last level: an
-   ordinary hiccup of the machine, of a few ms, is made good by the units around it, a busy core is not. Then one thread
-   works for a while, and the team is looked at again; each time that it is still behind, the next while is twice as
-   long, until looking costs one part in LOOK_SHARE. So what is lost is bounded whatever the pattern of the times.
-   How long one thread takes is looked at, too: a few units, of which the least counts, as soon as that costs no more
-   than SPARE of the time that the team has had, the first time FIRST_SPARE of it; or at once where a unit is much
-   longer than the least one so far. */
+/* The rule. The time that the team loses against one thread is added up, beginning when it was last as quick. It may
+   lose LIMIT: a short delay of the machine, of a few ms, is soon won back; those of a busy core are not. After that
+   the team pauses: one thread works for a while, and then the team is measured again (a look). Each time that the team
+   is still too slow the next pause is twice as long, until looks cost no more than 1 / LOOK_SHARE of the time. So the
+   loss is bounded for any pattern of times.
+   One thread is measured, too: it does a few units, and the quickest one counts. This happens as soon as it costs no
+   more than the part SPARE of the team's time (FIRST_SPARE the first time), or at once if a unit takes much longer than
+   the quickest one so far. */
 #include "pace.h"
 
-#define LIMIT 12e6           /* ns */
-#define SPARE 0.02           /* of the time, for looks at one thread; */
-#define FIRST_SPARE 0.1      /* and for the first */
-#define LOOK_UNITS 3         /* of one thread: the first may find its data with the other core; */
-#define LONG_UNIT 2e6        /* of such a one does, ns */
-#define MUCH_LONGER 2        /* times the least: worth a look */
-#define FIRST_INTERVAL 5e7   /* ns between two looks at one thread; then twice as long each time, */
-#define LONGEST_INTERVAL 4e9 /* to this */
-#define TEAM_LOOK 4e6        /* ns of a look at the team, at least; */
-#define TEAM_LOOK_LIMIT 1e6  /* and what it may fall behind meanwhile */
-#define SUSPECT_LIMIT 2e6    /* the same where the team has won nothing of late */
-#define MEMORY 4e9           /* ns that "of late" is */
-#define LOOK_SHARE 50        /* the longest pause, over what the look before it lost */
+#define LIMIT 12e6           /* ns that the team may lose */
+#define SPARE 0.02           /* the part of the time that looks at one thread may cost, */
+#define FIRST_SPARE 0.1      /* and the first look */
+#define LOOK_UNITS 3         /* units of a look at one thread: at first its data may be in the cache of another core; */
+#define LONG_UNIT 2e6        /* ns: a unit that takes so long is a look by itself */
+#define MUCH_LONGER 2        /* a unit that takes so many times the least is a reason for a look */
+#define FIRST_INTERVAL 5e7   /* ns between the first two looks at one thread; then twice as long each time, */
+#define LONGEST_INTERVAL 4e9 /* but no longer than this */
+#define TEAM_LOOK 4e6        /* ns that a look at the team takes at least, */
+#define TEAM_LOOK_LIMIT 1e6  /* and ns that the team may lose in it */
+#define SUSPECT_LIMIT 2e6    /* LIMIT for a team that has won nothing lately */
+#define MEMORY 4e9           /* ns after which a gain of the team is forgotten: "lately" */
+#define LOOK_SHARE 50        /* a pause is at most so many times the loss of the look before it */
 #define LONGEST_PAUSE 1e9    /* ns */
 
 static double larger(double a, double b) { return a > b ? a : b; }
@@ -38,7 +39,7 @@ static void rest(fnn_pace *p, double pause, int64_t now) {
   p->until = now + (int64_t)p->pause;
 }
 
-/* What the team has won against one thread counts less and less. */
+/* Adds to what the team has won against one thread; an old gain counts less and less. */
 static void add_gain(fnn_pace *p, double ns, int64_t now) {
   p->gain = p->gain * larger(0, 1 - (double)(now - p->gain_time) / MEMORY) + ns;
   p->gain_time = now;
@@ -54,7 +55,7 @@ void fnn_pace_forgive(fnn_pace *p) {
   p->least = 0;
 }
 
-/* Twice the last one, until what a look at the team loses is little of it. */
+/* The next pause: twice the last one, but not more than LOOK_SHARE times the loss of the last look; never shorter. */
 static double longer_pause(const fnn_pace *p) {
   return larger(p->pause, smaller(2 * p->pause, LOOK_SHARE * p->behind));
 }
@@ -76,7 +77,7 @@ static enum fnn_pace_answer note_team(fnn_pace *p, double work, double ns, int t
     look_alone(p);
     return FNN_CHANGE;
   }
-  /* Where its speed is not known, one thread may take as many times as long as the team has threads. */
+  /* If the speed of one thread is not known, it may take `threads` times as long as the team. */
   const double more = p->alone > 0 ? p->alone * work - ns : (threads - 1) * ns;
   if (now >= p->next_look && p->spare > larger(more, 0) * (ns < LONG_UNIT ? LOOK_UNITS : 1)) {
     look_alone(p);
@@ -89,7 +90,7 @@ static enum fnn_pace_answer note_look_alone(fnn_pace *p, double work, double ns,
   const double rate = ns / work;
   if (!p->units || rate < p->look) p->look = rate;
   if (++p->units < (ns < LONG_UNIT ? LOOK_UNITS : 1)) return FNN_GO_ON;
-  /* Upwards by halves, of twice as much at most: the look may have met a hiccup. */
+  /* A slower result counts half, and as twice the old one at most: a short delay may have disturbed the look. */
   p->alone = p->alone > 0 && p->look > p->alone ? (p->alone + smaller(p->look, 2 * p->alone)) / 2 : p->look;
   p->interval = p->interval > 0 ? smaller(2 * p->interval, LONGEST_INTERVAL) : FIRST_INTERVAL;
   p->next_look = now + (int64_t)p->interval;

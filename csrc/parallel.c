@@ -1,4 +1,4 @@
-/* Teams of threads. */
+/* Teams of threads: barriers, parts, and the choice between a team and one thread for each call. */
 #include "parallel.h"
 
 #include <stdatomic.h>
@@ -28,26 +28,26 @@
 #define PAUSE() ((void)0)
 #endif
 
-#define HOT_SPINS 64 /* without a pause, which takes up to 0.05 us: as long as a barrier itself */
-#define SPINS 2000   /* 20 to 100 us: longer than a phase of any net that is worth two threads is late by */
+#define HOT_SPINS 64 /* first reads without a PAUSE, which takes up to 0.05 us: as long as a barrier itself */
+#define SPINS 2000   /* reads until it yields its core, 20 to 100 us: teams that pay have shorter waits */
 
-#define FEW_THREADS 8  /* of a team that needs no memory of its own */
-#define NEIGHBOURS 128 /* bytes: lines come in pairs */
+#define FEW_THREADS 8  /* a team of so many uses no memory but the stack */
+#define NEIGHBOURS 128 /* bytes of a place: CPUs fetch cache lines in pairs */
 
-/* Where a thread tells the others that it has come to a barrier, of the team or of its part: written by itself alone,
-   so that a barrier costs one line's way from core to core. Barriers take turns with two words: what one of them was is
-   still there until all have read it. */
+/* Where a thread tells the others that it has come to a barrier, of the team or of its part. Only this thread writes to
+   it, so that a barrier takes the time in which one cache line goes from core to core. Barriers use two words in turn:
+   so the word of a barrier is not changed before all threads have read it. */
 typedef struct {
-  _Alignas(FNN_LINE) atomic_uint arrived[2][2]; /* twice the number of the barrier, and 1 to end the task */
+  _Alignas(FNN_LINE) atomic_uint arrived[2][2]; /* [in a part][turn]: 2 * number of the barrier, + 1 to end the task */
   char apart[NEIGHBOURS - 4 * sizeof(atomic_uint)];
 } place;
 
 struct fnn_team {
   place *places;
   int size;
-  fnn_pace *pace;      /* NULL: there is nothing to choose */
-  int64_t unit_starts; /* thread 0's, as what follows */
-  int asks_to_end;
+  fnn_pace *pace;      /* NULL: the task's units are not measured */
+  int64_t unit_starts; /* when this unit started; only thread 0 uses this member and the next one */
+  int asks_to_end;     /* the task should end */
 };
 
 static int64_t now(void) {
@@ -74,7 +74,7 @@ void fnn_barrier(fnn_member *me) {
     unsigned word;
     while (((word = atomic_load_explicit(&places[t].arrived[kind][turn], memory_order_acquire)) & ~1u) != number)
       if (++spins >= SPINS)
-        YIELD(); /* with more threads than cores the one that is waited for may need this core */
+        YIELD(); /* if there are more threads than cores, the late thread may need this core */
       else if (spins >= HOT_SPINS)
         PAUSE();
     me->ends |= word & 1;
@@ -101,13 +101,13 @@ void fnn_unit_starts(fnn_member *me) {
   if (me->thread == 0 && me->team->pace) me->team->unit_starts = now();
 }
 
-/* Whether what is next is to be done by other threads than this was. */
+/* Notes the time of a unit. Returns whether the next one should run on a team instead of one thread, or the reverse. */
 static int note(fnn_pace *pace, double work, int64_t start, int threads, int64_t end) {
   switch (fnn_pace_note(pace, work, (double)(end - start), threads, end)) {
   case FNN_GO_ON: return 0;
   case FNN_CHANGE: return 1;
   case FNN_BEHIND:
-    /* It may have been the threads of another library, now our own. */
+    /* The threads of another library may have disturbed the team. If its OpenMP runs our teams, they are the same. */
     if (threads > 1 && fnn_next_runtime()) fnn_pace_forgive(pace);
     return 1;
   }
@@ -179,8 +179,7 @@ void fnn_parallel_forced(int threads, fnn_task *task, void *arg) {
   run_team(&team, threads, task, arg);
 }
 
-/* What is known of the kinds of work of the calling thread; a new one takes the place of that which was asked for the
-   longest time ago. */
+/* What the calling thread knows of its kinds of work. A new kind replaces the one whose last use is longest ago. */
 #define KINDS 32
 static _Thread_local struct {
   uint64_t kinds[KINDS], asked[KINDS], questions;
@@ -202,14 +201,14 @@ static fnn_pace *pace_of(uint64_t kind) {
   return &known.paces[place];
 }
 
-static atomic_int calls; /* that ask for more than one thread, and run: from several threads of the caller's */
+static atomic_int calls; /* how many calls that asked for more than one thread are running, from any threads */
 
-/* OpenMP keeps a pool for each thread that has opened a region. In a pool of the caller's own each would get one sooner
-   or later, so of the threads of the last second two may have teams; the others' calls run alone. */
+/* OpenMP keeps a pool of threads for each thread that has opened a region. If the caller has many threads, each would
+   get a pool sooner or later. So only two calling threads may have teams; a place is free after an unused second. */
 #define TEAMS 2
 #define RECENT 1000000000 /* ns */
 static struct {
-  atomic_uintptr_t owner; /* the address of its `known` */
+  atomic_uintptr_t owner; /* which thread: the address of its `known` */
   atomic_llong last;
 } teams[TEAMS];
 
@@ -230,7 +229,7 @@ static int may_have_team(int64_t time) {
 }
 
 #if !defined(_WIN32)
-/* What its parent's other threads were at is nothing to a forked child. */
+/* In a forked child the other threads of its parent do not exist: forget their calls and teams. */
 static void in_child(void) {
   atomic_store(&calls, 0);
   for (int i = 0; i < TEAMS; i++) atomic_store(&teams[i].last, 0), atomic_store(&teams[i].owner, 0);
@@ -245,7 +244,7 @@ void fnn_parallel(uint64_t kind, double work, int threads, fnn_task *task, void 
     return;
   }
   const int64_t start = now();
-  const int others = atomic_fetch_add(&calls, 1), share = threads / (others + 1); /* each its share of the cores */
+  const int others = atomic_fetch_add(&calls, 1), share = threads / (others + 1); /* calls share the cores */
   fnn_pace *pace = share > 1 && may_have_team(start) ? pace_of(fnn_kind(kind, (uint64_t)share)) : NULL;
   if (!(work > 0)) team.pace = pace;
   team.unit_starts = start;

@@ -1,9 +1,9 @@
-/* Philox4x32-10 and the shuffle that is drawn from it; fastnn/_philox.py is the readable definition.
+/* The random numbers of Philox4x32-10, and the shuffle that uses them; fastnn/_philox.py is their readable definition.
    J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. */
 #include "fastnn.h"
 
 enum {
-  PERMUTATION = 1
+  PERMUTATION = 1 /* the last word of the counter: numbers that are used for a permutation */
 };
 
 /* One of ten rounds on a counter. */
@@ -56,7 +56,7 @@ void fnn_permutation(uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch
     for (ptrdiff_t i = first; i < end; i++) {
       const uint64_t bound = (uint64_t)(m - i);
       uint64_t product = words[i - first] * bound;
-      /* D. Lemire, 2019: unbiased in 0..bound-1. Only a low half under the bound can be one to reject. */
+      /* D. Lemire, 2019: a number in 0..bound-1 without bias. It may have to be rejected if the low half is < bound. */
       if ((uint32_t)product < bound) {
         const uint64_t threshold = ((uint64_t)1 << 32) % bound;
         for (uint32_t attempt = 1; (uint32_t)product < threshold; attempt++) {

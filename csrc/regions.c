@@ -1,5 +1,5 @@
-/* A region on as many threads as there can be, whatever the process is: OpenMP ends it where it cannot start a thread,
-   and waits for ever for threads that a fork has left behind. */
+/* Runs a region on as many threads as can be started. Plain OpenMP ends the process if it cannot start a thread, and in
+   a forked child it waits for ever for the threads of the parent. This file avoids both. */
 #include "runtimes.h"
 
 #if defined(_OPENMP)
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- as many threads as there can be: OpenMP ends the process where one cannot be started --- */
+/* --- ask OpenMP only for as many threads as can be started --- */
 
 #define MOST_STARTED 256
 
@@ -21,8 +21,8 @@ static void *come_and_go(void *gate) {
   return NULL;
 }
 
-/* Of OpenMP's threads, by its variable: bytes, or kilobytes without a letter; 0: as usual. It was read when OpenMP was
-   loaded, and so is it here. */
+/* The stack size of OpenMP's threads, from its environment variable (kilobytes if it has no letter); 0: the default.
+   OpenMP reads the variable when it is loaded, so it is read then here, too. */
 static size_t stack_bytes;
 
 static void read_stack_bytes(void) {
@@ -37,14 +37,14 @@ static void read_stack_bytes(void) {
   stack_bytes = size <= SIZE_MAX >> shift ? (size_t)size << shift : SIZE_MAX;
 }
 
-/* How many threads can be there at once besides those that are, `wanted` at most: so many are started, and end. */
+/* How many more threads can be started now, at most `wanted`. It finds out by starting them; they end at once. */
 static int startable(int wanted) {
   pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
   pthread_t threads[MOST_STARTED];
   int started = 0;
   pthread_attr_t attributes;
   if (pthread_attr_init(&attributes)) return 0;
-  if (stack_bytes) pthread_attr_setstacksize(&attributes, stack_bytes); /* what is too small stays as it is, as there */
+  if (stack_bytes) pthread_attr_setstacksize(&attributes, stack_bytes); /* a size that is too small is ignored */
   pthread_mutex_lock(&gate);
   while (started < wanted && started < MOST_STARTED &&
          !pthread_create(&threads[started], &attributes, come_and_go, &gate))
@@ -55,16 +55,16 @@ static int startable(int wanted) {
   return started;
 }
 
-/* What OpenMP has for this thread already: the team of its last region, of one runtime; while none of the threads that
-   were in our regions has ended since, as they do when somebody else opens a smaller region. That they do a moment
-   after it: in that moment, and where no thread can be made, OpenMP would still end the process. */
+/* The threads that OpenMP keeps for this thread: the team of its last region, by one runtime. They are there only if no
+   thread of our regions has ended since; threads end when someone else opens a smaller region. They end a moment after
+   that region: in this moment, if no thread can be started, OpenMP would still end the process. */
 static _Thread_local struct {
   int size, owner;
   unsigned ended;
 } pool;
 
-static atomic_uint ended;
-static pthread_key_t end; /* tells of it */
+static atomic_uint ended; /* how many threads of our regions have ended */
+static pthread_key_t end; /* its destructor runs when a thread ends, and counts it */
 static void count_end(void *unused) {
   (void)unused;
   atomic_fetch_add(&ended, 1);
@@ -95,13 +95,13 @@ static void start_region(fnn_region *region, void *arg, int threads) {
   pool.size = threads, pool.owner = runtime, pool.ended = atomic_load(&ended);
 }
 
-/* --- a forked child: OpenMP's threads do not live on in it, and a region of the thread that forked would wait for them
-   for ever. So another one opens it, which OpenMP has never seen. --- */
+/* --- a forked child: OpenMP's threads do not exist in it, and a region of the thread that forked would wait for them
+   for ever. So a new thread, which OpenMP does not know, opens the region. --- */
 
 static atomic_int forked;
 static void in_child(void) { atomic_store(&forked, 1); }
 
-/* Whether this process was forked before we were there to see it, and has run no other program since. */
+/* Whether this process is a forked child that has not started another program (exec), as the system knows it. */
 static int is_forked(void) {
   unsigned flags = 0;
 #if defined(__linux__)
@@ -114,14 +114,14 @@ static int is_forked(void) {
     text[fread(text, 1, sizeof text - 1, file)] = 0;
     fclose(file);
   }
-  const char *rest = strrchr(text, ')'); /* of the name, which may be anything */
+  const char *rest = strrchr(text, ')'); /* the end of the program's name, which may contain any characters */
   if (!rest || sscanf(rest, ") %*c %*d %*d %*d %*d %*d %u", &flags) != 1) flags = 0;
   flags &= FORKED_WITHOUT_EXEC;
 #endif
   return flags != 0;
 }
 
-/* As soon as we are loaded: another library may use the same OpenMP, and fork, before we have a team. */
+/* Runs when this library is loaded: another library may use the same OpenMP, and fork, before we have a team. */
 static __attribute__((constructor)) void watch_forks(void) {
   read_stack_bytes();
   pthread_key_create(&end, count_end);

@@ -1,11 +1,12 @@
-/* A wheel brings an OpenMP of its own, as PyTorch's and scikit-learn's do, and each keeps its threads spinning for a
-   while after a region. Called in turn, two of them fight for the cores: so whoever finds his team late may move in
-   with another, whose threads are then the same. By GOMP_parallel, which GNU's, LLVM's and Intel's all have; elsewhere
-   than on Linux with gcc there is only the one that we are linked with.
+/* Chooses the OpenMP library (a runtime) that runs our regions. Our wheel contains one, as those of PyTorch and
+   scikit-learn do, and after a region each runtime keeps its threads spinning for a while. If two runtimes are used in
+   turn, their threads compete for the cores. So when our team is late, our regions may be run by the other runtime, and
+   both libraries use the same threads. The call is GOMP_parallel, which the runtimes of GNU, LLVM and Intel all have.
+   Except on Linux with gcc, only the runtime that we are linked with is used.
 
-   Where OpenMP is asked to bind its threads to cores (OMP_PROC_BIND and the like), the one that is loaded first pins
-   the thread that loads it to one core. One that this thread loads later sees only that core, and has all of its
-   threads there: if that is ours, its regions are run by the first one from the beginning. */
+   If OpenMP is asked to bind its threads to cores (OMP_PROC_BIND and the like), the runtime that is loaded first pins
+   the thread that loads it to one core. A runtime that this thread loads later sees only that core, and all of its
+   threads run there. If this later runtime is ours, the first one runs our regions from the beginning. */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* dl_iterate_phdr */
 #endif
@@ -17,19 +18,19 @@
 #include "fastnn.h"
 #include "memory.h"
 
-/* What an OpenMP says about the cores that it binds its threads to. */
+/* The functions by which an OpenMP tells to which cores it binds its threads. */
 typedef struct {
   int (*processors)(void), (*places)(void), (*width)(int place);
   void (*read)(int place, int *processors);
   omp_proc_bind_t (*binding)(void);
 } binding;
 
-/* Cores in the places of an OpenMP's threads, each counted once; 0: it binds none. */
+/* To how many different cores an OpenMP binds its threads; 0: it binds no thread. */
 static int bound_cores(const binding *b) {
   const int most = b->processors();
   int places = b->places(), widest = 1, cores = 0;
   if (places < 1 || most < 1) return 0;
-  if (b->binding() == omp_proc_bind_master) places = 1; /* all of a team where its first thread is */
+  if (b->binding() == omp_proc_bind_master) places = 1; /* all threads of a team are where its first thread is */
   for (int p = 0; p < places; p++)
     if (b->width(p) > widest) widest = b->width(p);
   int *seen = fnn_alloc(((ptrdiff_t)most + widest) * (ptrdiff_t)sizeof *seen);
@@ -50,7 +51,8 @@ static int bound_cores(const binding *b) {
 static const binding of_ours = {omp_get_num_procs, omp_get_num_places, omp_get_place_num_procs, omp_get_place_proc_ids,
                                 omp_get_proc_bind};
 
-/* What ours grants: also 1 where it has no more threads at all (OMP_THREAD_LIMIT), or no region within this one. */
+/* How many threads our own OpenMP grants: 1 if it may have no more (OMP_THREAD_LIMIT), or if we are in a region, and it
+   allows no region within a region. */
 static int granted_by_ours(void) {
   if (omp_get_active_level() >= omp_get_max_active_levels()) return 1;
   const int most = omp_get_max_threads(), all = omp_get_thread_limit();
@@ -68,7 +70,7 @@ static int granted_by_ours(void) {
 #include <time.h>
 
 #define MOST_RUNTIMES 8
-#define STAY_AWAY 10 /* s, from one that was left */
+#define STAY_AWAY 10 /* seconds before a runtime that was given up may be used again */
 #define NEVER (-STAY_AWAY - 1)
 
 void GOMP_parallel(void (*task)(void *), void *arg, unsigned threads, unsigned flags);
@@ -76,13 +78,13 @@ void GOMP_parallel(void (*task)(void *), void *arg, unsigned threads, unsigned f
 typedef struct {
   void (*parallel)(void (*)(void *), void *, unsigned, unsigned);
   int (*thread)(void), (*size)(void), (*limit)(void);
-  int64_t left; /* when, in s */
-  int bound;    /* cores that it binds its threads to; 0: it binds none */
+  int64_t left; /* when it was given up; s */
+  int bound;    /* to how many cores it binds its threads; 0: it binds no thread */
 } runtime;
 
 static runtime runtimes[MOST_RUNTIMES] = {
     {GOMP_parallel, omp_get_thread_num, omp_get_num_threads, omp_get_max_threads, NEVER, 0}};
-static int known = 1; /* with all else that changes, under the lock; an entry that is there stays as it is */
+static int known = 1; /* entries of `runtimes`; it and `left` change under the lock, nothing else of an entry changes */
 static atomic_int current;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -124,7 +126,7 @@ static int note(struct dl_phdr_info *library, size_t size, void *arg) {
   return 0;
 }
 
-/* All that are loaded by now; they are kept so. */
+/* Adds all runtimes that are loaded now, and keeps them loaded. */
 static void look_around(void) {
   libraries found = {.count = 0};
   dl_iterate_phdr(note, &found);
@@ -132,7 +134,7 @@ static void look_around(void) {
     void *library = dlopen(found.names[i], RTLD_NOLOAD | RTLD_LAZY);
     if (!library) continue;
     runtime r = {.left = NEVER};
-    /* By way of void *, which ISO C has no cast from to a function. */
+    /* It stores through void **, because ISO C has no cast from void * to a pointer to a function. */
     *(void **)&r.parallel = dlsym(library, "GOMP_parallel");
     *(void **)&r.thread = dlsym(library, "omp_get_thread_num");
     *(void **)&r.size = dlsym(library, "omp_get_num_threads");
@@ -154,13 +156,13 @@ static void look_around(void) {
   }
 }
 
-/* Cores for a team of the calling thread. The threads of an OpenMP that binds none are where that thread is: at one
-   place where ours has pinned it. */
+/* How many cores a team of the calling thread gets. If a runtime binds no thread, its threads run where the calling
+   thread may run: on one core if our own runtime has pinned it. */
 static int cores_of(const runtime *r) { return r->bound ? r->bound : runtimes[0].bound ? 1 : omp_get_num_procs(); }
 
-/* Run by the one that has most cores. */
+/* From now on the runtime that has the most cores runs our regions. */
 static void widen(void) {
-  if (pthread_mutex_trylock(&lock)) return; /* somebody is at it */
+  if (pthread_mutex_trylock(&lock)) return; /* another thread is doing it */
   look_around();
   int best = atomic_load(&current);
   for (int i = 0; i < known; i++)
@@ -176,7 +178,7 @@ static void begin(void) {
 
 int fnn_openmp_procs(void) {
   pthread_once(&begun, begin);
-  if (!runtimes[0].bound) widen(); /* this thread may have been pinned by another one since */
+  if (!runtimes[0].bound) widen(); /* another runtime may have pinned this thread meanwhile */
   return runtimes[atomic_load(&current)].bound;
 }
 
@@ -184,8 +186,8 @@ int fnn_openmp_limit(void) {
   const int ours = granted_by_ours();
   const runtime *r = &runtimes[atomic_load(&current)];
   if (r == runtimes || !r->bound) return ours;
-  /* Where ours is loaded by a thread that is pinned, it starts with a limit of as few cores: unless somebody has set
-     another one, what counts is the limit of the one that runs our regions. */
+  /* If a pinned thread has loaded our own runtime, its limit is the few cores that it saw. Unless someone has changed
+     this limit, the limit of the runtime that runs our regions counts. */
   const int seen = cores_of(runtimes);
   return r->bound > seen && ours == seen ? r->limit() : ours;
 }
@@ -194,7 +196,7 @@ int fnn_next_runtime(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   pthread_once(&begun, begin);
-  if (pthread_mutex_trylock(&lock)) return 0; /* somebody is at it */
+  if (pthread_mutex_trylock(&lock)) return 0; /* another thread is doing it */
   look_around();
   const int from = atomic_load(&current);
   int to = from;
@@ -223,5 +225,5 @@ int fnn_next_runtime(void) { return 0; }
 int fnn_openmp_procs(void) { return bound_cores(&of_ours); }
 int fnn_openmp_limit(void) { return granted_by_ours(); }
 #else
-int fnn_next_runtime(void) { return 0; } /* asked for where a team was slow, which there is none of */
+int fnn_next_runtime(void) { return 0; } /* called only if a team was slow; without OpenMP there are no teams */
 #endif

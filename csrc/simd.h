@@ -1,7 +1,7 @@
-/* The SIMD vocabulary: one vector type for the REAL in force, and the few operations that the kernels are written in.
-   Included once per dtype by kernels_bodies.h, which sets REAL, INT, FNN_DOUBLE and FN(); the ISA's file sets
-   FNN_VECTOR_BYTES. Arithmetic, comparisons and bit operations are the compiler's own on vector types; what it has no
-   operator for is here. Everything is static: a shared copy could be one compiled for a CPU that is not there. */
+/* Vector types V (of REAL) and VI (of INT), and the operations on them that C has no operator for. For arithmetic,
+   comparisons and bit operations the kernels use the compiler's operators on vector types. kernels_bodies.h includes
+   this file once per dtype; kernels_isa.h defines REAL, INT, FNN_DOUBLE and FN(), the ISA's file FNN_VECTOR_BYTES.
+   Everything is static: a copy that is shared between ISAs could contain instructions that this CPU does not have. */
 #if defined(__FMA__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -34,13 +34,13 @@ FNN_INLINE V FN(select)(VI mask, V a, V b) { return (V)((mask & (VI)a) | (~mask 
 #define NEON_FMA(a, b, c) vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b))
 #endif
 
-/* a b + c, with one rounding where the ISA has it. The compiler may not contract by itself (-ffp-contract=off): which
-   products it picks need not be the same in every kernel, and then neither are the bits. */
+/* a b + c, with one rounding where the ISA has such an instruction. The compiler may not make such instructions by
+   itself (-ffp-contract=off): it could choose other products in each kernel, and then the bits would differ. */
 FNN_INLINE V FN(fma)(V a, V b, V c) {
 #if FNN_VECTOR_BYTES == 64 && defined(__AVX512F__)
   return (V)X86(_mm512_fmadd)((M512)a, (M512)b, (M512)c);
 #elif FNN_VECTOR_BYTES == 64 && defined(__FMA__)
-  /* AVX-512's tiles in AVX2's registers: how they are tested on a CPU without AVX-512. */
+  /* The AVX-512 tiles with AVX2 registers: for tests on a CPU without AVX-512. */
   union {
     V whole;
     M256 half[2];
@@ -56,7 +56,8 @@ FNN_INLINE V FN(fma)(V a, V b, V c) {
 #endif
 }
 
-/* A number kept below, or above, a limit; NaN stays. Of a NaN and another number these instructions give the second. */
+/* The smaller (at_least: the larger) of a and limit; a NaN in `a` stays NaN. That is why `a` is the second operand: if
+   one operand is NaN, these instructions return the second one. */
 FNN_INLINE V FN(at_most)(V a, V limit) {
 #if FNN_VECTOR_BYTES == 64 && defined(__AVX512F__)
   return (V)X86(_mm512_min)((M512)limit, (M512)a);
@@ -93,7 +94,8 @@ FNN_INLINE void FN(doubles)(double *to, V x) {
   for (int i = 0; i < VL; i++) to[i] = (double)x[i];
 }
 
-/* VL vectors as the rows of a square, which is transposed: quarters change places at half the size each round. */
+/* Transposes the square whose rows are the VL vectors of x. Each round exchanges blocks across the diagonal; they are
+   half as large as in the round before. */
 #if defined(__clang__)
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
@@ -131,7 +133,7 @@ FNN_INLINE void FN(transpose_block)(V *x) {
 /* clang-format on */
 
 #if FNN_LANES == 16 && defined(__AVX512F__)
-/* In each quarter of four vectors a square of 4 x 4. */
+/* Transposes four squares of 4 x 4: one in each quarter of the four vectors. */
 FNN_INLINE void FN(transpose_squares)(const V *x, V *to) {
   const __m512 a = _mm512_unpacklo_ps((__m512)x[0], (__m512)x[1]), b = _mm512_unpackhi_ps((__m512)x[0], (__m512)x[1]);
   const __m512 c = _mm512_unpacklo_ps((__m512)x[2], (__m512)x[3]), d = _mm512_unpackhi_ps((__m512)x[2], (__m512)x[3]);
@@ -142,10 +144,11 @@ FNN_INLINE void FN(transpose_squares)(const V *x, V *to) {
 }
 #endif
 
-/* Columns 0..n-1, VL at most, of VL rows that are `step` apart: those, and what else is in their quarters of a row. */
+/* x[j] = column j of VL rows that are `step` apart, for all j < n (n <= VL); n may be rounded up to 4 or to VL, so that
+   further columns of these rows are read too. */
 FNN_INLINE void FN(columns_of)(V *x, const REAL *rows, ptrdiff_t step, ptrdiff_t n) {
 #if FNN_LANES == 16 && defined(__AVX512F__)
-  /* Half of the shuffles are loads: only the squares of 4 are transposed in registers. */
+  /* Masked loads do half of the shuffles: only the squares of 4 x 4 are transposed in registers. */
 #pragma GCC unroll 4
   for (ptrdiff_t q = 0; q < 4; q++)
     if (4 * q < n) {
@@ -168,7 +171,7 @@ FNN_INLINE void FN(columns_of)(V *x, const REAL *rows, ptrdiff_t step, ptrdiff_t
 #endif
 }
 
-/* Back, from 4 columns at most: rows of those and 0. */
+/* The other direction, for 4 columns: each of the VL rows gets its 4 elements, and then 0 up to a whole vector. */
 #if FNN_LANES == 16 && defined(__AVX512F__)
 #define HAS_ROWS_OF_FOUR 1
 FNN_INLINE void FN(rows_of_four)(REAL *rows, ptrdiff_t step, const V *x) {
