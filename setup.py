@@ -1,4 +1,4 @@
-"""Build of the one extension, fastnn._core. The only place with compiler flags.
+"""Builds the extension module fastnn._core. All compiler flags are in this file.
 
 FASTNN_EXT=auto (default): build it, or fall back to a pure-Python wheel if that fails.
 FASTNN_EXT=require: fail if it cannot be built. FASTNN_EXT=skip: do not try.
@@ -25,12 +25,11 @@ MODE = os.environ.get("FASTNN_EXT", "auto")
 if MODE not in ("auto", "require", "skip"):
     sys.exit(f"FASTNN_EXT must be auto, require or skip, got {MODE!r}")
 
-# No -ffast-math, ever: it would change subnormals for the whole process and break tests for NaN. What a distributor has
-# in CFLAGS, CPPFLAGS, CC or LDFLAGS comes before our flags, so here all of that is taken back. Nothing is compiled at
-# the time of linking: each file has its own instructions. Contraction is off because FMA is written where it is meant
-# (csrc/simd.h).
+# Never -ffast-math: it would flush subnormals in the whole process and break tests for NaN. A distributor's flags in
+# CFLAGS, CPPFLAGS, CC or LDFLAGS come before ours, so these undo them. No link-time optimization: each file is compiled
+# for its own instruction set. Contraction is off because FMA is written explicitly where it is intended (csrc/simd.h).
 STRICT = [
-    "-fno-fast-math",  # takes -funsafe-math-optimizations back, too; by its own name clang would keep to the traps
+    "-fno-fast-math",  # also undoes -funsafe-math-optimizations; its own -fno- form would make clang honour traps
     "-fno-finite-math-only",
     "-fno-associative-math",
     "-fno-reciprocal-math",
@@ -38,24 +37,24 @@ STRICT = [
     "-ffp-contract=off",
     "-fno-lto",
 ]
-# -g0: a fifth of the size. No unwind tables: nothing is thrown through C.
+# -g0 makes the file five times smaller. No unwind tables: no exception passes through C.
 SMALL = ["-fvisibility=hidden", "-fno-asynchronous-unwind-tables", "-g0"]
 # A case that is left out of a switch is an error: switches are made from the lists of fastnn.h, and have no default.
 FLAGS = ["-std=gnu11", "-O3", "-Werror=switch", *STRICT, "-fno-math-errno", "-fno-trapping-math", *SMALL]
-# Of Cython's C: calls are as quick as with -O2, within 3%, and the wheel is 20 kB smaller.
+# For the C that Cython writes: calls are within 3% as fast as with -O2, and the wheel is 20 kB smaller.
 CYTHON_FLAGS = ["-std=gnu11", "-O1", *STRICT, *SMALL]
-# Linking by -Ofast or -ffast-math would add code that flushes the process's subnormals when it is loaded.
+# Linking with -Ofast or -ffast-math would add code that makes the process flush subnormals once it is loaded.
 LINK = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations", "-fno-lto"]
 X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 # The test build that runs AVX-512's tiles on a CPU with AVX2 only.
 EMULATE = os.environ.get("FASTNN_EMULATE_AVX512") == "1"
 AVX2 = ["-mavx2", "-mfma"]
-# The tuning: gcc's usual one spills row pointers into vector registers, whose moves back take turns with the FMAs.
+# gcc's default tuning spills row pointers into vector registers; moving them back uses the ports that the FMAs need.
 TUNING = ["-mtune=skylake-avx512", "-mprefer-vector-width=512"]
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", *TUNING]
-# One row per ISA: csrc/kernels_<isa>.c and the flags that only it may have. All other files: -O2, which is 4 kB less.
-# Of the plain one, for CPUs without AVX2, the size counts more: with -Os small networks take 3% longer there, and the
-# wheel is 18 kB smaller.
+# One row per ISA: the flags that only csrc/kernels_<isa>.c may have. All other files have -O2, which saves 4 kB.
+# For the generic kernels, for CPUs without AVX2, size is more important: with -Os small networks take 3% longer, and
+# the wheel is 18 kB smaller.
 ISA_FLAGS = {"generic": ["-Os"] if X86_64 else [], "neon": []}
 if X86_64:
     ISA_FLAGS |= {"avx2": AVX2, "avx512": AVX2 if EMULATE else AVX512}
@@ -63,7 +62,7 @@ THREADED = ("parallel", "regions", "runtimes")  # the files that are compiled wi
 
 
 def put_clang_cl_into(compiler):
-    """Of setuptools' class for Windows, which takes cl.exe whatever CC says: the C is GNU's."""
+    """Make setuptools' compiler class for Windows use clang-cl instead of cl.exe: csrc is written in GNU C."""
     if not compiler.initialized:
         compiler.initialize()
     studio = [os.environ.get("VCINSTALLDIR", ""), *map(str, Path(compiler.cc).parents)]
@@ -79,10 +78,11 @@ def put_clang_cl_into(compiler):
 
 
 def spelled(flags, compiler):
-    """GNU's flags as this compiler takes them: clang-cl has a clang inside, for which is what follows /clang:."""
+    """GCC-style flags in the form that this compiler accepts: clang-cl takes them with the prefix /clang:."""
     if compiler.compiler_type != "msvc":
         return flags
-    return [f"/clang:{flag}" for flag in flags if flag not in SMALL]  # all as it is there; Windows needs the tables
+    # Without SMALL: visibility and -g0 are the default on Windows, which also needs the unwind tables.
+    return [f"/clang:{flag}" for flag in flags if flag not in SMALL]
 
 
 class BuildExt(build_ext):
@@ -94,7 +94,7 @@ class BuildExt(build_ext):
         self.cython_c_in_temp = True
 
     def run(self):
-        """Build, or in auto mode say why not and go on without."""
+        """Build the extension; if that fails in auto mode, print the reason and continue without it."""
         try:
             super().run()
         except Exception as error:
@@ -109,12 +109,12 @@ class BuildExt(build_ext):
             self.distribution.ext_modules = []
 
     def build_extension(self, ext):
-        """Compile csrc/ first; its objects go into the link."""
+        """Compile csrc/ first, and link its object files into the extension."""
         if self.compiler.compiler_type == "msvc":
             put_clang_cl_into(self.compiler)
         openmp, openmp_link = self.openmp_flags()
         macros = [("FNN_EMULATE_AVX512", "1")] if EMULATE else []
-        self.mkpath(os.path.join(self.build_temp, "csrc"))  # here, or two threads would
+        self.mkpath(os.path.join(self.build_temp, "csrc"))  # before the threads start: two might create it at once
 
         def compiled(source):
             isa = os.path.basename(source).removesuffix(".c").removeprefix("kernels_")
@@ -123,7 +123,7 @@ class BuildExt(build_ext):
                 output_dir=self.build_temp,
                 macros=macros,
                 include_dirs=["csrc"],
-                # Kernels are serial: threads live in parallel.c, which regions.c and runtimes.c get them for.
+                # Kernels are serial: only parallel.c, regions.c and runtimes.c use threads.
                 extra_postargs=spelled(FLAGS + ISA_FLAGS.get(isa, ["-O2"]), self.compiler)
                 + (openmp if isa in THREADED else []),
                 depends=ext.depends,
@@ -139,10 +139,10 @@ class BuildExt(build_ext):
         super().build_extension(ext)
 
     def openmp_flags(self):
-        """For compiling and for linking, where a program with OpenMP does both; else none: the core has one thread."""
+        """OpenMP flags for compiling and linking; none if a test program fails, and then the core has one thread."""
         flags = spelled(["-fopenmp"], self.compiler)
         link = flags
-        if self.compiler.compiler_type == "msvc":  # link.exe takes none of these; the library lies beside clang-cl
+        if self.compiler.compiler_type == "msvc":  # link.exe has no such flag; the library is in clang-cl's folder tree
             link = [f"/LIBPATH:{Path(self.compiler.cc).parents[1] / 'lib'}", "libomp.lib"]
         with tempfile.TemporaryDirectory() as folder:
             source = os.path.join(folder, "probe.c")
@@ -157,7 +157,7 @@ class BuildExt(build_ext):
 
 
 class BuildPy(build_py):
-    """Puts the C header beside the modules; as a package of its own it would keep editable installs off the path."""
+    """Copies the C header next to the modules. As a separate package it would make editable installs use a finder."""
 
     def run(self):
         """Copy the modules, then the header."""
@@ -175,7 +175,7 @@ class BuildPy(build_py):
 
 
 class BdistWheel(bdist_wheel):
-    """Tags the wheel for what is in it: py3-none-any if there is no extension."""
+    """Gives the wheel the tag that fits its content: py3-none-any if there is no extension."""
 
     def run(self):
         """Build the extension before the tag is chosen."""
@@ -188,7 +188,7 @@ core = Extension(
     "fastnn._core",
     ["fastnn/_core.pyx"],
     include_dirs=["csrc", numpy.get_include()],
-    # All that is included or linked, or an edit there would have no effect.
+    # All included and linked files: without them here an edit would not start a rebuild.
     depends=[*glob("csrc/*"), *glob("fastnn/*.pxi"), "setup.py"],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
 )

@@ -29,7 +29,7 @@ __all__ = [
     "set_threads",
 ]
 
-_WHEN_ASKED_FOR = ("datasets",)  # its own imports take time
+_WHEN_ASKED_FOR = ("datasets",)  # imported at first use, because its own imports take time
 
 
 def __getattr__(name):

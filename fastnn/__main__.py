@@ -1,4 +1,4 @@
-"""``python -m fastnn``: the bundled digits on this machine's backends; ``python -m fastnn info``."""
+"""``python -m fastnn`` trains on the bundled digits with each backend; ``python -m fastnn info`` prints info()."""
 
 import argparse
 import statistics
@@ -12,12 +12,12 @@ _REPEATS = 5
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code.
+    """Run the command line and return the exit code.
 
     Parameters
     ----------
     argv : list of str, optional
-        Arguments; None: those of the process.
+        Arguments; None: ``sys.argv[1:]``.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def main(argv=None):
         prog="python -m fastnn",
         description="Without arguments: train a small network on the bundled digits data, with the default backend "
         "and with the NumPy backend, and print accuracy, seconds and speed; it takes a few seconds. "
-        "With 'info': print what fastnn runs on here.",
+        "With 'info': print fastnn's version, backend, instruction set, CPU and threads.",
     )
     parser.add_argument("command", nargs="?", choices=["info"], help="print fastnn.info(), one line each")
     if parser.parse_args(argv).command == "info":
@@ -43,12 +43,12 @@ def main(argv=None):
 
 
 def _show(lines):
-    for line in lines:  # a path or a system's message may hold anything; ours is one line of ASCII
+    for line in lines:  # a path or a system message may hold any character; we print one line of ASCII
         print(" ".join(line.splitlines()).encode("ascii", "backslashreplace").decode("ascii"))
 
 
 def _demo():
-    """The lines of the demo, as they come."""
+    """Yield the lines of the demo as they are computed."""
     facts = info()
     X, y = datasets.load_digits()
     data = datasets.shuffled_split(X / 16, y, _TEST, _SEED)
@@ -71,7 +71,7 @@ def _demo():
         isa = backend.get(name).ISA
         yield f"{name:<10}{isa:<10}{accuracy[name]:>8.1%}{median[name]:>10.4f}{speed:>9}"
     yield ""
-    yield f"accuracy: on the held-out images; seconds: of one fit, median of {_REPEATS}; speed: against the numpy row"
+    yield f"accuracy: on the held-out images; seconds: of one fit, median of {_REPEATS}; speed: relative to NumPy"
     if names == ["numpy"]:
         yield f"The default backend here is NumPy ({facts['reason']}): there is no other to compare it with."
 

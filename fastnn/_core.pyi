@@ -1,4 +1,4 @@
-# Types of the compiled backend; what each does is said in _numpy.py, whose names and signatures these are.
+# Types of the compiled backend. It has the names and signatures of _numpy.py, which explains them.
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 

@@ -1,9 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, auto_pickle=False
 # cython: freethreading_compatible=True
-"""The compiled backend: takes pointers of arrays that were checked at the border, drops the GIL, calls C.
+"""The compiled backend: takes pointers to arrays that were checked before, releases the GIL and calls C.
 
-Same names and signatures as ``_numpy.py``, where they are explained. Of one layer here, of a network in the
-included files. No loops over numbers.
+It has the names and signatures of ``_numpy.py``, where they are explained. Functions of one layer are here, those of
+a network in the included files. The loops over numbers are in C.
 """
 
 import functools
@@ -157,12 +157,12 @@ BUILD = {"compiler": fnn_compiler().decode(), "openmp": bool(fnn_has_openmp())}
 
 
 def isas():
-    """Names of the instruction sets that this CPU can run, the plainest first."""
+    """Names of the instruction sets that this CPU can run, starting with "generic"."""
     return [fnn_isa_name(i).decode() for i in range(fnn_isa_total()) if fnn_isa_available(i)]
 
 
 def current_isa():
-    """Name of the instruction set in force."""
+    """Name of the instruction set in use."""
     return fnn_isa_name(_isa).decode()
 
 
@@ -175,7 +175,8 @@ def force_isa(name):
     ISA = name
 
 
-# The one place that reads FASTNN_ISA. ValueError, not ImportError: it must not pass for a missing extension.
+# The only place that reads FASTNN_ISA. A wrong value is a ValueError, because an ImportError would be taken for a
+# missing extension.
 force_isa(os.environ.get("FASTNN_ISA") or current_isa())
 
 
@@ -193,14 +194,14 @@ def lists():
     return _rows(fnn_activation_row), _rows(fnn_loss_row), _rows(fnn_optimizer_row)
 
 
-# At hand, not looked up in the module; the names in the order of their codes.
+# C variables, so that no lookup in the module is needed; the names in the order of their codes.
 cdef tuple _ACTIVATION_NAMES = tuple(_ACTIVATION_ROWS), _LOSS_NAMES = tuple(_LOSS_ROWS)
 cdef dict _ACTIVATIONS = {name: code for code, name in enumerate(_ACTIVATION_ROWS)}
 cdef dict _LOSSES = {name: code for code, name in enumerate(_LOSS_ROWS)}
 
 
 cdef fnn_spec _spec(spec, dict codes) except *:
-    """A Spec of the tables as the core takes it."""
+    """Convert a Spec of tables.py to the struct of the C core."""
     cdef fnn_spec c
     cdef int i
     c.kind = codes[spec.name]
@@ -211,7 +212,7 @@ cdef fnn_spec _spec(spec, dict codes) except *:
     return c
 
 
-# By code, with the parameters that a name alone stands for; and the highest target that a loss takes: below 0, any.
+# Indexed by code: the specs with default parameters, and the highest target that a loss accepts (negative: any value).
 cdef fnn_spec[FNN_ACTIVATIONS] _PLAIN_ACTIVATIONS
 cdef fnn_spec[FNN_LOSSES] _PLAIN_LOSSES
 cdef double[FNN_LOSSES] _HIGHEST_TARGET
@@ -234,7 +235,7 @@ _fill_tables()
 
 
 def openmp_limit():
-    """What OpenMP grants the calling thread: threadpoolctl sets that."""
+    """OpenMP's limit on threads for the calling thread, which threadpoolctl can set."""
     return fnn_openmp_limit()
 
 
@@ -243,7 +244,7 @@ def openmp_cores():
     return fnn_openmp_procs()
 
 
-# Handed over, not fetched: threads.py is there for the NumPy backend, too, and this module imports it.
+# threads.py cannot import this module, because it also serves the NumPy backend: so we pass it the functions.
 _threads.follow(openmp_limit, openmp_cores)
 
 
@@ -255,7 +256,8 @@ cdef int _limit():
 
 cdef fnn_matrix _matrix(cnp.ndarray a):
     cdef fnn_matrix x
-    # By the type: the size itself is behind two more pointers. No division: it would take as long as all else here.
+    # The item size follows from the type: reading it costs two more pointers. A shift, because a division would take as
+    # long as the rest of this function.
     cdef int shift = 3 if cnp.PyArray_TYPE(a) == cnp.NPY_DOUBLE else 2
     x.data = cnp.PyArray_DATA(a)
     x.row_step = cnp.PyArray_STRIDE(a, 0) >> shift
@@ -281,17 +283,17 @@ cdef int _done(int status) except -1:
     if status == FNN_NO_MEMORY:
         raise MemoryError("fastnn: no memory for scratch space")
     if status != FNN_OK:
-        raise SystemError("fastnn: the core was given what it does not take")
+        raise SystemError("fastnn: the C core refused an argument; this is a bug in fastnn")
     return 0
 
 
 include "_core_plain.pxi"
 
 
-# --- one layer: functions of arguments that were checked at the border --------------------------------
+# --- one layer: functions whose arguments were checked by kernels.py ----------------------------------
 
 cdef enum:
-    RELEASE_WORK = 400_000  # FLOP, some 5 us: for less, letting others run costs more than it gives
+    RELEASE_WORK = 400_000  # FLOP, about 5 us: for less work, releasing the GIL costs more than it gains
 
 
 cdef int _threads_for(double work) except -1:
@@ -331,7 +333,7 @@ cdef int _linear_backward(const operand *dZ, const operand *A_prev, const operan
 
 
 cdef int _activation(const operand *dA, const operand *x, const fnn_spec *g, const operand *out) except -1:
-    """Forward of Z = x where dA is absent, else backward from A = x."""
+    """Forward with Z = x if dA is absent; otherwise backward with A = x."""
     cdef double work = <double>FNN_FUNCTION_WORK * x.rows * x.columns
     cdef int status, threads = _threads_for(work)
     cdef PyThreadState *state = _release(work)
@@ -354,7 +356,7 @@ cdef int _rowsum(const operand *dZ, const operand *out) except -1:
 
 cdef int _losses(const operand *Z, const fnn_targets *targets, const fnn_spec *loss, double *losses,
                  const fnn_matrix *out) except -1:
-    """(m,) of w_i L_i, unless NULL; and dZ (n, m), times w_i, unless NULL."""
+    """Store w_i L_i in `losses` (m,) and w_i dZ in `out` (n, m); either may be NULL."""
     cdef double work = <double>FNN_FUNCTION_WORK * Z.rows * Z.columns
     cdef int status, threads = _threads_for(work)
     cdef PyThreadState *state = _release(work)
@@ -375,7 +377,7 @@ def linear_forward(W, A_prev, b, activation, out):
     """``out[...] = g(W A_prev + b)``; b is (n_out, 1)."""
     cdef operand w = _operand(W), a = _operand(A_prev), c = _operand(b), o = _operand(out)
     cdef fnn_spec g = _spec(activation, _ACTIVATIONS)
-    # In order: what a network's layers computed on the way to its prediction has that prediction's bits.
+    # in_order=True: Network.forward(cache=True) calls this, and must give the same bits as predict.
     _linear_forward(&w, &a, &c, &g, True, &o)
 
 
@@ -416,7 +418,7 @@ def loss_forward(Z, y, loss, sample_weight):
 
 
 def loss_backward(Z, y, loss, sample_weight, out):
-    """``out[...] = dZ`` per sample: with weights, m w_i / sum(w) times the sample's own."""
+    """``out[...] = dZ`` per sample; with weights, column i is multiplied by m w_i / sum(w)."""
     if sample_weight is not None:
         sample_weight = sample_weight * (len(sample_weight) / sample_weight.sum())
     cdef operand z = _operand(Z)
@@ -426,12 +428,12 @@ def loss_backward(Z, y, loss, sample_weight, out):
     _losses(&z, &targets, &kind, NULL, &o)
 
 
-cdef object _SGD = SGD, _ADAM = Adam, _ADAMW = AdamW  # at hand
+cdef object _SGD = SGD, _ADAM = Adam, _ADAMW = AdamW  # C variables, faster than a module lookup
 cdef dict _KINDS = {"SGD": FNN_SGD, "Adam": FNN_ADAM, "AdamW": FNN_ADAMW}
 
 
 cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
-    # By the moments that there are: a setting may be changed from another thread.
+    # The kind of SGD follows from the existing moments, because another thread may change `momentum` at any time.
     o.size = sizeof(fnn_optimizer)
     o.momentum = o.beta1 = o.beta2 = o.eps = 0  # where the kind has none
     o.kind = FNN_SGD if type(optimizer) is _SGD else _KINDS[optimizer.kind]
@@ -444,7 +446,7 @@ cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
 
 
 cdef inline bint _held(const fnn_optimizer *o, int dtype) noexcept:
-    """Whether that type holds the settings: to float32 some are infinite."""
+    """Whether all settings are finite in that dtype: in float32 large ones are infinite."""
     return dtype == cnp.NPY_DOUBLE or (
         <float>o.lr <= FLT_MAX and <float>o.weight_decay <= FLT_MAX and <float>o.eps <= FLT_MAX)
 
@@ -484,7 +486,7 @@ def permutation(m, seed, epoch):
 
 
 def philox(counter, key):
-    """Four words from a counter of four and a key of two: for the test against published vectors."""
+    """Four random words from a counter of four words and a key of two, to test against published vectors."""
     cdef uint32_t[4] c = counter, out
     cdef uint32_t[2] k = key
     fnn_philox(out, c, k)

@@ -1,4 +1,4 @@
-# --- for other packages: the table of C functions, addresses of them, and handles of predictors ----------
+# --- for other packages: the table of C functions, their addresses, and the address of a predictor -------
 
 C_API = PyCapsule_New(<void *>fnn_get_api(), "fastnn._core.C_API", NULL)
 
@@ -10,7 +10,7 @@ def c_function(name):
 
 
 def predictor_address(predictor):
-    """Address of the fnn_net that a predictor computes with, for as long as that lives; its n_0, n_L and dtype."""
+    """Address of a predictor's fnn_net, valid as long as the predictor lives, and its n_0, n_L and dtype."""
     cdef Engine engine = _engine_of(predictor)
     return <size_t>engine.net, engine.n_in, engine.n_out, engine.dtype
 
@@ -18,7 +18,7 @@ def predictor_address(predictor):
 cdef Engine _engine_of(predictor):
     owner = getattr(predictor, "__self__", None)
     if not isinstance(owner, Predictor):
-        wanted = "what Network.predictor() gave, of the compiled backend"
+        wanted = "what Network.predictor() of the compiled backend returned"
         raise TypeError(f"predictor must be {wanted}; got {predictor!r:.80}")
     return (<Predictor>owner).engine
 
@@ -26,14 +26,14 @@ cdef Engine _engine_of(predictor):
 # --- for other Cython modules: _core.pxd says what each function does -------------------------------
 
 cdef inline fnn_matrix _samples_of(const void *data, ptrdiff_t n, int dtype) noexcept nogil:
-    """m samples of n adjacent units."""
+    """A matrix (n, m) whose samples each have their n units next to each other in memory."""
     cdef fnn_matrix x
     x.data, x.row_step, x.column_step, x.dtype = <void *>data, 1, n, dtype
     return x
 
 
 cdef inline fnn_matrix _weights_of(const void *data, ptrdiff_t n_in, int dtype) noexcept nogil:
-    """W in C order, or with n_in = 1 a column."""
+    """A matrix with n_in columns in C order, such as W; with n_in = 1 a column, such as b."""
     cdef fnn_matrix x
     x.data, x.row_step, x.column_step, x.dtype = <void *>data, n_in, 1, dtype
     return x
@@ -43,8 +43,8 @@ cdef inline int _least_one(int threads) noexcept nogil:
     return threads if threads > 1 else 1
 
 
-# An activation or a loss by its code: with the parameters that its name alone stands for; of what is none, as it is,
-# and so refused.
+# The spec of an activation or a loss with the code `kind`, with default parameters. An invalid code is passed on, and
+# the C core refuses it.
 cdef inline fnn_spec _kind_of(const fnn_spec *plain, int kinds, int kind) noexcept nogil:
     cdef fnn_spec spec = plain[kind if 0 <= kind < kinds else 0]
     spec.kind = kind

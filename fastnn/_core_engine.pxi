@@ -1,18 +1,20 @@
+# --- the network: the Engine and the Predictor of the compiled backend, over fnn_net of fastnn.h -----------
+
 cdef enum:
-    SLICE_WORK = 200_000_000  # FLOP of a prediction that is cut into slices, for Ctrl-C: passes.py
+    SLICE_WORK = 200_000_000  # FLOP: passes.py cuts longer predictions into slices, for Ctrl-C
     MOST_THREADS = 1 << 20
-    MANY_BATCHES = 40  # from which on a call of the smallest that may use a second core takes 0.2 ms
+    MANY_BATCHES = 40  # batches from which a call is long enough (0.2 ms for small networks) to try a second thread
 
 
-# --- around the network ------------------------------------------------------------------------------
+# --- checks of data ----------------------------------------------------------------------------------
 
 def quick_codes(y, n_out, m):
-    """Class codes as engines take them, int32 (m,); None where y is not plain, or not legal."""
+    """Class codes as int32 (m,), which engines take; None if y is not plain or holds invalid codes."""
     return _quick_codes(y, n_out, m)
 
 
 def largest(X, ptrdiff_t columns):
-    """The largest |x| of so many columns, from all over X or all of them; inf if a value is not finite."""
+    """The largest |x| of at most `columns` columns of X, evenly spaced; inf if one of their values is not finite."""
     cdef operand x
     cdef ptrdiff_t step = max(1, X.shape[1] // columns)
     if _type(X) >= 0 and _plain(X, _type(X), -1, -1, &x) and x.matrix.row_step == 1:
@@ -29,16 +31,16 @@ def largest(X, ptrdiff_t columns):
 # --- the network -----------------------------------------------------------------------------------
 
 cdef class Engine:
-    """The numbers of one network, and what is done to them."""
+    """Weights, moments and step count of one network, and the computations with them."""
 
     cdef fnn_net *net
     cdef int isa, forced, type_num, loss_code
     cdef ptrdiff_t n_in, n_out
-    cdef double flop  # of one sample's way forward
+    cdef double flop  # FLOP of the forward pass of one sample
     cdef readonly object sizes, dtype
-    cdef public object optimizer, state_key  # whose state it has; the network's business
-    cdef public bint cautioned  # of targets for train_step: the network's, too
-    cdef public bint plain  # whether gradients are stored before the update: for tests, which compare the two ways
+    cdef public object optimizer, state_key  # the owner of the optimizer state; set by Trainable
+    cdef public bint cautioned  # whether train_step has given its DataWarning; set by one_step.py
+    cdef public bint plain  # fnn_fit.plain: whether gradients are stored before the update; tests compare both ways
     cdef object settings
 
     def __cinit__(self, sizes, activations, loss, dtype, threads, isa=None):
@@ -80,7 +82,7 @@ cdef class Engine:
         return self._pairs(-1)
 
     cdef list _pairs(self, int slot):
-        """Copies of the weights (slot -1), or of a slot of moments."""
+        """Copies of the (W, b) of every layer (slot -1), or of the moments of a slot."""
         cdef int i
         cdef fnn_matrix w, c
         pairs = []
@@ -98,18 +100,18 @@ cdef class Engine:
         return pairs
 
     def start_optimizer(self, slots):
-        """Drop the optimizer's state; from here on `slots` moments of each parameter, 0, and no step."""
+        """Start a new optimizer state: `slots` moments of 0 for each parameter, and a step count of 0."""
         _done(fnn_net_start_optimizer(self.net, slots))
 
     def optimizer_state(self):
-        """Copies of what :meth:`set_optimizer_state` takes, or None where there is nothing to keep."""
+        """A copy of the optimizer's state for :meth:`set_optimizer_state`; None if there is no slot or no step yet."""
         cdef int slot, slots = fnn_net_slots(self.net)
         if not slots or not fnn_net_steps(self.net):
             return None
         return {"steps": fnn_net_steps(self.net), "moments": [self._pairs(slot) for slot in range(slots)]}
 
     def set_optimizer_state(self, state):
-        """Take copies of a state; None: drop it, no slots."""
+        """Copy `state` into the engine; None: drop the state, so that there are no slots."""
         cdef int slot, i
         cdef fnn_matrix w, c
         moments = state["moments"] if state else []
@@ -122,7 +124,10 @@ cdef class Engine:
         fnn_net_set_steps(self.net, state["steps"] if state else 0)
 
     def snapshot(self, spare=None):
-        """Everything that training changes, to give back to :meth:`restore`; in the memory of an older one if given."""
+        """A copy of everything that training changes, for :meth:`restore`; overwrites the snapshot `spare` if given.
+
+        `spare` is reused only if it has the right size. It is a bytes object, so nothing else may refer to it.
+        """
         cdef bytes data = spare
         cdef Py_ssize_t size = fnn_net_bytes(self.net)
         if data is None or len(data) != size:
@@ -140,17 +145,17 @@ cdef class Engine:
         return fnn_net_steps(self.net)
 
     def is_finite(self):
-        """Whether all weights and moments are."""
+        """Whether all weights, biases and moments are finite."""
         return bool(fnn_net_finite(self.net))
 
     def copy(self):
-        """An engine of its own with the same parameters, no moments: the frozen side of a predictor."""
+        """A new engine with copies of the parameters and without moments, for a predictor."""
         twin = Engine(self.sizes, *self.settings, self.dtype, self.forced or None, self.isa)
         twin.set_parameters(self.parameters())
         return twin
 
     cdef int _threads(self, int wanted):
-        """The number that the shapes ask for, where it is allowed: only then is the machine asked."""
+        """The number of threads to use: `wanted`, but at most the limit, which is only read if it matters."""
         return wanted if self.forced or wanted == 1 else min(wanted, _limit())
 
     cdef int _predict(self, const operand *X, const operand *out) except -1:
@@ -167,7 +172,7 @@ cdef class Engine:
         self._predict(&x, &o)
 
     cpdef quick_predict(self, X, out, Guard guard):
-        """A[L] of X, in `out` or new; None where they are not plain. `guard`: None for an engine of nobody else's."""
+        """A[L] of X in `out` or a new array; None if X or `out` is not plain. `guard` None: no lock needed."""
         cdef operand x, o
         if not _plain(X, self.type_num, self.n_in, -1, &x) or x.columns * self.flop > SLICE_WORK:
             return None
@@ -222,10 +227,10 @@ cdef class Engine:
         return total / float(m if sample_weight is None else sample_weight.sum()), pairs
 
     def quick_step(self, X, y, optimizer, Guard guard not None):
-        """One update by the current optimizer, or None for that: the loss before it.
+        """One update with `optimizer` (None: the last one); returns the loss before the update.
 
-        None, with nothing changed: where `optimizer` is another, X or y are not plain or not legal, or a number
-        that is not finite cannot be ruled out beforehand.
+        Returns None, with nothing changed, if `optimizer` is not the one whose state the engine has, if X or y is not
+        plain or not valid, or if the step might make a number that is not finite.
         """
         guard.enter(STEP)
         try:
@@ -256,7 +261,7 @@ cdef class Engine:
         if targets is None:
             return None
         if self.n_out > 1 and not self.cautioned:
-            # What cautions.of_targets has something to say about: said once, on the long way.
+            # Targets of which cautions.of_targets may warn: return None, so that careful_step warns once.
             if _HIGHEST_TARGET[self.loss_code] == 1 if to.codes else m == self.n_out:
                 return None
         _set_optimizer(&settings, optimizer, fnn_net_slots(self.net))
@@ -275,7 +280,7 @@ cdef class Engine:
         return None if fit.failed or fit.unsafe else ended[0] / m
 
     def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs, check=True):
-        """Train for up to `max_batches` batches and `max_epochs` epochs' ends."""
+        """Train until `max_batches` batches are done or `max_epochs` epochs have ended."""
         cdef fnn_matrix x = _matrix(X)
         cdef fnn_targets targets = _targets(y, sample_weight)
         cdef ptrdiff_t m = X.shape[1]
@@ -321,10 +326,10 @@ cdef class Engine:
 
 
 cdef class Predictor:
-    """A frozen network that only predicts: :meth:`Network.predictor` gives its method.
+    """A network with fixed weights that only predicts: :meth:`Network.predictor` returns its method ``predict``.
 
-    The object itself is not callable, because such a call packs its keywords into a dict, which takes as long as
-    a small network.
+    The object itself is not callable: ``__call__`` would pack keyword arguments into a dict, which takes as long as
+    the prediction of a small network.
     """
 
     cdef Engine engine
@@ -334,7 +339,7 @@ cdef class Predictor:
         self.engine, self.long_way, self.reduced = engine, long_way, reduced
 
     def predict(self, X, out=None):
-        """Outputs A[L] of the network as it was; arguments as for :meth:`Network.predict`."""
+        """Outputs A[L] with the weights that the predictor has; arguments as for :meth:`Network.predict`."""
         result = self.engine.quick_predict(X, out, None)
         return self.long_way(self.engine, X, out) if result is None else result
 
@@ -342,4 +347,4 @@ cdef class Predictor:
         return self.reduced()
 
     def __deepcopy__(self, memo):
-        return self  # nothing of it changes
+        return self  # a predictor never changes

@@ -1,7 +1,8 @@
-# --- the functions of fastnn.kernels, whole, for plain arguments --------------------------------------------
+# --- fast versions of the functions of fastnn.kernels, for plain arguments ----------------------------------
 #
-# kernels.py hands over each of its functions and gets back the one here, which does at once what is plain and calls
-# that of kernels.py for all else: other arrays, strides, names with parameters, results over operands, and errors.
+# kernels.py passes each of its functions to direct() and gets the version here. It computes at once if all arguments
+# are plain, and otherwise calls the function of kernels.py: for arrays that need a cast, names with parameters,
+# an `out` that overlaps an operand, and errors.
 
 cdef dict _careful = {}  # the functions of kernels.py, by name
 
@@ -9,7 +10,10 @@ cdef str _IF_NEEDED = "if_needed", _NEVER = "never"
 
 
 cdef inline bint _known(copy) noexcept:
-    """Whether `copy` is legal: nothing plain is ever copied. Literals are one object each; others go the long way."""
+    """Whether `copy` is one of the two literals, compared by identity. Plain arguments are never copied in either case.
+
+    An equal string that is another object returns False, and kernels.py handles it.
+    """
     return copy is _IF_NEEDED or copy is _NEVER
 
 
@@ -83,7 +87,7 @@ cdef tuple _NOTHING = (None, None, None)
 
 
 cdef tuple _three(out):
-    """The three results asked for, or None if that is something else."""
+    """`out` as a tuple of three arrays or None; None if `out` is something else."""
     if out is None:
         return _NOTHING
     return out if type(out) is tuple and len(<tuple>out) == 3 else None
@@ -94,7 +98,7 @@ cdef inline bint _apart_from(const operand *o, const operand *a, const operand *
 
 
 cdef tuple _quick_linear_backward(dZ, A_prev, W, tuple results, int g):
-    """The three results, or None."""
+    """(dW, db, dA_prev); None if an argument is not plain."""
     cdef int dtype = _type(dZ)
     cdef operand z, a, w, o, o_b, o_a
     dW, db, dA_prev = results
@@ -122,7 +126,7 @@ cdef tuple _quick_linear_backward(dZ, A_prev, W, tuple results, int g):
 
 
 cdef cnp.ndarray _quick_loss(Z, y, int loss, sample_weight, copy, operand *z, fnn_targets *to, int32_t *few):
-    """Z and its targets for a quick loss: what keeps these alive, or None."""
+    """Fill `z` and `to` from plain Z and y; return the array that owns the targets' memory, or None if not plain."""
     cdef int dtype = _type(Z)
     if sample_weight is not None or dtype < 0 or not _known(copy) or not _plain(Z, dtype, -1, -1, z):
         return None
@@ -163,14 +167,14 @@ def _optimizer_update_entry(optimizer, W, dW, moments=(), step=1, out=None, copy
 
 
 cdef int _moments_of(optimizer) except -2:
-    """As its `slots`; -1: a subclass, which may have settings of its own, or none of ours."""
+    """The optimizer's `slots`; -1 for a subclass, which may have other settings, and for any other object."""
     if type(optimizer) is _SGD:
         return optimizer._momentum != 0.0
     return 2 if type(optimizer) is _ADAM or type(optimizer) is _ADAMW else -1
 
 
 cdef bint _quick_optimizer_update(optimizer, W, dW, tuple moments, step, tuple out) except -1:
-    """Whether it was in place, and is done."""
+    """Update W and the moments if `out` is (W, *moments) and all are plain; return whether that was done."""
     cdef int i, slots = <int>len(moments), overflow
     cdef int64_t t = PyLong_AsLongLongAndOverflow(step, &overflow)
     cdef operand w, g
@@ -208,7 +212,7 @@ cdef dict _ENTRIES = {
 
 
 def direct(function):
-    """The way into a function of ``kernels.py`` that its callers take."""
+    """Return the function that callers of ``fastnn.kernels`` get: the fast version of `function` in this file."""
     entry = _ENTRIES[function.__name__]
     _careful[function.__name__] = function
     return functools.update_wrapper(entry, function)

@@ -1,6 +1,6 @@
-# --- who uses a network: guard.py's Guard, by the same rules, in a tenth of its time ------------------
+# --- the lock of a network: Guard of guard.py with the same rules, ten times as fast -------------------
 
-cdef object _busy = _guard.busy, _wait = _guard.wait, _watch = _guard.watch  # at hand
+cdef object _busy = _guard.busy, _wait = _guard.wait, _watch = _guard.watch  # C variables, faster than a lookup
 
 
 cdef struct use:
@@ -30,11 +30,11 @@ cdef inline bint _trains(int kind) noexcept:
 
 
 cdef class Guard:
-    """As ``guard.Guard``."""
+    """The lock of one network, as ``guard.Guard``."""
 
     cdef readonly object calling, reading, writing, fitting, training, stepping, forking
     cdef object __weakref__
-    cdef use *uses  # in the order they came
+    cdef use *uses  # in order of arrival: running and waiting uses
     cdef Py_ssize_t count, room
 
     def __cinit__(self):
@@ -47,7 +47,7 @@ cdef class Guard:
         free(self.uses)
 
     cdef int come(self, int kind, unsigned long me) except -1:
-        """One more use, at the end."""
+        """Append a use, not admitted yet; RuntimeError if it is a training that another use refuses."""
         cdef Py_ssize_t i
         cdef use *more
         for i in range(self.count if _trains(kind) else 0):
@@ -56,14 +56,14 @@ cdef class Guard:
         if self.count == self.room:
             more = <use *>realloc(self.uses, (self.room + 8) * sizeof(use))
             if more == NULL:
-                raise MemoryError("fastnn: no memory to note a call")
+                raise MemoryError("fastnn: no memory to register a call")
             self.uses, self.room = more, self.room + 8
         self.uses[self.count].thread, self.uses[self.count].kind, self.uses[self.count].admitted = me, kind, False
         self.count += 1
         return 0
 
     cdef list blockers(self, unsigned long me):
-        """Threads that have to go before the last use of this thread that waits; with none it is admitted."""
+        """Threads that have to go before this thread's last waiting use; if there are none, that use is admitted."""
         cdef Py_ssize_t i, own = self.count - 1
         cdef bint within = False
         while self.uses[own].thread != me or self.uses[own].admitted:
@@ -71,7 +71,7 @@ cdef class Guard:
         for i in range(self.count):
             if self.uses[i].thread == me and self.uses[i].admitted and _touches(self.uses[i].kind):
                 within = True
-                if _changes(self.uses[own].kind):  # a signal's handler, in the middle of something
+                if _changes(self.uses[own].kind):  # a signal handler, in the middle of another use of this thread
                     raise _busy(self.uses[i].kind)
         threads = []
         for i in range(self.count):
@@ -79,14 +79,14 @@ cdef class Guard:
                 continue
             if self.uses[i].admitted and within:
                 raise _busy(self.uses[i].kind)
-            # Inside a use of its own nobody waits for those who may wait for that.
+            # A thread that already has a use does not wait for waiting threads: they may wait for that use.
             if self.uses[i].admitted or (i < own and not within):
                 threads.append(self.uses[i].thread)
         self.uses[own].admitted = not threads
         return threads
 
     cdef int drop(self, int kind, unsigned long me, bint admitted) noexcept:
-        """The end of the last such use of this thread."""
+        """Remove this thread's last use of that kind (admitted or waiting, as given)."""
         cdef Py_ssize_t i = self.count - 1
         while i >= 0 and (self.uses[i].thread != me or self.uses[i].kind != kind or self.uses[i].admitted != admitted):
             i -= 1
@@ -96,12 +96,12 @@ cdef class Guard:
         return 0
 
     cdef inline int enter(self, int kind) except -1:
-        """The beginning of a use, when it may begin."""
+        """Begin a use, after waiting for its turn if that is needed."""
         cdef unsigned long me = PyThread_get_thread_ident()
         cdef bint is_free
         with cython.critical_section(self):
             is_free = not self.count
-            if is_free and self.room:  # as nearly always
+            if is_free and self.room:  # the usual case
                 self.uses[0].thread, self.uses[0].kind, self.uses[0].admitted = me, kind, True
                 self.count = 1
             else:
@@ -110,7 +110,7 @@ cdef class Guard:
         return 0 if is_free else self.wait(kind, me)
 
     cdef inline int leave(self, int kind) noexcept:
-        """The end of a use."""
+        """End a use of this thread."""
         with cython.critical_section(self):
             if self.count == 1:  # it is this one
                 self.count = 0
@@ -136,7 +136,7 @@ cdef class Guard:
         return 0
 
     def is_awaited(self):
-        """Whether somebody waits."""
+        """Whether a call waits for its turn."""
         cdef Py_ssize_t i
         with cython.critical_section(self):
             for i in range(self.count):
@@ -145,7 +145,7 @@ cdef class Guard:
         return False
 
     def forget_others(self):
-        """Only this thread is left, in a forked child."""
+        """Forget the uses of other threads: in a forked child only this thread exists."""
         cdef unsigned long me = PyThread_get_thread_ident()
         cdef Py_ssize_t i, kept = 0
         for i in range(self.count):

@@ -1,21 +1,21 @@
-# --- arguments that are plain: what can be used where it is, seen in a few nanoseconds --------------------
+# --- plain arguments: quick tests (a few nanoseconds) whether an array can be used without cast or copy ----
 
 cdef enum:
-    FEW = 256  # samples whose codes and losses are on the stack
+    FEW = 256  # up to so many samples, codes and losses are stored on the stack
 
 
-cdef struct operand:  # an array and the bounds of its memory; all is 0 where there is none
+cdef struct operand:  # a matrix and the bounds of its memory; all zeros mean "absent"
     fnn_matrix matrix
     ptrdiff_t rows, columns
     char *low
     char *high
 
 
-cdef operand _ABSENT  # C's own zeros
+cdef operand _ABSENT  # zeros, as C initialises it
 
 
 cdef inline void _describe(cnp.ndarray a, operand *to) noexcept:
-    """An array of float32 or float64, a matrix or a column."""
+    """Fill `to` from an array of float32 or float64; a 1-D array counts as a column."""
     cdef ptrdiff_t down, right = 0
     to.matrix = _matrix(a)
     to.rows, to.columns = cnp.PyArray_DIM(a, 0), 1
@@ -29,7 +29,7 @@ cdef inline void _describe(cnp.ndarray a, operand *to) noexcept:
 
 
 cdef operand _operand(cnp.ndarray a):
-    """An array that was checked at the border; or None."""
+    """The operand of an array that was checked before; absent for None."""
     cdef operand x = _ABSENT
     if a is not None:
         _describe(a, &x)
@@ -37,7 +37,7 @@ cdef operand _operand(cnp.ndarray a):
 
 
 cdef inline bint _readable(x, int dtype, int ndim) noexcept:
-    """Whether `x` is an ndarray of that type that needs no cast."""
+    """Whether `x` is an ndarray with that dtype and ndim, aligned and in native byte order."""
     if not cnp.PyArray_CheckExact(x):
         return False
     cdef cnp.ndarray a = x
@@ -45,12 +45,12 @@ cdef inline bint _readable(x, int dtype, int ndim) noexcept:
 
 
 cdef inline bint _in_elements(ptrdiff_t strides, const operand *x) noexcept:
-    """Whether strides, or several of them joined by "or", are whole numbers of x's elements."""
+    """Whether a stride in bytes, or several joined by bitwise or, are multiples of x's item size."""
     return not strides & (7 if x.matrix.dtype else 3)
 
 
 cdef inline bint _plain(x, int dtype, ptrdiff_t n, ptrdiff_t m, operand *to) noexcept:
-    """Whether `x` is a matrix (n, m) that can be read where it is, and where that is; -1: of any extent but 0."""
+    """Whether `x` is a matrix (n, m) that can be read in place; if so fill `to`. n or m -1: any extent but 0."""
     if not _readable(x, dtype, 2):
         return False
     _describe(<cnp.ndarray>x, to)
@@ -60,7 +60,7 @@ cdef inline bint _plain(x, int dtype, ptrdiff_t n, ptrdiff_t m, operand *to) noe
 
 
 cdef inline int _type(x) noexcept:
-    """The type number of a float32 or float64 ndarray; -1: something else."""
+    """NumPy's type number of a float32 or float64 ndarray; -1 for anything else."""
     if not cnp.PyArray_CheckExact(x):
         return -1
     cdef int dtype = cnp.PyArray_TYPE(<cnp.ndarray>x)
@@ -68,10 +68,10 @@ cdef inline int _type(x) noexcept:
 
 
 cdef inline int _code(name, dict codes, tuple names) except -2:
-    """-1: not one of those names, or not simply a name."""
+    """The code of `name`; -1 if it is not one of `names`, or not a str (a name with parameters)."""
     cdef Py_ssize_t i
     cdef PyObject *found
-    for i in range(len(names)):  # literals are one object each; to hash and compare takes ten times as long
+    for i in range(len(names)):  # by identity, which finds interned literals; hash and compare take ten times as long
         if name is names[i]:
             return <int>i
     found = PyDict_GetItem(codes, name) if type(name) is str else NULL
@@ -79,7 +79,7 @@ cdef inline int _code(name, dict codes, tuple names) except -2:
 
 
 cdef inline bint _plain_column(b, int dtype, ptrdiff_t n, operand *to) noexcept:
-    """Whether `b` is (n, 1) or (n,) and can be read where it is, and where that is."""
+    """Whether `b` is (n, 1) or (n,) and can be read in place; if so fill `to`."""
     if _plain(b, dtype, n, 1, to):
         return True
     if not _readable(b, dtype, 1):
@@ -89,7 +89,7 @@ cdef inline bint _plain_column(b, int dtype, ptrdiff_t n, operand *to) noexcept:
 
 
 cdef inline bint _apart(const operand *a, const operand *b) noexcept:
-    """Whether no memory is shared: the one ends before the other starts."""
+    """Whether the memory ranges of two operands do not overlap."""
     return a.high <= b.low or b.high <= a.low
 
 
@@ -98,7 +98,7 @@ cdef inline bint _in_one_piece(cnp.ndarray a) noexcept:
 
 
 cdef inline bint _fit(out, int dtype, ptrdiff_t n, ptrdiff_t m, operand *to) noexcept:
-    """Whether `out` is None or can take a result (n, m), and where that is."""
+    """Whether `out` is None, or an array into which a result (n, m) can be written in place; if so fill `to`."""
     if out is None:
         to[0] = _ABSENT
         return True
@@ -107,7 +107,7 @@ cdef inline bint _fit(out, int dtype, ptrdiff_t n, ptrdiff_t m, operand *to) noe
 
 
 cdef cnp.ndarray _new(int dtype, ptrdiff_t n, ptrdiff_t m, like, operand *to):
-    """An array (n, m) in the order of the array `like`, by columns without one."""
+    """A new array (n, m) in the memory order of the array `like`; in Fortran order if `like` is None."""
     cdef cnp.npy_intp[2] shape = [n, m]
     cdef bint by_columns = like is None or cnp.PyArray_IS_F_CONTIGUOUS(<cnp.ndarray>like)
     cdef cnp.ndarray a = cnp.PyArray_EMPTY(2, shape, dtype, by_columns)
@@ -116,23 +116,23 @@ cdef cnp.ndarray _new(int dtype, ptrdiff_t n, ptrdiff_t m, like, operand *to):
 
 
 cdef inline bint _plain_codes(y, ptrdiff_t n, ptrdiff_t m) noexcept:
-    """Whether `y` is a line of m integers, to be read as classes of n."""
+    """Whether `y` is a contiguous 1-D array of m signed integers, which are class codes because n > 1."""
     if n < 2 or not cnp.PyArray_CheckExact(y):
         return False
     cdef cnp.ndarray a = <cnp.ndarray>y
     cdef int number = cnp.PyArray_TYPE(a)
-    # int, long and long long: two of them are of one size.
+    # C's int, long and long long; on each system two of them have the same size.
     return (cnp.NPY_INT <= number <= cnp.NPY_LONGLONG and cnp.PyArray_ISSIGNED(a) and cnp.PyArray_NDIM(a) == 1
             and cnp.PyArray_DIM(a, 0) == m and cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_ISBEHAVED_RO(a))
 
 
 cdef inline bint _take_codes(cnp.ndarray y, ptrdiff_t n, ptrdiff_t m, int32_t *codes) noexcept:
-    """Plain codes as the core takes them; False: not all are legal."""
+    """Copy plain codes to int32; False if one of them is not within 0 .. n - 1."""
     return fnn_codes(codes, cnp.PyArray_DATA(y), <int>cnp.PyArray_ITEMSIZE(y), m, n)
 
 
 cdef cnp.ndarray _quick_codes(y, ptrdiff_t n, cnp.npy_intp m):
-    """Class codes as the core takes them, or None if they are not plain or not legal."""
+    """Class codes as a new int32 array; None if y is not plain or holds invalid codes."""
     if not _plain_codes(y, n, m):
         return None
     cdef cnp.ndarray codes = cnp.PyArray_EMPTY(1, &m, cnp.NPY_INT32, 0)
@@ -148,7 +148,7 @@ ctypedef fused given_t:
 
 
 cdef cnp.ndarray _as_values(const given_t *line, int dtype, cnp.npy_intp m):
-    """A new line of m values of that dtype."""
+    """A new 1-D array of that dtype with the m values of `line`."""
     cdef cnp.ndarray a = cnp.PyArray_EMPTY(1, &m, dtype, 0)
     cdef float *singles = <float *>cnp.PyArray_DATA(a)
     cdef double *doubles = <double *>cnp.PyArray_DATA(a)
@@ -163,9 +163,9 @@ cdef cnp.ndarray _as_values(const given_t *line, int dtype, cnp.npy_intp m):
 
 
 cdef cnp.ndarray _quick_values(cnp.ndarray y, int dtype, ptrdiff_t m, bint are_shares):
-    """Whole numbers, truth values or floats, one a sample, as values of `dtype`; None if they are not plain.
+    """Integers, booleans or floats, one per sample, cast to `dtype`; None if y is not plain.
 
-    Those that have to lie within [0, 1] do so before they are rounded, or None.
+    With `are_shares`, float64 values must be within [0, 1] before they are rounded to float32; if not, None.
     """
     if cnp.PyArray_NDIM(y) != 1 or cnp.PyArray_DIM(y, 0) != m or not cnp.PyArray_IS_C_CONTIGUOUS(y) \
             or not cnp.PyArray_ISBEHAVED_RO(y):
@@ -186,9 +186,9 @@ cdef cnp.ndarray _quick_values(cnp.ndarray y, int dtype, ptrdiff_t m, bint are_s
 
 
 cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, ptrdiff_t m, fnn_targets *to, int32_t *few):
-    """Targets of m samples into `to`: what keeps them alive, or None if they are not plain or not legal.
+    """Fill `to` with the targets of m samples; return the array that owns them, or None if not plain or not valid.
 
-    Up to FEW class codes go to `few`: a new array would take as long as the loss of so many samples.
+    Up to FEW class codes are copied to `few`: allocating an array would take as long as computing their loss.
     """
     cdef cnp.ndarray a
     cdef operand values
@@ -208,7 +208,7 @@ cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, ptrdiff_t m
         if not _readable(a, dtype, 1) or cnp.PyArray_DIM(a, 0) != m:
             return None
         to.Y = _matrix(a)
-        to.Y.row_step, to.Y.column_step = m, to.Y.row_step  # lies as a row
+        to.Y.row_step, to.Y.column_step = m, to.Y.row_step  # as a matrix with one row
     elif _plain(a, dtype, n, m, &values):
         to.Y = values.matrix
     else:
@@ -221,7 +221,7 @@ cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, ptrdiff_t m
 
 
 cdef bint _alike(x, cnp.ndarray w, operand *to) noexcept:
-    """Whether `x` can be read where it is, of the type, shape and order of w (in one piece), and where it is."""
+    """Whether `x` can be read in place and has the dtype, shape and order of w (contiguous); if so fill `to`."""
     if not _readable(x, cnp.PyArray_TYPE(w), cnp.PyArray_NDIM(w)):
         return False
     cdef cnp.ndarray a = <cnp.ndarray>x

@@ -1,8 +1,8 @@
 """The NumPy backend: complete, and the readable definition of everything fastnn computes.
 
 Columns are samples. Per layer: Z = W A_prev + b, A = g(Z). Backward: dZ = dA * g'(Z),
-dW = dZ A_prev^T / m, db = rowsum(dZ) / m, dA_prev = W^T dZ. Arguments were checked at the border
-(arrays.py): they are float32 or float64 ndarrays of the right shape, codes are int32.
+dW = dZ A_prev^T / m, db = rowsum(dZ) / m, dA_prev = W^T dZ. Arguments were checked before
+(by arrays.py): they are float32 or float64 ndarrays of the right shape, codes are int32.
 The compiled backend (_core.pyx) has the same names with the same signatures.
 """
 
@@ -23,12 +23,12 @@ BUILD = {"compiler": None, "openmp": False}
 
 permutation = _philox.permutation
 
-_SUM_BLOCK = 128  # samples that are summed in the network's own dtype; such sums are added in float64
-_BLOCK = 1024  # columns that predict and loss take at a time: their memory is constant in m
+_SUM_BLOCK = 128  # samples of a block that is summed in the network's dtype; block sums are added in float64
+_BLOCK = 1024  # columns that predict and loss compute at a time, so that their memory does not grow with m
 
 
 def _quiet(function):
-    """Overflow, underflow and NaN are results here, whatever the caller's ``np.errstate`` says."""
+    """Decorator: overflow, underflow and NaN raise no warning or error, whatever the caller's ``np.errstate`` is."""
 
     @functools.wraps(function)
     def quiet(*args, **kwargs):
@@ -42,7 +42,7 @@ def _quiet(function):
 
 
 def _sigmoid(Z):
-    t = np.exp(-np.abs(Z))  # at most 1: nothing overflows at either end
+    t = np.exp(-np.abs(Z))  # at most 1, so that large |z| cannot overflow
     return np.where(Z >= 0, 1, t) / (1 + t)
 
 
@@ -56,7 +56,7 @@ def _softmax_backward(dA, A):
 
 
 def _relu_backward(dA, A):
-    # relu'(0) = 0. NaN > 0 is false, so a NaN in A has to be carried over.
+    # relu'(0) = 0. NaN > 0 is false, so a NaN in A must be copied explicitly.
     return dA * np.where(np.isnan(A), A, A > 0)
 
 
@@ -110,16 +110,16 @@ def _cross_entropy(Z, y, activation):
     A, Z64 = _softmax(Z), Z.astype(np.float64)
     shifted = Z64 - Z64.max(axis=0)
     log_sum = np.log(np.exp(shifted).sum(axis=0))
-    if y.ndim == 1:  # the score of the true class, taken out before anything is rounded away
+    if y.ndim == 1:  # only the true class's entry, instead of 0 * shifted + ... with a one-hot Y, which rounds
         losses = log_sum - shifted[y, np.arange(len(y))]
         return losses, A - _values(y, Z)
     Y = _values(y, Z)
-    losses = np.where(Y == 0, 0, Y * (log_sum - shifted)).sum(axis=0)  # 0 times an infinite distance is 0
+    losses = np.where(Y == 0, 0, Y * (log_sum - shifted)).sum(axis=0)  # 0 where Y is 0, even if shifted is infinite
     return losses, A * Y.sum(axis=0) - Y  # columns need not sum to 1
 
 
 def _of_outputs(unit):
-    """A loss that is a sum over units, from `unit`: of (A, Y), giving each unit's in float64, and dA."""
+    """A loss that is a sum over units. `unit(A, Y)` returns each unit's loss in float64, and dA."""
 
     def loss(Z, y, activation, **params):
         A = _forward(activation, Z)
@@ -137,7 +137,7 @@ def _mae(A, Y):
     return np.abs(A.astype(np.float64) - Y), np.sign(A - Y)
 
 
-# name -> function of (Z, y, output activation) and of the row's parameters, giving losses (m,) in float64 and dZ per
+# name -> function of (Z, y, output activation, **parameters of the row) that returns losses (m,) in float64, and dZ per
 # sample
 _LOSSES = {
     "binary_cross_entropy": _binary_cross_entropy,
@@ -181,8 +181,8 @@ def rowsum(dZ, out):
     out[...] = _rowsum(dZ)
 
 
-# A float32 running sum over a whole data set would lose half its digits, and what BLAS and NumPy do about
-# it depends on shape and layout: so long sums over samples end in float64 here.
+# A float32 running sum over a whole data set would lose half its digits. How far BLAS and NumPy avoid that depends on
+# shape and layout. So long sums over samples are completed in float64 here.
 
 
 def _rowsum(dZ):
@@ -214,12 +214,12 @@ def loss_forward(Z, y, loss, sample_weight):
     """Mean loss over the samples, from pre-activations."""
     losses, _ = _losses_and_gradient(loss, Z, y, IDENTITY)
     shares = 1 / len(losses) if sample_weight is None else sample_weight / sample_weight.sum()
-    return float((losses * shares).sum())  # shares first: the sum of numbers may be beyond all numbers
+    return float((losses * shares).sum())  # multiplied first: the sum of the losses alone could overflow
 
 
 @_quiet
 def loss_backward(Z, y, loss, sample_weight, out):
-    """``out[...] = dZ`` per sample: with weights, m w_i / sum(w) times the sample's own."""
+    """``out[...] = dZ`` per sample; with weights, column i is multiplied by m w_i / sum(w)."""
     _, dZ = _losses_and_gradient(loss, Z, y, IDENTITY)
     if sample_weight is None:
         out[...] = dZ
@@ -228,20 +228,20 @@ def loss_backward(Z, y, loss, sample_weight, out):
 
 
 def direct(function):
-    """The way into a function of ``kernels.py`` that its callers take; the compiled backend has a shorter one."""
+    """Return the function that callers of ``fastnn.kernels`` get: here `function` itself, unlike in _core.pyx."""
     return function
 
 
 # --- optimizers: one update of w, in place; g may be written over, t counts from 1 ----------------
 
 
-# Numbers that are made of settings are cast to the dtype of w by name: some are infinite there, and no release of
-# NumPy is to compute in another dtype because of that.
+# Numbers computed from settings are cast to the dtype of w explicitly: some become infinite, and without the cast some
+# releases of NumPy would then compute in float64.
 
 
 def _sgd(w, g, moments, t, sgd):
     if sgd.weight_decay and not moments:
-        w *= w.dtype.type(1 - sgd.lr * sgd.weight_decay)  # the same as below
+        w *= w.dtype.type(1 - sgd.lr * sgd.weight_decay)  # equivalent to adding weight_decay * w to g
     elif sgd.weight_decay:
         g += sgd.weight_decay * w
     for buf in moments:  # one, or none without momentum
@@ -262,7 +262,7 @@ def _adamw(w, g, moments, t, adamw):
     _adam_step(w, g, moments, t, adamw)
 
 
-# Below the normal numbers an eps could be flushed to 0, and 0/0 is no step.
+# A subnormal eps could be flushed to 0, and then m / (sqrt(v) + eps) could be 0/0.
 _SMALLEST = {dtype: float(np.finfo(dtype).tiny) for dtype in FLOATS}
 
 
@@ -271,7 +271,7 @@ def _adam_step(w, g, moments, t, adam):
     m *= beta1
     m += (1 - beta1) * g
     v *= beta2
-    v += (1 - beta2) * g * g  # from the left: g * g alone overflows sooner
+    v += (1 - beta2) * g * g  # evaluated from the left: g * g first could overflow
     # w -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
     step = np.sqrt(v)
     step /= math.sqrt(1 - beta2**t)
@@ -292,15 +292,15 @@ def optimizer_update(optimizer, w, g, moments, t):
 
 
 def quick_codes(y, n_out, m):
-    """Class codes as engines take them, where y can be checked in no time; here None: take the long way."""
+    """Class codes as int32 if y can be checked quickly. Here always None, so that arrays.targets() checks y."""
 
 
 def largest(X, columns):
-    """The largest |x| of so many columns, from all over X or all of them; inf if a value is not finite."""
+    """The largest |x| of at most `columns` columns of X, evenly spaced; inf if one of their values is not finite."""
     X = X[:, :: max(1, X.shape[1] // columns)][:, :columns]
     if X.dtype.kind == "f":
         size = float(np.abs(X).max(initial=0))
-    else:  # |x| of the lowest integer is none
+    else:  # not np.abs: -x of the lowest integer overflows
         size = float(max(X.max(initial=0), -float(X.min(initial=0))))
     return size if size < np.inf else np.inf
 
@@ -309,7 +309,7 @@ def largest(X, columns):
 
 
 class Engine:
-    """The numbers of one network, and what is done to them.
+    """Weights, moments and step count of one network, and the computations with them.
 
     Parameters
     ----------
@@ -319,15 +319,15 @@ class Engine:
     dtype : dtype
         float32 or float64.
     threads : int or None
-        For the compiled backend; NumPy's own threads do what they do.
+        Used by the compiled backend only; NumPy chooses its own number of threads.
     """
 
     def __init__(self, sizes, activations, loss, dtype, threads):
         self.sizes, self.dtype = sizes, dtype
         self._activations, self._loss = activations, loss
         self._parameters = []
-        self.optimizer = self.state_key = None  # whose state it has; the network's business
-        self.cautioned = False  # of targets for train_step: the network's, too
+        self.optimizer = self.state_key = None  # the owner of the optimizer state; set by Trainable
+        self.cautioned = False  # whether train_step has given its DataWarning; set by one_step.py
         self.start_optimizer(0)
 
     def set_parameters(self, parameters):
@@ -339,38 +339,38 @@ class Engine:
         return [(W.copy(), b.copy()) for W, b in self._parameters]
 
     def start_optimizer(self, slots):
-        """Drop the optimizer's state; from here on `slots` moments of each parameter, 0, and no step."""
+        """Start a new optimizer state: `slots` moments of 0 for each parameter, and a step count of 0."""
         shapes = [((n_out, n_in), (n_out, 1)) for n_in, n_out in itertools.pairwise(self.sizes)]
         moments = [[tuple(np.zeros(s, self.dtype) for s in pair) for pair in shapes] for _ in range(slots)]
         self._moments, self._steps = moments, 0
 
     def optimizer_state(self):
-        """Copies of what :meth:`set_optimizer_state` takes.
+        """A copy of the optimizer's state, in the form that :meth:`set_optimizer_state` takes.
 
         Returns
         -------
         dict or None
-            "steps" and "moments": for each slot a list of (mW, mb), one per layer. None where
-            there is nothing to keep: no slot, or no step yet.
+            "steps": the step count; "moments": for each slot a list of (mW, mb), one per layer.
+            None if there is no slot, or no step was made yet.
         """
         if not self._moments or not self._steps:
             return None
         return {"steps": self._steps, "moments": [_copies(slot, self.dtype) for slot in self._moments]}
 
     def set_optimizer_state(self, state):
-        """Take copies of a state; None: drop it, no slots."""
+        """Copy `state` into the engine; None: drop the state, so that there are no slots."""
         self._steps = state["steps"] if state else 0
         self._moments = [_copies(slot, self.dtype) for slot in state["moments"]] if state else []
 
     def snapshot(self, spare=None):
-        """Everything that training changes, to give back to :meth:`restore`; `spare` is not needed here."""
+        """A copy of everything that training changes, for :meth:`restore`; `spare` is ignored here."""
         return self.parameters(), self._steps, [_copies(slot, self.dtype) for slot in self._moments]
 
     def quick_predict(self, X, out, guard):
-        """A[L] of X, in `out` or new, where both can be checked in no time; here None: take the long way."""
+        """A[L] of X if X and `out` can be checked quickly. Here always None, so that passes.predict() does the work."""
 
     def quick_step(self, X, y, optimizer, guard):
-        """One update by the current optimizer, and the loss before it; here None: take the long way."""
+        """One update if it can be checked quickly; returns its loss. Here always None: careful_step() does the work."""
 
     def restore(self, snapshot):
         """Go back to a snapshot, also to one with another number of slots."""
@@ -383,12 +383,12 @@ class Engine:
         return self._steps
 
     def is_finite(self):
-        """Whether every weight, bias and moment is finite: an infinite v would freeze its weight unseen."""
+        """Whether every weight, bias and moment is finite. An infinite v alone would stop its weight's updates."""
         slots = (self._parameters, *self._moments)
         return all(np.isfinite(T).all() for slot in slots for pair in slot for T in pair)
 
     def copy(self):
-        """An engine of its own with the same parameters, no moments: the frozen side of a predictor."""
+        """A new engine with copies of the parameters and without moments, for a predictor."""
         twin = Engine(self.sizes, self._activations, self._loss, self.dtype, None)
         twin.set_parameters(self._parameters)
         return twin
@@ -404,7 +404,7 @@ class Engine:
 
     @_quiet
     def loss(self, X, y, sample_weight):
-        """Sum of w_i L_i and sum of w_i over the samples (w_i = 1 without weights)."""
+        """The sum of w_i L_i and the sum of w_i over the samples (w_i = 1 without sample weights)."""
         total = 0.0
         for block in _blocks(X.shape[1]):
             Z = self._forward(self._cast(X[:, block]))[-1][0]
@@ -420,24 +420,24 @@ class Engine:
 
     @_quiet
     def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs, check=True):
-        """Train for up to `max_batches` batches and `max_epochs` epochs' ends.
+        """Train until `max_batches` batches are done or `max_epochs` epochs have ended.
 
         Parameters
         ----------
         X, y, sample_weight : ndarray, ndarray, ndarray or None
         optimizer : Optimizer
-            The one whose slots :meth:`start_optimizer` was told. Its step count goes up by one
-            with each update, so not with a batch that is skipped or not finite.
+            It must have the number of slots that :meth:`start_optimizer` was called with. The step
+            count increases with each update, but not for a batch that is skipped or not finite.
         batch_size : int
         seed : int or None
-            Of the order of the samples; None: as they stand.
+            Seed of the order of the samples; None: the given order.
         state : TrainState
-            Where training stands; updated. On a non-finite loss, `state.failed` is set, the
-            update of that batch was not made, and the state names its epoch and position.
+            The position of training, which is updated. If a loss is not finite, `state.failed` is
+            True, that batch made no update, and the state has its epoch and position.
             `state.finite`: whether all weights and moments are finite at the end.
         max_batches, max_epochs : int
         check : bool
-            False: to find that out is left to a later call; `state.finite` is True.
+            False: do not check whether they are finite; `state.finite` is then True.
 
         Returns
         -------
@@ -476,7 +476,7 @@ class Engine:
         state.weight_sum += weight
         if state.first_loss is None:
             state.first_loss = total / weight
-        # On copies, which take the old ones' place all at once: Ctrl-C, or want of memory, leaves no half step.
+        # Update copies, and replace all arrays at the end: so Ctrl-C or a MemoryError leaves no half-made step.
         parameters = _copies(self._parameters, self.dtype)
         moments = [_copies(slot, self.dtype) for slot in self._moments]
         steps, update = self._steps + 1, _UPDATES[optimizer.kind]
@@ -487,7 +487,7 @@ class Engine:
         return True
 
     def _cast(self, X):
-        # In one layout: BLAS rounds differently by layout, and the same samples are to give the same numbers.
+        # Always in the same layout: BLAS rounds differently by layout, but the same samples must give the same numbers.
         return np.asfortranarray(X, self.dtype)
 
     def _forward(self, X):
@@ -520,29 +520,29 @@ class Engine:
 
 
 class Predictor:
-    """A frozen network that only predicts: :meth:`Network.predictor` gives its method.
+    """A network with fixed weights that only predicts: :meth:`Network.predictor` returns its method ``predict``.
 
     Parameters
     ----------
     engine : Engine
     long_way : callable
-        ``passes.predict``: for what the engine has no quick way for.
+        ``passes.predict``, used if the engine's ``quick_predict`` returns None.
     reduced : callable
-        What ``__reduce__`` gives to pickles.
+        Returns the result of ``__reduce__``.
     """
 
     def __init__(self, engine, long_way, reduced):
         self._engine, self._long_way, self._reduced = engine, long_way, reduced
 
     def predict(self, X, out=None):
-        """Outputs A[L] of the network as it was; arguments as for :meth:`Network.predict`."""
+        """Outputs A[L] with the weights that the predictor has; arguments as for :meth:`Network.predict`."""
         return self._long_way(self._engine, X, out)
 
     def __reduce__(self):
         return self._reduced()
 
     def __deepcopy__(self, memo):
-        return self  # nothing of it changes
+        return self  # a predictor never changes
 
 
 def _copies(pairs, dtype):

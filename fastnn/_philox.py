@@ -3,13 +3,14 @@
 Reference: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as
 1, 2, 3", SC 2011. This is the readable definition; csrc/random.c computes the same words.
 
-Every draw is named, not taken from a stream: the key is the seed, the counter is
-(block, attempt, epoch, purpose). So a permutation depends on the seed and the epoch alone.
+Random numbers are not taken from a sequential stream. Each is a function of the key, which is the
+seed, and of the counter (block, attempt, epoch, purpose); for weights the layer takes the place of
+the epoch. So a permutation of m samples depends only on m, the seed and the epoch.
 """
 
 import numpy as np
 
-PERMUTATION, WEIGHTS = 1, 2  # purposes; csrc/random.c knows the first
+PERMUTATION, WEIGHTS = 1, 2  # purposes; csrc/random.c uses the first
 
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (0x9E3779B9, 0xBB67AE85)  # the golden ratio and sqrt(3) - 1, as 32-bit fractions
@@ -18,7 +19,7 @@ _HALF = np.uint64(32)
 
 
 def philox4x32(counter, key):
-    """Encrypt counters.
+    """The Philox4x32-10 function: four random 32-bit words for each counter.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def _multiply(a, b):
 
 
 def words(n, seed, purpose, epoch=0, attempt=0):
-    """The first `n` 32-bit words named by (seed, purpose, epoch, attempt)."""
+    """The first `n` random 32-bit words for (seed, purpose, epoch, attempt)."""
     blocks = np.arange(-(-n // 4), dtype=np.uint64)
     key = (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF)
     return philox4x32((blocks, attempt, epoch & 0xFFFFFFFF, purpose), key).ravel()[:n]
@@ -61,9 +62,9 @@ def words(n, seed, purpose, epoch=0, attempt=0):
 def bounded(bounds, draw):
     """Unbiased integers: the i-th uniform in 0 .. bounds[i] - 1, from the words of ``draw(attempt)``.
 
-    The high half of word x bound, rejecting the few words whose low half is under 2**32 mod bound
+    Each is the high half of word * bound; words whose low half is below 2**32 mod bound are rejected
     (D. Lemire, "Fast random integer generation in an interval", ACM TOMACS 29, 2019). A rejected
-    index takes its word from the next attempt, so that indices stay independent of one another.
+    index uses its word of the next attempt, so that no index depends on another one.
     """
     bounds = np.asarray(bounds, np.uint64)
     threshold = (np.uint64(1) << _HALF) % bounds
@@ -85,14 +86,14 @@ def permutation(m, seed, epoch):
     m : int
         Number of samples, below 2**32.
     seed, epoch : int
-        What the order depends on, and nothing else.
+        With `m` they determine the order.
 
     Returns
     -------
     ndarray of int64, shape (m,)
     """
     order = list(range(m))
-    # Step i of the shuffle swaps place m - 1 - i with a place at or below it.
+    # Step i of the shuffle swaps position m - 1 - i with a random position at or below it.
     bounds = np.arange(m, 1, -1)
     targets = bounded(bounds, lambda attempt: words(m, seed, PERMUTATION, epoch, attempt))
     for last, j in zip(range(m - 1, 0, -1), targets.tolist(), strict=True):

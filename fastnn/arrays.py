@@ -1,7 +1,7 @@
-"""The border: what users hand over becomes clean arrays here, or a refusal in plain words.
+"""Checks and conversion of the arrays that users pass in: the rest of the package gets valid arrays only.
 
-Nothing is copied that can be read where it is, and nothing of the caller's is ever written to,
-except an ``out=``. Each message names the argument, what came and what was wanted.
+An array is copied only if it cannot be read in place, and no array of the caller is written to,
+except an ``out=``. Each error message names the argument, what was given and what was expected.
 """
 
 import itertools
@@ -15,11 +15,11 @@ from . import remedies
 from .tables import LOSSES
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # what the backends compute in
-_BLOCK_BYTES = 1 << 20  # of a block of columns that is cast on its way in
+_BLOCK_BYTES = 1 << 20  # size of a block of columns; blocks are cast one at a time
 
 
 def real_array(value, name, may_copy=True):
-    """Return `value` as an ndarray of booleans, integers or real floats, copying only if it must, and may."""
+    """Return `value` as an ndarray of booleans, integers or floats, copied only if that is needed and allowed."""
     if type(value) is not np.ndarray:
         value = _to_array(value, name) if may_copy else _shared(value, name)
     kind = value.dtype.kind
@@ -42,9 +42,9 @@ def _to_array(value, name):
         if masked:
             raise ValueError(f"{name} has {_number(masked, 'masked value')}; fill or drop them first")
         return value.data
-    # What the container itself says of a failure is of its own inside; it stays as the error's cause.
+    # The container's own message is about its internals: it is kept as the cause (__cause__) of our error.
     try:
-        # Of the two protocols of arrays NumPy reads its own by itself.
+        # np.asarray uses __array__ but not DLPack.
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             return np.from_dlpack(value)
         return np.asarray(value)
@@ -58,14 +58,14 @@ def _to_array(value, name):
 
 
 def _shared(value, name):
-    """The array whose memory is that of `value`, or a refusal."""
+    """An array that shares the memory of `value`; ValueError if that is impossible."""
     array = _to_array(value, name)
     if array.flags.owndata and not isinstance(value, np.ndarray):
-        # A new one, it seems; unless it is what the container itself holds.
+        # The array seems to be a copy, unless the container itself holds this array.
         try:
             return np.asarray(value, copy=False)
         except (ValueError, TypeError):  # NumPy 1 has no such argument
-            raise ValueError(f"{name}, {_kind(value)}, is no array; copy='never' forbids to make one of it") from None
+            raise ValueError(f"{name}, {_kind(value)}, is not an array; copy='never' forbids copying it") from None
     return array
 
 
@@ -79,7 +79,7 @@ def _number(count, what):
 
 def _from_objects(value, name):
     items = value.ravel().tolist() if value.ndim else [value.item()]
-    # pandas marks a missing value by None, NaN or its own NA, which compares to nothing.
+    # pandas marks a missing value by None, NaN or its own NA, which is not equal even to itself.
     missing = sum(v is None or type(v).__name__ in ("NAType", "NaTType") for v in items)
     if missing:
         raise ValueError(f"{name} has {_number(missing, 'missing value')}")
@@ -93,8 +93,8 @@ def _from_objects(value, name):
         try:
             return value.astype(dtype)
         except OverflowError:
-            pass  # the next one reaches further
-    raise ValueError(f"{name} has dtype object and holds an int that no float64 reaches")
+            pass  # the next dtype has a larger range
+    raise ValueError(f"{name} has dtype object and holds an int that is too large for float64; use smaller numbers")
 
 
 def features(X, n_in, name="X", may_copy=True):
@@ -107,8 +107,8 @@ def features(X, n_in, name="X", may_copy=True):
 
 
 def _spelled(given, name):
-    """The argument as NumPy's methods and indices can be put behind it."""
-    has_them = isinstance(given, np.ndarray) or getattr(given, "ndim", 0) == 2  # of pandas' frames .T is enough
+    """The argument's name as an expression to which a suggestion can add .T or an index: np.asarray(X) for a list."""
+    has_them = isinstance(given, np.ndarray) or getattr(given, "ndim", 0) == 2  # a pandas DataFrame has .T
     return name if has_them else f"np.asarray({name})"
 
 
@@ -118,7 +118,7 @@ def targets(y, n_out, m, loss, name="y"):
     Parameters
     ----------
     y : array_like
-        (m,) integer codes 0 .. n_out - 1, or (n_out, m) values; (m,) values where n_out is 1.
+        (m,) class codes 0 .. n_out - 1, or (n_out, m) values; if n_out is 1, (m,) values.
     n_out, m : int
         Units of the output layer and samples of X.
     loss : str
@@ -157,7 +157,7 @@ def _codes(y, n_out, name, spelled):
         raise ValueError(
             f"{name} is 1-D of dtype {y.dtype}{told}; {n_out} outputs need integer codes 0..{n_out - 1}{remedy}"
         )
-    # Codes are used as an index: what is checked is a copy, which no other thread writes to.
+    # Codes are used as an index. So we check a copy, which no other thread can change afterwards.
     y = np.array(y)
     if y.dtype.kind != "b" and len(y):
         low, high = int(y.min()), int(y.max())
@@ -174,11 +174,11 @@ def _check_missing(y, name):
 
 
 def _check_probabilities(y, loss, name, spelled):
-    # cross_entropy takes weighted columns too, so only the sign is a rule there.
+    # For cross_entropy the columns of y need not sum to 1: its values must only be finite and at least 0.
     high, legal = (1, "within [0, 1]") if LOSSES[loss].targets == "probabilities" else (np.inf, "at least 0")
     for columns in column_blocks(*y.shape):
         block = y[:, columns]
-        bad = ~((block >= 0) & (block <= high) & (block < np.inf))  # this way round NaN is bad too
+        bad = ~((block >= 0) & (block <= high) & (block < np.inf))  # written with ~ so that NaN counts as bad
         if bad.any():
             _check_missing(y, name)
             i, j = np.argwhere(bad)[0]
@@ -189,9 +189,9 @@ def _check_probabilities(y, loss, name, spelled):
 def weights_of_samples(sample_weight, m, name="sample_weight"):
     """Return `sample_weight` as contiguous float64 (m,), or None as None.
 
-    Only a 1-D array of one weight a sample is taken: a column, a row or a scalar is refused. Only
-    their ratios count, so they come back with the largest in [1, 2): no sum or product of them can
-    leave the floats, whatever the dtype. The factor is a power of two, and rounds nothing.
+    It must be a 1-D array with one weight per sample; a column, a row or a scalar is refused. Only
+    the ratios of weights matter, so they are scaled until the largest is in [1, 2): then no sum or
+    product of them overflows in any dtype. The factor is a power of two, so that nothing is rounded.
     """
     if sample_weight is None:
         return None
@@ -205,10 +205,10 @@ def weights_of_samples(sample_weight, m, name="sample_weight"):
         raise ValueError(f"{name} holds {w[bad][0]} at {int(bad.argmax())}; weights must be finite and at least 0")
     largest = w.max(initial=0.0)
     if not largest > 0:
-        raise ValueError(f"{name} is 0 for every sample: a mean over nothing")
+        raise ValueError(f"{name} is 0 for every sample: the mean is undefined; give at least one of them more than 0")
     with np.errstate(all="ignore"):
         w = np.ldexp(w, 1 - np.frexp(largest)[1])
-    w[w < np.finfo(np.float64).tiny] = 0  # as the compiled backend takes them; beside the largest they are nothing
+    w[w < np.finfo(np.float64).tiny] = 0  # as in the compiled backend; relative to the largest they are negligible
     return w
 
 
@@ -227,17 +227,17 @@ def whole_number(value, name, low, high=None):
 
 
 def samples(m, name="X"):
-    """Refuse a mean over nothing."""
+    """Return `m`, the number of samples; ValueError if it is 0, because a mean over 0 samples is undefined."""
     if m == 0:
-        raise ValueError(f"{name} has 0 samples (columns): a mean over nothing")
+        raise ValueError(f"{name} has 0 samples (columns): the mean is undefined; give at least one")
     return m
 
 
 def output(out, shape, dtype, inputs, name="out", may_copy=True):
-    """Return the array to compute into: that of `out`, a new one, or a stand-in where they overlap.
+    """Return the array to compute into: `out` itself, or a new array.
 
-    A stand-in is copied into `out` afterwards, by :func:`deliver`; it is given where `out` shares
-    memory with an input, so that no result is read as an operand.
+    If `out` shares memory with an input or cannot be written in place, the new array is temporary:
+    :func:`deliver` copies it into `out` afterwards. So no result overwrites an operand that is still read.
     """
     if out is None:
         return np.empty(shape, dtype, order="F")
@@ -250,19 +250,19 @@ def output(out, shape, dtype, inputs, name="out", may_copy=True):
     if not out.flags.writeable:
         raise ValueError(f"{who} is read-only; writable memory is needed")
     if _overlaps_itself(out):
-        raise ValueError(f"{who} has strides {out.strides}: one place in memory for several of its elements")
-    # A subclass such as np.matrix has arithmetic of its own.
+        raise ValueError(f"{who} has strides {out.strides}: several of its elements share memory")
+    # Not a subclass: np.matrix, for example, redefines the operators.
     plain = type(out) is np.ndarray and is_plain(out)
     if plain and not any(np.may_share_memory(out, a) for a in inputs if a is not None):
         return out
     if not may_copy:
         why = "shares memory with an input" if plain else "cannot be written to where it is"
-        raise ValueError(f"{name} {why}; copy='never' forbids to compute elsewhere and copy")
+        raise ValueError(f"{name} {why}; copy='never' forbids computing elsewhere and copying")
     return np.empty(shape, dtype, order="F")
 
 
 def writable(out, name="out"):
-    """Return `out`, a NumPy array or what shares its memory, as the array that writes to it."""
+    """Return `out` as a NumPy array that shares its memory, so that writing to the array changes `out`."""
     if isinstance(out, np.ndarray) and not isinstance(out, np.ma.MaskedArray):
         return out
     if not _shares_memory(out):
@@ -271,7 +271,7 @@ def writable(out, name="out"):
 
 
 def _shares_memory(value):
-    """Whether NumPy's view of `value` is `value` itself, so that what is written there is seen."""
+    """Whether NumPy can share the memory of `value`, so that `value` sees what is written to the array."""
     if isinstance(value, (np.ma.MaskedArray, np.generic)):
         return False
     if hasattr(value, "__dlpack__") or hasattr(value, "__array_interface__"):
@@ -283,7 +283,7 @@ def _shares_memory(value):
 
 
 def refuse_shared(outs):
-    """Refuse results that would be written over one another."""
+    """Refuse `out` arrays that share memory, because one result would overwrite the other."""
     for (i, a), (j, b) in itertools.combinations(enumerate(outs), 2):
         if a is not None and b is not None and np.shares_memory(a, b):
             raise ValueError(f"out[{i}] and out[{j}] share memory: one result would be written over the other")
@@ -300,17 +300,17 @@ def is_same(a, b):
 
 
 def deliver(result, out):
-    """Return what the caller asked for: `out` with the result in it, or the result."""
+    """Return what the caller asked for: `out` with the result in it, or the result if there is no `out`."""
     if out is None or result is out:
         return result
     array = writable(out)
-    if not np.may_share_memory(result, array):  # a stand-in
+    if not np.may_share_memory(result, array):  # `result` is a temporary array
         array[...] = result
     return out
 
 
 def _overlaps_itself(out):
-    """Whether two elements of a matrix share a place: i s0 + j s1 = 0 for some i, j within it."""
+    """Whether two elements of a matrix have the same address: i s0 + j s1 = 0 for some |i| < rows, |j| < columns."""
     (rows, columns), (s0, s1) = out.shape, out.strides
     if out.size <= 1 or out.flags.c_contiguous or out.flags.f_contiguous:
         return False
@@ -321,7 +321,7 @@ def _overlaps_itself(out):
 
 
 def is_plain(array):
-    """Whether a backend can read `array` where it is: float32 or float64, native and aligned."""
+    """Whether a backend can read `array` in place: native float32 or float64, aligned, strides of whole elements."""
     flags = array.flags
     if array.dtype not in FLOATS or not flags.aligned:
         return False
@@ -330,12 +330,12 @@ def is_plain(array):
 
 
 def in_place(X, y):
-    """Whether a backend can read both the features and the targets (None: no targets) where they are."""
+    """Whether a backend can read both the features and the targets (None: no targets) in place."""
     return is_plain(X) and (y is None or y.ndim == 1 or is_plain(y))
 
 
 def readable_targets(X, y, dtype):
-    """`y`, cast as a whole where that costs little memory and lets X be read in place; else as it is."""
+    """Return `y`, cast as a whole if that needs little memory and lets X be read in place; else unchanged."""
     if in_place(X, y) or not is_plain(X):
         return y
     if y.size * dtype.itemsize > max(4 * _BLOCK_BYTES, X.nbytes // 10):
@@ -344,20 +344,20 @@ def readable_targets(X, y, dtype):
 
 
 def column_blocks(rows, m):
-    """Slices of m columns, each of about a megabyte."""
+    """Slices that divide m columns of `rows` float64 values into blocks of about 1 MB."""
     step = max(1, _BLOCK_BYTES // max(1, 8 * rows))
     return (slice(start, min(start + step, m)) for start in range(0, m, step))
 
 
 def _contiguous(array, dtype):
-    """`array` cast and in C order; itself where it is so already, at an address that the dtype may have."""
+    """`array` cast, in C order and aligned; a copy only if it is needed."""
     array = np.ascontiguousarray(array, dtype)
-    return array if array.flags.aligned else array.copy()  # bytes of a file may lie anywhere
+    return array if array.flags.aligned else array.copy()  # an array over a file's bytes may be unaligned
 
 
 def columns_as(array, columns, dtype):
-    """The columns picked by a slice or an index array, cast to `dtype`, sample after sample."""
-    with np.errstate(all="ignore"):  # a float64 beyond float32 is inf there: found late, by name
+    """The columns that a slice or an index array selects, cast to `dtype`, each sample contiguous in memory."""
+    with np.errstate(all="ignore"):  # a float64 too large for float32 becomes inf; a later check reports it
         return _contiguous(array.T[columns], dtype).T
 
 
@@ -369,8 +369,8 @@ def operand(value, name, ndim, dtype=None, may_copy=True):
     dtype = dtype or working_dtype(array.dtype)
     if array.dtype != dtype or not is_plain(array):
         if not may_copy:
-            why = f"has dtype {array.dtype}, wanted {dtype}" if array.dtype != dtype else "is not aligned, or swapped"
-            raise ValueError(f"{name} {why}; copy='never' forbids to cast it")
+            why = f"has dtype {array.dtype}, wanted {dtype}" if array.dtype != dtype else "is not aligned"
+            raise ValueError(f"{name} {why}; copy='never' forbids copying it")
         with np.errstate(all="ignore"):
             array = array.astype(dtype)
     return array
@@ -382,9 +382,9 @@ def working_dtype(dtype):
 
 
 def first_non_finite(array, dtype, row="feature"):
-    """Describe the non-finite values of an array as `dtype` would hold them; None if there are none.
+    """Say how many values of an array are non-finite after a cast to `dtype`, and where the first is; None if none.
 
-    `row` is what a row of it is; None: of weights, where a column is no sample.
+    `row` is the word for a row ("feature", "output"). None: the array holds weights, whose columns are not samples.
     """
     matrix = array if array.ndim == 2 else array[np.newaxis]
     count, first = 0, None

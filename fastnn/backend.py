@@ -1,6 +1,6 @@
-"""Which backend runs: compiled where it is there, else NumPy. Decided here, once, and nowhere else.
+"""The choice of the backend: compiled if it can be loaded, else NumPy. It is made here, once, at import.
 
-FASTNN_BACKEND=numpy or =compiled demands one; without it the fall-back gives one warning.
+FASTNN_BACKEND=numpy or =compiled selects one; without it the fall-back to NumPy gives one warning.
 """
 
 import os
@@ -11,8 +11,8 @@ from . import _numpy
 
 def _load_compiled():
     try:
-        # By its full name: "from . import" would blame a circular import where the file is missing. And as a statement,
-        # which is what PyInstaller and others look for.
+        # The full name, because "from . import" would report a circular import if the file is missing. An import
+        # statement, because PyInstaller and similar tools look for one.
         import fastnn._core as core
 
         return core, ""

@@ -1,4 +1,4 @@
-"""Warnings about data that are legal and seldom meant: so they are used as they are, and one sentence says what for."""
+"""Warnings about data that are allowed but probably a mistake: the data are used, and one DataWarning says why."""
 
 import sys
 import warnings
@@ -8,18 +8,18 @@ import numpy as np
 from . import arrays
 from .tables import LOSSES
 
-_LARGE = 50.0  # |x| from which sigmoids and tanhs are flat and steps of any usual size too long
-_ELEMENTS = 1 << 15  # of X that are looked at, at most: some 10 us
-_SAMPLES = 256  # that tell the loss before training
-_RISE = 2.0  # of the first epoch's mean loss over the loss of its first step
+_LARGE = 50.0  # |x| above which sigmoid and tanh are flat and updates with usual learning rates too large
+_ELEMENTS = 1 << 15  # the most elements of X that are checked, about 10 us
+_SAMPLES = 256  # about so many samples estimate the loss before training
+_RISE = 2.0  # warn if the first epoch's mean loss is more than this times the loss before
 
 
 class DataWarning(UserWarning):
-    """Data, or a network, that are legal and seldom meant: the message says what to write instead."""
+    """Warns of data, or of a network, that are allowed but probably a mistake; the message says what to write."""
 
 
 def caution(text):
-    """Warn the one who called fastnn, wherever that is."""
+    """Give a DataWarning that points to the line which called fastnn."""
     level, frame = 1, sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
         level, frame = level + 1, frame.f_back
@@ -32,7 +32,7 @@ def caution(text):
 
 
 def of_targets(y, loss, is_default):
-    """Warn of targets that mean something else than they say.
+    """Warn of targets that are valid for this network but were probably meant otherwise.
 
     Parameters
     ----------
@@ -40,14 +40,14 @@ def of_targets(y, loss, is_default):
         Checked: codes (m,), or values (n_L, m).
     loss : Spec
     is_default : bool
-        Whether neither loss nor activations were chosen.
+        Whether the user gave neither loss nor activations.
     """
     targets = LOSSES[loss.name].targets
     if y.ndim == 1:
         if targets == "probabilities":
             caution(
-                "y holds one class a sample, and each sigmoid output is a yes or no of its own: for one class out of "
-                "several let the last activation be softmax (the default), for labels give y as (n_L, m) of 0 and 1"
+                "y holds one class a sample, and each sigmoid output is a separate yes or no: for one class out of "
+                "several use softmax as the last activation (the default); for labels give y as (n_L, m) of 0 and 1"
             )
         return
     n_out, m = y.shape
@@ -56,13 +56,12 @@ def of_targets(y, loss, is_default):
             f"y has as many samples as outputs ({m}), its rows sum to 1 and its columns do not: columns are samples; "
             "did you mean y.T?"
         )
-    elif is_default and (y.dtype.kind == "f" or targets == "classes"):  # else whole numbers, so 0 and 1
+    elif is_default and (y.dtype.kind == "f" or targets == "classes"):  # otherwise integers, which can only be 0 and 1
         soft = _first_between(y)
         if soft is not None:
             caution(
                 f"y holds {soft:g}, which is neither 0 nor 1, and the network is a classifier by default: for a "
-                f'regression write Network(sizes, loss="mse"); with loss="{loss.name}" you say that such labels are '
-                "meant"
+                f'regression write Network(sizes, loss="mse"); write loss="{loss.name}" if you want such labels'
             )
 
 
@@ -71,7 +70,7 @@ def _sum_to_1(y, axis):
 
 
 def _first_between(y):
-    """The first value that is neither 0 nor 1; None without one."""
+    """The first value that is neither 0 nor 1; None if there is none."""
     for columns in arrays.column_blocks(*y.shape):
         part = y[:, columns]
         found = (part != 0) & (part != 1)
@@ -81,47 +80,48 @@ def _first_between(y):
 
 
 def of_scale(X, batch_size, largest):
-    """Warn where some of X is large; whether it was. `largest` is a backend's."""
+    """Warn if values of X are large; return whether it warned. `largest` is the function of a backend."""
     n, m = X.shape
-    # A batch of samples from all over X: they may be sorted.
+    # Samples at equal distances in all of X, because X may be sorted.
     size = largest(X, min(m, batch_size, _ELEMENTS // n or 1))
-    if not _LARGE < size < np.inf:  # what is not finite is refused, by name
+    if not _LARGE < size < np.inf:  # non-finite values are refused later
         return False
     caution(
-        f"X holds values of up to {size:.3g}, which training by gradients seldom gets over: scale it, for example "
+        f"X holds values of up to {size:.3g}; training on such large values seldom succeeds: scale it, for example "
         "X = np.asarray(X); (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True).clip(1e-3), or X / 255 "
-        "for pixels of bytes"
+        "for 8-bit pixels"
     )
     return True
 
 
 def some(X, y, sample_weight):
-    """Samples from all over the data, whose loss before training is worth something; None where they weigh nothing."""
+    """About _SAMPLES samples at equal distances, to estimate the loss before training; None if their weights are 0."""
     step = max(1, X.shape[1] // _SAMPLES)
     w = None if sample_weight is None else sample_weight[::step]
     return None if w is not None and not w.any() else (X[:, ::step], y[..., ::step], w)
 
 
 def of_rise(first, mean, before):
-    """Warn where the first epoch made it worse: its mean loss, its first step's, and what it was before.
+    """Warn if the first epoch made the loss worse.
 
-    The first step alone may be a lucky batch: of one sample it often is.
+    `mean` is the first epoch's mean loss, `first` the loss of its first step, `before` the loss before this fit.
+    `first` alone can be small by chance, above all with batches of one sample.
     """
     if first is not None and mean > _RISE * max(first, before):
         caution(
-            f"the loss rose from {first:.3g} at the first step to {mean:.3g}, the mean of the first epoch: scaling X, "
-            "and y of a regression, to a mean of 0 and a deviation of 1 helps most, then a smaller learning rate (lr)"
+            f"the loss rose from {first:.3g} at the first step to {mean:.3g}, the mean of the first epoch: scaling X "
+            "(in a regression also y) to mean 0 and standard deviation 1 helps most, then a smaller learning rate (lr)"
         )
 
 
 def _largest(X, largest):
-    """Of any number of columns, which are not copied as a whole."""
+    """The largest |x| of all columns, block by block, so that X is not copied as a whole."""
     return max(largest(X[:, columns], X.shape[1]) for columns in arrays.column_blocks(*X.shape))
 
 
 def remedy(X, y, largest):
-    """What to try where training diverged: the larger of X and y is named."""
-    sizes = {"X": _largest(X, largest), "y": 0.0 if y.ndim == 1 else _largest(y, largest)}  # finite: asked before
+    """What to try after a divergence; the message names the one of X and y that has larger values."""
+    sizes = {"X": _largest(X, largest), "y": 0.0 if y.ndim == 1 else _largest(y, largest)}  # known to be finite
     name = max(sizes, key=sizes.get)
     if sizes[name] > _LARGE:
         scale = f"{name} holds values of up to {sizes[name]:.3g}: scale it to a mean of 0 and a deviation of 1, or try"

@@ -1,9 +1,9 @@
 """How many CPUs the control groups (cgroups) of Linux grant to this process.
 
-Each group may have a quota, and all that is in it has to share it, groups in groups as well: so the least one of
-the group that this process is in, and of those around it, counts. Where they are is asked of the kernel, not guessed:
-/proc/self/mountinfo says where each hierarchy of groups is mounted, and which group is seen there; /proc/self/cgroup,
-in which group we are.
+Groups are nested, and each may have a quota that all processes in it share. So the smallest quota of this process's
+group and of the groups around it is the limit. The kernel says where these groups are: /proc/self/mountinfo lists
+where each hierarchy of groups is mounted, and which group is the root of the mount; /proc/self/cgroup names the
+group of this process.
 """
 
 import math
@@ -13,10 +13,10 @@ PROC = "/proc/self"
 
 
 def cpus():
-    """CPUs by the least quota, rounded up; unlimited is infinity."""
+    """Number of CPUs by the smallest quota, rounded up; infinity without a quota."""
     groups, all_mounts, least = _groups(), _mounts(), math.inf
-    # Of mounts of one kind those that show our group: another one may be somebody else's. If none does (in a container
-    # its path may be the host's), they are all that there is to see.
+    # Of the mounts of a kind, use those that contain our group; others may belong to another process. If none contains
+    # it (in a container its path may be that of the host), use the root of the first mount.
     for kind in ("cgroup2", "cgroup"):
         mounts = [(point, _below(root, groups.get(kind, ""))) for at, root, point in all_mounts if at == kind]
         seen = [(point, below) for point, below in mounts if below is not None]
@@ -31,7 +31,7 @@ def cpus():
 
 def _lines(name):
     try:
-        # Paths are bytes, and any of them.
+        # Paths may contain any bytes, not only UTF-8.
         with open(os.path.join(PROC, name), encoding="utf-8", errors="surrogateescape") as file:
             return file.read().split("\n")
     except OSError:
@@ -39,7 +39,7 @@ def _lines(name):
 
 
 def _groups():
-    """The path of our group in the hierarchy of each kind, of version 1 in that which has the cpu."""
+    """Kind -> path of our group: "cgroup2", and "cgroup" (version 1) for the hierarchy of the cpu controller."""
     groups = {}
     for line in _lines("cgroup"):
         number, _, rest = line.partition(":")
@@ -52,7 +52,7 @@ def _groups():
 
 
 def _mounts():
-    """Kind, the group that is seen there, and where, of each hierarchy that may have quotas."""
+    """(kind, root group of the mount, mount point) of each hierarchy that may have quotas."""
     mounts = []
     for line in _lines("mountinfo"):
         before, _, after = line.partition(" - ")
@@ -69,14 +69,14 @@ def _unescaped(field):
 
 
 def _below(root, group):
-    """The way from the group `root` down to `group`; None: it is not in there."""
+    """The path of `group` relative to the group `root`; None if it is not inside `root`."""
     root, group = root.rstrip("/"), group.rstrip("/")
     inside = group == root or group.startswith(root + "/")
     return group[len(root) :].lstrip("/") if inside and ".." not in group.split("/") else None
 
 
 def _quota(folder):
-    """CPUs that this group grants, by either version's files."""
+    """Number of CPUs that this group's quota allows, from the files of either version; infinity without a quota."""
 
     def read(name):
         with open(os.path.join(folder, name)) as file:
@@ -85,7 +85,7 @@ def _quota(folder):
     for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         try:
             quota, period = map(int, " ".join(map(read, names)).split())
-        except (OSError, ValueError):  # not this version, no such group, "max", or not to be read
+        except (OSError, ValueError):  # another version, no such group, "max", or not readable
             continue
         if quota > 0 and period > 0:  # -1: unlimited
             return quota / period

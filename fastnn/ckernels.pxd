@@ -3,7 +3,7 @@
 #     from fastnn cimport ckernels
 #     ckernels.linear_forward(&out[0, 0], &W[0, 0], &X[0, 0], &b[0], ckernels.RELU, n_out, n_in, m, 1)
 #
-# What each does, and how the arrays lie, is in _core.pxd.
+# _core.pxd says what each function does, and the memory layout of the arrays.
 from fastnn._core cimport *
 from fastnn._core cimport (
     c_activation_backward as activation_backward,

@@ -1,6 +1,7 @@
-"""Real data: digits in the wheel, Fashion-MNIST from a Debian package. Imported only when asked for.
+"""Two data sets: digits, which the wheel contains, and Fashion-MNIST, which a Debian package contains.
 
-Columns are samples, and the memory is rows-as-samples: X is ``rows.T``.
+This module is imported only when it is used. Columns are samples; in memory each sample is
+contiguous, because X is ``rows.T``.
 data/digits.npz holds scikit-learn's ``load_digits()``, data and target as uint8, compressed.
 """
 
@@ -23,7 +24,7 @@ def load_digits():
     Returns
     -------
     X : ndarray of float32, (64, 1797)
-        Whole numbers 0..16, a column per image, its pixels row after row.
+        Pixels, whole numbers 0..16: one column per image, in row-major order.
     y : ndarray of int64, (1797,)
         The digit, 0..9.
 
@@ -56,8 +57,8 @@ def load_fashion_mnist(folder=None):
     Parameters
     ----------
     folder : path-like, optional
-        Where its four .gz files are; by default where Debian's package dataset-fashion-mnist puts
-        them.
+        Folder of the four .gz files; by default the folder of Debian's package
+        dataset-fashion-mnist.
 
     Returns
     -------
@@ -69,9 +70,9 @@ def load_fashion_mnist(folder=None):
     Raises
     ------
     FileNotFoundError
-        If a file is missing; says what to install.
+        If a file is missing; the message says what to install.
     ValueError
-        If a file is damaged or is not what its name says.
+        If a file is damaged, or its header is not that of this data set.
 
     Notes
     -----
@@ -98,15 +99,15 @@ def load_fashion_mnist(folder=None):
 
 def _read_idx(path, shape):
     """The bytes of a compressed idx file, which must hold exactly `shape`."""
-    # Big-endian: two zero bytes, 8 for unsigned bytes, the number of dimensions, and each of them.
+    # Big-endian: two zero bytes, 8 for unsigned bytes, the number of dimensions, and the size of each dimension.
     header = np.array([0x0800 + len(shape), *shape], ">u4").tobytes()
     size = int(np.prod(shape))
     try:
         with gzip.open(path) as file:
-            content = file.read(len(header) + size + 1)  # one more: reaches the end, and its checksum
+            content = file.read(len(header) + size + 1)  # one byte more, so that gzip checks the checksum at the end
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{path!r} is not there: apt-get install {_FASHION_PACKAGE} (Debian, Ubuntu), or name its folder"
+            f"{path!r} does not exist: apt-get install {_FASHION_PACKAGE} (Debian, Ubuntu), or give its folder"
         ) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path!r} is damaged: {error}") from error
@@ -129,14 +130,14 @@ def shuffled_split(X, y, n_test, seed):
     X : array_like, (n, m)
     y : array_like, (m,) or (n_out, m)
     n_test : int
-        Samples to set aside, 0..m; the last of the shuffled order.
+        Number of test samples, 0..m: the last ones of the shuffled order.
     seed : int
-        0 .. 2**64 - 1; the order depends on it and on m alone, on every machine.
+        0 .. 2**64 - 1; the order depends only on `seed` and m, and is the same on every machine.
 
     Returns
     -------
     X_train, y_train, X_test, y_test : ndarray
-        Copies of the same dtypes, in rows-as-samples memory.
+        Copies with the same dtypes; the values of each sample are contiguous in memory.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Model files: an .npz archive of plain arrays and a JSON header, readable by ``numpy.load``.
 
-Loading runs no code (nothing is ever unpickled), takes no more memory than the file's own size,
-and checks a SHA-256 over everything before a network is made.
+Loading runs no code from the file (nothing is unpickled), needs memory only in proportion to the
+file's size, and checks a SHA-256 of the whole content before a network is made.
 """
 
 import errno
@@ -20,7 +20,7 @@ FORMAT = 1
 _HEADER = "header.json"
 _PATHS = (str, bytes, os.PathLike)
 _LONGEST_PATH = 4096
-# How files begin that are something else.
+# First bytes of other kinds of files, and what the error says about them.
 _OTHERS = {b"\x80": "a pickle: write pickle.load", b"\x1f\x8b": "compressed: write gzip.open", b"\x93NUMPY": "an array"}
 
 
@@ -32,7 +32,7 @@ def save(target, header, arrays):
     target : path-like or binary file object
         A path is written as it is; no suffix is added.
     header : dict
-        What JSON can hold.
+        Values that JSON can represent.
     arrays : dict of str to ndarray
 
     Raises
@@ -49,7 +49,7 @@ def save(target, header, arrays):
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_STORED) as archive:
         for name in list(members):
-            archive.writestr(zipfile.ZipInfo(name), members.pop(name))  # dated 1980: equal networks, equal files
+            archive.writestr(zipfile.ZipInfo(name), members.pop(name))  # dated 1980: equal networks give equal files
     if is_path:
         filesystem.write(path, data.getbuffer())
         return
@@ -57,7 +57,7 @@ def save(target, header, arrays):
     while len(rest):
         written = target.write(rest)
         if isinstance(target, io.RawIOBase) and not written:
-            raise BlockingIOError(errno.EAGAIN, f"the file takes no more; {len(rest)} bytes are not written")
+            raise BlockingIOError(errno.EAGAIN, f"the file takes no more data; {len(rest)} bytes are not written")
         rest = rest[written if isinstance(written, int) and 0 < written <= len(rest) else len(rest) :]
 
 
@@ -75,7 +75,7 @@ def _is_path(place, method):
 
 
 def name_of(place):
-    """What messages call a path or a file object."""
+    """The name of a path or a file object in error messages."""
     return repr(os.fsdecode(place)[:_LONGEST_PATH] if isinstance(place, _PATHS) else getattr(place, "name", place))
 
 
@@ -101,7 +101,7 @@ def load(source):
     Parameters
     ----------
     source : path-like or binary file object
-        An object is read to its end.
+        A file object is read from its current position to its end.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def load(source):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a model file, is damaged, or is of a format this release does not read.
+        If it is not a model file, is damaged, or has a format that this release cannot read.
     """
     is_path = _is_path(source, "read")  # an int would be taken for a file descriptor
     name = name_of(source)
@@ -124,12 +124,12 @@ def load(source):
             return _read(file if file.seekable() else io.BytesIO(file.read()))
     except ValueError as error:
         raise ValueError(f"{name} is not a readable fastnn model: {error}") from error
-    # zipfile meets damage with any of these.
+    # zipfile raises any of these for a damaged file.
     except (zipfile.BadZipFile, struct.error, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
         what = f"{type(error).__name__}: {error}"
         raise ValueError(f"{name} is not a readable fastnn model: {what}") from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a seek to where a damaged directory points
+        if error.errno != errno.EINVAL:  # EINVAL: a damaged zip directory points outside the file
             raise
         raise ValueError(f"{name} is not a readable fastnn model: {error}") from error
 
@@ -151,18 +151,18 @@ def _bytes(file):
 def _read(file):
     size = file.seek(0, os.SEEK_END)
     if not size:
-        raise ValueError("there is nothing in it, or after where it stands: a file object may want seek(0)")
+        raise ValueError("it is empty, or a file object is at its end and needs seek(0)")
     file.seek(0)
     head = file.read(8)
     for start, what in _OTHERS.items():
         if head.startswith(start):
             raise ValueError(f"it is {what}")
     with zipfile.ZipFile(file) as archive:
-        # All together: a directory can name one place many times.
+        # The sum, because a zip directory can list the same bytes many times.
         if sum(info.file_size for info in archive.infolist()) > size:
             raise ValueError("its members are larger than the file")
         if min((info.header_offset for info in archive.infolist()), default=0):
-            raise ValueError("something else stands before the model")  # such as another model
+            raise ValueError("other data precede the model")  # such as another model
         members = {info.filename: _member(archive, info) for info in archive.infolist()}
     header = json.loads(members.pop(_HEADER))
     if not isinstance(header, dict):
@@ -184,10 +184,10 @@ def _member(archive, info):
 def _array(data):
     stream = io.BytesIO(data)
     if np.lib.format.read_magic(stream) != (1, 0):
-        raise ValueError("an array is of another .npy version")
+        raise ValueError("an array has another .npy version than 1.0")
     try:
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    except Exception as error:  # of any kind: its parser reads Python
+    except Exception as error:  # of any kind, because NumPy parses the header as a Python literal
         raise ValueError(f"an array's header cannot be read: {type(error).__name__}") from error
     rest = data[stream.tell() :]
     if dtype.hasobject or fortran or len(rest) != dtype.itemsize * int(np.prod(shape, dtype=object)):

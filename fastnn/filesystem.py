@@ -1,8 +1,8 @@
-"""A place that the user named: what is in it replaced, and nothing else of it changed.
+"""Replaces the content of a file that the user named, and keeps everything else: links, mode, owner, attributes.
 
-A file is written beside the place and renamed, so that the old content or the new is there, whole, whatever happens.
-Where a rename would make something else of the place (a device, a file with several names, one of another owner), or
-is not allowed, it is written where it is, which a fault can cut short.
+The new content is written to a temporary file beside it, which is then renamed: after any failure the file has either
+the old content or the new. Where a rename would change more than the content (a device, a file with several hard
+links or another owner), or is not allowed, the file is written in place; a failure can then leave it incomplete.
 """
 
 import contextlib
@@ -10,17 +10,17 @@ import errno
 import os
 import stat
 
-# The system's words for: there is no room for a second file beside this one, or no way to exchange the two.
+# Errors that mean: a second file cannot be created beside this one, or cannot replace it.
 _NOT_BESIDE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV, errno.ENAMETOOLONG, errno.ETXTBSY}
-_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EROFS, errno.EBADF}  # of a pipe, or a device
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EROFS, errno.EBADF}  # fsync of a pipe or a device fails with these
 _NO_RESERVE = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 
 
 def write(path, data):
-    """Make `data` the content of the place called `path`.
+    """Replace the content of the file `path` with `data`.
 
-    A link stays a link, and what it names is written; mode, owner and extended attributes stay where the system
-    lets us keep them; pipes and devices are written to.
+    If `path` is a link, the link stays and its target is written. Mode, owner and extended attributes stay if the
+    system allows it. Pipes and devices are written to.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def write(path, data):
     except OSError as error:
         if error.filename == path and error.filename2 is None:
             raise
-        # Of the names that we took on the way the user knows nothing.
+        # The user does not know the names of temporary files: the error names `path` instead.
         home = "; write os.path.expanduser(path)" if path.startswith("~") else ""
         raise OSError(error.errno, error.strerror + home, path) from None
 
@@ -45,14 +45,14 @@ def write(path, data):
 def _write(path, data):
     descriptor = _descriptor(path)
     if descriptor is not None:
-        with open(os.dup(descriptor), "wb") as file:  # from where it stands, as others write to it
+        with open(os.dup(descriptor), "wb") as file:  # at its current position: others write to it, too
             file.write(data)
         return
     try:
         there = os.stat(path)
     except FileNotFoundError:
         there = None
-        if os.path.basename(path) in ("", ".", ".."):  # realpath would make a name of it
+        if os.path.basename(path) in ("", ".", ".."):  # realpath would drop it and give a file name
             raise
     real = os.path.realpath(path)
     if (there is not None and not _is_replaceable(real, there)) or not _replace(real, data, there):
@@ -60,8 +60,8 @@ def _write(path, data):
 
 
 def _descriptor(path):
-    """The number of the open file of this process that is meant, as by /dev/stdout; None: a place by its name."""
-    for _ in range(40):  # links, of which the system follows no more
+    """The file descriptor of this process that `path` means, such as 1 for /dev/stdout; None for an ordinary path."""
+    for _ in range(40):  # Linux follows at most 40 links
         folder, name = os.path.split(path)
         real = os.path.realpath(folder)
         if name.isdecimal() and real in ("/dev/fd", f"/proc/{os.getpid()}/fd"):
@@ -74,21 +74,21 @@ def _descriptor(path):
 
 
 def _is_replaceable(real, there):
-    """Whether another file of that name would be the same place."""
+    """Whether the file may be replaced by a new one of the same name: a regular file with no other hard link."""
     if not stat.S_ISREG(there.st_mode) or there.st_nlink != 1:
         return False
     try:
-        return os.path.samestat(os.stat(real), there)  # not so for an open file that has no name any more
+        return os.path.samestat(os.stat(real), there)  # False for an open file whose name was deleted
     except FileNotFoundError:
         return False
 
 
 def _replace(real, data, there):
-    """Write beside and rename; False, with nothing changed, where that cannot be."""
+    """Write a temporary file beside `real` and rename it; False, with nothing changed, if that is impossible."""
     folder = os.path.dirname(real)
     temporary = os.path.join(folder, f".{os.urandom(8).hex()}.tmp")  # short, however long the name is
     try:
-        # Nobody may read more than they may of the file that was there.
+        # At first only the owner may read the new file: nobody may read it who could not read the old one.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         with open(os.open(temporary, flags, 0o666 if there is None else 0o600), "wb") as file:
             file.write(data)
@@ -108,31 +108,31 @@ def _replace(real, data, there):
 
 
 def _take_after(handle, temporary, real, there):
-    """Owner, mode and attributes of the file that was there; PermissionError where the owner cannot be had."""
+    """Copy owner, mode and extended attributes of the old file; PermissionError if the owner cannot be set."""
     new = os.fstat(handle)
     if (new.st_uid, new.st_gid) != (there.st_uid, there.st_gid):
         os.fchown(handle, there.st_uid, there.st_gid)
     attributes = _attributes(real)
     for name in set(_attributes(handle)) - set(attributes):
-        os.removexattr(handle, name)  # such as rights of others, which the folder gives to all that is new
+        os.removexattr(handle, name)  # such as default access rights (ACL) that new files get from the folder
     os.chmod(temporary, stat.S_IMODE(there.st_mode))
     for name in attributes:
-        with contextlib.suppress(OSError):  # the system's own ones are not everybody's to set
+        with contextlib.suppress(OSError):  # an ordinary user may not set the system's attributes
             os.setxattr(handle, name, os.getxattr(real, name))
 
 
 def _attributes(file):
-    """Names of the extended attributes; none where the system, or the disk, has no such thing."""
+    """Names of the extended attributes; an empty list if the system or the file system has none."""
     with contextlib.suppress(OSError, AttributeError):
         return os.listxattr(file)
     return []
 
 
 def _write_in_place(path, data, there):
-    """Write over what is there; a pipe or a device is only written to."""
+    """Overwrite a file in place and cut it to the new length; a pipe or a device is only written to."""
     size = len(data)
     regular = there is not None and stat.S_ISREG(there.st_mode)
-    flags = os.O_WRONLY | (0 if regular else os.O_CREAT) | getattr(os, "O_BINARY", 0)  # which may not be ours to read
+    flags = os.O_WRONLY | (0 if regular else os.O_CREAT) | getattr(os, "O_BINARY", 0)  # we may not be able to read it
     with open(path, "wb", opener=lambda path, _: os.open(path, flags, 0o666)) as file:
         if regular and size > there.st_size:
             _reserve(file.fileno(), there.st_size, size)
@@ -148,7 +148,7 @@ def _write_in_place(path, data, there):
 
 
 def _reserve(handle, old, new):
-    """Have the disk say now, while the old content is whole, that it is full."""
+    """Reserve disk space, so that a full disk is detected before the old content is overwritten."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(handle, 0, new)
@@ -159,7 +159,7 @@ def _reserve(handle, old, new):
 
 
 def _sync_folder(folder):
-    try:  # the rename itself reaches the disk; not every system can sync a folder
+    try:  # so that the rename reaches the disk; some systems cannot sync a folder
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
         return
@@ -172,7 +172,7 @@ def _sync_folder(folder):
 
 
 def advice(path):
-    """What to add to the message that there is no `path`: a name that differs by its ending and is there."""
+    """Suggestion for a path that does not exist: an existing file whose name differs only by its suffix; else ""."""
     for other in (os.path.splitext(path)[0], f"{path}.npz"):
         if other != path and os.path.isfile(other):
             return f"; did you mean {other!r}, which is there?"

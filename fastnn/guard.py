@@ -1,8 +1,8 @@
-"""One network, many Python threads: who uses it, who has to wait for a moment, and who is refused.
+"""A lock for each network: which calls of several Python threads may run together, which wait, which are refused.
 
-Training is refused while any other call runs, and tells so. All other calls are let in at any time: they
-wait for the moment in which the numbers do not change under them, or are not read, in the order in which they came.
-While ``fit`` runs such moments come between two of its slices.
+Training is refused, with a RuntimeError, while any other call runs. All other calls are accepted at any time, and
+wait in the order in which they came: a reader until no call changes the network's numbers, a writer until no call
+reads or changes them. While ``fit`` runs they get their turn between two of its slices.
 """
 
 import _thread
@@ -12,30 +12,30 @@ import threading
 import time
 import weakref
 
-# What a use is. Some are of the engine's numbers, which are then read, or changed.
+# Kinds of use of a network. "Numbers" are the engine's weights and moments.
 CALL, READ, WRITE, FIT, TRAIN, STEP, FORK = range(7)
-_CHANGES = (WRITE, STEP)  # of the numbers
-_TOUCHES = (READ, FORK, *_CHANGES)
-_TRAINS = (FIT, TRAIN, STEP)  # is refused beside any other call
-_LONGEST_NAP = 1e-3  # s, between two looks of one that waits; no lock, so that nothing can be waited for that is gone
-_LOOK_AFTER = 0.1  # s, at what those do that are waited for
+_CHANGES = (WRITE, STEP)  # kinds that change the numbers
+_TOUCHES = (READ, FORK, *_CHANGES)  # kinds that read or change them
+_TRAINS = (FIT, TRAIN, STEP)  # kinds that are refused while any other call runs
+_LONGEST_NAP = 1e-3  # s; a waiting thread polls, because the owner of a lock may be gone after a fork
+_LOOK_AFTER = 0.1  # s, after which a waiting thread checks what the threads before it are doing
 
-# One for all networks, held for a moment. A signal's handler may use a network in that moment: so it is one that nests.
+# One lock for all networks, held only briefly. Reentrant, because a signal handler may use a network in that time.
 _lock = threading.RLock()
 _guards = weakref.WeakSet()
 
 
 def watch(guard):
-    """Have `guard` know of forks."""
+    """Let `guard` take part in forks."""
     with _lock:
         _guards.add(guard)
 
 
 def wait(blockers):
-    """Sleep, time after time, until `blockers()` is empty: threads that have to go first.
+    """Sleep repeatedly until `blockers()`, the list of threads that have to go first, is empty.
 
-    Not for ever. Where such a thread runs the user's code in the middle of its use, in a signal's handler or a
-    finalizer, it may itself wait for this one; and while the interpreter ends, others do not run any more.
+    Raises RuntimeError if waiting could last for ever: if such a thread is in user code (a signal handler or a
+    finalizer) that may itself wait for this thread, or if the interpreter ends and other threads no longer run.
     """
     nap, look = 2e-5, time.monotonic() + _LOOK_AFTER
     while threads := blockers():
@@ -50,7 +50,7 @@ def wait(blockers):
 
 
 def _is_in_users_code(thread):
-    """Whether a thread that is inside one of our calls has been led out of it: by a signal, or a finalizer."""
+    """Whether a thread, in the middle of one of our calls, runs other code: a signal handler or a finalizer."""
     frame = sys._current_frames().get(thread)
     while frame is not None:
         package = frame.f_globals.get("__name__", "").partition(".")[0]
@@ -62,11 +62,11 @@ def _is_in_users_code(thread):
     return True  # the thread has ended
 
 
-_OF_OURS = ("numpy", "threading", "contextlib", "weakref")  # what our calls call
+_OF_OURS = ("numpy", "threading", "contextlib", "weakref")  # packages that our own calls use
 
 
 def busy(use):
-    """What is raised where training cannot begin, because of another thread's use, or a call around this one."""
+    """The RuntimeError for a call that cannot begin: another thread, or a call around this one, uses the network."""
     what = "being used" if use in (CALL, READ) else "being trained or changed"
     return RuntimeError(
         f"this network is {what} in another call; wait for it, or use a copy or a predictor() made before"
@@ -74,23 +74,23 @@ def busy(use):
 
 
 class Guard:
-    """Knows who uses a network.
+    """The lock of one network.
 
-    Its context managers, each for one `with` block:
+    Each attribute is a context manager for one `with` block:
 
     calling
-        A call that does not touch the numbers yet: it looks at its arguments, which may run the user's code.
+        A call that does not touch the numbers yet: it checks its arguments, which may run the user's code.
     reading, writing
-        A call that reads the numbers, or changes them: all of them read at once, or one changes.
+        A call that reads, or changes, the numbers: several readers at once, or one writer.
     fitting, training, stepping
-        fit; one step; one step with the numbers changed at once. Refused while another call runs. The thread that
-        fits may call anything but fit meanwhile: so do callbacks.
+        fit; a train_step; a train_step that changes the numbers in the same block. Refused while another call runs.
+        The thread that fits may make any call but fit in between, as callbacks do.
     forking
-        As reading, but it refuses nobody.
+        As reading, but training is not refused because of it.
     """
 
     def __init__(self):
-        self.uses = []  # in the order they came: those under way, those that wait, and some that are over
+        self.uses = []  # in order of arrival: running, waiting, and some finished ones
         watch(self)
 
     calling = property(lambda self: _Use(self, CALL))
@@ -102,23 +102,23 @@ class Guard:
     forking = property(lambda self: _Use(self, FORK))
 
     def is_awaited(self):
-        """Whether somebody waits."""
+        """Whether a call waits for its turn."""
         return any(not use.admitted for use in self.uses if use.there.locked())
 
     def forget_others(self):
-        """Only this thread is left, in a forked child."""
+        """Forget the uses of other threads: in a forked child only this thread exists."""
         self.uses = [use for use in self.uses if use.thread == threading.get_ident()]
 
 
 class _Use:
-    """One `with` block: there while its lock is held."""
+    """One `with` block; it is in use as long as its lock `there` is held."""
 
     def __init__(self, guard, kind):
         self._guard, self.kind, self.admitted = guard, kind, False
         self.thread, self.there = threading.get_ident(), threading.Lock()
 
-    # The lock's own way out: one in Python could be ended by Ctrl-C before its first line, and the network would be in
-    # use for ever.
+    # The lock's own __exit__, written in C: Ctrl-C could stop a Python function before its first line, and the network
+    # would stay in use for ever.
     __exit__ = property(lambda self: self.there.__exit__)
 
     def __enter__(self):
@@ -144,14 +144,14 @@ class _Use:
         g.uses.append(self)
 
     def _blockers(self):
-        """Threads that have to go first; with none of them this use is admitted.
+        """Threads that have to go first; if there are none, this use is admitted.
 
-        Those that read what this changes, or change what this touches, or wait before it to do so.
+        They have a conflicting use that is running, or that came before this one and waits.
         """
         with _lock:
             uses = [use for use in self._guard.uses if use.there.locked()]
             own = [use.kind for use in uses if use.admitted and use.thread == self.thread and use.kind in _TOUCHES]
-            if own and self.kind in _CHANGES:  # a signal's handler, in the middle of something
+            if own and self.kind in _CHANGES:  # a signal handler, in the middle of another use of this thread
                 raise busy(own[-1])
             before, threads = True, []
             for use in uses:
@@ -159,7 +159,7 @@ class _Use:
                 if use.thread != self.thread and conflict(use.kind, self.kind):
                     if use.admitted and own:
                         raise busy(use.kind)
-                    # Inside a use of its own nobody waits for those who may wait for that.
+                    # A thread that already has a use does not wait for waiting threads: they may wait for that use.
                     if use.admitted or (before and not own):
                         threads.append(use.thread)
             self.admitted = not threads
@@ -167,24 +167,24 @@ class _Use:
 
 
 def refuses(there, own, wanted):
-    """Whether a use that is there, of this thread or another, refuses one that would train."""
+    """Whether an existing use of kind `there` (`own`: of this thread) refuses a training of kind `wanted`."""
     if there == FORK:
         return False
     return not own or there in (CALL, READ) or wanted == FIT
 
 
 def conflict(a, b):
-    """Whether two uses cannot touch the numbers at once."""
+    """Whether two kinds of use exclude each other: one changes the numbers, the other reads or changes them."""
     return (a in _CHANGES and b in _TOUCHES) or (b in _CHANGES and a in _TOUCHES)
 
 
-_forks = threading.local()  # of each fork of this thread that is under way what it holds
+_forks = threading.local()  # its `stack`: for each fork of this thread in progress, the list of uses that it holds
 
 
 def _before_fork():
-    """Wait until nobody changes a network's numbers: a child would have them half changed, for ever.
+    """Wait until no thread changes a network's numbers; otherwise the child would keep half-changed ones.
 
-    What a signal's handler raises meanwhile comes afterwards: Python forks all the same.
+    If a signal handler raises meanwhile, raise that at the end: the fork itself cannot be stopped.
     """
     raised, held = None, []
     _forks.stack = [*getattr(_forks, "stack", ()), held]
@@ -196,7 +196,7 @@ def _before_fork():
             if not missing:
                 _lock.acquire()  # so that the child does not wait for it for ever
                 held.append((None, _lock))
-                if all(id(guard) in known for guard in _guards):  # none came in between
+                if all(id(guard) in known for guard in _guards):  # no new network since
                     break
                 held.pop()
                 _lock.release()

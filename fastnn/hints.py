@@ -1,12 +1,12 @@
-"""What to write instead of names that other libraries use, of names spelt a little wrong, of calls that fit nothing.
+"""Suggestions in error messages: for names of other libraries, for misspelt names, and for wrong arguments.
 
-One table of synonyms serves all such answers. Nothing here is run before something has gone wrong.
+One table of synonyms serves all of them. Looking up a suggestion costs time only after an error.
 """
 
 import functools
 
-# What scikit-learn, Keras, PyTorch, JAX and textbooks call it, in small letters without "_", "-" or spaces -> the
-# names that it has here, the likeliest first.
+# Name in scikit-learn, Keras, PyTorch, JAX or textbooks, in lower case without "_", "-" and spaces -> the names here,
+# separated by spaces, the likeliest first.
 _SYNONYMS = {
     # activations
     "linear": "identity",
@@ -78,7 +78,7 @@ _SYNONYMS = {
     "beta1": "betas",
     "beta2": "betas",
     "beta": "betas",
-    # settings of a training
+    # arguments of fit
     "solver": "optimizer",
     "optim": "optimizer",
     "opt": "optimizer",
@@ -149,7 +149,7 @@ _SYNONYMS = {
     "loadstatedict": "set_parameters",
     "loadweights": "load",
     "saveweights": "save",
-    # what is done with a network
+    # methods of a network
     "predictproba": "predict",
     "predictlogproba": "predict",
     "predictonbatch": "predict",
@@ -186,7 +186,7 @@ _SYNONYMS = {
     "countparams": "n_params",
     "nparams": "n_params",
     "clone": "copy",
-    # what is made
+    # classes, modules and functions of the package
     "mlp": "Network",
     "mlpclassifier": "Network",
     "mlpregressor": "Network",
@@ -208,8 +208,8 @@ _SYNONYMS = {
     "loaddigits": "datasets",
 }
 
-# Where that stands which is no attribute of a network: settings, weights and results elsewhere. None of these can be
-# assigned, because nothing would come of it.
+# Names that other libraries have as attributes of a network -> what to write here instead. They cannot be assigned to
+# a Network, because that would have no effect.
 _PLACES = {
     "lr": "net.fit(X, y, optimizer=fastnn.SGD(lr=...))",
     "weight_decay": "net.fit(X, y, optimizer=fastnn.SGD(weight_decay=...))",
@@ -236,10 +236,10 @@ _PLACES = {
     "parameters": "net.set_parameters([(W, b), ...])",
     "training": "net.fit(X, y) to train and net.predict(X) to predict; there are no modes",
 }
-# Of those that mean it elsewhere, words that a user may well mean something else by.
+# Of their synonyms, words that a user may well choose for an attribute with another meaning: these can be assigned.
 _WORDS = {"units", "layers", "hidden", "nfeaturesin", "batch", "cost", "objective", "iterations", "double", "half"}
 _WORDS |= {"mu", "beta", "decay", "opt"}
-# What to write where it is asked for, not set, if that is something else.
+# What to write to read such a name, where that differs from what sets it.
 _READINGS = {
     "parameters": "net.parameters, a list of (W, b)",
     "loss_curve": "history = net.fit(X, y), then history.loss",
@@ -268,22 +268,22 @@ def _plain(name):
 
 
 def name_of(thing):
-    """What a function, or a class or an object of one, is called."""
+    """The name of a function or class, or the class name of any other object."""
     name = getattr(thing, "__name__", None)
     return name if isinstance(name, str) else type(thing).__name__
 
 
 def ours(name):
-    """The names that we have for what others call `name`; itself where it is one of ours."""
+    """The names in fastnn for what other libraries call `name`; without a synonym, [name]."""
     return _SYNONYMS.get(_plain(name), name).split(" ") if name else [name]
 
 
 def did_you_mean(name, choices):
-    """``"; did you mean 'relu'?"``: the choices that `name` is a synonym of, or nearly spells; "" without one."""
+    """Such as ``"; did you mean 'relu'?"``: the choices of which `name` is a synonym or a misspelling; else ""."""
     choices = list(choices)
     found = [our for our in ours(name) if our in choices]
     if not found:
-        import difflib  # as inspect below, it takes as long to import as a good part of fastnn
+        import difflib  # imported late, as inspect below: its import takes a large part of the time of fastnn's
 
         plain = {_plain(choice): choice for choice in choices}
         found = [plain[close] for close in difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.8)]
@@ -291,7 +291,7 @@ def did_you_mean(name, choices):
 
 
 def is_setting_elsewhere(name):
-    """Whether it is the name of a setting or of weights, here or in another library, and hardly of anything else."""
+    """Whether `name` is a setting or weights, here or in another library, and hardly ever means anything else."""
     return ours(name)[0] in _PLACES and _plain(name) not in _WORDS
 
 
@@ -306,18 +306,18 @@ def attribute(name):
     return f"write {read[0] if read else _PLACES[ours(name)[0]]}"
 
 
-_TRAINERS = ("Network", "fit", "SGD", "Adam", "AdamW")  # whose arguments are often looked for at another of them
+_TRAINERS = ("Network", "fit", "SGD", "Adam", "AdamW")  # users often give an argument of one of these to another one
 
 
 def argument(function, name, accepted):
-    """The message of a TypeError: `function` was given a keyword that it does not have."""
+    """The message of the TypeError for a keyword argument `name` that `function` does not have."""
     text, our = f"{function}() has no argument {name!r}", ours(name)[0]
     if our in accepted or our not in _PLACES or function not in _TRAINERS:
         return text + (did_you_mean(name, accepted) or f"; it has {', '.join(accepted)}")
-    return f"{text}; what does that is {_PLACES[our]}"
+    return f"{text}; write {_PLACES[our]}"
 
 
-# What people look for at a network, as scikit-learn, Keras and PyTorch spell it.
+# Attributes and methods that a network has in scikit-learn, Keras or PyTorch.
 # fmt: off
 NAMES_ELSEWHERE = frozenset((
     "predict_proba", "predict_log_proba", "decision_function", "predict_on_batch", "score", "partial_fit",
@@ -332,7 +332,9 @@ NAMES_ELSEWHERE = frozenset((
 
 
 class Elsewhere:
-    """A name that a class does not have: to read it tells what to write; an instance may have it.
+    """Descriptor for a name that a class does not have: reading it raises an AttributeError that says what to write.
+
+    An instance may still have an attribute of that name.
 
     Parameters
     ----------
@@ -354,9 +356,9 @@ class Elsewhere:
 
 
 def tell_elsewhere(owner, names, instead):
-    """Give a class such names, each with what `instead` makes of it.
+    """Add an `Elsewhere` to the class `owner` for each name; `instead(name)` returns what to write.
 
-    Not by __getattr__: beside that, to read an attribute that is there takes three times as long.
+    Not by __getattr__: with it, reading an existing attribute takes three times as long.
     """
     for name in names:
         here = Elsewhere(instead(name))
@@ -365,7 +367,7 @@ def tell_elsewhere(owner, names, instead):
 
 
 def explained(function):
-    """Let a call with an argument that `function` does not have tell what to write instead."""
+    """Decorator: if a call has an argument that `function` does not have, the TypeError says what to write."""
 
     @functools.wraps(function)
     def call(*args, **kwargs):
@@ -381,20 +383,20 @@ def explained(function):
 
 
 def misfit(function, args):
-    """Whether `function` says that it cannot be called with so many arguments."""
+    """Whether the signature of `function` does not accept the positional arguments `args`."""
     import inspect
 
     try:
         inspect.signature(function, follow_wrapped=False).bind(*args)
     except TypeError:
         return True
-    except ValueError:  # of some compiled functions nothing is known
+    except ValueError:  # some compiled functions have no signature
         pass
     return False
 
 
 def _misfit(function, args, kwargs):
-    """What is wrong with such a call; None if the arguments fit, or Python says it as well."""
+    """The message about the wrong argument of a call; None if there is none, or if Python's own message is enough."""
     import inspect
 
     names = list(inspect.signature(function).parameters)
@@ -410,5 +412,5 @@ def _misfit(function, args, kwargs):
                 return (
                     f"{name}() got {key} twice: it holds settings only, and no parameters; write fastnn.{name}(lr=...)"
                 )
-            return f"{name}() got {key} twice, by its place and by its name; by their places come {', '.join(accepted)}"
+            return f"{name}() got {key} twice, by position and by name; positional order: {', '.join(accepted)}"
     return None

@@ -1,18 +1,18 @@
-"""What a fit saw, and where it stands."""
+"""The record that ``fit`` returns (History), and the position of a training run (TrainState)."""
 
 from . import hints
 
 
 class History:
-    """What :meth:`Network.fit` saw.
+    """Record of one call of :meth:`Network.fit`.
 
     Attributes
     ----------
     loss : list of float
-        For each epoch the mean over its samples of each step's loss before its update, weighted
-        by the sample weights.
+        For each epoch the mean training loss over its samples, weighted by the sample weights.
+        The loss of a batch is that before the batch's update.
     seconds : float
-        Wall time of the whole call.
+        Wall time of the training, in seconds.
     stopped : str or None
         "callback" if a callback ended training, None if all epochs ran.
     """
@@ -25,7 +25,7 @@ class History:
     def __getattr__(self, name):
         if name in ("predict", "predict_classes", "evaluate", "score", "fit", "save"):
             raise AttributeError(
-                f"a History has no {name!r}: fit returns what it saw, the network is still net: net.{name}"
+                f"a History has no {name!r}: fit returns a History; the network is still net: write net.{name}"
             )
         if name == "history":
             raise AttributeError("a History has no 'history': write history.loss, a list of one number for each epoch")
@@ -38,19 +38,19 @@ class History:
 
 
 class TrainState:
-    """Where training stands between two slices; an engine moves it on."""
+    """The position of training between two slices; an engine's train() advances it."""
 
     __slots__ = ("ended", "epoch", "failed", "finite", "first_loss", "loss_sum", "order", "position", "weight_sum")
 
     def __init__(self, epoch, position=0, loss_sum=0.0, weight_sum=0.0):
-        self.epoch = epoch  # of the network's life
-        self.position = position  # samples of this epoch that are done
-        self.loss_sum, self.weight_sum = loss_sum, weight_sum  # over those
-        self.ended = None  # sums of the epochs that ended in the last call of an engine
-        self.first_loss = None  # mean of the first batch that was trained
-        self.failed = False  # a loss was not finite
-        self.finite = True  # all weights and moments are
-        self.order = None  # of the epoch, where it is shuffled; an engine's own business
+        self.epoch = epoch  # counted from the network's first epoch
+        self.position = position  # number of samples of this epoch that are done
+        self.loss_sum, self.weight_sum = loss_sum, weight_sum  # sums over those samples
+        self.ended = None  # (loss sum, weight sum) of each epoch that ended in the last call of an engine
+        self.first_loss = None  # mean loss of the first batch that was trained
+        self.failed = False  # whether a loss was not finite
+        self.finite = True  # whether all weights and moments are finite
+        self.order = None  # the order of samples if it is shuffled; used by the engine and training._train_cast
 
     def next_epoch(self):
         """Begin the next epoch."""
@@ -58,7 +58,7 @@ class TrainState:
         self.position, self.loss_sum, self.weight_sum, self.order = 0, 0.0, 0.0, None
 
     def copy(self):
-        """The same place, for going back to."""
+        """A copy of the position, to which fit can return."""
         twin = TrainState(self.epoch, self.position, self.loss_sum, self.weight_sum)
         twin.first_loss = self.first_loss
         return twin

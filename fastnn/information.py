@@ -1,4 +1,4 @@
-"""What runs here, and why."""
+"""``fastnn.info()``: version, backend, instruction set, CPU and threads in use."""
 
 import platform
 
@@ -7,14 +7,14 @@ from ._version import __version__
 
 
 def info():
-    """What runs here, and why.
+    """The version, backend, instruction set, CPU and threads that fastnn uses here.
 
     Returns
     -------
     dict
-        version; backend ("compiled" or "numpy") and the reason if it is not the compiled one;
-        isa, the instruction set that the kernels use; cpu; threads, the most that a call may use;
-        compiler and openmp, of the extension.
+        version; backend ("compiled" or "numpy"); reason, why it is not the compiled one ("" if it
+        is); isa, the instruction set of the kernels; cpu; threads, the most that a call may use;
+        compiler, and openmp, whether the extension was built with OpenMP.
 
     Examples
     --------

@@ -32,7 +32,7 @@ _RULES = {
 
 
 class _Draw:
-    """The random numbers of one layer: named by seed and layer, so no layer depends on another."""
+    """The random numbers of one layer. They depend only on seed and layer, so that no layer depends on another."""
 
     def __init__(self, shape, seed, layer):
         self.shape, self.seed, self.layer = shape, seed, layer
@@ -79,10 +79,10 @@ def initial_parameters(sizes, spec, seed, dtype):
     """
     rule = _RULES[spec.name]
     pairs = []
-    with np.errstate(all="ignore"):  # whatever the caller's floating-point mode
+    with np.errstate(all="ignore"):  # no warnings or errors, whatever the caller's np.errstate is
         for layer, (n_in, n_out) in enumerate(itertools.pairwise(sizes), start=1):
             W = rule(_Draw((n_out, n_in), seed, layer), n_out, n_in, **spec.params).astype(dtype)
             if not np.isfinite(W).all():
-                raise ValueError(f"init: {spec.public()!r} draws weights that no {dtype} reaches")
+                raise ValueError(f"init: {spec.public()!r} draws weights that are too large for {dtype}")
             pairs.append((W, np.zeros((n_out, 1), dtype)))
     return pairs

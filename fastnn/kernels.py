@@ -1,15 +1,15 @@
 """The operations of one layer, for other projects and for study.
 
-Columns are samples: A_prev is (n_in, m), Z and A are (n_out, m). dA and dZ are per sample; the
-1/m is inside dW and db. Every function takes any real dtype and any strides; results have W's
-dtype where there is a W, else that of the first argument: float32 stays float32, float16 is
-computed in float32, all else in float64. ``out=`` may be in C or Fortran order, must have the
-result's shape and dtype, and may overlap an input.
+Columns are samples: A_prev is (n_in, m), Z and A are (n_out, m). dA and dZ are per sample, without
+the factor 1/m; dW and db contain it. Every function takes any real dtype and any strides. Results
+have the dtype of W where there is a W, else that of the first argument: float32 stays float32,
+float16 is computed in float32, all others in float64. ``out=`` may be in C or Fortran order, must
+have the result's shape and dtype, and may overlap an input.
 
-What shares its memory with NumPy (by DLPack, ``__array__`` or the buffer protocol: a torch tensor on the
-CPU, a JAX array, an ``array.array``) is read where it is, and as ``out=`` written to where it is, unless it
-is read-only, as JAX's are. ``copy="never"`` refuses what would have to be cast or copied, in or out
-(class codes and sample weights are taken in any form); the default is ``"if_needed"``.
+An object that shares its memory with NumPy (by DLPack, ``__array__`` or the buffer protocol: a torch tensor
+on the CPU, a JAX array, an ``array.array``) is read in place, and as ``out=`` written in place; a read-only
+``out=``, such as a JAX array, is refused. ``copy="never"`` refuses arguments that would have to be cast or
+copied (class codes and sample weights are always accepted); the default is ``"if_needed"``.
 
 The NumPy backend (``fastnn/_numpy.py``) is the readable definition; which backend runs is in
 ``fastnn.info()["backend"]``.
@@ -44,16 +44,16 @@ def _may_copy(copy):
 
 
 def linear_forward(W, A_prev, b, activation=None, out=None, copy="if_needed"):
-    """Product plus bias, and the activation in the same pass: ``A = g(W A_prev + b)``.
+    """Output of a layer, ``A = g(W A_prev + b)``, in one pass.
 
     Parameters
     ----------
     W : array_like, (n_out, n_in)
     A_prev : array_like, (n_in, m)
-        Columns are samples; rows-as-samples data goes in as ``rows.T`` without a copy.
+        Columns are samples; data with samples as rows is passed as ``rows.T``, which copies nothing.
     b : array_like, (n_out, 1) or (n_out,)
     activation : str or (str, dict), optional
-        As for :func:`activation_forward`; None: Z itself.
+        As for :func:`activation_forward`; None: no activation, the result is Z.
     out : ndarray, optional
         (n_out, m), of W's dtype.
     copy : {"if_needed", "never"}
@@ -66,7 +66,7 @@ def linear_forward(W, A_prev, b, activation=None, out=None, copy="if_needed"):
     Raises
     ------
     ValueError
-        If shapes do not match, naming the argument.
+        If shapes do not match; the message names the argument.
     TypeError
         If an argument does not hold real numbers.
 
@@ -101,7 +101,7 @@ def _column(b, n_out, dtype, may_copy):
 
 @tables.documented
 def activation_forward(Z, kind, out=None, copy="if_needed"):
-    """``A = g(Z)``.
+    """Activation ``A = g(Z)``, element by element, or softmax over each column.
 
     Parameters
     ----------
@@ -116,16 +116,16 @@ def activation_forward(Z, kind, out=None, copy="if_needed"):
     Returns
     -------
     ndarray, (n, m)
-        NaN where Z is NaN (softmax: in that whole column), and nowhere else.
+        NaN exactly where Z is NaN (softmax: in the whole column of a NaN).
 
     Raises
     ------
     ValueError, TypeError
-        If `Z` is not a real 2-D array, `kind` unknown or `out` unfit.
+        If `Z` is not a real 2-D array, `kind` is unknown, or `out` has a wrong shape or dtype.
 
     Notes
     -----
-    softmax is taken of z less its largest, which changes nothing and overflows nowhere. I. Goodfellow, Y. Bengio,
+    softmax subtracts the largest z first: the result is the same, and exp cannot overflow. I. Goodfellow, Y. Bengio,
     A. Courville, "Deep Learning", 2016, sections 6.2-6.3.
 
     Examples
@@ -143,7 +143,7 @@ def activation_forward(Z, kind, out=None, copy="if_needed"):
 
 
 def activation_backward(dA, A, kind, Z=None, out=None, copy="if_needed"):
-    """``dZ = dA * g'(Z)``, with the derivative taken from A = g(Z).
+    """Backward pass of an activation: ``dZ = dA * g'(Z)``, with g' computed from A = g(Z).
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def activation_backward(dA, A, kind, Z=None, out=None, copy="if_needed"):
     kind : str or (str, dict)
         As for :func:`activation_forward`.
     Z : array_like, (n, m), optional
-        The pre-activations. All derivatives are read from A, so Z is needed without A only.
+        The pre-activations. Needed only if `A` is None, because g' is computed from A.
     out : ndarray, optional
         (n, m), of dA's dtype; may be one of the inputs.
     copy : {"if_needed", "never"}
@@ -167,7 +167,7 @@ def activation_backward(dA, A, kind, Z=None, out=None, copy="if_needed"):
     Raises
     ------
     ValueError, TypeError
-        If shapes differ, `kind` is unknown, or neither A nor Z is given.
+        If shapes differ, `kind` is unknown, or both `A` and `Z` are None.
 
     Notes
     -----
@@ -218,7 +218,7 @@ def rowsum(dZ, out=None, copy="if_needed"):
     Raises
     ------
     ValueError, TypeError
-        If `dZ` is not a real 2-D array or `out` is unfit.
+        If `dZ` is not a real 2-D array, or `out` has a wrong shape or dtype.
 
     Examples
     --------
@@ -236,8 +236,8 @@ def rowsum(dZ, out=None, copy="if_needed"):
 def linear_backward(dZ, A_prev, W=None, out=None, activation=None, copy="if_needed"):
     """Gradients of a layer: ``dW = dZ A_prev^T / m; db = rowsum(dZ) / m; dA_prev = W^T dZ``.
 
-    With `activation`, that of the layer before, the way back goes on through it in the same call: the last
-    result is then that layer's ``dZ = dA_prev * g'(Z)``, where A_prev = g(Z).
+    With `activation`, the activation g of the previous layer, the same call continues back through g: the third
+    result is then the previous layer's ``dZ = (W^T dZ) * g'(Z_prev)``, where A_prev = g(Z_prev).
 
     Parameters
     ----------
@@ -247,22 +247,23 @@ def linear_backward(dZ, A_prev, W=None, out=None, activation=None, copy="if_need
     W : array_like, (n_out, n_in), optional
         Without it, dA_prev is not computed.
     out : tuple of 3, optional
-        Arrays for dW (n_out, n_in), db (n_out, 1) and dA_prev (n_in, m); None in a place
-        allocates that result. The last must be None without `W`.
+        Arrays for dW (n_out, n_in), db (n_out, 1) and dA_prev (n_in, m); for a None a new array
+        is allocated. Without `W` the third must be None.
     activation : str or (str, dict), optional
-        That which made A_prev; needs `W`. None: dA_prev itself.
+        The activation that computed A_prev; needs `W`. None: return dA_prev itself.
     copy : {"if_needed", "never"}
         "never": refuse, with a ValueError, what would have to be cast or copied.
 
     Returns
     -------
     dW, db, dA_prev : ndarray
-        Of W's dtype, without it dZ's; dA_prev is None without `W`, and per sample.
+        In the dtype of `W`, or of `dZ` without `W`. dA_prev is per sample (without 1/m), and None
+        without `W`.
 
     Raises
     ------
     ValueError
-        If shapes do not match, or m is 0 (a mean over nothing).
+        If shapes do not match, or m is 0 (the mean is undefined).
     TypeError
         If an argument does not hold real numbers.
 
@@ -310,19 +311,19 @@ def linear_backward(dZ, A_prev, W=None, out=None, activation=None, copy="if_need
 
 @tables.documented
 def loss_forward(Z, y, kind, sample_weight=None, copy="if_needed"):
-    """Mean loss over the samples, from pre-activations in one stable form.
+    """Mean loss over the samples, computed from the pre-activations Z in a numerically stable form.
 
     Parameters
     ----------
     Z : array_like, (n, m)
-        Pre-activations of the output layer; its activation is the one that the loss needs, or
-        the identity.
+        Pre-activations of the output layer. Its activation is sigmoid for binary_cross_entropy,
+        softmax for cross_entropy, and the identity for the other losses.
     y : array_like, (m,) or (n, m)
-        Integer codes 0..n-1, or values; with n = 1 (m,) values.
+        Class codes 0..n-1 (m,), or values (n, m); with n = 1 also values (m,).
     kind : str or (str, dict)
-        |losses|. Summed over the n outputs; cross_entropy needs n of 2 or more.
+        |losses|. Summed over the n outputs; cross_entropy needs at least 2 outputs.
     sample_weight : array_like, (m,), optional
-        The mean is sum(w_i L_i) / sum(w_i).
+        Weights w_i of the samples; the mean is then sum(w_i L_i) / sum(w_i).
     copy : {"if_needed", "never"}
         "never": refuse, with a ValueError, what would have to be cast or copied.
 
@@ -334,9 +335,9 @@ def loss_forward(Z, y, kind, sample_weight=None, copy="if_needed"):
     Raises
     ------
     ValueError
-        For shapes that do not match, codes or values out of range, no samples.
+        If shapes do not match, codes or values are out of range, or there are no samples.
     TypeError
-        For strings and other things that are not real numbers.
+        If an argument does not hold real numbers.
 
     Notes
     -----
@@ -352,7 +353,7 @@ def loss_forward(Z, y, kind, sample_weight=None, copy="if_needed"):
 
 
 def loss_backward(Z, y, kind, sample_weight=None, out=None, copy="if_needed"):
-    """Gradient of the loss with respect to Z, per sample (the 1/m comes in with dW and db).
+    """Gradient dZ of each sample's loss with respect to Z (linear_backward divides by m).
 
     Parameters
     ----------
@@ -366,8 +367,9 @@ def loss_backward(Z, y, kind, sample_weight=None, out=None, copy="if_needed"):
     Returns
     -------
     ndarray, (n, m)
-        A - y for the cross-entropies, 2 (z - y) for mse; with weights, m w_i / sum(w) times that,
-        so that ``linear_backward`` gives the gradient of the weighted mean.
+        A - Y for the cross-entropies, 2 (Z - Y) for mse, sign(Z - Y) for mae, with Y the targets
+        (codes as one-hot columns). With weights column i is multiplied by m w_i / sum(w), so that
+        ``linear_backward`` gives the gradient of the weighted mean.
 
     Raises
     ------
@@ -411,12 +413,12 @@ def optimizer_update(optimizer, W, dW, moments=(), step=1, out=None, copy="if_ne
     dW : array_like, of W's shape
         The gradient.
     moments : sequence of array_like, of W's shape
-        ``optimizer.slots`` of them, 0 before the first step: none for plain SGD, one (buf) with
-        momentum, two (m and v) for Adam and AdamW.
+        The optimizer's state, ``optimizer.slots`` arrays, all zeros before the first step: none for
+        plain SGD, one (buf) with momentum, two (m and v) for Adam and AdamW.
     step : int
-        t of the rule: 1 for the first update. Adam and AdamW correct their moments by it.
+        t of the rule: 1 for the first update. Adam and AdamW use it for the bias correction.
     out : tuple, optional
-        Arrays for the new W and for each new moment; None in a place allocates that result. They
+        Arrays for the new W and for each new moment; for a None a new array is allocated. They
         may be W and the moments themselves: ``out=(W, *moments)`` updates in place.
     copy : {"if_needed", "never"}
         "never": refuse, with a ValueError, what would have to be cast or copied.
@@ -429,13 +431,13 @@ def optimizer_update(optimizer, W, dW, moments=(), step=1, out=None, copy="if_ne
     Raises
     ------
     ValueError
-        If shapes, or the number of moments, do not match, or a setting is more than W's dtype holds.
+        If shapes or the number of moments do not match, or a setting is too large for W's dtype.
     TypeError
-        If `optimizer` is none of ours, or an argument does not hold real numbers.
+        If `optimizer` is not an SGD, Adam or AdamW, or an argument does not hold real numbers.
 
     Notes
     -----
-    The rules stand in :class:`fastnn.SGD`, :class:`fastnn.Adam` and :class:`fastnn.AdamW`.
+    The rules are given in :class:`fastnn.SGD`, :class:`fastnn.Adam` and :class:`fastnn.AdamW`.
 
     Examples
     --------
@@ -463,7 +465,7 @@ def optimizer_update(optimizer, W, dW, moments=(), step=1, out=None, copy="if_ne
     arrays.refuse_shared(written)
     new = []
     for i, (array, o) in enumerate(zip(old, written, strict=True)):
-        # In place is no overlap: an element of a result depends on that element of the operands alone.
+        # Updating in place is safe: each element of a result depends only on the same element of the operands.
         in_place = o is not None and arrays.is_same(array, o)
         others = (a for a in (dW, *old) if not (in_place and a is array))
         result = arrays.output(o, W.shape, W.dtype, others, f"out[{i}]", may_copy)
@@ -482,7 +484,7 @@ def _as_matrix(array):
 
 
 def _parameter(value, name, dtype, may_copy, shape):
-    """A weight, a bias or what goes with it, as a matrix."""
+    """A weight, a bias, its gradient or a moment, as a matrix."""
     array = arrays.real_array(value, name, may_copy)
     if array.ndim not in (1, 2) or shape not in (None, array.shape):
         raise ValueError(f"{name} has shape {array.shape}, wanted {shape or '(n,) or (n, k)'}")
@@ -493,10 +495,10 @@ _careful = {name: globals()[name] for name in __all__}
 
 
 def _run_on(chosen):
-    """Make the functions above those of a backend: at first the default one, others for tests.
+    """Let the public functions run on the backend `chosen`: the default one at import, others in tests.
 
-    What callers take is the backend's way in: the compiled one does at once what needs no cast, copy or
-    refusal, and comes to the functions above with all else.
+    Callers get what the backend's ``direct`` returns. In the compiled backend that is a function which handles
+    plain arguments itself, and calls the function above if an argument needs a cast or a copy, or is invalid.
     """
     global _backend
     _backend = chosen

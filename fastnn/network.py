@@ -1,4 +1,4 @@
-"""The multilayer perceptron: what a user holds."""
+"""The class Network, which is the public interface of a multilayer perceptron, and load()."""
 
 import copy
 import itertools
@@ -12,21 +12,21 @@ from .optimizers import SGD
 from .settings import check_flag, checked_dtype, checked_seed, checked_sizes
 from .trainable import Trainable
 
-_MOST_THREADS = 256  # OpenMP ends the process when it cannot start a thread
+_MOST_THREADS = 256  # a limit, because OpenMP ends the process when it cannot start a thread
 
 
 class _Pairs(list):
-    """A list that says so where it is called: elsewhere `parameters` is a method."""
+    """A list whose call raises an explanation, because in other libraries `parameters` is a method."""
 
     def __call__(self, *args, **kwargs):
         raise TypeError("net.parameters is a list of (W, b), not a method: write it without ()")
 
     def __reduce__(self):
-        return list, (list(self),)  # for those who unpickle it without us
+        return list, (list(self),)  # pickled as a plain list, which can be loaded without fastnn
 
 
 def _defined(cls, name):
-    """What a class or its bases have under that name, as it was written."""
+    """The raw attribute `name` of a class or of its first base that defines it (descriptors are not called)."""
     return next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
 
 
@@ -42,36 +42,39 @@ class Network:
     sizes : sequence of int
         Units per layer, n_0 .. n_L, the input first.
     activations : sequence of str or (str, dict), optional
-        One for each layer after the input. By default relu, and at the output what the loss needs,
-        or identity; with neither given, sigmoid for one output, softmax for more. The names:
+        One for each layer after the input. Default: relu in hidden layers; at the output the
+        activation that `loss` needs (else identity), or without `loss` sigmoid for one output and
+        softmax for several. softmax needs two outputs or more. The names:
 
         |activations|.
     loss : str or (str, dict), optional
-        The mean over the samples of the sum over the outputs. By default it follows the output
-        activation; softmax needs two outputs or more. The names:
+        Summed over the outputs, averaged over the samples. The default depends on the output
+        activation: its cross-entropy for sigmoid and softmax, else mse. The names:
 
         |losses|.
     init : str or (str, dict)
-        Of each W, e.g. ``("normal", {"sd": 0.01})``; biases start at 0. The names:
+        How each W is drawn, e.g. ``("normal", {"sd": 0.01})``; biases start at 0. The names:
 
         |initialisers|.
     dtype : {"float32", "float64"}
-        Of the weights, of all arithmetic, and of what predictions come back in.
+        The dtype of the weights, of the arithmetic and of predictions.
     seed : int, optional
-        0 .. 2**64 - 1; the only source of randomness. None: fresh entropy, kept in `seed`.
+        0 .. 2**64 - 1; decides the starting weights and the order of samples. None: drawn at
+        random; the attribute `seed` has it.
     backend : {"auto", "numpy", "compiled"}
+        "auto": the compiled backend if it is there, else NumPy.
     threads : int, optional
-        Exactly so many (at most 256), wherever the shapes can be split. None: what is fastest, at most
-        ``fastnn.get_threads()``.
+        Use exactly this many threads (at most 256) wherever the shapes can be split. None: the
+        number that is fastest, at most ``fastnn.get_threads()``. NumPy's backend ignores it.
 
     Raises
     ------
     ValueError, TypeError
-        For a setting that is out of range or does not go with another, named.
+        For a setting that is out of range or cannot be combined with another; the message names it.
 
     Notes
     -----
-    The lecture's notation: M. Nielsen, "Neural Networks and Deep Learning", 2015, chapter 2, with
+    The notation is that of M. Nielsen, "Neural Networks and Deep Learning", 2015, chapter 2, with
     samples as columns.
 
     Examples
@@ -102,7 +105,7 @@ class Network:
         self._engine.set_parameters(initial_parameters(self._sizes, init, self._seed, self._dtype))
 
     def _setup(self, sizes, activations, loss, dtype, seed, backend, threads):
-        """Everything but the parameters: common to a new network, a loaded one and a copy."""
+        """Set everything but the parameters; used for a new network, a loaded one and a copy."""
         self._sizes, self._dtype, self._seed = sizes, dtype, seed
         self._activations, self._loss = tables.network_specs(sizes, activations, loss)
         self._threads = None if threads is None else arrays.whole_number(threads, "threads", 1, _MOST_THREADS)
@@ -115,25 +118,25 @@ class Network:
         if name[:1] != "_":
             own = vars(Network).get(name)
             is_ours = own is not None and not isinstance(own, hints.Elsewhere)
-            if is_ours and _defined(type(self), name) is own:  # not where a subclass has made it its own
+            if is_ours and _defined(type(self), name) is own:  # a subclass may redefine it
                 what = "a property" if isinstance(own, property) else "a method"
                 told = f"; {hints.assignment(name)}" if hints.is_setting_elsewhere(name) else ""
                 raise AttributeError(f"{name} is {what} of a Network and cannot be assigned{told}")
-            # Not where a subclass has fields of its own: it may call them as it likes.
+            # A subclass with its own __init__ may name its attributes as it likes.
             is_plain = type(self).__init__ is Network.__init__
             if is_plain and hints.is_setting_elsewhere(name) and not hasattr(type(self), name):
                 raise AttributeError(f"{name} cannot be assigned, it would have no effect: {hints.assignment(name)}")
         object.__setattr__(self, name, value)
 
     def __dir__(self):
-        """All names but those that are elsewhere."""
+        """All names except those of other libraries, which exist only to raise a suggestion."""
         return [name for name in super().__dir__() if name not in hints.NAMES_ELSEWHERE or name in self.__dict__]
 
     def __call__(self, *args, **kwargs):
-        """Say what to call; elsewhere a network is a function."""
+        """Raise an error that names predict; in other libraries a network is called as a function."""
         raise TypeError("a Network is not called: write net.predict(X)")
 
-    # --- what it is ---------------------------------------------------------------------------
+    # --- properties and parameters ------------------------------------------------------------
 
     @property
     def sizes(self):
@@ -142,12 +145,12 @@ class Network:
 
     @property
     def activations(self):
-        """One specification per layer after the input."""
+        """For each layer after the input the activation's name, or (name, parameters)."""
         return tuple(spec.public() for spec in self._activations)
 
     @property
     def loss_name(self):
-        """Specification of the loss."""
+        """The loss's name, or (name, parameters) if it has parameters."""
         return self._loss.public()
 
     @property
@@ -157,12 +160,12 @@ class Network:
 
     @property
     def seed(self):
-        """The seed of weights and of the order of samples, as given or drawn."""
+        """The seed of the starting weights and of the order of samples, as given or drawn."""
         return self._seed
 
     @property
     def epochs_done(self):
-        """Epochs of :meth:`fit` so far; they number the shuffles, so fit(5) twice equals fit(10)."""
+        """Epochs of :meth:`fit` so far. Each epoch's shuffle depends on its number: so fit(5) twice equals fit(10)."""
         return self._trainable.epochs_done
 
     @property
@@ -193,7 +196,7 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            If anything does not fit; then nothing has changed.
+            If a shape, a type or the number of pairs is wrong; the network is then unchanged.
         """
         layers = list(self._layers())
         try:
@@ -215,9 +218,9 @@ class Network:
             self._trainable.set_parameters(clean)
 
     def reset_optimizer(self):
-        """Drop the optimizer's state, moments and step count: the next step starts it afresh.
+        """Drop the optimizer's state (moments and step count); the next step starts with a new one.
 
-        Settings and weights stay.
+        The optimizer's settings and the weights stay.
         """
         with self._guard.writing:
             self._trainable.reset_optimizer()
@@ -249,9 +252,9 @@ class Network:
     # --- forward ----------------------------------------------------------------------------------
 
     def predict(self, X, out=None):
-        """Outputs A[L]: numbers, for a classifier probabilities.
+        """Outputs A[L] of the last layer; for a classifier they are probabilities.
 
-        For classes there is :meth:`predict_classes`, for the share of right ones :meth:`evaluate`.
+        See :meth:`predict_classes` for classes, :meth:`evaluate` for the accuracy.
 
         Parameters
         ----------
@@ -262,7 +265,7 @@ class Network:
         Returns
         -------
         ndarray, (n_L, m)
-            A column is NaN where the sample has a NaN, and no other is.
+            A sample that has a NaN gives a column of NaN; other columns are not affected.
 
         Raises
         ------
@@ -277,12 +280,13 @@ class Network:
 
     @hints.explained
     def forward(self, X, cache=False):
-        """Outputs A[L], and with `cache` what each layer computed on the way.
+        """Outputs A[L], and with `cache` also the intermediate arrays of each layer.
 
         Parameters
         ----------
         X : array_like, (n_0, m)
         cache : bool
+            True: return `caches` as well.
 
         Returns
         -------
@@ -292,7 +296,7 @@ class Network:
         """
         if not cache:
             return self.predict(X)
-        # In predict's layout: BLAS rounds differently by layout.
+        # In the layout that predict uses, because BLAS rounds differently in another layout.
         A = np.asfortranarray(self._operand(arrays.features(X, self._sizes[0]), "X"))
         with self._guard.reading:
             parameters = self._engine.parameters()
@@ -307,7 +311,7 @@ class Network:
 
     @hints.explained
     def predict_classes(self, X):
-        """Class codes.
+        """The predicted class of each sample.
 
         Parameters
         ----------
@@ -316,13 +320,13 @@ class Network:
         Returns
         -------
         ndarray of int64
-            (m,): the first largest output; for one sigmoid output, 1 where a >= 0.5. For several
-            sigmoid outputs (n_L, m) of 0 and 1.
+            (m,): the index of the largest output, the first one if several are equal; for a single
+            sigmoid output 1 where a >= 0.5, else 0. For several sigmoid outputs (n_L, m) of 0 and 1.
 
         Raises
         ------
         ValueError
-            For a single output that is no sigmoid: there is no class to tell.
+            For a single output that is not a sigmoid: it does not determine a class.
         """
         return self._classes(self.predict(X))
 
@@ -331,7 +335,7 @@ class Network:
             hits = (A >= 0.5).astype(np.int64)
             return hits[0] if len(A) == 1 else hits
         if len(A) == 1:
-            raise ValueError(f"a single {self._activations[-1].name} output tells no class; use predict")
+            raise ValueError(f"a single {self._activations[-1].name} output does not determine a class; use predict")
         return A.argmax(axis=0)
 
     @hints.explained
@@ -341,8 +345,8 @@ class Network:
         Returns
         -------
         callable
-            ``p(X, out=None)``, as :meth:`predict` with the weights of now; any number of threads may
-            call it. It can be pickled and copied.
+            ``p(X, out=None)`` works as :meth:`predict`, always with the present weights. Any number of
+            threads may call it at once. It can be pickled and copied.
         """
         with self._guard.reading:
             engine, settings = self._engine.copy(), self._settings()
@@ -362,9 +366,9 @@ class Network:
         ----------
         X : array_like, (n_0, m)
         y : array_like
-            (n_L, m) values; or (m,): integer codes 0..n_L-1, for one output values.
+            Targets: (n_L, m) values; or (m,) class codes 0..n_L-1; with one output, (m,) values.
         sample_weight : array_like, (m,), optional
-            The mean is sum(w_i L_i) / sum(w_i).
+            Weights w_i of the samples; the mean is then sum(w_i L_i) / sum(w_i).
 
         Returns
         -------
@@ -373,7 +377,7 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            If shapes do not match, labels are out of range, or there is no sample.
+            If shapes do not match, targets are out of range, or there is no sample.
         """
         X, y, sample_weight = self._trainable.data(X, y, sample_weight)
         with self._guard.reading:
@@ -381,7 +385,7 @@ class Network:
 
     @hints.explained
     def evaluate(self, X, y):
-        """Loss and, for the cross-entropies, accuracy: of the classes, where predict gives the outputs.
+        """Mean loss and, for the two cross-entropy losses, the accuracy of the predicted classes.
 
         Parameters
         ----------
@@ -392,9 +396,10 @@ class Network:
         Returns
         -------
         dict
-            "loss", and for classifiers "accuracy": the share of samples whose class is right. With
-            several sigmoid outputs, of labels (n_L, m) the share of all labels that are right; of
-            codes (m,) the share of samples whose largest output is that class's.
+            "loss", and for classifiers "accuracy": the share of samples whose predicted class is
+            right. With several sigmoid outputs: for labels (n_L, m), the share of all labels that
+            are predicted right; for codes (m,), the share of samples whose largest output is that
+            of their class.
         """
         X, y, _ = self._trainable.data(X, y, None)
         with self._guard.reading:
@@ -404,7 +409,7 @@ class Network:
         return result
 
     def _is_right(self, A, y):
-        """Which of the predicted classes, or labels, are those of checked targets."""
+        """A boolean array: which predicted classes, or labels, equal the targets `y` (already checked)."""
         if y.ndim == 1:
             return A.argmax(axis=0) == y
         if self._activations[-1].name == "sigmoid":
@@ -413,7 +418,7 @@ class Network:
 
     @hints.explained
     def gradients(self, X, y, sample_weight=None):
-        """Loss and its gradients.
+        """Mean loss, and its gradients with respect to all W and b.
 
         Parameters
         ----------
@@ -424,7 +429,7 @@ class Network:
         -------
         loss : float
         gradients : list of (dW, db)
-            Per layer (n_l, n_{l-1}) and (n_l, 1). Weight decay is no part of them.
+            For each layer dW (n_l, n_{l-1}) and db (n_l, 1), without weight decay.
         """
         X, y, sample_weight = self._trainable.data(X, y, sample_weight)
         with self._guard.reading:
@@ -434,8 +439,9 @@ class Network:
     def gradient_check(self, X, y):
         """Compare the gradients with central differences of the loss.
 
-        The network is copied into float64 (its weights are not touched), and every parameter is
-        moved both ways by 1e-6 times its scale; beyond 2000 parameters a sample of them.
+        The differences are computed by a float64 copy of the network: each parameter w is moved by
+        1e-6 * max(1, |w|) in both directions. Of more than 2000 parameters a random sample of about
+        2000 is checked.
 
         Parameters
         ----------
@@ -446,9 +452,9 @@ class Network:
         -------
         float
             ||g - d|| / (||g|| + ||d||), with g the gradients of this network and d the
-            differences: when all is well under 1e-7 in float64, and about the rounding of the
-            gradient itself, 1e-6 to 1e-4, in float32; more where a relu sits at its kink. 0 if
-            both are 0.
+            differences. For correct gradients it is below 1e-7 in float64, and about 1e-6 to 1e-4,
+            the rounding of the gradient itself, in float32; more if the input of a relu is close
+            to 0. It is 0 if g and d are both 0.
         """
         data = self._trainable.data(X, y, None)
         with self._guard.reading:
@@ -479,13 +485,13 @@ class Network:
         return float(np.linalg.norm(g - d) / size) if size else 0.0
 
     def collapse(self):
-        """The single linear map that a network without hidden nonlinearities amounts to.
+        """The single linear map that equals a network whose hidden activations are all identity.
 
         Returns
         -------
         W : ndarray, (n_L, n_0)
         b : ndarray, (n_L, 1)
-            With Z[L] = W X + b; an output activation still comes after it.
+            Z[L] = W X + b; the output activation is not part of the map.
 
         Raises
         ------
@@ -516,34 +522,39 @@ class Network:
         callbacks=(),
         progress=None,
     ):
-        """Train on mini-batches; another fit with the same optimizer goes on where this one ended.
+        """Train on mini-batches; another fit with the same optimizer continues where this one ended.
 
         Parameters
         ----------
         X : array_like, (n_0, m)
-            Read where it is if float32 or float64, in any layout (``rows.T`` is the quickest);
-            other dtypes are cast a slice at a time.
+            float32 or float64 in any layout is read in place (``rows.T`` is the fastest); other
+            dtypes are cast one slice at a time.
         y : array_like
-            (n_L, m) values; or (m,): integer codes 0..n_L-1, for one output values.
+            As for :meth:`loss`.
         epochs : int
             Passes over the data; 0 is allowed.
         batch_size : int or None
-            Samples per update; None, or more than m: all of them. The last batch of an epoch may
-            be short, and its mean is over its own samples.
+            Samples per update; None, or more than m: all samples. The last batch of an epoch may
+            be smaller; its loss is the mean over its own samples.
         optimizer : SGD, Adam or AdamW, optional
-            None: the network's last one, at first ``SGD()``. Its state (moments and step count)
-            is the network's, and train_step shares it: the same object goes on, with a changed lr
-            too; another object, or changed momentum, nesterov or betas, starts afresh.
+            None: the last optimizer of this network, at first ``SGD()``. The network keeps the
+            optimizer's state (moments and step count), and shares it with train_step. The same
+            object continues with this state, even with a changed lr, eps or weight_decay; another
+            object, or a changed momentum, nesterov or betas, starts a new state.
         shuffle : bool
-            A new order each epoch, from the network's seed and the epoch's number alone.
+            True: a new order of the samples in each epoch, which depends only on the network's seed
+            and the epoch's number (and on m). False: the given order.
         sample_weight : array_like, (m,), optional
-            Finite, at least 0. A batch whose weights are all 0 is skipped, and is no step.
+            Finite weights, at least 0. A batch whose weights are all 0 is skipped: it makes no
+            update and does not count as a step.
         callbacks : callable or sequence of callables
-            ``callback(epoch, history)`` after each epoch, counted from 0; True ends training, None
-            and False go on, and anything else is a TypeError. They may do anything with the network
-            but fit it. What they raise comes out of fit, with the weights of that moment.
+            Called as ``callback(epoch, history)`` after each epoch, counted from 0 in each fit. If
+            it returns True, training ends; None and False continue; any other value is a TypeError.
+            A callback may use the network in any way except fit. If it raises an exception, fit
+            raises that exception, and the weights of that moment are kept.
         progress : bool, optional
-            None: a bar on a terminal, if tqdm is installed. True: always. False: never.
+            None: a progress bar if stderr is a terminal and tqdm is installed. True: always show
+            progress. False: never.
 
         Returns
         -------
@@ -552,32 +563,33 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            For data or settings that do not fit, and for weights or moments that are not finite
-            already; weights and optimizer are then as before. Non-finite data is found when it
-            makes the loss, a weight or a moment non-finite. What a callback, or another thread,
-            makes unfit on the way is refused before the next epoch, or slice of 50 ms, with the
-            weights of that moment.
+            For invalid data or settings, and for weights or moments that are not finite before
+            training; weights and optimizer are then unchanged. Non-finite data is detected when it
+            makes the loss, a weight or a moment non-finite. If a callback or another thread makes
+            settings or weights invalid during training, fit raises before its next epoch or slice
+            (50 ms), and the weights of that moment are kept.
         FloatingPointError
-            If training diverges: names the epoch and batch; the last finite weights and moments
-            are kept.
+            If training diverges. The message names the epoch and batch; the last finite weights and
+            moments are kept.
         RuntimeError
-            If any other call uses the network when this one begins, be it only predict or save in
-            another thread: let others predict with a :meth:`predictor`, or put one lock around
-            both. Once fit runs, other calls wait for the end of its slice, 50 ms at most, or one
-            batch; fit and train_step are refused.
+            If another call uses the network when fit begins, even predict or save in another
+            thread. Let other threads use a :meth:`predictor`, or put one lock around both calls.
+            While fit runs, other calls wait for the end of its slice (50 ms, or one batch if that
+            takes longer); another fit or train_step is refused.
         KeyboardInterrupt
-            Ctrl-C is served within 0.1 s (or one batch); the weights of that moment are kept.
+            Ctrl-C ends fit within 0.1 s (or one batch); the weights of that moment are kept.
 
         Warns
         -----
         DataWarning
-            Where the data are legal and seldom meant: values of X above 50, a first epoch whose mean
-            loss is above twice that of its first step, codes for several sigmoid outputs, soft labels
-            for a network whose loss was not chosen, one-hot rows where columns are wanted.
+            For data that are allowed but probably a mistake: |values| of X above 50; a mean loss of
+            the first epoch that is more than twice that of its first step and of before; class
+            codes for several sigmoid outputs; soft labels with the default loss; one-hot labels as
+            rows instead of columns.
 
         Notes
         -----
-        What ends fit before its time has the :class:`History` so far as its attribute ``history``.
+        An exception that ends fit early has the :class:`History` so far as its attribute ``history``.
         """
         return training.fit(
             self._trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress
@@ -592,8 +604,8 @@ class Network:
         y : array_like
             As for :meth:`loss`.
         optimizer : SGD, Adam or AdamW, optional
-            None: the network's last one, at first ``SGD()``. As for :meth:`fit`, whose state of
-            the optimizer goes on here.
+            As for :meth:`fit`, with the same optimizer state. None: the last optimizer of this
+            network, at first ``SGD()``.
 
         Returns
         -------
@@ -603,8 +615,8 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            For data or settings that do not fit, and for data, weights or moments that are not
-            finite already; weights and optimizer are then unchanged.
+            For invalid data or settings, and for data, weights or moments that are not finite
+            before the step; weights and optimizer are then unchanged.
         FloatingPointError
             If the loss, a weight or a moment would not be finite; weights and optimizer are then
             unchanged.
@@ -629,27 +641,27 @@ class Network:
         Parameters
         ----------
         path : path-like or binary file object
-            A path is taken as it is. A file there is replaced in one step or not at all; it keeps
-            its mode, its owner where the system lets us set it, and its links. Where that cannot
-            be (a device or a pipe; several hard links to it; another's file whose owner only
-            writing in place keeps; a folder that nothing can be put into; a mount of its own) it
-            is written in place, and a fault in the middle can leave a damaged file.
-            An object is written to from where it stands, and is not closed.
+            No suffix is added to a path. An existing file is replaced as a whole or not at all; it
+            keeps its mode, its links and, where the system allows it, its owner. Where this is
+            impossible (a device or a pipe; a file with several hard links; a file of another owner
+            that we cannot give to a new file; a folder in which we cannot create files; a file that
+            is a mount point), the file is written in place, and a failure during the write can
+            damage it. A file object is written to from its current position, and is not closed.
         optimizer : bool
-            Also the optimizer's settings and state: a loaded network goes on, with
-            ``optimizer=None`` or an optimizer of the same kind and settings (lr, eps and
-            weight_decay may differ), as this one would.
+            True: also save the optimizer's settings and state. A loaded network then continues
+            training as this one would, with ``optimizer=None`` or with an optimizer of the same
+            kind and settings (lr, eps and weight_decay may differ).
 
         Raises
         ------
         OSError
-            If it cannot be written, naming `path`.
+            If it cannot be written; the error names `path`.
         TypeError
-            If `path` is neither.
+            If `path` is neither a path nor a binary file object.
 
         Notes
         -----
-        Attributes of your own are not saved here; pickles and copies keep them.
+        Attributes that you added to the network are not saved in a file; pickles and copies keep them.
         """
         check_flag("optimizer", optimizer)
         from . import files  # zipfile and hashlib take longer to import than all of fastnn
@@ -657,9 +669,9 @@ class Network:
         files.save(path, *states.to_file(self.__getstate__(), optimizer))
 
     def __getstate__(self):
-        """What a copy, a pickle and a file hold: settings, weights and moments, no scratch memory."""
+        """The state for copies, pickles and files: settings, weights and moments, no scratch memory."""
         with self._guard.reading:
-            # A state that the next step would not go on with is not carried along.
+            # The optimizer's state is left out if the next step would start a new one anyway.
             trained = self._trainable
             state = self._settings() | {
                 "optimizer": trained.optimizer,
@@ -671,7 +683,7 @@ class Network:
         return state
 
     def _settings(self):
-        """What, with the parameters, makes a network that predicts the same."""
+        """The settings that, with the parameters, make a network with the same predictions."""
         return {
             "sizes": list(self._sizes),
             "activations": self.activations,
@@ -684,7 +696,7 @@ class Network:
         }
 
     def __setstate__(self, state):
-        state, made = states.checked(state), object.__new__(Network)  # whole, or not at all
+        state, made = states.checked(state), object.__new__(Network)  # `self` changes only after all has succeeded
         made._setup(
             state["sizes"],
             state["activations"],
@@ -708,14 +720,14 @@ class Network:
 
     def __deepcopy__(self, memo):
         state, twin = self.__getstate__(), object.__new__(type(self))
-        memo[id(self)] = twin  # what is copied along may refer to it
+        memo[id(self)] = twin  # attributes that are copied too may refer to this network
         for part in ("optimizer", "attributes"):
             state[part] = copy.deepcopy(state[part], memo)
         twin.__setstate__(state)
         return twin
 
     def __copy__(self):
-        # Weights are never shared; the optimizer is, and its state goes on with that object alone.
+        # A shallow copy shares the optimizer object but not the weights; only that object continues the copied state.
         twin = object.__new__(type(self))
         twin.__setstate__(self.__getstate__())
         if self._trainable.unclaimed_key is None:
@@ -737,9 +749,8 @@ def load(path, backend="auto", threads=None):
     Parameters
     ----------
     path : path-like or binary file object
-        An object is read from where it stands to its end.
-    backend : {"auto", "numpy", "compiled"}
-    threads : int, optional
+        A file object is read from its current position to its end.
+    backend, threads
         As for :class:`Network`.
 
     Returns
@@ -751,7 +762,7 @@ def load(path, backend="auto", threads=None):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no fastnn model, is damaged, or is of a format this release does not read.
+        If it is not a fastnn model, is damaged, or has a format that this release cannot read.
     TypeError
         If `path` is neither a path nor a binary file object.
 
@@ -776,7 +787,7 @@ def load(path, backend="auto", threads=None):
 
 
 def _revived_predictor(state):
-    """The object of a pickle whose method :meth:`Network.predictor` gives."""
+    """Unpickle a predictor: return the Predictor object whose method :meth:`Network.predictor` returns."""
     net = object.__new__(Network)
     net.__setstate__(state)
     return net.predictor().__self__

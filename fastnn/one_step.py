@@ -1,4 +1,4 @@
-"""train_step where its arguments are not plain, or a number may come out that is not finite: with every check."""
+"""train_step with all checks: used where the engine's quick_step does not apply, and to raise its errors."""
 
 from . import arrays, cautions, optimizers, passes
 from .history import TrainState
@@ -11,7 +11,7 @@ NOT_FINITE_BEFORE = (
 
 
 def careful_step(trainable, X, y, optimizer):
-    """One update, whatever the arguments: clear errors, and a copy of all weights to go back to."""
+    """One update for any arguments, with clear errors; a snapshot of all weights is restored after a failure."""
     with trainable.guard.training:
         optimizer = trainable.optimizer if optimizer is None else check_optimizer(optimizer)
         X, y, _ = trainable.data(X, y, None)
@@ -40,7 +40,8 @@ def _checked_step(trainable, X, y, optimizer):
             found = arrays.first_non_finite(array, engine.dtype, row)
             if found:
                 raise ValueError(f"{name} has {found}; the weights are unchanged")
-        trainable.refuse_non_finite(moments=not afresh)  # no step makes them finite again: asked here, it costs none
+        # Checked only after a failure, so that good steps take no time for it; a step cannot make them finite again.
+        trainable.refuse_non_finite(moments=not afresh)
         if state.failed:
             raise FloatingPointError(NOT_FINITE_BEFORE)
         raise FloatingPointError(

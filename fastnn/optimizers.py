@@ -11,16 +11,16 @@ from .tables import real_parameter
 
 
 class _Optimizer:
-    """What all have in common: lr, weight_decay, and what an engine and a file ask for.
+    """Base class: lr, weight_decay, and the methods that engines and files use.
 
     A subclass adds a row to ``OPTIMIZERS`` and its update to each backend's table.
     """
 
     __slots__ = ("_lr", "_weight_decay")
     kind = None  # the name in files and in the backends' tables
-    slots = None  # how many moments a network keeps of each weight and bias
-    _fields = ()  # what it keeps of its settings
-    _names = ()  # of the settings, as the constructor takes them
+    slots = None  # how many moments a network keeps for each weight and bias
+    _fields = ()  # names of the attributes that hold the settings
+    _names = ()  # names of the settings in the constructor
 
     @property
     def lr(self):
@@ -46,7 +46,7 @@ class _Optimizer:
         self._weight_decay = real_parameter(value, "weight_decay")
 
     def key(self):
-        """The kind, and the settings whose change makes a network's state start afresh."""
+        """The kind and those settings whose change makes the network start a new optimizer state."""
         raise NotImplementedError
 
     def settings(self):
@@ -54,14 +54,14 @@ class _Optimizer:
         return {name: getattr(self, name) for name in self._names}
 
     def frozen(self):
-        """The settings of now, in an object that no other thread changes."""
+        """A copy with the present settings, which no other thread changes."""
         twin = object.__new__(_BY_KIND[self.kind])
         for field in self._fields:
-            object.__setattr__(twin, field, getattr(self, field))  # they were checked
+            object.__setattr__(twin, field, getattr(self, field))  # without the setters: values were checked before
         return twin
 
     def __setattr__(self, name, value):
-        # A subclass has what it wants.
+        # A subclass may have any attributes.
         if type(self) is _BY_KIND[self.kind] and name not in self._fields and not hasattr(type(self), name):
             told = hints.did_you_mean(name, self._names) or f"; it has {', '.join(self._names)}"
             raise AttributeError(f"{type(self).__name__} has no setting {name!r}{told}")
@@ -77,17 +77,17 @@ class SGD(_Optimizer):
     ::
 
         g += weight_decay * w
-        w -= lr * g                         without momentum, else
+        w -= lr * g                         # without momentum
 
-        buf = momentum * buf + g
-        w -= lr * buf                       or, with nesterov,
-        w -= lr * (g + momentum * buf)
+        buf = momentum * buf + g            # with momentum
+        w -= lr * buf
+        w -= lr * (g + momentum * buf)      # instead, with nesterov
 
-    Without momentum the decay is taken as ``w *= 1 - lr * weight_decay``, which is the same.
+    Without momentum the decay is computed as ``w *= 1 - lr * weight_decay``, which is equivalent.
 
-    Holds settings only: one object may serve many networks, and `lr` and `weight_decay` may be
-    changed between calls. Each network keeps its own buf, for as long as it is trained with this
-    object; a change of `momentum` or `nesterov` starts it afresh.
+    The object holds settings only: it may serve many networks, and `lr` and `weight_decay` may be
+    changed between calls. Each network keeps its own buf while it is trained with this object; a
+    change of `momentum` or `nesterov` resets buf to 0.
 
     Parameters
     ----------
@@ -109,9 +109,9 @@ class SGD(_Optimizer):
     Notes
     -----
     Momentum as in I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of
-    initialization and momentum in deep learning", ICML 2013, in the form of ``torch.optim.SGD``
-    (dampening 0): there lr is inside the buffer, here it multiplies the whole, which is the same
-    while lr stays.
+    initialization and momentum in deep learning", ICML 2013, but in the form of
+    ``torch.optim.SGD`` (dampening 0): the paper has lr inside the buffer; here lr multiplies the
+    buffer. Both are the same while lr is constant.
 
     Examples
     --------
@@ -136,7 +136,7 @@ class SGD(_Optimizer):
 
     @property
     def momentum(self):
-        """What of the buffer stays in each step."""
+        """The factor by which the buffer is multiplied in each step."""
         return self._momentum
 
     @momentum.setter
@@ -161,7 +161,7 @@ class SGD(_Optimizer):
 
     @property
     def slots(self):
-        """How many moments a network keeps of each weight and bias."""
+        """How many moments a network keeps for each weight and bias."""
         return 1 if self._momentum else 0
 
     def key(self):
@@ -170,7 +170,7 @@ class SGD(_Optimizer):
 
 
 class Adam(_Optimizer):
-    """Adam: steps of about lr, whatever the size of the gradient.
+    """Adam: each parameter moves by about lr per step, whatever the size of the gradient.
 
     ::
 
@@ -179,9 +179,9 @@ class Adam(_Optimizer):
         v = beta2 * v + (1 - beta2) * g^2
         w -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
 
-    Holds settings only: one object may serve many networks, and `lr`, `eps` and `weight_decay` may
-    be changed between calls. Each network keeps its own m, v and t, for as long as it is trained
-    with this object; a change of `betas` starts them afresh.
+    The object holds settings only: it may serve many networks, and `lr`, `eps` and `weight_decay`
+    may be changed between calls. Each network keeps its own m, v and t while it is trained with
+    this object; a change of `betas` resets them to 0.
 
     Parameters
     ----------
@@ -190,8 +190,8 @@ class Adam(_Optimizer):
     betas : (float, float)
         beta1 and beta2, each at least 0 and less than 1.
     eps : float
-        Finite and more than 0. Below the smallest normal number of the network's dtype (1.2e-38 in
-        float32) it counts as that number.
+        Added to the denominator; finite and more than 0. A value below the smallest normal number
+        of the network's dtype (1.2e-38 in float32) is replaced by that number.
     weight_decay : float
         Coupled weight decay, added to the gradient of W and of b; it is not part of any reported
         loss.
@@ -232,7 +232,7 @@ class Adam(_Optimizer):
 
     @property
     def betas(self):
-        """What of m and of v stays in each step."""
+        """beta1 and beta2: the factors by which m and v are multiplied in each step."""
         return self._betas
 
     @betas.setter
@@ -247,7 +247,7 @@ class Adam(_Optimizer):
 
     @property
     def eps(self):
-        """What keeps the division from one by 0."""
+        """The small number in the denominator that prevents a division by 0."""
         return self._eps
 
     @eps.setter
@@ -265,8 +265,8 @@ class Adam(_Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay.
 
-    As :class:`Adam`, with ``w *= 1 - lr * weight_decay`` before the step instead of the decay in
-    the gradient: so the decay is not divided by sqrt(v).
+    As :class:`Adam`, but the decay is not added to the gradient: ``w *= 1 - lr * weight_decay``
+    comes before the step. So the decay is not divided by sqrt(v).
 
     Parameters
     ----------
@@ -308,7 +308,7 @@ _FLOAT32_ENDS = 2.0**128 - 2.0**103  # from here on a number is infinite in floa
 
 
 def _share(value, what):
-    """Return `value` as a float of [0, 1)."""
+    """Return `value` as a float in [0, 1)."""
     number = real_parameter(value, what)
     if number >= 1:
         raise ValueError(f"{what} must be at least 0 and less than 1, got {value!r}")
@@ -336,7 +336,7 @@ def from_spec(stored):
 
 
 def check_optimizer(optimizer):
-    """Return `optimizer` if it is one of ours, else say what was wanted."""
+    """Return `optimizer` if it is an SGD, Adam or AdamW; else raise a TypeError that says what to write."""
     if isinstance(optimizer, OPTIMIZERS):
         return optimizer
     if isinstance(optimizer, (int, float)) and not isinstance(optimizer, bool):
@@ -344,7 +344,7 @@ def check_optimizer(optimizer):
     else:
         called = optimizer if isinstance(optimizer, str) else hints.name_of(optimizer)
         alike = [kind for kind in _BY_KIND if kind.lower() == called.lower()]
-        told = f": write fastnn.{alike[0]}()" if alike else f"; there are {', '.join(_BY_KIND)}"
+        told = f": write fastnn.{alike[0]}()" if alike else f"; choose one of {', '.join(_BY_KIND)}"
     raise TypeError(f"optimizer must be an optimizer object such as fastnn.SGD(lr=0.1), got {optimizer!r:.80}{told}")
 
 
@@ -359,7 +359,7 @@ def check_held(optimizer, dtype):
 
 
 def check_unpickled(optimizer):
-    """Refuse an optimizer that has other settings than its constructor gives: pickles go past that."""
+    """Refuse an optimizer whose settings its constructor would not accept; unpickling does not run the constructor."""
     check_optimizer(optimizer)
     try:
         settings = optimizer.settings()

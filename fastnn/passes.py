@@ -1,7 +1,7 @@
-"""Passes over data: predictions, loss and gradients of any number of samples, by an engine.
+"""Predictions, loss, accuracy and gradients over any number of samples, computed by an engine slice by slice.
 
-Data of any dtype and layout is read where it is, or cast a block at a time; long passes are cut into
-slices, between which Ctrl-C is served. No result depends on the number of threads.
+Data of any dtype and layout is read in place, or cast one block at a time. Ctrl-C takes effect between
+two slices. No result depends on the number of threads.
 """
 
 import contextlib
@@ -9,12 +9,12 @@ import itertools
 
 from . import arrays
 
-_ALONE = contextlib.nullcontext()  # for an engine that nobody else has
-_SLICE_WEIGHTS = 10**8  # times samples: 0.2 GFLOP, some 10 ms
+_ALONE = contextlib.nullcontext()  # for an engine that no other thread changes
+_SLICE_WEIGHTS = 10**8  # weights times samples of a slice: 0.2 GFLOP, about 10 ms
 
 
 def predict(engine, X, out, reading=_ALONE):
-    """A[L] of X, which is checked here, into `out` or a new array; the engine is used within `reading`."""
+    """Check X and compute A[L] into `out` or a new array; the context manager `reading` protects the engine."""
     X = arrays.features(X, engine.sizes[0])
     result = arrays.output(out, (engine.sizes[-1], X.shape[1]), engine.dtype, (X,))
     with reading:
@@ -66,7 +66,7 @@ def gradients(engine, X, y, sample_weight):
 
 
 def _weighted_mean(before, more, share):
-    """Mean of two (loss, gradients), of which the second has `share` of the weight."""
+    """Weighted mean of two (loss, gradients): 1 - share of the first and `share` of the second."""
     loss = (1 - share) * before[0] + share * more[0]
     layers = zip(before[1], more[1], strict=True)
     return loss, [tuple((1 - share) * a + share * b for a, b in zip(*two, strict=True)) for two in layers]
@@ -81,7 +81,7 @@ def cast(engine, X, y, columns, in_place):
 
 
 def _slices(engine, X, in_place):
-    """Columns that one call of the engine takes."""
+    """Slices of the columns of X, one for each call of the engine."""
     m = X.shape[1]
     if not in_place:
         return arrays.column_blocks(X.shape[0], m)

@@ -1,7 +1,7 @@
-"""The progress bar of fit: tqdm where it is installed, else a plain line now and then.
+"""The progress bar of fit: tqdm if it is installed; otherwise, with progress=True, about one line per second.
 
-What is only shown never stops the work: where it cannot be shown (no stderr, a closed one, a window's or a logger's
-stand-in for one), fit goes on without.
+Progress output never stops training: where it cannot be written (no stderr, a closed one, or an incomplete
+replacement by a GUI or a logger), fit continues without it.
 """
 
 import sys
@@ -26,10 +26,10 @@ class Progress:
             self._shown(self._open, wanted)
 
     def _shown(self, show, *args):
-        """Call what shows something; should it fail, nothing is shown any more."""
+        """Call `show(*args)`; if it fails, show nothing from now on."""
         try:
             show(*args)
-        except Exception:  # of any kind: whatever stands there for stderr, and tqdm
+        except Exception:  # of any kind, from tqdm or from an object that replaces stderr
             self._bar, self._plain = None, False
 
     def _open(self, wanted):
@@ -42,11 +42,11 @@ class Progress:
             self._plain = wanted is True
             self._next = time.monotonic() + _PLAIN_SECONDS
             return
-        # Where the bar is a line in a log each time, one a second is plenty.
+        # Not a terminal: each refresh is a new line in a log, so one per second is enough.
         self._bar = tqdm(total=self._epochs, unit="epoch", mininterval=0.1 if is_terminal else _PLAIN_SECONDS)
 
     def update(self, losses):
-        """Show that so many epochs are done, and the last one's loss."""
+        """Show how many epochs are done, and the loss of the last one."""
         new, self._done = len(losses) - self._done, len(losses)
         if new and (self._bar is not None or self._plain):
             self._shown(self._show, new, losses[-1])

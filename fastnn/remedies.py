@@ -1,10 +1,10 @@
-"""What to write instead of data that do not fit: a sentence for each habit. Only run where data are refused."""
+"""Suggestions that error messages about data end with: what to write instead. Run only when data are refused."""
 
 import numpy as np
 
 
 def of_container(value, name, is_item=False):
-    """For what holds numbers and is no array, or is an item of a list; "" where nothing is known to help."""
+    """For an object that NumPy cannot read as numbers, or (is_item) such an item of a list; "" if nothing is known."""
     kind = type(value)
     if getattr(value, "requires_grad", False):
         return f": write {name}.detach()"
@@ -40,20 +40,20 @@ def _of_dict(value, name, is_item):
 
 
 def of_text(text, name):
-    """For a word where an array is wanted."""
+    """For a string instead of an array."""
     if name in ("X", "y"):
         return f": write np.loadtxt({text!r:.50}, delimiter=',').T"
     if "weight" in name:
-        return ": write one number a sample, such as np.array([1.0, 5.0])[y] for one of each class"
+        return ": write one number per sample, such as np.array([1.0, 5.0])[y] for one weight per class"
     return ""
 
 
 def of_dtype(dtype, name):
-    """For an array of something else than real numbers."""
+    """For an array with a dtype other than real numbers: complex, dates, structured or raw bytes."""
     if dtype.kind == "c":
         return f": write {name}.real, or np.abs({name})"
     if dtype.kind == "M":
-        return f": write np.asarray({name}, 'M8[s]').astype(float) / 86400, days, and scale them"
+        return f": write np.asarray({name}, 'M8[s]').astype(float) / 86400 (days), and scale the result"
     if dtype.kind == "m":
         return f": write {name} / np.timedelta64(1, 'D'), in days"
     if dtype.kind == "V" and dtype.names:
@@ -64,20 +64,20 @@ def of_dtype(dtype, name):
 
 
 def of_strings(name):
-    """For an array of words."""
+    """For an array of strings."""
     if name == "y":
         return ": write classes, y = np.unique(y, return_inverse=True) for codes"
-    return f": encode them first, numbers in words by {name}.astype(float), classes as one row of 0 and 1 for each"
+    return f": encode them first: digits by {name}.astype(float), classes as one row of 0 and 1 for each class"
 
 
 def turned(name):
-    """``X.T``; for what has no such thing, what has it."""
+    """``X.T``; for an object without .T, such as a list, ``np.asarray(X).T`` as well."""
     plain = name.removeprefix("np.asarray(").removesuffix(")")
-    return f"{plain}.T" + (f", of a list {name}.T" if plain != name else "")
+    return f"{plain}.T" + (f", or for a list {name}.T" if plain != name else "")
 
 
 def of_features(X, n_in, name):
-    """For an array of numbers that is not (n_in, m); `name` is what makes it."""
+    """For an array of numbers whose shape is not (n_in, m); `name` is the expression for it."""
     if X.ndim == 1 and len(X) == n_in:
         return f"; one sample is a column: write {name}[:, None]"
     if X.ndim == 1 and n_in == 1:
@@ -92,25 +92,25 @@ def of_features(X, n_in, name):
 
 
 def of_shape(y, n_out, m, name):
-    """For targets of a shape that is neither (n_out, m) nor, for codes, (m,)."""
+    """For targets whose shape is neither (n_out, m) nor, for class codes, (m,)."""
     if y.shape == (m, n_out):
         return f": columns are samples; did you mean {turned(name)}?"
     if y.ndim == 2 and y.shape in ((m, 1), (1, m)) and n_out > 1:
-        return f": one code a sample is 1-D; write {name}.ravel()"
+        return f": class codes must be 1-D; write {name}.ravel()"
     if y.ndim == 2 and y.shape[1] == m:
-        return f": {y.shape[0]} rows want {y.shape[0]} outputs; write Network([..., {y.shape[0]}])"
+        return f": {y.shape[0]} rows need {y.shape[0]} outputs; write Network([..., {y.shape[0]}])"
     if y.ndim == 2 and y.shape[0] == m:
-        return f": {y.shape[1]} targets a sample want {name}.T, and as many outputs: Network([..., {y.shape[1]}])"
+        return f": for {y.shape[1]} targets per sample write {name}.T and Network([..., {y.shape[1]}])"
     if y.ndim and m in y.shape:
         return ""
     return f": X has {m} samples (columns), {name} has {y.shape[-1] if y.ndim else 'none'}"
 
 
 def of_codes(y, n_out, name):
-    """For whole numbers that are not the codes 0 .. n_out - 1."""
+    """For integers that are not the codes 0 .. n_out - 1."""
     found = np.unique(y)
     if len(found) > n_out:
-        return f": {len(found)} classes want {len(found)} outputs; write Network([..., {len(found)}])"
+        return f": {len(found)} classes need {len(found)} outputs; write Network([..., {len(found)}])"
     if found[0] >= 1 and found[-1] == n_out:
         return f": write {name} - 1"
     if n_out == 2 and found.tolist() == [-1, 1]:
@@ -119,7 +119,7 @@ def of_codes(y, n_out, name):
 
 
 def of_values(y, n_out, loss, name):
-    """For values that a cross-entropy does not take."""
+    """For targets whose values a cross-entropy loss does not accept."""
     finite = y[np.isfinite(y)] if y.dtype.kind == "f" else y.ravel()
     found = np.unique(finite)
     regression = 'for a regression write Network(sizes, loss="mse")'
@@ -132,5 +132,5 @@ def of_values(y, n_out, loss, name):
     if found.tolist() == [0, 255]:
         return f": write {name} > 0"
     if 2 < len(found) <= 100 and len(found) < len(finite):
-        return f"; {len(found)} classes want {len(found)} outputs: write Network([..., {len(found)}]); {regression}"
+        return f"; {len(found)} classes need {len(found)} outputs: write Network([..., {len(found)}]); {regression}"
     return f"; {regression}"

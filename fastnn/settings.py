@@ -1,4 +1,4 @@
-"""What a network is made with, checked: sizes, dtype and seed. Names of functions are in tables.py."""
+"""Checks of a network's sizes, dtype and seed, and of True/False flags. Names of functions are checked in tables.py."""
 
 import itertools
 import os
@@ -11,32 +11,32 @@ _MOST_WEIGHTS = 2**46
 
 
 def checked_sizes(sizes):
-    """A tuple of units per layer."""
+    """Return `sizes` as a tuple of int, or raise an error."""
     if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
         told = ", as in Network([4, 8, 3])" if isinstance(sizes, int) else ""
         raise TypeError(f"sizes must be a list of units per layer{told}, got {sizes!r:.80}")
     sizes = tuple(arrays.whole_number(n, f"sizes[{i}]", 1) for i, n in enumerate(sizes))
     if len(sizes) < 2:
-        raise ValueError(f"sizes needs an input and an output at least, got {list(sizes)}")
+        raise ValueError(f"sizes must have at least 2 entries, input and output, got {list(sizes)}")
     if sum(n_in * n_out for n_in, n_out in itertools.pairwise(sizes)) > _MOST_WEIGHTS:
-        raise ValueError(f"sizes {list(sizes)} make more weights than any memory holds")
+        raise ValueError(f"sizes {list(sizes)} give more weights than fit into any memory")
     return sizes
 
 
 def checked_dtype(dtype):
-    """A dtype that the backends compute in."""
+    """Return `dtype` as np.float32 or np.float64 (a NumPy dtype), or raise an error."""
     try:
         found = np.dtype(dtype)
-    except (TypeError, ValueError, SyntaxError, DeprecationWarning):  # of an old alias, where warnings are errors
+    except (TypeError, ValueError, SyntaxError, DeprecationWarning):  # an old alias warns, and warnings may be errors
         found = None
-    # None would be NumPy's default, and compare equal to it.
+    # np.dtype(None) is float64, but a dtype of None is refused.
     if dtype is None or found is None or found not in arrays.FLOATS:
         raise ValueError(f"dtype must be float32 or float64, got {dtype!r:.80}")
     return found
 
 
 def checked_seed(seed):
-    """A seed, drawn where none is given."""
+    """Return `seed` as an int within 0 .. 2**64 - 1; draw one if it is None."""
     if seed is None:
         return int.from_bytes(os.urandom(8), "little")
     return arrays.whole_number(seed, "seed", 0, 2**64 - 1)

@@ -1,4 +1,4 @@
-"""For authors of other packages: the C header, addresses of C functions, aligned arrays."""
+"""Functions for authors of other packages: C header, addresses of C functions, predictors in C, aligned arrays."""
 
 import math
 import os
@@ -14,7 +14,7 @@ _LINE = 64  # bytes of a cache line, and of the widest vector
 
 
 def get_include():
-    """Directory of ``fastnn.h``, the one C header: kernels, predictors, networks.
+    """Directory of ``fastnn.h``, the only C header, which declares kernels, predictors and networks.
 
     Returns
     -------
@@ -29,7 +29,7 @@ def get_include():
     """
     here = os.path.dirname(os.path.abspath(__file__))
     installed = os.path.join(here, "include")
-    # A source tree (an editable install) has it where the core is.
+    # In a source tree (an editable install) the header is in csrc/.
     return installed if os.path.isdir(installed) else os.path.join(os.path.dirname(here), "csrc")
 
 
@@ -39,7 +39,7 @@ def c_function(name):
     Parameters
     ----------
     name : str
-        As in the header, with or without ``fnn_``.
+        Name of the function in the header, with or without ``fnn_``.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def c_function(name):
 
 
 class PredictorHandle(NamedTuple):
-    """A predictor as C sees it."""
+    """Address, sizes and dtype of a predictor, for calls from C."""
 
     address: int  # of the fnn_net, for fnn_net_predict
     n_in: int
@@ -74,12 +74,12 @@ class PredictorHandle(NamedTuple):
 
 
 def predictor_handle(predictor):
-    """What C code, ctypes or numba need to call a predictor, from any number of threads at once.
+    """Address, sizes and dtype of a predictor, for calls from C, ctypes or numba in any number of threads.
 
     Parameters
     ----------
     predictor : callable
-        What :meth:`Network.predictor` gave.
+        The result of :meth:`Network.predictor`.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def predictor_handle(predictor):
     Raises
     ------
     TypeError
-        If `predictor` is something else, or one of the NumPy backend.
+        If `predictor` is not a predictor of the compiled backend.
     RuntimeError
         If the compiled backend did not load.
     """
@@ -104,7 +104,7 @@ def _compiled():
 
 
 def empty(shape, dtype="float32", order="F"):
-    """An array without contents, on a 64-byte boundary: what JAX and others take without a copy.
+    """An uninitialised array on a 64-byte boundary, which JAX and others accept without a copy.
 
     Parameters
     ----------
@@ -112,17 +112,17 @@ def empty(shape, dtype="float32", order="F"):
     dtype : dtype
         float32 or float64.
     order : {"F", "C"}
-        "F" is what the functions of ``fastnn.kernels`` give: the units of a sample adjacent.
+        "F" stores the units of a sample next to each other, as results of ``fastnn.kernels`` do.
 
     Returns
     -------
     ndarray
-        Whose memory NumPy frees, as any other's.
+        NumPy frees its memory, as for any array.
 
     Raises
     ------
     TypeError, ValueError
-        For a shape, dtype or order that is none of these.
+        If the shape, the dtype or the order is none of these.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a copy, a pickle and a file hold of a network; each is checked before a network is made of it."""
+"""The saved state of a network, in copies, pickles and files: conversion to and from files, and all checks of it."""
 
 import itertools
 
@@ -8,7 +8,7 @@ from . import arrays, optimizers
 from .settings import checked_dtype, checked_seed, checked_sizes
 
 _MOST_STEPS = 2**62
-_IN_FILES = ("sizes", "activations", "loss", "dtype", "seed", "epochs_done")  # of a header; besides, the optimizer's
+_IN_FILES = ("sizes", "activations", "loss", "dtype", "seed", "epochs_done")  # keys of a header; "optimizer" is extra
 
 
 def to_file(state, optimizer):
@@ -25,12 +25,12 @@ def to_file(state, optimizer):
 
 
 def from_file(header, arrays):
-    """The state that :func:`to_file` was given, not checked yet.
+    """The state that a file holds, in the form that :func:`to_file` takes; it is not checked yet.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        If a part is missing, or there is one too many.
+        If a part is missing, or a moment is in the file that does not belong there.
     """
     optimizer = optimizers.from_spec(header["optimizer"]) if "optimizer" in header else None
     return {
@@ -44,7 +44,7 @@ def from_file(header, arrays):
 
 
 def _named(prefix, pairs):
-    """The arrays of a file, from (W, b) per layer."""
+    """Name -> array for a file, such as W1 and b1, from the (W, b) of each layer."""
     named = {}
     for i, (W, b) in enumerate(pairs, start=1):
         named[f"{prefix}W{i}"], named[f"{prefix}b{i}"] = W, b
@@ -52,7 +52,7 @@ def _named(prefix, pairs):
 
 
 def _optimizer_state(header, named, optimizer):
-    """The optimizer's state in a file, as engines take it; None if it holds none."""
+    """The optimizer's state from a file, in the form of Engine.optimizer_state(); None if the file has none."""
     slots = optimizer.slots if optimizer and "steps" in header else 0
     names = [f"{T}{i}" for i in range(1, len(header["sizes"])) for T in "Wb"]
     wanted = [f"m{slot}_{name}" for slot in range(1, slots + 1) for name in names]
@@ -67,18 +67,18 @@ def _optimizer_state(header, named, optimizer):
 
 
 def attributes(default, own):
-    """The attributes of an object, as ``object.__getstate__`` gives them, that are not its class's `own`."""
+    """The attributes of the user: those in `default`, the result of ``object.__getstate__``, that are not in `own`."""
     in_dict, in_slots = default if isinstance(default, tuple) else (default, None)
     return {name: value for name, value in {**(in_dict or {}), **(in_slots or {})}.items() if name not in own}
 
 
 def checked(state):
-    """What a pickle or a file holds, checked before any memory is taken for what it claims.
+    """Return the state of a pickle or a file, checked before memory is allocated for the sizes in it.
 
     Raises
     ------
     ValueError, TypeError
-        If a part is missing, or is not what a network has there.
+        If a part is missing or invalid.
     """
     if not isinstance(state, dict):
         raise TypeError(f"a network's state must be a dict, got {type(state).__name__}")
@@ -92,7 +92,7 @@ def checked(state):
         optimizers.check_unpickled(optimizer)
     attributes = state.get("attributes", {})
     if not isinstance(attributes, dict) or not all(isinstance(name, str) for name in attributes):
-        raise TypeError(f"a network's attributes must be a dict by name, got {attributes!r:.80}")
+        raise TypeError(f"a network's attributes must be a dict with names as keys, got {attributes!r:.80}")
     return {
         **state,
         "sizes": sizes,
@@ -106,13 +106,13 @@ def checked(state):
 
 
 def _checked_losses(losses):
-    """Two numbers, which only a warning hangs on; or none."""
+    """(first loss, last loss), or (None, None) if they are invalid: only a DataWarning depends on them."""
     is_pair = isinstance(losses, tuple) and len(losses) == 2 and all(isinstance(loss, float) for loss in losses)
     return losses if is_pair else (None, None)
 
 
 def _checked_moments(state, optimizer, sizes, dtype):
-    """The optimizer's state as engines take it: they read its arrays where they are."""
+    """The optimizer's state, checked and converted to arrays that an engine can read in place; None for None."""
     if state is None:
         return None
     slots = optimizer.slots if optimizer else 0
@@ -132,7 +132,10 @@ def _checked_moments(state, optimizer, sizes, dtype):
 
 
 def _check_shapes(prefix, pairs, sizes, dtype):
-    """Refuse what is not an array of each layer's W and b; with a dtype of another one, too. Names are a file's."""
+    """Check that `pairs` has arrays W and b of the right shapes for each layer, and of `dtype` unless it is None.
+
+    Messages use the names that arrays have in a file, such as m1_W1.
+    """
     layers = list(itertools.pairwise(sizes))
     if not isinstance(pairs, (list, tuple)) or len(pairs) != len(layers):
         raise ValueError(f"{prefix}W1 ..: must be a list of {len(layers)} pairs (W, b), got {pairs!r:.80}")
@@ -142,7 +145,7 @@ def _check_shapes(prefix, pairs, sizes, dtype):
         for name, T, shape in zip("Wb", pair, ((n_out, n_in), (n_out, 1)), strict=True):
             if not isinstance(T, np.ndarray):
                 raise TypeError(f"{prefix}{name}{i} must be an array, got {type(T).__name__}")
-            flat = dtype is None and name == "b" and T.shape == (n_out,)  # set_parameters takes that
+            flat = dtype is None and name == "b" and T.shape == (n_out,)  # set_parameters accepts this shape
             if (T.shape != shape and not flat) or dtype not in (None, T.dtype):
                 raise ValueError(f"{prefix}{name}{i} is {T.dtype} {T.shape}, wanted {dtype or 'numbers'} {shape}")
 

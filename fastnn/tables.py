@@ -1,7 +1,7 @@
-"""The names a user may write: activations, losses, initialisers, and which go together.
+"""The names that users may give for activations, losses and initialisers, and which of them can be combined.
 
-Adding one is a row here and its function in each backend; nothing else in the package asks for a
-name. A specification is a name or ``(name, {parameter: value})``; inside, always a :class:`Spec`.
+A new one needs a row here and a function in each backend; no other code depends on a name. A
+specification is a name or ``(name, {parameter: value})``; inside the package it is a :class:`Spec`.
 """
 
 import textwrap
@@ -21,7 +21,7 @@ class Spec(NamedTuple):
     params: dict
 
     def public(self):
-        """The short form a user would have written: the name alone where it has no parameters."""
+        """The form that a user writes: the name alone if it has no parameters, else (name, parameters)."""
         return (self.name, dict(self.params)) if self.params else self.name
 
 
@@ -49,9 +49,9 @@ class Row(NamedTuple):
 class LossRow(NamedTuple):
     """A loss.
 
-    `output` is the activation that the last layer must have, or None for any: a cross-entropy is computed with its
-    output activation in one stable expression. `targets`: "probabilities" within [0, 1], "classes" (one, or the
-    probability of each) or "values". Losses are summed over the outputs.
+    `output` is the activation that the last layer must have, or None for any: a cross-entropy and its output
+    activation are computed in one stable expression. `targets` is "probabilities" (within [0, 1]), "classes" (a class
+    code, or a probability for each class) or "values". Losses are summed over the outputs.
     """
 
     formula: str
@@ -60,7 +60,7 @@ class LossRow(NamedTuple):
     parameters: Mapping = MappingProxyType({})
 
 
-# The order is the code by which the C core knows a name (csrc/fastnn.h); new ones are added at the end.
+# The position of a row is its code in the C core (csrc/fastnn.h): add new rows at the end.
 ACTIVATIONS = {
     "identity": Row("z"),
     "sigmoid": Row("1 / (1 + exp(-z))"),
@@ -91,12 +91,12 @@ OUTPUT_LOSS = {row.output: name for name, row in LOSSES.items() if row.output}
 
 
 def default(name, table):
-    """The :class:`Spec` that a name alone stands for."""
+    """The :class:`Spec` of a name with its default parameters."""
     return Spec(name, {key: parameter.default for key, parameter in table[name].parameters.items()})
 
 
 def in_words(table):
-    """The rows of a table, one after another, for docstrings."""
+    """The rows of a table as text for docstrings."""
     rows = []
     for name, row in table.items():
         parameters = ", ".join(f"{key}={parameter.default:g}" for key, parameter in row.parameters.items())
@@ -106,7 +106,7 @@ def in_words(table):
 
 
 def documented(thing):
-    """A class or function in whose docstring ``|activations|``, ``|losses|`` and ``|initialisers|`` are filled in."""
+    """Decorator: replace ``|activations|``, ``|losses|`` and ``|initialisers|`` in a docstring by the tables' text."""
     for name, table in (("activations", ACTIVATIONS), ("losses", LOSSES), ("initialisers", INITIALISERS)):
         if thing.__doc__ and f"|{name}|" in thing.__doc__:
             words = textwrap.fill(in_words(table), 92, subsequent_indent=" " * 8)
@@ -123,7 +123,7 @@ def spec(value, table, argument):
         if not isinstance(given, dict):
             raise TypeError(f"{argument}: the parameters of {name!r} must be a dict, got {given!r:.80}")
     else:
-        # A function, or an object that elsewhere is an activation, is called as it is.
+        # A function, or another library's activation object: its name may lead to a suggestion.
         called = "None" if value is None else hints.name_of(value)
         told = hints.did_you_mean(called, table)
         raise TypeError(f"{argument} must be a name or (name, {{parameter: value}}), got {value!r:.80}{told}")
@@ -142,7 +142,7 @@ def spec(value, table, argument):
 
 def real_parameter(value, what, low=0.0, high=_LARGEST):
     """Return `value` as a float from `low` to `high`, both finite; `what` names it in errors."""
-    # bool and strings would pass through float(), and neither is meant as a number.
+    # float() would accept bool and strings, but they are hardly meant as numbers.
     if isinstance(value, (str, bytes, bool, np.bool_)) or not hasattr(type(value), "__float__"):
         raise TypeError(f"{what} must be a real number, got {value!r:.80}")
     try:
@@ -159,16 +159,17 @@ def real_parameter(value, what, low=0.0, high=_LARGEST):
 
 
 def network_specs(sizes, activations, loss):
-    """Fill in the defaults of a network and refuse what does not go together.
+    """Fill in the default activations and loss of a network, and refuse combinations that are not allowed.
 
     Parameters
     ----------
     sizes : tuple of int
         n_0 .. n_L, checked already.
     activations : sequence of specifications, or None
-        One for each of the L layers. None: relu in hidden layers, the output's from the loss.
+        One for each of the L layers. None: relu in hidden layers; the output activation follows
+        from the loss, or without a loss from the number of outputs.
     loss : specification or None
-        None follows the output's activation.
+        None: it follows from the output activation.
 
     Returns
     -------

@@ -11,12 +11,12 @@ import os
 
 from . import arrays, cgroups
 
-# By each of these OpenMP is asked to bind its threads to cores: then the thread that loads it is pinned to one of them,
-# and its own mask no longer says how many there are.
+# Each of these variables asks OpenMP to bind its threads to cores. Then the thread that loads OpenMP is pinned to one
+# core, and its affinity mask no longer says how many cores there are.
 _BINDINGS = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 
 _chosen = None  # what set_threads was given; None: ask the machine
-_openmp = None  # of the compiled backend, once it is loaded: what follow() was given
+_openmp = None  # the two functions that the compiled backend gave to follow() when it was loaded
 
 
 def set_threads(n):
@@ -25,8 +25,8 @@ def set_threads(n):
     Parameters
     ----------
     n : int
-        At least 1. More than the machine, the environment and OpenMP allow (:func:`get_threads`) is
-        no error: it is their limit then that holds, and `n` as soon as they allow it.
+        At least 1. If `n` is more than the machine, the environment and OpenMP allow, their limit
+        holds (:func:`get_threads` returns it), and `n` applies as soon as they allow it.
 
     Raises
     ------
@@ -35,8 +35,8 @@ def set_threads(n):
 
     Notes
     -----
-    It holds for the compiled backend; how many threads the NumPy backend uses is up to NumPy's BLAS.
-    A network's own number, ``Network(threads=n)``, goes before it.
+    It applies to the compiled backend; the NumPy backend uses as many threads as NumPy's BLAS does.
+    ``Network(threads=n)`` overrides it for that network.
 
     Examples
     --------
@@ -55,18 +55,18 @@ def get_threads():
     Returns
     -------
     int
-        The least of: what :func:`set_threads` was given; the cores that this process may run on; the
-        quota of its cgroup and of those around it, rounded up; OMP_NUM_THREADS; and, of the compiled
-        backend, what its OpenMP grants the calling thread, which threadpoolctl and
-        ``omp_set_num_threads`` set. Where OpenMP binds its threads to cores (OMP_PROC_BIND, OMP_PLACES),
-        the cores are those that it binds them to.
+        The smallest of: the number given to :func:`set_threads`; the number of cores that the calling
+        thread may run on; the quotas of its cgroup and of the cgroups around it, rounded up;
+        OMP_NUM_THREADS; and, with the compiled backend, OpenMP's limit for the calling thread, which
+        threadpoolctl and ``omp_set_num_threads`` set. Where OpenMP binds its threads to cores
+        (OMP_PROC_BIND, OMP_PLACES), the cores that it binds to are counted.
 
     Notes
     -----
-    Quota and environment are read once. The shapes of a call may ask for fewer threads, and so may
-    other calls at the same time.
+    Quota and environment are read once. A call may use fewer threads, because its shapes are small
+    or because other calls run at the same time.
     """
-    # Comparisons, not min(): calls of microseconds ask.
+    # Comparisons are faster than min(), and calls that take microseconds come here.
     if _chosen == 1:
         return 1
     limit = machine_limit()
@@ -80,7 +80,7 @@ def get_threads():
 
 
 def machine_limit():
-    """The least of cores, quotas and OMP_NUM_THREADS; each is at least 1."""
+    """The smallest of cores, quotas and OMP_NUM_THREADS; it is at least 1."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not every system has affinity
@@ -92,33 +92,33 @@ def machine_limit():
 
 
 def follow(limit, cores):
-    """Take OpenMP into account: what it grants a thread, and how many cores it binds threads to (0: it binds none).
+    """Register two functions of OpenMP: its limit for the calling thread, and the number of cores that it binds to.
 
-    The compiled backend calls this when it is loaded; without it there is nobody to ask.
+    The second returns 0 if OpenMP binds no threads. The compiled backend calls this when it is loaded.
     """
     global _openmp
     _openmp = limit, cores
     _bound_cores.cache_clear()
 
 
-@functools.cache  # neither changes in a process's life, and calls of a microsecond ask
+@functools.cache  # computed once per process: reading files would be too slow for calls that take microseconds
 def _constants():
     """Whether OpenMP is asked to bind threads; the least of quotas and OMP_NUM_THREADS, which may be infinity."""
     return any(name in os.environ for name in _BINDINGS), min(cgroups.cpus(), _environment())
 
 
 def _environment():
-    # OpenMP allows a list, one entry per nesting level; the first is ours.
+    # OpenMP allows a list with one entry per nesting level; the first entry applies to us.
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return int(first) if first.isdecimal() and int(first) > 0 else math.inf
 
 
-@functools.cache  # for each width of a mask: a thread may be pinned later on
+@functools.cache  # for each `own`, because a thread may be pinned later on
 def _bound_cores(own):
-    """Cores for a thread that is allowed `own` ones, and has perhaps been pinned there by an OpenMP."""
+    """Cores that count for a thread with `own` cores in its affinity mask, which OpenMP may have narrowed."""
     if _openmp is not None:
         return _openmp[1]() or own
-    # NumPy's threads are where BLAS has made them: those that were not pinned still have all cores.
+    # Without the compiled backend: threads of NumPy's BLAS that were not pinned still have all cores in their masks.
     allowed = set()
     try:
         for thread in os.listdir("/proc/self/task"):

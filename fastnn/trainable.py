@@ -1,4 +1,4 @@
-"""What training changes of a network: weights and moments, whose the moments are, how many epochs there were."""
+"""The part of a network that training changes: weights, the optimizer and its moments, and the number of epochs."""
 
 import numpy as np
 
@@ -7,14 +7,14 @@ from .optimizers import SGD
 
 
 class Trainable:
-    """A network as training sees it; all of it can be put back.
+    """What training uses and changes of a network; a snapshot of it can be taken and restored.
 
     Parameters
     ----------
     engine : Engine
     backend : module
     guard : Guard
-        For turns at the engine.
+        Says which calls may use the engine at the same time.
     loss : Spec
     seed : int
     sizes : tuple of int
@@ -23,21 +23,21 @@ class Trainable:
     def __init__(self, engine, backend, guard, loss, seed, sizes):
         self.engine, self.backend, self.guard = engine, backend, guard
         self.loss, self.seed, self.sizes = loss, seed, sizes
-        self.is_chosen = True  # activations or loss; what comes from a file was right once
+        self.is_chosen = True  # whether the user gave activations or loss; for a loaded network True: no warnings
         self.optimizer = SGD()
-        # The key() of a state that came with a pickle or a file, where its optimizer is another object: the first one
-        # given that has it goes on. Until then state_key is None.
+        # The key() of an optimizer state that was loaded from a pickle or a file. The first optimizer with this key()
+        # that is used continues with the state. Until then state_key is None.
         self.unclaimed_key = None
         self.epochs_done = 0
-        # Before all training, and of the last epoch; as long as nothing but training has changed the weights.
+        # The loss before all training and that of the last epoch; None after weights were set in another way.
         self.first_loss = self.last_loss = None
-        self.changes = 0  # of weights or optimizer, but by training
+        self.changes = 0  # number of changes to weights or optimizer other than by training
 
-    # At the engine, whose quick step asks for them.
+    # `optimizer` and `state_key` are stored in the engine, because its quick_step needs them.
 
     @property
     def optimizer(self):
-        """The last one."""
+        """The last optimizer that was used."""
         return self.engine.optimizer
 
     @optimizer.setter
@@ -46,7 +46,7 @@ class Trainable:
 
     @property
     def state_key(self):
-        """The optimizer's key() when its state was started; None: there is no state."""
+        """The optimizer's key() when its state was started; None if there is no state, or it is unclaimed."""
         return self.engine.state_key
 
     @state_key.setter
@@ -71,50 +71,50 @@ class Trainable:
         return X, y, arrays.weights_of_samples(sample_weight, m)
 
     def set_parameters(self, parameters):
-        """Take checked ones; the optimizer's state stays."""
+        """Replace the weights and biases by `parameters`, already checked; the optimizer's state stays."""
         self.changes += 1
         self.first_loss = self.last_loss = None
         self.engine.set_parameters(parameters)
 
     def reset_optimizer(self):
-        """Drop the state, and nothing else."""
+        """Drop the optimizer's state; its settings and the weights stay."""
         self.changes += 1
-        self.state_key = self.unclaimed_key = None  # first: Ctrl-C may come in between
+        self.state_key = self.unclaimed_key = None  # before the next line, because Ctrl-C may come in between
         self.engine.start_optimizer(0)
 
     def make_current(self, optimizer):
-        """Train with `optimizer` from here on. True if its state starts afresh, False if it goes on."""
+        """Use `optimizer` from now on. Return True if a new state was started, False if the old one continues."""
         key = optimizer.key()
         if optimizer is self.optimizer and key == self.state_key:
             return False
         if key == self.unclaimed_key:
             self.optimizer, self.state_key, self.unclaimed_key = optimizer, key, None
             return False
-        self.state_key = self.unclaimed_key = None  # while it has none: Ctrl-C may come in between
+        self.state_key = self.unclaimed_key = None  # no valid state until the last line; Ctrl-C may come before it
         self.engine.start_optimizer(optimizer.slots)
         self.optimizer, self.state_key = optimizer, key
         return True
 
     def goes_on(self):
-        """Whether the next step by the last optimizer would go on with the state that there is."""
+        """Whether the next step with the last optimizer would continue the present optimizer state."""
         return self.optimizer.key() in (self.state_key, self.unclaimed_key)
 
     def snapshot(self):
-        """What a call that fails has to put back."""
+        """A copy of everything that training changes, for :meth:`go_back`."""
         return self.engine.snapshot(), self.optimizer, self.state_key, self.unclaimed_key
 
     def go_back(self, snapshot):
-        """Put it back."""
+        """Restore a snapshot."""
         self.state_key = self.unclaimed_key = None
         self.engine.restore(snapshot[0])
         _, self.optimizer, self.state_key, self.unclaimed_key = snapshot
 
     def version(self):
-        """Another value when somebody has changed the network, or trained it."""
+        """A value that changes whenever the weights or the optimizer's state change."""
         return self.changes, self.engine.steps()
 
     def refuse_non_finite(self, moments=True):
-        """Refuse to train weights that are not finite already, or moments: as they were set, or loaded."""
+        """Raise ValueError if a weight, a bias or (with `moments`) a moment is not finite before training."""
         if self.engine.is_finite():
             return
         state = self.engine.optimizer_state() if moments else None
@@ -131,7 +131,10 @@ class Trainable:
                         )
 
     def loss_before(self, X, y, sample_weight):
-        """Of the epoch before, or a small part of what it was at first: less than that counts for nothing."""
+        """The loss before this fit, for cautions.of_rise: that of the last epoch, but at least 5% of the very first.
+
+        A smaller loss is not compared with, because its rise would be harmless.
+        """
         if self.last_loss is None:
             some = cautions.some(X, y, sample_weight)
             loss = passes.mean_loss(self.engine, *some) if some else 0.0

@@ -1,7 +1,7 @@
-"""fit: epochs in slices of about 50 ms, between which Ctrl-C, callbacks and the bar are served.
+"""fit: trains in slices of about 50 ms, and handles Ctrl-C, callbacks and the progress bar between them.
 
-A slice is one call of the engine, of many batches and perhaps many epochs. Nothing that it
-computes depends on where it was cut.
+A slice is one call of the engine: many batches, perhaps many epochs. Results do not depend on
+where one slice ends and the next begins.
 """
 
 import contextlib
@@ -16,17 +16,17 @@ from .progress import Progress
 from .settings import check_flag
 
 _SLICE_SECONDS = 0.05
-_SLICE_EPOCHS = 10_000  # of tiny nets: the history has to be written, too
-_SNAPSHOT_SECONDS = 1.0  # how far back a failure may have to be replayed
-_SNAPSHOT_SHARE = 0.01  # of the time, at most; with the look at all weights that each one needs
-_CAST_BYTES = 1 << 22  # of the samples that a slice casts, where X is not read in place
+_SLICE_EPOCHS = 10_000  # the most epochs of a slice, for tiny networks: the history takes time, too
+_SNAPSHOT_SECONDS = 1.0  # the shortest time between two snapshots; after a divergence fit replays from the last one
+_SNAPSHOT_SHARE = 0.01  # the largest share of the time that snapshots take
+_CAST_BYTES = 1 << 22  # the most bytes of samples that a slice casts, if X cannot be read in place
 _NO_EPOCHS = np.empty((0, 2))
-_AWAITED_SLICE_SECONDS = 0.005  # where another thread waits for its end
-_FIRST_SLICE_FLOP = 5e7  # sized before a speed is known: 50 ms at 1 GFLOP/s, a slow machine
+_AWAITED_SLICE_SECONDS = 0.005  # the length of a slice while another thread waits for its end
+_FIRST_SLICE_FLOP = 5e7  # size of the first slice, when the speed is unknown: 50 ms at 1 GFLOP/s, a slow machine
 
 
 def checked_callbacks(callbacks):
-    """A list of callbacks; TypeError for what cannot be called with an epoch and a history."""
+    """Return `callbacks` as a list; TypeError if one of them cannot be called as callback(epoch, history)."""
     if callbacks is None:
         return []
     if not isinstance(callbacks, (list, tuple)):
@@ -47,11 +47,11 @@ def checked_callbacks(callbacks):
 
 
 def _is_told_to_stop(result, i):
-    """Whether a callback ends training: only True does, or a loss that is returned by chance would."""
+    """Whether a callback's result ends training. Only True does: a returned loss, for example, must not end it."""
     if result is None or isinstance(result, (bool, np.bool_)):
         return bool(result)
     raise TypeError(
-        f"callbacks[{i}] returned {result!r:.50}; True ends training, None and False go on: end it without a return"
+        f"callbacks[{i}] returned {result!r:.50}; True ends training, None and False continue; other values are errors"
     )
 
 
@@ -87,7 +87,7 @@ def fit(trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, 
                 if epochs:
                     trainable.refuse_non_finite()
                 job = Fit(trainable, data, optimizer, min(batch_size or m, m), shuffle, before, afresh)
-                if epochs and not is_large:  # one warning of that kind is enough
+                if epochs and not is_large:  # else there was a warning about X already
                     job.last_loss = trainable.loss_before(*data)
             except BaseException as error:  # no memory, Ctrl-C
                 trainable.go_back(before)
@@ -103,7 +103,7 @@ def fit(trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, 
 
 
 class Fit:
-    """One call of fit.
+    """The training loop of one call of fit.
 
     Parameters
     ----------
@@ -111,14 +111,14 @@ class Fit:
     data : (ndarray, ndarray, ndarray or None)
         X, y and weights of samples, checked already.
     optimizer : Optimizer
-        The current one.
+        The optimizer that make_current() was called with.
     batch_size : int
     shuffle : bool
-        Else samples come as they stand.
+        False: samples are used in the given order.
     before : object
         The trainable's snapshot from before the call.
     afresh : bool
-        Whether the optimizer's state has begun afresh since then.
+        Whether make_current() has started a new optimizer state since `before`.
     """
 
     def __init__(self, trainable, data, optimizer, batch_size, shuffle, before, afresh):
@@ -126,7 +126,7 @@ class Fit:
         self.writing, self.is_awaited = trainable.guard.writing, trainable.guard.is_awaited
         self.X, self.y, self.sample_weight = data
         self.optimizer, self.batch_size, self.seed = optimizer, batch_size, trainable.seed if shuffle else None
-        self.settings = optimizer  # of the slice
+        self.settings = optimizer  # the optimizer's settings for the present slice
         self.m = self.X.shape[1]
         self.per_epoch = -(-self.m // batch_size)
         self.slice_state = self.state = TrainState(trainable.epochs_done)
@@ -135,20 +135,21 @@ class Fit:
         flop = 6.0 * trainable.n_params * batch_size
         self.batches = max(1, int(_FIRST_SLICE_FLOP / max(1.0, flop)))
         self.before = before
-        self.last_loss = None  # mean loss of the epoch before, or 0; None: not to be compared with
-        self.seen, self.disturbed = trainable.version(), False  # by a callback, or another thread
-        self.unchecked = False  # whether all weights and moments are finite is not known
+        self.last_loss = None  # loss before this fit, to compare the first epoch with; None: do not compare
+        # The version after our last slice; whether a callback or another thread has changed the network since.
+        self.seen, self.disturbed = trainable.version(), False
+        self.unchecked = False  # True: it is not known whether all weights and moments are finite
         self.first = self.engine.snapshot() if afresh else before[0]
         self.snapshot_every = _SNAPSHOT_SECONDS
         self._keep(self.first, None)
 
     def run(self, epochs, callbacks, progress, history):
-        """Train for `epochs` epochs, filling `history`; returns the epochs that ended."""
+        """Train for `epochs` epochs, and fill `history`."""
         start, done = time.perf_counter(), 0
         try:
             with Progress(progress, epochs) as bar:
                 while done < epochs and not history.stopped:
-                    # With callbacks a slice ends where an epoch does.
+                    # With callbacks a slice ends at the end of an epoch.
                     some = 1 if callbacks else min(epochs - done, _SLICE_EPOCHS)
                     with self.writing:
                         try:
@@ -163,7 +164,7 @@ class Fit:
                         self.last_loss = None
                     bar.update(history.loss)
                     if len(sums) and callbacks:
-                        self.trainable.epochs_done = self.state.epoch  # what a callback sees, and saves
+                        self.trainable.epochs_done = self.state.epoch  # so that a callback sees and saves it
                         for i, callback in enumerate(callbacks):
                             if _is_told_to_stop(callback(done - 1, history), i):
                                 history.stopped = "callback"
@@ -172,35 +173,35 @@ class Fit:
                 error.history = history
             with self.writing:
                 self._is_changed()
-                if self.unchecked and not self.engine.is_finite():  # Ctrl-C after a divergence that nobody has seen yet
+                if self.unchecked and not self.engine.is_finite():  # Ctrl-C came before a divergence was found
                     self._replay()
                 if (self.state.epoch, self.state.position) == (self.first_epoch, 0) and not self.disturbed:
-                    self._undo()  # not one step was made
+                    self._undo()  # no step was made
                 self._record(history)
             raise
         finally:
             history.seconds = time.perf_counter() - start
 
     def _record(self, history):
-        """Write down the epochs of the last slice that count and are not there yet; Ctrl-C may come at its very end."""
+        """Add the last slice's finished epochs that are missing in `history`: Ctrl-C may come before they are added."""
         missing = self.state.epoch - self.first_epoch - len(history.loss)
         if missing > 0 and self.slice_state.ended is not None:
             ended = np.asarray(self.slice_state.ended).reshape(-1, 2)
             history.loss += [total / weight for total, weight in ended[:missing].tolist()]
 
     def _undo(self):
-        """Put the network back to before the call."""
+        """Restore the network as it was before the call."""
         self.trainable.go_back(self.before)
 
     def _make_ready(self):
-        """Make what a callback, or another thread, left ready to be trained."""
+        """Before a slice: if a callback or another thread has changed the network, check it and take a snapshot."""
         changed = self._is_changed() | self.trainable.make_current(self.optimizer)
         if changed:
             self.trainable.refuse_non_finite()
             self._take_snapshot()
 
     def _is_changed(self):
-        """Whether others have changed the network: what they left is refused, or trained, but not gone back from."""
+        """Whether a callback or another thread has changed the network; then fit no longer restores an older state."""
         changed = self.trainable.version() != self.seen
         if changed:
             self.disturbed, self.unchecked = True, False
@@ -230,7 +231,7 @@ class Fit:
         return sums
 
     def _train(self, state, batches, epochs, check=True):
-        """Up to so many batches and epochs' ends: the sums of the ended epochs, and batches done."""
+        """Train up to `batches` batches or `epochs` epochs; return the ended epochs' sums and the batches done."""
         if self.in_place:
             before = self._batches_done(state)
             sums = self.engine.train(
@@ -249,12 +250,12 @@ class Fit:
         return self._train_cast(state, batches, check)
 
     def _train_cast(self, state, batches, check):
-        """The samples of one slice, picked and cast first: X is never copied as a whole."""
+        """As _train, after selecting and casting only the samples of this slice: X is never copied as a whole."""
         if state.order is None:
             state.order = (
                 np.arange(self.m) if self.seed is None else self.backend.permutation(self.m, self.seed, state.epoch)
             )
-        # A picked sample is there twice for a moment: as it came, and cast.
+        # Each selected sample needs memory twice for a short time: in its own dtype, and cast.
         both = (self.X,) if self.y.ndim == 1 else (self.X, self.y)
         sample = sum(a.shape[0] * (a.itemsize + self.engine.dtype.itemsize) for a in both)
         batches = max(1, min(batches, _CAST_BYTES // (self.batch_size * sample)))
@@ -289,22 +290,22 @@ class Fit:
     def _take_snapshot(self):
         start = time.perf_counter()
         newest, oldest = self.engine.snapshot(self.spare), self.snapshot
-        self._keep(newest, None if oldest is self.first else oldest)  # the first may still be needed, to undo all
+        self._keep(newest, None if oldest is self.first else oldest)  # keep the first one: _undo may need it
         self.snapshot_every = max(_SNAPSHOT_SECONDS, (self.snapshot_time - start) / _SNAPSHOT_SHARE)
 
     def _keep(self, snapshot, spare):
         self.snapshot, self.spare, self.snapshot_state = snapshot, spare, self.state.copy()
         self.snapshot_time = time.perf_counter()
-        self.used = []  # since then: the batches that were done, and the settings from there on
+        self.used = []  # (batches done, settings) at the start of each slice since the snapshot
 
     def _freeze(self):
-        """Take the settings of the next slice: what another thread changes meanwhile counts from the one after it."""
+        """Copy the optimizer's settings for the next slice; later changes by other threads apply to the slice after."""
         self.settings = self.optimizer.frozen()
         optimizers.check_held(self.settings, self.engine.dtype)
         self.used.append((self._batches_done(self.state), self.settings))
 
     def _explain(self):
-        """Raise for a loss, a weight or a moment that is not finite, with the network left as promised."""
+        """Raise the error for a non-finite loss, weight or moment, after restoring the state that fit promises."""
         for name, array, row in (("X", self.X, "feature"), ("y", self.y, "output")):
             found = arrays.first_non_finite(array, self.engine.dtype, row)
             if found and self.disturbed:
@@ -327,10 +328,10 @@ class Fit:
         )
 
     def _replay(self):
-        """Go back to the snapshot and forward again, batch by batch, to the last finite weights.
+        """Restore the snapshot and repeat the training batch by batch, up to the last finite weights.
 
-        With the settings of then; and not beyond where the failure was seen, should it not show again: another thread
-        may have changed the data.
+        Each batch uses the settings of its time. The replay stops at the batch where the failure was found, even if the
+        failure does not occur again: another thread may have changed the data.
         """
         end = self._batches_done(self.state)
         self.engine.restore(self.snapshot)

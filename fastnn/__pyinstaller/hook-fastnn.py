@@ -1,4 +1,4 @@
-"""What PyInstaller does not find by reading fastnn's Python: data, and what the compiled module imports."""
+"""PyInstaller hook: adds fastnn's data files and the modules that the compiled extension imports."""
 
 from PyInstaller.utils.hooks import collect_data_files, collect_submodules
 
