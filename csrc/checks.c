@@ -51,7 +51,7 @@ int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_
     high = (int32_t)code > high ? (int32_t)code : high;
   }
   for (ptrdiff_t first = 0; first < m && m > FEW; first += STEP) {
-    const ptrdiff_t end = fnn_at_most(first + STEP, m);
+    const ptrdiff_t end = fnn_min(first + STEP, m);
     for (ptrdiff_t i = first; i < end; i++) {
       const uint64_t code = bytes == 8 ? ((const uint64_t *)from)[i] : ((const uint32_t *)from)[i];
       beyond |= code >> 31;

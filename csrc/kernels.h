@@ -120,7 +120,7 @@ typedef struct {
 
 /* A (m x n) = g(product + bias), rows `row_step` apart. An activation of whole rows (softmax) is left to the caller. */
 typedef struct {
-  fnn_factors of; /* of the product; its A lies by rows */
+  fnn_factors factors; /* of the product; its A lies by rows */
   void *A;
   void *S; /* NULL, or where the slopes g'(Z) are stored, laid out as A */
   ptrdiff_t row_step;
@@ -130,7 +130,7 @@ typedef struct {
 
 /* dZ (m x n) = product * g'(Z), where g'(Z) comes from A = g(Z) or from S. Rows of dZ, A and S are `row_step` apart. */
 typedef struct {
-  fnn_factors of; /* of the product; its A lies by rows */
+  fnn_factors factors; /* of the product; its A lies by rows */
   void *dZ;
   ptrdiff_t row_step;
   const void *A;
@@ -140,7 +140,7 @@ typedef struct {
 
 /* An optimizer's step of the weights W (m x n, in panels); the gradient is update->scale * product. */
 typedef struct {
-  fnn_factors of; /* of the product; its A lies by columns */
+  fnn_factors factors; /* of the product; its A lies by columns */
   void *W;
   void *moment[2];          /* laid out as W */
   void *copy;               /* NULL, or a copy of W in panels of its transpose, which is updated too */
@@ -152,14 +152,14 @@ typedef struct {
 
 /* C (m x n, any steps) = g(scale * product + bias), where g is an activation IN_TILE. */
 typedef struct {
-  fnn_factors of; /* A lies by rows or by columns: there is a kernel for each; `order` is NULL */
+  fnn_factors factors; /* A lies by rows or by columns: there is a kernel for each; `order` is NULL */
   void *C;
   ptrdiff_t row_step, column_step;
   const void *bias;     /* NULL, or n, padded */
   const void *row_bias; /* NULL, or m */
   fnn_spec g;
   double scale;
-  int go_on; /* C holds the sums of earlier terms (whole blocks), and this product is added to them */
+  int adds_to_C; /* C holds the sums of earlier terms (whole blocks), and this product is added to them */
 } fnn_dense;
 
 /* The loss of each sample is computed from the last layer's Z, and Z becomes dZ, in place. */
@@ -209,9 +209,9 @@ typedef struct {
   void (*derivative)(void *dZ, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A, ptrdiff_t ld_A,
                      const fnn_spec *g, ptrdiff_t rows, ptrdiff_t n);
   /* Softmax, and its dZ, of samples that are the columns of n rows; `columns` is a multiple of vl. */
-  void (*softmax_down)(void *out, ptrdiff_t ld_out, const void *Z, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t columns);
-  void (*softmax_slope_down)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A,
-                             ptrdiff_t ld_A, ptrdiff_t n, ptrdiff_t columns);
+  void (*softmax_of_columns)(void *out, ptrdiff_t ld_out, const void *Z, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t columns);
+  void (*softmax_slope_of_columns)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A,
+                                   ptrdiff_t ld_A, ptrdiff_t n, ptrdiff_t columns);
   /* The end of forward and the start of backward: losses and dZ of rows i0..i1. Returns 0 if a loss is not finite. */
   int (*head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1);
   /* dZ, and L of each unit, for losses that are sums over units; for a loss of form UNITS_OF_A the output activation is
@@ -271,8 +271,8 @@ static inline int fnn_take(void *ours, size_t size, const void *given, size_t le
   return 1;
 }
 
-static inline ptrdiff_t fnn_at_most(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static inline ptrdiff_t fnn_up(ptrdiff_t n, ptrdiff_t step) { return (n + step - 1) / step * step; }
+static inline ptrdiff_t fnn_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static inline ptrdiff_t fnn_round_up(ptrdiff_t n, ptrdiff_t step) { return (n + step - 1) / step * step; }
 /* vl and nr are powers of two, so these need no divisions, which would be a good part of a small network's step. */
 static inline ptrdiff_t fnn_padded(const fnn_kernels *K, ptrdiff_t n) { return (n + K->vl - 1) & -K->vl; }
 static inline ptrdiff_t fnn_panels(const fnn_kernels *K, ptrdiff_t n) {

@@ -4,12 +4,12 @@
 
 /* The parameters of an activation or a loss. */
 typedef struct {
-  REAL of[FNN_PARAMETERS];
+  REAL parameter[FNN_PARAMETERS];
 } FN(constants);
 
 FNN_INLINE FN(constants) FN(constants_of)(const fnn_spec *f) {
   FN(constants) c;
-  for (int i = 0; i < FNN_PARAMETERS; i++) c.of[i] = (REAL)f->parameters[i];
+  for (int i = 0; i < FNN_PARAMETERS; i++) c.parameter[i] = (REAL)f->parameters[i];
   return c;
 }
 
@@ -58,11 +58,11 @@ FNN_INLINE V FN(relu_slope)(V a, FN(constants) c) {
   return FN(select)(a > 0, FN(set1)(1), a * 0);
 }
 
-FNN_INLINE V FN(leaky_relu)(V z, FN(constants) c) { return FN(select)(z > 0, z, z * c.of[0]); }
+FNN_INLINE V FN(leaky_relu)(V z, FN(constants) c) { return FN(select)(z > 0, z, z * c.parameter[0]); }
 
 /* 1 where a > 0, the parameter `slope` where a <= 0, NaN if a is NaN. */
 FNN_INLINE V FN(leaky_relu_slope)(V a, FN(constants) c) {
-  return FN(select)(a > 0, FN(set1)(1), FN(select)(a <= 0, FN(set1)(c.of[0]), a));
+  return FN(select)(a > 0, FN(set1)(1), FN(select)(a <= 0, FN(set1)(c.parameter[0]), a));
 }
 
 /* --- all units of a sample: softmax --- */
@@ -138,7 +138,7 @@ static void FN(softmax_rows)(REAL *to, ptrdiff_t ld_out, const REAL *from, ptrdi
   for (ptrdiff_t r = 0; r < rows && n > FEW; r++)
     FN(softmax_row)(to + r * ld_out, from + r * ld, n, unused, unused + 1);
   for (ptrdiff_t r = 0; r < rows && n <= FEW; r += VL) {
-    const ptrdiff_t count = fnn_at_most(rows - r, VL);
+    const ptrdiff_t count = fnn_min(rows - r, VL);
     V z[FEW], top, sum;
     FN(load_columns)(z, from + r * ld, ld, count, n);
     FN(softmax_columns)(z, n, &top, &sum);
@@ -150,7 +150,7 @@ static void FN(softmax_slope_rows)(REAL *to, ptrdiff_t ld_out, const REAL *d, pt
                                    ptrdiff_t ld_a, ptrdiff_t rows, ptrdiff_t n) {
   for (ptrdiff_t r = 0; r < rows && n > FEW; r++) FN(softmax_slope_row)(to + r * ld_out, d + r * ld_d, a + r * ld_a, n);
   for (ptrdiff_t r = 0; r < rows && n <= FEW; r += VL) {
-    const ptrdiff_t count = fnn_at_most(rows - r, VL);
+    const ptrdiff_t count = fnn_min(rows - r, VL);
     V x[FEW], y[FEW];
     FN(load_columns)(x, d + r * ld_d, ld_d, count, n);
     FN(load_columns)(y, a + r * ld_a, ld_a, count, n);
@@ -161,10 +161,10 @@ static void FN(softmax_slope_rows)(REAL *to, ptrdiff_t ld_out, const REAL *d, pt
 
 /* Softmax and its dZ where a row holds one unit of all samples, and `columns`, the number of samples, is a multiple of
    VL. They work on strips of STRIP vectors, so that memory is read in long pieces. */
-static void FN(softmax_down)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, ptrdiff_t n,
-                             ptrdiff_t columns) {
+static void FN(softmax_of_columns)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_t ld, ptrdiff_t n,
+                                   ptrdiff_t columns) {
   for (ptrdiff_t c = 0; c < columns; c += STRIP * VL) {
-    const ptrdiff_t vectors = fnn_at_most(columns - c, STRIP * VL) / VL;
+    const ptrdiff_t vectors = fnn_min(columns - c, STRIP * VL) / VL;
     const REAL *z = (const REAL *)in + c;
     REAL *to = (REAL *)out + c;
     V top[STRIP], sum[STRIP];
@@ -189,10 +189,10 @@ static void FN(softmax_down)(void *out, ptrdiff_t ld_out, const void *in, ptrdif
   }
 }
 
-static void FN(softmax_slope_down)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A,
-                                   ptrdiff_t ld_A, ptrdiff_t n, ptrdiff_t columns) {
+static void FN(softmax_slope_of_columns)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A,
+                                         ptrdiff_t ld_A, ptrdiff_t n, ptrdiff_t columns) {
   for (ptrdiff_t c = 0; c < columns; c += STRIP * VL) {
-    const ptrdiff_t vectors = fnn_at_most(columns - c, STRIP * VL) / VL;
+    const ptrdiff_t vectors = fnn_min(columns - c, STRIP * VL) / VL;
     const REAL *d = (const REAL *)dA + c, *a = (const REAL *)A + c;
     REAL *to = (REAL *)out + c;
     V sum[STRIP];

@@ -32,7 +32,7 @@ static double FN(magnitude)(const void *x, ptrdiff_t ld, ptrdiff_t rows, ptrdiff
         most[v] = (VI)FN(select)(bits > most[v], (V)bits, (V)most[v]);
       }
     for (; n >= VL && j < n; j += VL) { /* the last vector overlaps the one before it */
-      const VI bits = (VI)FN(load)(p + fnn_at_most(j, n - VL)) & ~SIGN;
+      const VI bits = (VI)FN(load)(p + fnn_min(j, n - VL)) & ~SIGN;
       most[0] = (VI)FN(select)(bits > most[0], (V)bits, (V)most[0]);
     }
     for (; j < n; j++) {

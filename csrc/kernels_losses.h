@@ -174,7 +174,7 @@ static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) 
 #define SUM_OVER_UNITS(name, x)                                                                                        \
   for (ptrdiff_t v = 0; v < n; v += VL) {                                                                              \
     const V d = FN(name)(FN(load)((x) + v), FN(load)(y + v), c, of_unit);                                              \
-    for (ptrdiff_t i = 0; i < fnn_at_most(n - v, VL); i++) L += of_unit[i];                                            \
+    for (ptrdiff_t i = 0; i < fnn_min(n - v, VL); i++) L += of_unit[i];                                                \
     FN(store)(z + v, FN(select)(FN(inside)(v, n), d, (V){0}));                                                         \
   }
 #define OF_UNITS_OF_Z(name) SUM_OVER_UNITS(name, z)
@@ -182,7 +182,7 @@ static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) 
   FN(activation)(a, 0, z, 0, &h->activation, 1, n);                                                                    \
   SUM_OVER_UNITS(name, a)                                                                                              \
   FN(derivative)(z, 0, z, 0, a, 0, &h->activation, 1, n);                                                              \
-  for (ptrdiff_t j = n; j < fnn_up(n, VL); j++) z[j] = 0; /* g' of padding may be NaN */
+  for (ptrdiff_t j = n; j < fnn_round_up(n, VL); j++) z[j] = 0; /* g' of padding may be NaN */
 #define OF_ROWS_OF_Z(name)
   switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
 #undef OF_ROWS_OF_Z
@@ -195,13 +195,13 @@ static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) 
 /* The targets of sample i as a row: its row of Y; or, from its code, zeros and a 1, written to `room`. */
 static const REAL *FN(targets_row)(const fnn_head *h, ptrdiff_t i, REAL *room) {
   if (!h->codes) return (const REAL *)h->Y + i * h->ld;
-  for (ptrdiff_t j = 0; j < fnn_up(h->n, VL); j++) room[j] = 0;
+  for (ptrdiff_t j = 0; j < fnn_round_up(h->n, VL); j++) room[j] = 0;
   room[h->codes[i]] = 1;
   return room;
 }
 
 static void FN(units_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
-  REAL *room = h->scratch, *a = room + fnn_up(h->n, VL);
+  REAL *room = h->scratch, *a = room + fnn_round_up(h->n, VL);
   for (ptrdiff_t i = i0; i < i1; i++)
     h->losses[i] = FN(units_row)(h, (REAL *)h->Z + i * h->ld, FN(targets_row)(h, i, room), a);
 }
@@ -210,9 +210,9 @@ static void FN(units_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
 
 static void FN(cross_entropy_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
   for (ptrdiff_t first = i0; first < i1; first += ROWS_AT_ONCE) {
-    const ptrdiff_t rows = fnn_at_most(i1 - first, ROWS_AT_ONCE);
+    const ptrdiff_t rows = fnn_min(i1 - first, ROWS_AT_ONCE);
     REAL wholes[ROWS_AT_ONCE + 64 / sizeof(REAL)], masses[ROWS_AT_ONCE];
-    for (ptrdiff_t r = rows; r < fnn_up(rows, VL); r++) wholes[r] = 1;
+    for (ptrdiff_t r = rows; r < fnn_round_up(rows, VL); r++) wholes[r] = 1;
     for (ptrdiff_t r = 0; r < rows; r++) {
       const ptrdiff_t i = first + r;
       const REAL *y = h->codes ? NULL : (const REAL *)h->Y + i * h->ld;
@@ -221,7 +221,7 @@ static void FN(cross_entropy_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1
     }
     for (ptrdiff_t v = 0; v < rows; v += VL) {
       const V logs = FN(log)(FN(load)(wholes + v));
-      for (ptrdiff_t r = v; r < fnn_at_most(v + VL, rows); r++) h->losses[first + r] += (double)masses[r] * logs[r - v];
+      for (ptrdiff_t r = v; r < fnn_min(v + VL, rows); r++) h->losses[first + r] += (double)masses[r] * logs[r - v];
     }
   }
 }
@@ -243,7 +243,7 @@ static void FN(head_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
 
 static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
   if (h->n <= FEW)
-    for (ptrdiff_t i = i0; i < i1; i += VL) FN(head_columns)(h, i, fnn_at_most(i1 - i, VL));
+    for (ptrdiff_t i = i0; i < i1; i += VL) FN(head_columns)(h, i, fnn_min(i1 - i, VL));
   else
     FN(head_rows)(h, i0, i1);
   int finite = 1;

@@ -5,7 +5,7 @@
 FNN_INLINE V FN(dots)(const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t count, ptrdiff_t k) {
   const REAL *row[VL];
   REAL few[VL + 1][VL];
-  for (ptrdiff_t r = 0; r < VL; r++) row[r] = a + fnn_at_most(r, count - 1) * a_step;
+  for (ptrdiff_t r = 0; r < VL; r++) row[r] = a + fnn_min(r, count - 1) * a_step;
   if (k < VL) {
     for (ptrdiff_t i = 0; i < VL; i++) few[VL][i] = i < k ? x[i] : 0;
     for (ptrdiff_t r = 0; r < VL; r++) {
@@ -16,7 +16,7 @@ FNN_INLINE V FN(dots)(const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t 
   }
   V total = {0};
   for (ptrdiff_t i = 0; i < k;) {
-    const ptrdiff_t end = fnn_at_most(i + SUM_BLOCK * VL, k);
+    const ptrdiff_t end = fnn_min(i + SUM_BLOCK * VL, k);
     V sum[VL];
 #pragma GCC unroll 16
     for (ptrdiff_t r = 0; r < VL; r++) sum[r] = (V){0};
@@ -44,7 +44,7 @@ FNN_INLINE void FN(add_columns)(const int vectors, REAL *y, const REAL *a, ptrdi
                                 ptrdiff_t k) {
   V total[8];
   for (ptrdiff_t i = 0, first = 1; first || i < k; first = 0) {
-    const ptrdiff_t end = fnn_at_most(i + SUM_BLOCK, k);
+    const ptrdiff_t end = fnn_min(i + SUM_BLOCK, k);
     V sum[8] = {{0}};
     for (; i < end; i++)
 #pragma GCC unroll 8
@@ -58,7 +58,7 @@ FNN_INLINE void FN(add_columns)(const int vectors, REAL *y, const REAL *a, ptrdi
 static void FN(add_few)(REAL *y, const REAL *a, ptrdiff_t a_step, const REAL *x, ptrdiff_t rows, ptrdiff_t k) {
   REAL block[SUM_BLOCK * VL], sums[VL];
   for (ptrdiff_t i = 0, first = 1; first || i < k; i += SUM_BLOCK, first = 0) {
-    const ptrdiff_t terms = fnn_at_most(SUM_BLOCK, k - i);
+    const ptrdiff_t terms = fnn_min(SUM_BLOCK, k - i);
     for (ptrdiff_t t = 0; t < terms; t++)
       for (ptrdiff_t r = 0; r < VL; r++) block[t * VL + r] = r < rows ? a[(i + t) * a_step + r] : 0;
     FN(add_columns)(1, sums, block, VL, x + i, terms);
@@ -81,11 +81,11 @@ FNN_INLINE void FN(sums_by_columns)(const fnn_factors *f, ptrdiff_t i, ptrdiff_t
 }
 
 FNN_INLINE void FN(any_matvec)(const int by_rows, const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1) {
-  const fnn_factors *f = &p->of;
+  const fnn_factors *f = &p->factors;
   const FN(constants) c = FN(constants_of)(&p->g);
   for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
     REAL y[MATVEC_ROWS + VL] = {0};
-    rows = fnn_at_most(MATVEC_ROWS, i1 - i);
+    rows = fnn_min(MATVEC_ROWS, i1 - i);
     if (by_rows)
       for (ptrdiff_t r = 0; r < rows; r += VL)
         FN(store)(y + r, FN(dots)((const REAL *)f->A + (i + r) * f->a_step, f->a_step, f->B, rows - r, f->k));

@@ -2,7 +2,7 @@
    by kernels_bodies.h for each dtype. */
 #define NR (2 * VL) /* columns of a panel: a tile is FNN_MR rows of two vectors */
 
-static ptrdiff_t FN(panel_width)(ptrdiff_t n, ptrdiff_t panel) { return fnn_at_most(fnn_up(n, VL) - panel * NR, NR); }
+static ptrdiff_t FN(panel_width)(ptrdiff_t n, ptrdiff_t panel) { return fnn_min(fnn_round_up(n, VL) - panel * NR, NR); }
 
 /* Copies rows of samples to `out`. One text for both dtypes of the source: FROM is float or double. */
 #define GATHER_ROWS(FROM)                                                                                              \
@@ -12,7 +12,7 @@ static ptrdiff_t FN(panel_width)(ptrdiff_t n, ptrdiff_t panel) { return fnn_at_m
       for (ptrdiff_t j = 0; j < n; j++) out[j] = (REAL)in[j];                                                          \
     else                                                                                                               \
       for (ptrdiff_t j = 0; j < n; j++) out[j] = (REAL)in[j * from->row_step];                                         \
-    for (ptrdiff_t j = n; j < fnn_up(n, VL); j++) out[j] = 0;                                                          \
+    for (ptrdiff_t j = n; j < fnn_round_up(n, VL); j++) out[j] = 0;                                                    \
   }
 
 /* to[r][c] = from[c][r] for r < rows, c < columns. If `pad`, the rows of `to` are whole vectors, and are filled up with
@@ -20,7 +20,7 @@ static ptrdiff_t FN(panel_width)(ptrdiff_t n, ptrdiff_t panel) { return fnn_at_m
 FNN_INLINE void FN(copy_transposed)(REAL *to, ptrdiff_t to_step, const REAL *from, ptrdiff_t from_step, ptrdiff_t rows,
                                     ptrdiff_t columns, const int pad) {
   for (ptrdiff_t c = 0; c < columns; c += VL) {
-    const ptrdiff_t wide = fnn_at_most(VL, columns - c);
+    const ptrdiff_t wide = fnn_min(VL, columns - c);
     ptrdiff_t r = 0;
     for (; (pad ? r + VL <= rows : wide == VL && r < rows); r += VL) {
       V block[VL];
@@ -47,7 +47,7 @@ FNN_INLINE void FN(copy_transposed)(REAL *to, ptrdiff_t to_step, const REAL *fro
 /* For rows of n elements without gaps that are read or written by whole vectors: a row's last vector reaches into the
    rows that follow. Returns how many rows, from the first on, have enough rows after them for that. */
 FNN_INLINE ptrdiff_t FN(rows_before_end)(ptrdiff_t rows, ptrdiff_t n) {
-  const ptrdiff_t beyond = (fnn_up(n, VL) + n - 1) / n - 1;
+  const ptrdiff_t beyond = (fnn_round_up(n, VL) + n - 1) / n - 1;
   return rows > beyond ? rows - beyond : 0;
 }
 
@@ -110,7 +110,7 @@ static void FN(pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_
     to += first * k;
   }
   for (; first < n; first += NR, panel++) {
-    const ptrdiff_t width = FN(panel_width)(n, panel), columns = fnn_at_most(n - first, width);
+    const ptrdiff_t width = FN(panel_width)(n, panel), columns = fnn_min(n - first, width);
     const REAL *in = (const REAL *)from->data + first * from->column_step;
     if (from->row_step == 1) {
       FN(copy_transposed)(to, width, in, from->column_step, k, columns, 1);
@@ -127,7 +127,7 @@ static void FN(pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_
 static void FN(unpack)(const fnn_matrix *to, const void *panels, ptrdiff_t k, ptrdiff_t n) {
   const REAL *in = panels;
   for (ptrdiff_t first = 0, panel = 0; first < n; first += NR, panel++) {
-    const ptrdiff_t width = FN(panel_width)(n, panel), columns = fnn_at_most(n - first, width);
+    const ptrdiff_t width = FN(panel_width)(n, panel), columns = fnn_min(n - first, width);
     REAL *out = (REAL *)to->data + first * to->column_step;
     for (ptrdiff_t j = 0; j < columns; j++)
       for (ptrdiff_t r = 0; r < k; r++) out[r * to->row_step + j * to->column_step] = in[r * width + j];
@@ -138,11 +138,11 @@ static void FN(unpack)(const fnn_matrix *to, const void *panels, ptrdiff_t k, pt
 /* Copies rows i0..i1 of one panel of W^T to where these elements are in the panels of W. */
 static void FN(turn_panel)(REAL *W, const REAL *WT, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t i0, ptrdiff_t i1,
                            ptrdiff_t panel) {
-  const ptrdiff_t width = FN(panel_width)(n_out, panel), columns = fnn_at_most(n_out - panel * NR, width);
+  const ptrdiff_t width = FN(panel_width)(n_out, panel), columns = fnn_min(n_out - panel * NR, width);
   for (ptrdiff_t i = i0, end; i < i1; i = end) {
     const ptrdiff_t to_panel = i / NR, to_width = FN(panel_width)(n_in, to_panel);
     REAL *out = W + to_panel * NR * n_out + panel * NR * to_width + i % NR;
-    end = fnn_at_most(fnn_up(i + 1, VL), i1);
+    end = fnn_min(fnn_round_up(i + 1, VL), i1);
     ptrdiff_t j = 0;
     if (end - i == VL)
       for (; j + VL <= columns; j += VL) {
@@ -173,7 +173,7 @@ FNN_INLINE void FN(load_columns)(V *columns, const REAL *rows, ptrdiff_t ld, ptr
       FN(columns_of)(columns + v, rows + v, ld, n - v);
     } else {
 #pragma GCC unroll 16
-      for (ptrdiff_t r = 0; r < VL; r++) columns[v + r] = FN(load)(rows + fnn_at_most(r, count - 1) * ld + v);
+      for (ptrdiff_t r = 0; r < VL; r++) columns[v + r] = FN(load)(rows + fnn_min(r, count - 1) * ld + v);
       FN(transpose_block)(columns + v);
     }
   } while ((v += VL) < n);

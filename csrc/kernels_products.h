@@ -3,16 +3,16 @@
 #define SUM_BLOCK 128 /* terms that are summed in turn; then sums of blocks are added: this keeps rounding small */
 #define TALLEST (FNN_MR > FNN_MR_SINGLE ? FNN_MR : FNN_MR_SINGLE)
 
-/* The epilogues: what is done to a tile after its sums. Each is a compile-time constant of FN(tile). GRADIENT and DENSE
-   are the same for fnn_dense, with A by columns and A by rows. */
+/* The epilogues: what is done to a tile after its sums. Each is a compile-time constant of FN(tile). DENSE_BY_COLUMNS
+   and DENSE_BY_ROWS are the same for fnn_dense, with A by columns and A by rows. */
 #define FORWARD 0
 #define BACKWARD 1
 #define UPDATE 2
-#define GRADIENT 3
-#define DENSE 4
+#define DENSE_BY_COLUMNS 3
+#define DENSE_BY_ROWS 4
 #define EPILOGUES 5
-#define HAS_ROWS_OF_A(epilogue) ((epilogue) == FORWARD || (epilogue) == BACKWARD || (epilogue) == DENSE)
-#define IS_DENSE(epilogue) ((epilogue) == GRADIENT || (epilogue) == DENSE)
+#define HAS_ROWS_OF_A(epilogue) ((epilogue) == FORWARD || (epilogue) == BACKWARD || (epilogue) == DENSE_BY_ROWS)
+#define IS_DENSE(epilogue) ((epilogue) == DENSE_BY_COLUMNS || (epilogue) == DENSE_BY_ROWS)
 
 /* A pointer to a product of any kind. `f` points to its factors: each of these structs begins with them. */
 typedef union {
@@ -75,13 +75,13 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     const REAL *row[TALLEST];
 #pragma GCC unroll 16
     for (int r = 0; r < height; r++) row[r] = FN(sample)(f, i + r);
-    const int in_blocks = FNN_WHOLE_SUMS && epilogue != DENSE;
+    const int in_blocks = FNN_WHOLE_SUMS && epilogue != DENSE_BY_ROWS;
     REAL earlier[TALLEST * 2 * VL]; /* sums of whole blocks of terms */
     /* `earlier` is read only after an earlier block has written it. gcc cannot see that and would warn for each vector
        of each tile. This empty instruction says that `earlier` is written; it costs nothing. */
     if (in_blocks) __asm__("" : "=m"(earlier));
     for (ptrdiff_t k = k0;;) {
-      const ptrdiff_t end = in_blocks ? fnn_at_most(k + SUM_BLOCK, k1) : k1;
+      const ptrdiff_t end = in_blocks ? fnn_min(k + SUM_BLOCK, k1) : k1;
       const int continued = k > k0;
 #pragma GCC unroll 2
       for (; k < end; k++, B += b_step) STEP(row[r][k])
@@ -92,7 +92,7 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     }
   } else {
     const REAL *a = (const REAL *)f->A + i + k0 * f->a_step;
-    if (epilogue == GRADIENT) {
+    if (epilogue == DENSE_BY_COLUMNS) {
 #pragma GCC unroll 2
       for (ptrdiff_t k = k0; k < k1; k++, B += b_step, a += f->a_step) STEP(a[r])
     } else {
@@ -122,10 +122,10 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
   }
   if (k0) EACH_VECTOR sum[r][v] += FN(load)(partial + (r * vectors + v) * VL);
   REAL results[TALLEST * 2 * VL]; /* used by dense tiles only */
-  if (IS_DENSE(epilogue) && !k0 && p.dense->go_on) {
+  if (IS_DENSE(epilogue) && !k0 && p.dense->adds_to_C) {
     const fnn_dense *q = p.dense;
     const REAL *earlier = (const REAL *)q->C + i * q->row_step + panel * NR * q->column_step;
-    FN(collect)(results, width, earlier, q->row_step, q->column_step, height, fnn_at_most(f->n - panel * NR, width));
+    FN(collect)(results, width, earlier, q->row_step, q->column_step, height, fnn_min(f->n - panel * NR, width));
     EACH_VECTOR sum[r][v] += FN(load)(results + (r * vectors + v) * VL);
   }
   if (k1 < f->k) {
@@ -135,7 +135,7 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
 
   if (IS_DENSE(epilogue)) {
     const fnn_dense *q = p.dense;
-    const ptrdiff_t first = panel * NR, columns = fnn_at_most(f->n - first, width);
+    const ptrdiff_t first = panel * NR, columns = fnn_min(f->n - first, width);
     const REAL *bias = (const REAL *)q->bias + first, *row_bias = (const REAL *)q->row_bias + i;
     const V scale = FN(set1)((REAL)q->scale);
     const FN(constants) c = FN(constants_of)(&q->g);
@@ -215,7 +215,7 @@ static FN(tiles_function) *const FN(pair)[FNN_MR][EPILOGUES] = {FNN_EACH_DOUBLE(
 /* Activations that are too long to be a part of every tile, and those whose slopes are kept: they are applied to rows
    that tiles have just stored, while these are still in the cache. */
 static void FN(finish_forward)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t p0, ptrdiff_t p1) {
-  const ptrdiff_t n = fnn_at_most(p1 * NR, fnn_up(p->of.n, VL)) - p0 * NR, at = i * p->row_step + p0 * NR;
+  const ptrdiff_t n = fnn_min(p1 * NR, fnn_round_up(p->factors.n, VL)) - p0 * NR, at = i * p->row_step + p0 * NR;
   REAL *A = (REAL *)p->A + at;
   if (p->S)
     FN(activation_and_slope)(A, (REAL *)p->S + at, p->row_step, &p->g, rows, n);
@@ -224,7 +224,7 @@ static void FN(finish_forward)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t rows
 }
 
 static void FN(finish_backward)(const fnn_backward *p, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t p0, ptrdiff_t p1) {
-  const ptrdiff_t n = fnn_at_most(p1 * NR, fnn_up(p->of.n, VL)) - p0 * NR, at = i * p->row_step + p0 * NR;
+  const ptrdiff_t n = fnn_min(p1 * NR, fnn_round_up(p->factors.n, VL)) - p0 * NR, at = i * p->row_step + p0 * NR;
   REAL *dZ = (REAL *)p->dZ + at;
   if (p->S)
     FN(times_slope)(dZ, (const REAL *)p->S + at, p->row_step, rows, n);
@@ -236,7 +236,7 @@ static void FN(finish_backward)(const fnn_backward *p, ptrdiff_t i, ptrdiff_t ro
 
 /* The forward product of one row with ROW_PANELS panels of full width; the order of terms is that of a tile. */
 static void FN(row)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t panel) {
-  const fnn_factors *f = &p->of;
+  const fnn_factors *f = &p->factors;
   const ptrdiff_t panel_step = NR * f->k;
   const REAL *a = FN(sample)(f, i), *B = (const REAL *)f->B + panel * panel_step;
   const REAL *bias = (const REAL *)p->bias + panel * NR;
@@ -244,7 +244,7 @@ static void FN(row)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t panel) {
   REAL *A = (REAL *)p->A + i * p->row_step + panel * NR;
   V total[ROW_PANELS][2];
   for (ptrdiff_t k = 0, first = 1; first || k < f->k; first = 0) {
-    const ptrdiff_t end = fnn_at_most(k + SUM_BLOCK, f->k);
+    const ptrdiff_t end = fnn_min(k + SUM_BLOCK, f->k);
     V sum[ROW_PANELS][2] = {{{0}}};
     for (; k < end; k++) {
       const V x = FN(set1)(a[k]);
@@ -271,13 +271,13 @@ static void FN(row)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t panel) {
    columns, and each unit has one vector of results. Terms are added in the same order as in a tile. n is a compile-time
    constant. */
 FNN_INLINE void FN(forward_few)(const ptrdiff_t n, const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1) {
-  const fnn_factors *f = &p->of;
+  const fnn_factors *f = &p->factors;
   const REAL *B = f->B, *bias = p->bias;
   const FN(constants) c = FN(constants_of)(&p->g);
   for (ptrdiff_t i = i0; i < i1; i += VL) {
     V total[4] = {{0}}; /* gcc does not know that f->k > 0, and would warn */
     for (ptrdiff_t k = 0, end; k < f->k; k = end) {
-      end = fnn_at_most(k + SUM_BLOCK, f->k);
+      end = fnn_min(k + SUM_BLOCK, f->k);
       V sum[4] = {{0}}, a[VL];
       for (ptrdiff_t t = k; t < end; t += VL) {
         FN(columns_of)(a, (const REAL *)f->A + i * f->a_step + t, f->a_step, VL);
@@ -304,7 +304,7 @@ static ptrdiff_t FN(chunk)(const fnn_factors *f, int epilogue) {
   if (f->k <= FEW_TERMS && IS_DENSE(epilogue)) return FNN_MR; /* writing C takes all the time */
   if (!HAS_ROWS_OF_A(epilogue)) return MOST_ROWS;
   const ptrdiff_t tiles = FNN_CHUNK_BYTES / (ptrdiff_t)sizeof(REAL) / (f->k + 1) / FNN_MR;
-  return FNN_MR * (tiles < 4 ? 4 : fnn_at_most(tiles, 16));
+  return FNN_MR * (tiles < 4 ? 4 : fnn_min(tiles, 16));
 }
 
 /* Copies `rows` rows of A (by columns) from row i on, in the order in which tiles read them: tile after tile, and in a
@@ -316,8 +316,8 @@ static void FN(pack_rows)(const fnn_weights *p, ptrdiff_t i, ptrdiff_t rows, ptr
     h = height + (t < rows % tiles);
     const int whole =
         i + FNN_MR + VL <= end; /* then whole vectors may be copied: the next copy overwrites what is beyond the tile */
-    for (ptrdiff_t k = 0; k < p->of.k; k++, to += h) {
-      const REAL *a = FN(sample)(&p->of, k) + i;
+    for (ptrdiff_t k = 0; k < p->factors.k; k++, to += h) {
+      const REAL *a = FN(sample)(&p->factors, k) + i;
       if (whole)
         for (ptrdiff_t r = 0; r < FNN_MR; r += VL) FN(store)(to + r, FN(load)(a + r));
       else
@@ -339,12 +339,12 @@ static void FN(panel)(FN(any_product) p, int epilogue, ptrdiff_t c0, ptrdiff_t r
   ptrdiff_t count = at_once, tall = taller; /* all tiles at once, if no sums have to wait for a next block */
   for (ptrdiff_t t = 0, i = c0; t < tiles; t += count, i += count * height + tall) {
     if (at_once < tiles) {
-      count = fnn_at_most(at_once, tiles - t);
-      tall = t < taller ? fnn_at_most(count, taller - t) : 0;
+      count = fnn_min(at_once, tiles - t);
+      tall = t < taller ? fnn_min(count, taller - t) : 0;
     }
     const ptrdiff_t tall_rows = tall * (height + 1);
     for (ptrdiff_t k = 0, end; k == 0 || k < k_all; k = end) {
-      end = fnn_at_most(k + terms, k_all); /* this part of the panel of B stays in the first cache */
+      end = fnn_min(k + terms, k_all); /* this part of the panel of B stays in the first cache */
       if (tall) more[epilogue](p, i, tall, panel, k, end, partial);
       one[epilogue](p, i + tall_rows, count - tall, panel, k, end, partial + tall_rows * width);
       if (end == k_all) break;
@@ -356,7 +356,7 @@ static void FN(panel)(FN(any_product) p, int epilogue, ptrdiff_t c0, ptrdiff_t r
 
 static void FN(forward)(const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1) {
   const FN(any_product) any = {.forward = p};
-  const fnn_factors *f = &p->of;
+  const fnn_factors *f = &p->factors;
   const ptrdiff_t whole = (i1 - i0) & -VL, chunk = FN(chunk)(f, FORWARD);
   REAL partial[PARTIAL_SUMS];
   if (FEW_OUTPUTS && f->n <= FEW_OUTPUTS && f->k % VL == 0 && f->k && !f->order && whole) {
@@ -368,9 +368,10 @@ static void FN(forward)(const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1, ptrdif
     i0 += whole;
   }
   for (ptrdiff_t c0 = i0; c0 < i1; c0 += chunk) {
-    const ptrdiff_t rows = fnn_at_most(chunk, i1 - c0);
+    const ptrdiff_t rows = fnn_min(chunk, i1 - c0);
     ptrdiff_t panel = p0;
-    for (; rows == 1 && panel + ROW_PANELS <= p1 && (panel + ROW_PANELS) * NR <= fnn_up(f->n, VL); panel += ROW_PANELS)
+    for (; rows == 1 && panel + ROW_PANELS <= p1 && (panel + ROW_PANELS) * NR <= fnn_round_up(f->n, VL);
+         panel += ROW_PANELS)
       FN(row)(p, c0, panel);
     for (; panel < p1; panel++) FN(panel)(any, FORWARD, c0, rows, panel, partial);
     FN(finish_forward)(p, c0, rows, p0, p1);
@@ -379,10 +380,10 @@ static void FN(forward)(const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1, ptrdif
 
 static void FN(backward)(const fnn_backward *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1) {
   const FN(any_product) any = {.backward = p};
-  const ptrdiff_t chunk = FN(chunk)(&p->of, BACKWARD);
+  const ptrdiff_t chunk = FN(chunk)(&p->factors, BACKWARD);
   REAL partial[PARTIAL_SUMS];
   for (ptrdiff_t c0 = i0; c0 < i1; c0 += chunk) {
-    const ptrdiff_t rows = fnn_at_most(chunk, i1 - c0);
+    const ptrdiff_t rows = fnn_min(chunk, i1 - c0);
     for (ptrdiff_t panel = p0; panel < p1; panel++) FN(panel)(any, BACKWARD, c0, rows, panel, partial);
     FN(finish_backward)(p, c0, rows, p0, p1);
   }
@@ -390,14 +391,14 @@ static void FN(backward)(const fnn_backward *p, ptrdiff_t i0, ptrdiff_t i1, ptrd
 
 static void FN(update_weights)(const fnn_weights *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1) {
   const FN(any_product) any = {.weights = p};
-  const fnn_factors *f = &p->of;
+  const fnn_factors *f = &p->factors;
   const int packs = FNN_PACK_PANELS > 0 && p->room && p1 - p0 >= FNN_PACK_PANELS;
   REAL partial[PARTIAL_SUMS];
   fnn_weights packed;
   if (packs) packed = *p, packed.packed = p->room;
   const FN(any_product) any_packed = {.weights = &packed};
   for (ptrdiff_t c0 = i0; c0 < i1; c0 += MOST_ROWS) {
-    const ptrdiff_t rows = fnn_at_most(MOST_ROWS, i1 - c0);
+    const ptrdiff_t rows = fnn_min(MOST_ROWS, i1 - c0);
     if (packs) {
       FN(pack_rows)(p, c0, rows, (rows + FNN_MR - 1) / FNN_MR);
       packed.packed_row = c0;
@@ -413,17 +414,17 @@ static void FN(update_weights)(const fnn_weights *p, ptrdiff_t i0, ptrdiff_t i1,
 FNN_INLINE void FN(any_dense)(const int epilogue, const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0,
                               ptrdiff_t p1) {
   const FN(any_product) any = {.dense = p};
-  const ptrdiff_t chunk = FN(chunk)(&p->of, epilogue);
+  const ptrdiff_t chunk = FN(chunk)(&p->factors, epilogue);
   REAL partial[PARTIAL_SUMS];
   for (ptrdiff_t c0 = i0; c0 < i1; c0 += chunk)
     for (ptrdiff_t panel = p0; panel < p1; panel++)
-      FN(panel)(any, epilogue, c0, fnn_at_most(chunk, i1 - c0), panel, partial);
+      FN(panel)(any, epilogue, c0, fnn_min(chunk, i1 - c0), panel, partial);
 }
 
 static void FN(dense_rows)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1) {
-  FN(any_dense)(DENSE, p, i0, i1, p0, p1);
+  FN(any_dense)(DENSE_BY_ROWS, p, i0, i1, p0, p1);
 }
 
 static void FN(dense_columns)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1) {
-  FN(any_dense)(GRADIENT, p, i0, i1, p0, p1);
+  FN(any_dense)(DENSE_BY_COLUMNS, p, i0, i1, p0, p1);
 }

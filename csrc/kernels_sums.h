@@ -57,7 +57,7 @@ FNN_INLINE void FN(sum_of_rows)(ptrdiff_t vectors, REAL *sums, const REAL *dZ, p
       for (int i = 0; i < 4; i++) depth = FN(push_run)(pairs, depth, four + i, 1, run++);
     }
   for (; row < rows; row += SUM_RUN, run++) {
-    FN(sum_run)(sum, dZ + row * ld, ld, fnn_at_most(SUM_RUN, rows - row), vectors);
+    FN(sum_run)(sum, dZ + row * ld, ld, fnn_min(SUM_RUN, rows - row), vectors);
     depth = FN(push_run)(pairs, depth, sum, vectors, run);
   }
   for (ptrdiff_t v = 0; v < vectors; v++) {
@@ -75,18 +75,18 @@ FNN_INLINE ptrdiff_t FN(waiting)(ptrdiff_t rows) {
 }
 
 static ptrdiff_t FN(rowsum_room)(ptrdiff_t rows, ptrdiff_t n) {
-  const ptrdiff_t vectors = fnn_at_most(STRIP, fnn_up(n, VL) / VL) * FN(waiting)(rows);
+  const ptrdiff_t vectors = fnn_min(STRIP, fnn_round_up(n, VL) / VL) * FN(waiting)(rows);
   return vectors <= PAIRS_ROOM ? 0 : vectors * (ptrdiff_t)sizeof(V);
 }
 
 static void FN(rowsum)(void *sums, const void *dZ, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, double scale,
                        void *room) {
   V few[PAIRS_ROOM], *pairs = room ? room : few;
-  const ptrdiff_t strip = room ? STRIP : fnn_at_most(STRIP, PAIRS_ROOM / FN(waiting)(rows));
+  const ptrdiff_t strip = room ? STRIP : fnn_min(STRIP, PAIRS_ROOM / FN(waiting)(rows));
   for (ptrdiff_t j = 0, vectors; j < n; j += vectors * VL) {
     REAL *out = (REAL *)sums + j;
     const REAL *in = (const REAL *)dZ + j;
-    vectors = fnn_at_most((fnn_up(n, VL) - j) / VL, strip);
+    vectors = fnn_min((fnn_round_up(n, VL) - j) / VL, strip);
     switch (vectors) {
     case 1: FN(sum_of_rows)(1, out, in, ld, rows, scale, pairs); break;
     case 2: FN(sum_of_rows)(2, out, in, ld, rows, scale, pairs); break;
@@ -107,7 +107,7 @@ static void FN(sums_along)(void *out, ptrdiff_t step, const void *dZ, ptrdiff_t 
     int depth = 0;
     ptrdiff_t j = 0;
     for (ptrdiff_t run = 0; j + 4 * VL <= n; run++) {
-      const ptrdiff_t end = fnn_at_most(j + SUM_RUN * 4 * VL, n);
+      const ptrdiff_t end = fnn_min(j + SUM_RUN * 4 * VL, n);
       V sum[4] = {{0}};
       for (; j + 4 * VL <= end; j += 4 * VL)
         for (int v = 0; v < 4; v++) sum[v] += FN(load)(p + j + v * VL);

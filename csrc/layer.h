@@ -22,8 +22,8 @@ typedef struct {
   fnn_spec function; /* the activation or loss */
   fnn_matrix out, x, y;
   ptrdiff_t n, m;
-  ptrdiff_t length; /* elements of a line of memory, of which there are m; 0: it works by blocks of samples */
-  int down;         /* softmax by softmax_down: each row of memory holds one unit of all samples */
+  ptrdiff_t length;        /* elements of a line of memory, of which there are m; 0: it works by blocks of samples */
+  int samples_are_columns; /* softmax by softmax_of_columns: each row of memory holds one unit of all samples */
   int threads;
   char *scratch;
   ptrdiff_t scratch_bytes; /* of one thread */
@@ -61,7 +61,7 @@ typedef struct {
   int copy_A;                            /* A is copied chunk by chunk: its rows lie badly in memory */
   ptrdiff_t copied_rows, packed_columns; /* rows of A that are copied, columns of B that are packed, at a time */
   ptrdiff_t terms;                       /* the most terms of a sum that are added at a time */
-  int go_on;                             /* C holds the sums of earlier terms */
+  int adds_to_C;                         /* C holds the sums of earlier terms */
   enum fnn_operation next;               /* applied to C, part by part, while the part is still in the cache */
   fnn_spec next_function;                /* the activation of `next` */
   fnn_matrix G;                          /* for FNN_DERIVE: A = g(Z), of the size of C */
@@ -111,8 +111,8 @@ static inline void fnn_run_layer(fnn_task *task, void *arg, const fnn_kernels *K
                                  int threads) {
   uint64_t kind = 0;
   if (threads > 1) {
-    kind = fnn_kind((uint64_t)(uintptr_t)task, (uint64_t)K->size);
-    kind = fnn_kind(fnn_kind(kind, fnn_about(work)), fnn_about((double)longest));
+    kind = fnn_hash((uint64_t)(uintptr_t)task, (uint64_t)K->size);
+    kind = fnn_hash(fnn_hash(kind, fnn_exponent(work)), fnn_exponent((double)longest));
   }
   fnn_parallel(kind, work, threads, task, arg);
 }

@@ -83,18 +83,18 @@ static void elementwise_part(void *arg, fnn_member *me) {
   ptrdiff_t from, to, ld_x, ld_y = 0, ld_out;
   fnn_share(e->m, FNN_LINE, me->size, me->thread, &from, &to);
   char *room = e->scratch + me->thread * e->scratch_bytes, *room_y = room + e->scratch_bytes / 2;
-  if (e->down) {
+  if (e->samples_are_columns) {
     const ptrdiff_t whole = (to - from) & -K->vl;
     void *out = fnn_at(K, e->out.data, from), *d = fnn_at(K, e->x.data, from);
     if (e->operation == FNN_ACTIVATE)
-      K->softmax_down(out, e->out.row_step, d, e->x.row_step, e->n, whole);
+      K->softmax_of_columns(out, e->out.row_step, d, e->x.row_step, e->n, whole);
     else
-      K->softmax_slope_down(out, e->out.row_step, d, e->x.row_step, fnn_at(K, e->y.data, from), e->y.row_step, e->n,
-                            whole);
+      K->softmax_slope_of_columns(out, e->out.row_step, d, e->x.row_step, fnn_at(K, e->y.data, from), e->y.row_step,
+                                  e->n, whole);
     from += whole;
   }
   for (ptrdiff_t first = from, rows; first < to; first += rows) {
-    rows = fnn_at_most(fnn_block_rows(K), to - first);
+    rows = fnn_min(fnn_block_rows(K), to - first);
     const void *x = rows_of(K, &e->x, room, e->n, first, rows, &ld_x);
     const void *y = e->y.data ? rows_of(K, &e->y, room_y, e->n, first, rows, &ld_y) : NULL;
     const int in_place = is_rows(K, &e->out, e->n);
@@ -112,9 +112,9 @@ ptrdiff_t fnn_plan_elements(fnn_elements *e, int threads) {
   e->threads = threads = fnn_threads_for((double)FNN_FUNCTION_WORK * e->n * e->m, threads);
   const int by_rows = e->operation != FNN_LOSS_GRADIENT && fnn_place_of(&e->function) == FNN_WHOLE_ROWS;
   if (!by_rows && fnn_in_lines(e, all, e->y.data ? 3 : 2)) return 0;
-  e->down = by_rows && e->function.kind == FNN_SOFTMAX && e->out.column_step == 1 && e->x.column_step == 1 &&
-            (!e->y.data || e->y.column_step == 1);
-  const ptrdiff_t rows = 2 * fnn_at_most(e->down ? K->vl : fnn_block_rows(K), e->m);
+  e->samples_are_columns = by_rows && e->function.kind == FNN_SOFTMAX && e->out.column_step == 1 &&
+                           e->x.column_step == 1 && (!e->y.data || e->y.column_step == 1);
+  const ptrdiff_t rows = 2 * fnn_min(e->samples_are_columns ? K->vl : fnn_block_rows(K), e->m);
   e->scratch_bytes = fnn_times(rows * K->size, fnn_ld(K, e->n));
   return fnn_times(threads, e->scratch_bytes);
 }

@@ -18,14 +18,14 @@ typedef struct {
 static void losses_part(void *arg, fnn_member *me) {
   const losses_of *l = arg;
   const fnn_kernels *K = l->K;
-  const ptrdiff_t ld = fnn_ld(K, l->n), block = fnn_at_most(fnn_block_rows(K), l->m);
+  const ptrdiff_t ld = fnn_ld(K, l->n), block = fnn_min(fnn_block_rows(K), l->m);
   char *room = l->scratch + me->thread * l->scratch_bytes;
   double *unused = (double *)room;
-  void *z = unused + fnn_up(block, FNN_LINE), *y = fnn_at(K, z, block * ld);
+  void *z = unused + fnn_round_up(block, FNN_LINE), *y = fnn_at(K, z, block * ld);
   ptrdiff_t from, to;
   fnn_share(l->m, FNN_LINE, me->size, me->thread, &from, &to);
   for (ptrdiff_t first = from, rows; first < to; first += rows) {
-    rows = fnn_at_most(block, to - first);
+    rows = fnn_min(block, to - first);
     K->gather(z, ld, l->Z, NULL, first, rows, l->n);
     const fnn_head head = {.loss = l->loss,
                            .activation = fnn_identity,
@@ -76,9 +76,9 @@ static void values_part(void *arg, fnn_member *me) {
   if (Z->column_step != 1 || Y->column_step != 1) {
     const int dense = Z->column_step == l->n && Y->column_step == l->n;
     for (ptrdiff_t j = from, samples; j < to; j += samples) {
-      samples = dense && l->n < AT_A_TIME ? fnn_at_most(AT_A_TIME / l->n, to - j) : 1;
+      samples = dense && l->n < AT_A_TIME ? fnn_min(AT_A_TIME / l->n, to - j) : 1;
       for (ptrdiff_t i = 0, units; i < l->n; i += units) {
-        units = fnn_at_most(AT_A_TIME, l->n - i);
+        units = fnn_min(AT_A_TIME, l->n - i);
         unit_losses(l, some, fnn_at(K, fnn_sample(K, Z, j), i), fnn_at(K, fnn_sample(K, Y, j), i), units * samples);
         for (ptrdiff_t s = 0; s < samples; s++)
           l->losses[j + s] = sum(some + s * units, units) + (i ? l->losses[j + s] : 0);
@@ -87,7 +87,7 @@ static void values_part(void *arg, fnn_member *me) {
     return;
   }
   for (ptrdiff_t j = from, samples; j < to; j += samples) {
-    samples = fnn_at_most(AT_A_TIME, to - j);
+    samples = fnn_min(AT_A_TIME, to - j);
     double *losses = l->losses + j;
     for (ptrdiff_t s = 0; s < samples; s++) losses[s] = 0;
     for (ptrdiff_t i = 0; i < l->n; i++) {
@@ -103,8 +103,8 @@ static int lie_alike(const fnn_matrix *Z, const fnn_matrix *Y) {
 }
 
 static int losses_by_blocks(losses_of *l, double work, int threads) {
-  const ptrdiff_t block = fnn_at_most(fnn_block_rows(l->K), l->m);
-  l->scratch_bytes = fnn_plus(fnn_up(block, FNN_LINE) * (ptrdiff_t)sizeof *l->losses,
+  const ptrdiff_t block = fnn_min(fnn_block_rows(l->K), l->m);
+  l->scratch_bytes = fnn_plus(fnn_round_up(block, FNN_LINE) * (ptrdiff_t)sizeof *l->losses,
                               fnn_times((2 * block + 2) * l->K->size, fnn_ld(l->K, l->n)));
   _Alignas(FNN_LINE) char stack[FNN_STACK];
   l->scratch = fnn_scratch(stack, fnn_times(threads, l->scratch_bytes));
@@ -144,7 +144,7 @@ int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_matrix *Z,
 double fnn_shares(const double *x, ptrdiff_t m, double whole) {
   double total = 0, shares[AT_A_TIME]; /* it divides before it adds: the sum of all x could overflow */
   for (ptrdiff_t first = 0; first < m; first += AT_A_TIME) {
-    const ptrdiff_t count = fnn_at_most(AT_A_TIME, m - first);
+    const ptrdiff_t count = fnn_min(AT_A_TIME, m - first);
     for (ptrdiff_t i = 0; i < count; i++) shares[i] = x[first + i] / whole;
     total += sum(shares, count);
   }

@@ -16,7 +16,7 @@ static void flip(fnn_multiplication *x) {
 static int lies_well(const fnn_kernels *K, const fnn_matrix *B, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t columns) {
   const ptrdiff_t step = B->row_step * K->size;
   if (B->column_step != 1 || step <= 0 || columns < K->vl) return 0;
-  if (k * fnn_at_most(step, 4096) > 1 << 22) return 0; /* more pages than the TLB has entries, for every panel */
+  if (k * fnn_min(step, 4096) > 1 << 22) return 0; /* more pages than the TLB has entries, for every panel */
   return step <= 256 || rows <= 3 * K->mr || (rows <= 8 * K->mr && step % 512 != 0);
 }
 
@@ -50,14 +50,14 @@ static void rows_of_columns(const fnn_multiplication *x, void *room, columns_of_
                             ptrdiff_t i0, ptrdiff_t i1) {
   const fnn_kernels *K = x->K;
   const int by_rows = x->A.column_step == 1 || x->copy_A;
-  fnn_dense p = {.of = {.m = x->rows,
-                        .n = columns,
-                        .k = x->k,
-                        .A = x->A.data,
-                        .a_step = by_rows ? x->A.row_step : x->A.column_step,
-                        .B = B.data,
-                        .b_in_panels = B.in_panels,
-                        .b_step = B.step},
+  fnn_dense p = {.factors = {.m = x->rows,
+                             .n = columns,
+                             .k = x->k,
+                             .A = x->A.data,
+                             .a_step = by_rows ? x->A.row_step : x->A.column_step,
+                             .B = B.data,
+                             .b_in_panels = B.in_panels,
+                             .b_step = B.step},
                  .C = fnn_at(K, x->C.data, first * x->C.column_step),
                  .row_step = x->C.row_step,
                  .column_step = x->C.column_step,
@@ -65,17 +65,17 @@ static void rows_of_columns(const fnn_multiplication *x, void *room, columns_of_
                  .row_bias = x->bias_of_columns ? NULL : x->bias,
                  .g = x->activation,
                  .scale = x->scale,
-                 .go_on = x->go_on};
+                 .adds_to_C = x->adds_to_C};
   if (!x->copy_A) {
     (by_rows ? K->dense_rows : K->dense_columns)(&p, i0, i1, 0, fnn_panels(K, columns));
     return;
   }
   const fnn_matrix A = fnn_transposed(x->A); /* the rows of x->A are the samples that K->gather copies */
-  p.of.a_step = fnn_ld(K, x->k);
+  p.factors.a_step = fnn_ld(K, x->k);
   for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
-    rows = fnn_at_most(x->copied_rows, i1 - i);
-    K->gather(room, p.of.a_step, &A, NULL, i, rows, x->k);
-    p.of.A = room;
+    rows = fnn_min(x->copied_rows, i1 - i);
+    K->gather(room, p.factors.a_step, &A, NULL, i, rows, x->k);
+    p.factors.A = room;
     p.C = fnn_at(K, x->C.data, first * x->C.column_step + i * x->C.row_step);
     p.row_bias = p.row_bias ? fnn_at(K, x->bias, i) : NULL;
     K->dense_rows(&p, 0, rows, 0, fnn_panels(K, columns));
@@ -98,7 +98,7 @@ static void multiply_once(const fnn_multiplication *x, char *room, ptrdiff_t i0,
   } else {
     void *panels = x->copy_A ? fnn_at(K, room, x->copied_rows * fnn_ld(K, x->terms)) : room;
     for (ptrdiff_t first = from, columns; first < to; first += columns) {
-      columns = fnn_at_most(x->packed_columns, to - first);
+      columns = fnn_min(x->packed_columns, to - first);
       const fnn_matrix part = {fnn_at(K, x->B.data, first * x->B.column_step), x->B.row_step, x->B.column_step,
                                x->B.dtype};
       K->pack(panels, &part, x->k, columns);
@@ -118,8 +118,8 @@ static void multiply_terms(const fnn_multiplication *x, char *room, ptrdiff_t i0
     fnn_multiplication part = *x;
     part.A.data = fnn_at(x->K, x->A.data, k * x->A.column_step);
     part.B.data = fnn_at(x->K, x->B.data, k * x->B.row_step);
-    part.k = fnn_at_most(x->terms, x->k - k);
-    part.go_on = k > 0;
+    part.k = fnn_min(x->terms, x->k - k);
+    part.adds_to_C = k > 0;
     if (k + x->terms < x->k) part.scale = 1, part.bias = NULL, part.activation = fnn_identity;
     multiply_once(&part, room, i0, i1, from, to);
   }
@@ -159,7 +159,7 @@ static void multiply_part(void *arg, fnn_member *me) {
   /* A few rows at a time, so that C is still in the cache for finish(); but only if B need not be packed each time. */
   const int by_rows = x->next != FNN_NOTHING && x->terms >= x->k && (x->panels || x->B_in_place);
   for (ptrdiff_t i = i0, end; i < i1; i = end) {
-    end = by_rows ? fnn_at_most(i + fnn_block_rows(K), i1) : i1;
+    end = by_rows ? fnn_min(i + fnn_block_rows(K), i1) : i1;
     multiply_terms(x, x->scratch + me->thread * x->scratch_bytes, i, end, from, to);
     if (x->next != FNN_NOTHING && from < to) finish(x, i, end, from, to);
   }
@@ -171,12 +171,12 @@ static void multiply_vector(void *arg, fnn_member *me) {
   fnn_share(x->rows, 8 * x->K->vl, me->size, me->thread, &i0, &i1);
   const int by_rows =
       x->A.column_step == 1 && (x->A.row_step != 1 || x->k > x->rows); /* both steps 1: the longer side decides */
-  const fnn_dense p = {.of = {.m = x->rows,
-                              .n = 1,
-                              .k = x->k,
-                              .A = x->A.data,
-                              .a_step = by_rows ? x->A.row_step : x->A.column_step,
-                              .B = x->B.data},
+  const fnn_dense p = {.factors = {.m = x->rows,
+                                   .n = 1,
+                                   .k = x->k,
+                                   .A = x->A.data,
+                                   .a_step = by_rows ? x->A.row_step : x->A.column_step,
+                                   .B = x->B.data},
                        .C = x->C.data,
                        .row_step = x->C.row_step,
                        .row_bias = x->bias,
@@ -198,7 +198,7 @@ void fnn_set_product(fnn_multiplication *x, const fnn_kernels *K, fnn_matrix A, 
 ptrdiff_t fnn_plan_product(fnn_multiplication *x, int threads) {
   const fnn_kernels *K = x->K;
   if (x->rows == 0 || x->columns == 0) return 0;
-  x->go_on = 0, x->panels = NULL, x->scratch_bytes = 0;
+  x->adds_to_C = 0, x->panels = NULL, x->scratch_bytes = 0;
   const int vector = x->vector = !x->in_order && (x->columns == 1 || x->rows == 1);
   if (vector ? x->columns != 1 : cost(x, 1) < cost(x, 0)) flip(x);
 
@@ -216,15 +216,15 @@ ptrdiff_t fnn_plan_product(fnn_multiplication *x, int threads) {
   x->A_size = x->all_A ? fnn_times(x->rows, fnn_ld(K, x->k)) : 0;
   x->B_size = x->all_B ? fnn_ld(K, x->k) : pack_all ? fnn_times(x->k, fnn_padded(K, x->columns)) : 0;
   /* A quarter of a megabyte of A is copied at a time; a megabyte of B, so that a copy of A is used for many columns. */
-  x->terms = pack_all ? x->k + 1 : fnn_at_most(x->k + 1, TERMS_AT_A_TIME);
+  x->terms = pack_all ? x->k + 1 : fnn_min(x->k + 1, TERMS_AT_A_TIME);
   if (x->copy_A) {
     const ptrdiff_t tiles = (1 << 18) / (fnn_ld(K, x->terms) * K->size * K->mr) + 1;
-    x->copied_rows = fnn_at_most(fnn_at_most(tiles, 16), (x->rows + K->mr - 1) / K->mr) * K->mr;
+    x->copied_rows = fnn_min(fnn_min(tiles, 16), (x->rows + K->mr - 1) / K->mr) * K->mr;
     x->scratch_bytes += x->copied_rows * fnn_ld(K, x->terms) * K->size;
   }
   if (pack && !pack_all) {
     const ptrdiff_t panels = (1 << 20) / (x->terms * K->size * K->nr) + 1;
-    x->packed_columns = fnn_at_most(panels * K->nr, fnn_padded(K, x->columns));
+    x->packed_columns = fnn_min(panels * K->nr, fnn_padded(K, x->columns));
     x->scratch_bytes += x->terms * x->packed_columns * K->size;
   }
   const ptrdiff_t copies = fnn_plus(x->bias_size, fnn_plus(x->A_size, x->B_size));

@@ -9,7 +9,7 @@ static void sum_samples(const fnn_row_sums *s, ptrdiff_t from, ptrdiff_t to, voi
   };
   double room[FNN_LINE / sizeof(double) + STEP], *sums = room + FNN_LINE / sizeof(double); /* room before sums, too */
   for (ptrdiff_t first = from, units; first < to; first += units) {
-    units = fnn_at_most(to - first, STEP);
+    units = fnn_min(to - first, STEP);
     const ptrdiff_t whole = units & -K->vl;
     if (whole) K->rowsum(sums, fnn_at(K, s->dZ.data, first), s->dZ.column_step, s->m, whole, s->scale, pairs);
     if (whole < units) {

@@ -15,15 +15,15 @@ typedef struct {
 /* Samples of a block: few enough for the cache. For a loss, whose blocks are shared by threads, about a quarter of all
    samples at most. */
 static ptrdiff_t rows_of_block(const fnn_kernels *K, ptrdiff_t m, int loss) {
-  const ptrdiff_t most = fnn_at_most(16 * K->mr, m), quarter = fnn_up((m + 3) / 4, K->mr), few = 4 * K->mr;
-  return loss ? fnn_at_most(most, quarter > few ? quarter : few) : most;
+  const ptrdiff_t most = fnn_min(16 * K->mr, m), quarter = fnn_round_up((m + 3) / 4, K->mr), few = 4 * K->mr;
+  return loss ? fnn_min(most, quarter > few ? quarter : few) : most;
 }
 
 fnn_forward fnn_forward_product(const fnn_net *net, int l, const void *A_prev, ptrdiff_t a_step, void *A, ptrdiff_t m) {
   const fnn_kernels *K = net->K;
   const fnn_layer_state *y = &net->layer[l];
   return (fnn_forward){
-      .of = {.m = m, .n = y->n_out, .k = y->n_in, .A = A_prev, .a_step = a_step, .B = y->WT, .b_in_panels = 1},
+      .factors = {.m = m, .n = y->n_out, .k = y->n_in, .A = A_prev, .a_step = a_step, .B = y->WT, .b_in_panels = 1},
       .A = A,
       .row_step = fnn_ld(K, y->n_out),
       .bias = y->b,
@@ -48,8 +48,8 @@ static void *forward_block(const forward_job *job, ptrdiff_t first, ptrdiff_t ro
   for (int l = 0; l < net->layers; l++) {
     fnn_forward p = fnn_forward_product(net, l, A, step, to, rows);
     if (l == net->layers - 1 && !job->out) p.g = fnn_identity;
-    K->forward(&p, 0, rows, 0, fnn_panels(K, p.of.n));
-    if (fnn_place_of(&p.g) == FNN_WHOLE_ROWS) K->activation(to, p.row_step, to, p.row_step, &p.g, rows, p.of.n);
+    K->forward(&p, 0, rows, 0, fnn_panels(K, p.factors.n));
+    if (fnn_place_of(&p.g) == FNN_WHOLE_ROWS) K->activation(to, p.row_step, to, p.row_step, &p.g, rows, p.factors.n);
     A = to, step = p.row_step;
     to = other, other = (void *)A;
   }
@@ -69,7 +69,7 @@ static void forward_task(void *arg, fnn_member *me) {
   const fnn_mode mode = fnn_flush_subnormals();
   fnn_share(job->m, job->step, me->size, me->thread, &from, &to);
   for (ptrdiff_t first = from, rows; first < to; first += rows) {
-    rows = fnn_at_most(job->rows, to - first);
+    rows = fnn_min(job->rows, to - first);
     void *A = forward_block(job, first, rows, scratch);
     if (job->out) {
       K->scatter(job->out, first, A, ld, rows, last->n_out);
@@ -106,7 +106,7 @@ static int run_forward(forward_job *job, int threads) {
   job->scratch = fnn_scratch(stack, fnn_times(threads, job->scratch_bytes));
   if (!job->scratch) return FNN_NO_MEMORY;
   const double m = (double)job->m;
-  fnn_run(net, job->out ? FNN_PREDICTION : FNN_LOSSES_ONLY, fnn_about(m), m, threads, forward_task, job);
+  fnn_run(net, job->out ? FNN_PREDICTION : FNN_LOSSES_ONLY, fnn_exponent(m), m, threads, forward_task, job);
   fnn_release(stack, job->scratch);
   return FNN_OK;
 }

@@ -54,10 +54,10 @@ static ptrdiff_t widest(const fnn_net *net) {
 }
 
 static uint64_t kind_of(const fnn_net *net) {
-  uint64_t kind = fnn_kind((uint64_t)net->K->size, (uint64_t)net->loss.kind);
+  uint64_t kind = fnn_hash((uint64_t)net->K->size, (uint64_t)net->loss.kind);
   for (int l = 0; l < net->layers; l++) {
-    kind = fnn_kind(fnn_kind(kind, (uint64_t)net->layer[l].n_in), (uint64_t)net->layer[l].n_out);
-    kind = fnn_kind(kind, (uint64_t)net->layer[l].activation.kind);
+    kind = fnn_hash(fnn_hash(kind, (uint64_t)net->layer[l].n_in), (uint64_t)net->layer[l].n_out);
+    kind = fnn_hash(kind, (uint64_t)net->layer[l].activation.kind);
   }
   return kind;
 }

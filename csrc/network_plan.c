@@ -33,7 +33,7 @@ static fnn_operation_of_step *add(compiler *c, enum fnn_step_operation what, int
 
 /* The most of n columns that one thread gets, if each thread gets whole panels. */
 static ptrdiff_t largest_share(const compiler *c, ptrdiff_t n) {
-  return fnn_at_most((fnn_panels(c->K, n) + c->key->threads - 1) / c->key->threads * c->K->nr, n);
+  return fnn_min((fnn_panels(c->K, n) + c->key->threads - 1) / c->key->threads * c->K->nr, n);
 }
 
 /* Whether forward and update of layer l are split by columns: if there are many weights, and the split makes little
@@ -75,7 +75,7 @@ static void compile_forward(compiler *c, int l) {
     own_panels(c, y->n_out, &o->p0, &o->p1);
     c->columns_pending = 1;
   }
-  if (!l) c->plan->first_products[0] = &o->forward.of;
+  if (!l) c->plan->first_products[0] = &o->forward.factors;
   if (fnn_place_of(&o->forward.g) == FNN_WHOLE_ROWS) add(c, FNN_GO_THROUGH, l, c->columns_pending);
 }
 
@@ -103,13 +103,13 @@ static void compile_backward(compiler *c, int l) {
   const fnn_spec g = c->net->layer[l - 1].activation;
   const int whole_rows = fnn_place_of(&g) == FNN_WHOLE_ROWS;
   fnn_operation_of_step *o = add(c, FNN_GO_BACK, l, 0);
-  o->backward = (fnn_backward){.of = {.m = c->key->m,
-                                      .n = y->n_in,
-                                      .k = y->n_out,
-                                      .A = w->dZ[l],
-                                      .a_step = fnn_ld(c->K, y->n_out),
-                                      .B = y->W,
-                                      .b_in_panels = 1},
+  o->backward = (fnn_backward){.factors = {.m = c->key->m,
+                                           .n = y->n_in,
+                                           .k = y->n_out,
+                                           .A = w->dZ[l],
+                                           .a_step = fnn_ld(c->K, y->n_out),
+                                           .B = y->W,
+                                           .b_in_panels = 1},
                                .dZ = w->dZ[l - 1],
                                .row_step = fnn_ld(c->K, y->n_in),
                                .A = w->A[l - 1],
@@ -159,9 +159,9 @@ static void compile_update(compiler *c, int l) {
   const fnn_layer_state *y = &c->net->layer[l];
   fnn_operation_of_step *o = add(c, FNN_UPDATE_W, l, 0);
   o->weights =
-      (fnn_weights){.of = gradient_factors(c, l),
+      (fnn_weights){.factors = gradient_factors(c, l),
                     .room = w->packed ? fnn_at(c->K, w->packed, c->key->thread * c->K->chunk * c->key->m) : NULL};
-  share_update(c, o, o->weights.of.m, o->weights.of.n);
+  share_update(c, o, o->weights.factors.m, o->weights.factors.n);
   if (c->key->is_plain) {
     o->weights.W = o->weights.moment[0] = o->weights.moment[1] = w->dW[l];
     o->weights.update = &c->plan->store;
@@ -171,7 +171,7 @@ static void compile_update(compiler *c, int l) {
     o->weights.copy = y->turned ? y->WT : y->W;
     o->weights.update = &c->plan->update;
   }
-  if (!l) c->plan->first_products[1] = &o->weights.of;
+  if (!l) c->plan->first_products[1] = &o->weights.factors;
 }
 
 /* The updates of all weights with stored gradients, and then the copies of the weights. */
@@ -194,13 +194,13 @@ static void compile_gradient(compiler *c, int l) {
   const int turned = c->net->layer[l].turned;
   const fnn_matrix *dW = &c->job->gradients[2 * l + FNN_W];
   fnn_operation_of_step *o = add(c, FNN_GIVE_DW, l, 0);
-  o->gradient = (fnn_dense){.of = gradient_factors(c, l),
+  o->gradient = (fnn_dense){.factors = gradient_factors(c, l),
                             .C = dW->data,
                             .row_step = turned ? dW->row_step : dW->column_step,
                             .column_step = turned ? dW->column_step : dW->row_step,
                             .g = fnn_identity};
-  share_update(c, o, o->gradient.of.m, o->gradient.of.n);
-  if (!l) c->plan->first_products[1] = &o->gradient.of;
+  share_update(c, o, o->gradient.factors.m, o->gradient.factors.n);
+  if (!l) c->plan->first_products[1] = &o->gradient.factors;
 }
 
 void fnn_compile_step(fnn_plan *plan, const fnn_train_job *job, const fnn_plan_key *key) {

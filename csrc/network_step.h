@@ -22,7 +22,7 @@ typedef struct {
   fnn_targets targets;
   const fnn_matrix *gradients; /* if only gradients are wanted: for each layer that of W, then that of b */
   double total;
-  int parted;                /* the task stopped before its end, without error: another team, or one thread, goes on */
+  int interrupted;           /* the task stopped before its end, without error: another team, or one thread, goes on */
   ptrdiff_t batches, epochs; /* done in this call */
 } fnn_train_job;
 

@@ -8,7 +8,7 @@ void fnn_run(const fnn_net *net, enum fnn_use use, uint64_t size, double work, i
   if (net->forced || threads == 1)
     fnn_parallel_forced(threads, task, job);
   else
-    fnn_parallel(fnn_kind(fnn_kind(net->kind, use), size), work, threads, task, job);
+    fnn_parallel(fnn_hash(fnn_hash(net->kind, use), size), work, threads, task, job);
 }
 
 void fnn_net_force_threads(fnn_net *net, int threads) { net->forced = threads < 0 ? 0 : threads; }

@@ -67,14 +67,14 @@ static void train_task(void *arg, fnn_member *member) {
   fnn_worker me = worker_of(job, member);
   progress at = {fit->position, job->batches, job->epochs, fit->epoch, fit->order_is_valid};
   enum fnn_step_result result = FNN_STEP_DONE;
-  int parted = 0;
+  int interrupted = 0;
   me.steps = net->steps;
   memcpy(me.bound, net->bound, sizeof me.bound);
   const fnn_mode mode = fnn_flush_subnormals();
   fnn_barrier(member); /* all threads have read where to start, before thread 0 changes it */
-  while (at.batches < fit->max_batches && at.epochs < fit->max_epochs && !parted) {
+  while (at.batches < fit->max_batches && at.epochs < fit->max_epochs && !interrupted) {
     draw_order(&me, &at);
-    const ptrdiff_t rows = fnn_at_most(fit->batch, job->m - at.position);
+    const ptrdiff_t rows = fnn_min(fit->batch, job->m - at.position);
     me.m = 0;
     result = fnn_step(&me, fit->shuffle ? fit->order : NULL, at.position, rows);
     if (result != FNN_STEP_DONE) break;
@@ -82,7 +82,7 @@ static void train_task(void *arg, fnn_member *member) {
     at.position += rows;
     if (at.position == job->m) end_epoch(&me, &at);
     /* The time of a batch that is short, or was skipped, does not count (0). */
-    parted = fnn_unit_done(member, rows == fit->batch && me.m == rows ? (double)rows : 0);
+    interrupted = fnn_unit_done(member, rows == fit->batch && me.m == rows ? (double)rows : 0);
   }
   note_bounds(&me);
   if (me.thread == 0) {
@@ -93,7 +93,7 @@ static void train_task(void *arg, fnn_member *member) {
     fit->epoch = at.epoch;
     fit->ended_count = at.epochs;
     fit->order_is_valid = at.order_is_valid && at.position;
-    job->parted = parted;
+    job->interrupted = interrupted;
     job->batches = at.batches;
     job->epochs = at.epochs;
     net->steps = me.steps;
@@ -107,8 +107,8 @@ double fnn_net_first_loss(const fnn_net *net) { return net->first_loss; }
 static uint64_t size_of(const fnn_train_job *job, ptrdiff_t batch) {
   const fnn_matrix *X = job->X;
   const int data_kind = X->dtype + 2 * (X->row_step == 1) + 4 * (job->targets.codes != NULL);
-  return fnn_kind(fnn_kind((uint64_t)batch, (uint64_t)job->optimizer.kind),
-                  fnn_kind((uint64_t)data_kind, fnn_about((double)job->m)));
+  return fnn_hash(fnn_hash((uint64_t)batch, (uint64_t)job->optimizer.kind),
+                  fnn_hash((uint64_t)data_kind, fnn_exponent((double)job->m)));
 }
 
 int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m, fnn_fit *given,
@@ -122,7 +122,7 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets)) return FNN_REFUSED;
   if (!FNN_TAKE(job.optimizer, fit.optimizer, eps)) return FNN_REFUSED;
   if (!fnn_is_optimizer(job.optimizer.kind) || fnn_slots_of(job.optimizer.kind) > net->slots) return FNN_REFUSED;
-  const ptrdiff_t batch = fnn_at_most(fit.batch, m);
+  const ptrdiff_t batch = fnn_min(fit.batch, m);
   if (fnn_reserve(net, job.work, batch, threads, fit.plain)) return FNN_NO_MEMORY;
   if (fit.plain && fnn_reserve_gradients(net, job.work)) return FNN_NO_MEMORY;
   net->first_loss = NAN;
@@ -132,7 +132,7 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   const int known = net->bound[0] < INFINITY;
   if (fit.cautious && !known) fnn_measure_parameters(net);
   do fnn_run(net, single ? FNN_ONE_STEP : FNN_MANY_STEPS, size, single ? (double)batch : 0, threads, train_task, &job);
-  while (job.parted);
+  while (job.interrupted);
   if (fit.unsafe && known) { /* perhaps only because the bounds grew with each step: measure them, and try again */
     fnn_measure_parameters(net);
     fnn_run(net, FNN_ONE_STEP, 0, 0, 1, train_task, &job);
@@ -186,7 +186,7 @@ int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradi
     return FNN_OK;
   }
   if (fnn_reserve(net, &work, m, threads, 0)) return FNN_NO_MEMORY;
-  fnn_run(net, FNN_GRADIENTS, fnn_about((double)m), (double)m, threads, gradients_task, &job);
+  fnn_run(net, FNN_GRADIENTS, fnn_exponent((double)m), (double)m, threads, gradients_task, &job);
   *total = job.total;
   fnn_release_workspace(&work);
   return FNN_OK;

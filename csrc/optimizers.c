@@ -44,12 +44,12 @@ static void update_copy(const update_job *u, ptrdiff_t j, ptrdiff_t from, ptrdif
   void *const x[OPERANDS] = {room[0], room[1], room[2], room[3]};
   memset(room, 0, sizeof room);
   for (ptrdiff_t n; from < to; from += n) {
-    n = fnn_at_most(STEP, to - from);
+    n = fnn_min(STEP, to - from);
     for (int i = 0; i < OPERANDS; i++) {
       const fnn_matrix part = {line(u, i, j, from), u->x[i].row_step, 0, u->x[i].dtype};
       if (u->used[i]) u->K->gather(room[i], 0, &part, NULL, 0, 1, n);
     }
-    update(u, x, fnn_up(n, u->K->vl));
+    update(u, x, fnn_round_up(n, u->K->vl));
     for (int i = 0; i < GRADIENT; i++) {
       const fnn_matrix part = {line(u, i, j, from), u->x[i].row_step, 0, u->x[i].dtype};
       if (u->used[i]) u->K->scatter(&part, 0, room[i], 0, 1, n);
@@ -113,7 +113,7 @@ int fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_
   const double elements = (double)n * (double)m;
   const ptrdiff_t most = fnn_times(n, m) / ELEMENTS_PER_THREAD + 1;
   const uint64_t kind =
-      fnn_kind(fnn_kind((uint64_t)(uintptr_t)update_part, (uint64_t)settings.kind), fnn_about(elements));
-  fnn_parallel(kind, elements, (int)fnn_at_most(fnn_threads(threads), most), update_part, &u);
+      fnn_hash(fnn_hash((uint64_t)(uintptr_t)update_part, (uint64_t)settings.kind), fnn_exponent(elements));
+  fnn_parallel(kind, elements, (int)fnn_min(fnn_threads(threads), most), update_part, &u);
   return FNN_OK;
 }

@@ -184,21 +184,21 @@ void fnn_parallel_forced(int threads, fnn_task *task, void *arg) {
 static _Thread_local struct {
   uint64_t kinds[KINDS], asked[KINDS], questions;
   fnn_pace paces[KINDS];
-} known;
+} thread_paces;
 
 static fnn_pace *pace_of(uint64_t kind) {
   int place = 0;
   for (int i = 0; i < KINDS; i++) {
-    if (known.kinds[i] == kind && known.asked[i]) {
+    if (thread_paces.kinds[i] == kind && thread_paces.asked[i]) {
       place = i;
       break;
     }
-    if (known.asked[i] < known.asked[place]) place = i;
+    if (thread_paces.asked[i] < thread_paces.asked[place]) place = i;
   }
-  if (known.kinds[place] != kind || !known.asked[place]) known.paces[place] = (fnn_pace){0};
-  known.kinds[place] = kind;
-  known.asked[place] = ++known.questions;
-  return &known.paces[place];
+  if (thread_paces.kinds[place] != kind || !thread_paces.asked[place]) thread_paces.paces[place] = (fnn_pace){0};
+  thread_paces.kinds[place] = kind;
+  thread_paces.asked[place] = ++thread_paces.questions;
+  return &thread_paces.paces[place];
 }
 
 static atomic_int calls; /* how many calls that asked for more than one thread are running, from any threads */
@@ -208,20 +208,20 @@ static atomic_int calls; /* how many calls that asked for more than one thread a
 #define TEAMS 2
 #define RECENT 1000000000 /* ns */
 static struct {
-  atomic_uintptr_t owner; /* which thread: the address of its `known` */
+  atomic_uintptr_t owner; /* which thread: the address of its `thread_paces` */
   atomic_llong last;
 } teams[TEAMS];
 
 static int may_have_team(int64_t time) {
   for (int i = 0; i < TEAMS; i++)
-    if (atomic_load(&teams[i].owner) == (uintptr_t)&known) {
+    if (atomic_load(&teams[i].owner) == (uintptr_t)&thread_paces) {
       atomic_store(&teams[i].last, time);
       return 1;
     }
   for (int i = 0; i < TEAMS; i++) {
     long long last = atomic_load(&teams[i].last);
     if ((!last || time - last > RECENT) && atomic_compare_exchange_strong(&teams[i].last, &last, time)) {
-      atomic_store(&teams[i].owner, (uintptr_t)&known);
+      atomic_store(&teams[i].owner, (uintptr_t)&thread_paces);
       return 1;
     }
   }
@@ -245,7 +245,7 @@ void fnn_parallel(uint64_t kind, double work, int threads, fnn_task *task, void 
   }
   const int64_t start = now();
   const int others = atomic_fetch_add(&calls, 1), share = threads / (others + 1); /* calls share the cores */
-  fnn_pace *pace = share > 1 && may_have_team(start) ? pace_of(fnn_kind(kind, (uint64_t)share)) : NULL;
+  fnn_pace *pace = share > 1 && may_have_team(start) ? pace_of(fnn_hash(kind, (uint64_t)share)) : NULL;
   if (!(work > 0)) team.pace = pace;
   team.unit_starts = start;
   run_team(&team, pace && !fnn_pace_alone(pace) ? share : 1, task, arg);

@@ -45,11 +45,11 @@ int fnn_unit_done(fnn_member *me, double work);
 void fnn_share(ptrdiff_t total, ptrdiff_t step, int threads, int thread, ptrdiff_t *from, ptrdiff_t *to);
 
 /* Adds a number to the hash of a kind of work: like a step of FNV-1a, with 64 bits at a time. */
-static inline uint64_t fnn_kind(uint64_t kind, uint64_t number) {
+static inline uint64_t fnn_hash(uint64_t kind, uint64_t number) {
   return ((kind ^ number) * UINT64_C(1099511628211)) ^ (kind >> 29);
 }
 /* The exponent of a size as a power of two: calls of about the same size get the same kind. */
-static inline uint64_t fnn_about(double size) {
+static inline uint64_t fnn_exponent(double size) {
   uint64_t bits;
   memcpy(&bits, &size, sizeof bits);
   return bits >> 52;

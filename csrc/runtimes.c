@@ -84,7 +84,8 @@ typedef struct {
 
 static runtime runtimes[MOST_RUNTIMES] = {
     {GOMP_parallel, omp_get_thread_num, omp_get_num_threads, omp_get_max_threads, NEVER, 0}};
-static int known = 1; /* entries of `runtimes`; it and `left` change under the lock, nothing else of an entry changes */
+static int runtime_count =
+    1; /* entries of `runtimes`; it and `left` change under the lock, nothing else of an entry changes */
 static atomic_int current;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -130,7 +131,7 @@ static int note(struct dl_phdr_info *library, size_t size, void *arg) {
 static void look_around(void) {
   libraries found = {.count = 0};
   dl_iterate_phdr(note, &found);
-  for (int i = 0; i < found.count && known < MOST_RUNTIMES; i++) {
+  for (int i = 0; i < found.count && runtime_count < MOST_RUNTIMES; i++) {
     void *library = dlopen(found.names[i], RTLD_NOLOAD | RTLD_LAZY);
     if (!library) continue;
     runtime r = {.left = NEVER};
@@ -140,7 +141,7 @@ static void look_around(void) {
     *(void **)&r.size = dlsym(library, "omp_get_num_threads");
     *(void **)&r.limit = dlsym(library, "omp_get_max_threads");
     int is_new = r.parallel && r.thread && r.size && r.limit;
-    for (int j = 0; j < known; j++) is_new &= runtimes[j].parallel != r.parallel;
+    for (int j = 0; j < runtime_count; j++) is_new &= runtimes[j].parallel != r.parallel;
     if (is_new) {
       binding b;
       *(void **)&b.processors = dlsym(library, "omp_get_num_procs");
@@ -149,7 +150,7 @@ static void look_around(void) {
       *(void **)&b.read = dlsym(library, "omp_get_place_proc_ids");
       *(void **)&b.binding = dlsym(library, "omp_get_proc_bind");
       if (b.processors && b.places && b.width && b.read && b.binding) r.bound = bound_cores(&b);
-      runtimes[known++] = r;
+      runtimes[runtime_count++] = r;
     } else {
       dlclose(library);
     }
@@ -165,7 +166,7 @@ static void widen(void) {
   if (pthread_mutex_trylock(&lock)) return; /* another thread is doing it */
   look_around();
   int best = atomic_load(&current);
-  for (int i = 0; i < known; i++)
+  for (int i = 0; i < runtime_count; i++)
     if (cores_of(&runtimes[i]) > cores_of(&runtimes[best])) best = i;
   atomic_store(&current, best);
   pthread_mutex_unlock(&lock);
@@ -200,8 +201,8 @@ int fnn_next_runtime(void) {
   look_around();
   const int from = atomic_load(&current);
   int to = from;
-  for (int i = 1; i < known && to == from; i++) {
-    const int next = (from + i) % known;
+  for (int i = 1; i < runtime_count && to == from; i++) {
+    const int next = (from + i) % runtime_count;
     if (t.tv_sec - runtimes[next].left > STAY_AWAY && cores_of(&runtimes[next]) >= cores_of(&runtimes[from])) to = next;
   }
   if (to != from) {

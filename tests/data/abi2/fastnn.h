@@ -1,13 +1,14 @@
 /* fastnn's C core. Columns are samples: element (i, j) of a matrix is unit i of sample j.
 
    No function keeps a pointer that it was given, and none changes what it was given as const. Sizes are counted in
-   elements. Functions that return a status change nothing unless it is FNN_OK. Sizes that are negative, or more than
-   2^48 (no memory holds that), are FNN_NO_MEMORY. What is no legal argument otherwise (a kind, a dtype, an instruction
-   set, a layer, a struct shorter than those of here) is FNN_REFUSED. `threads` below 1 is 1.
+   elements. Functions that return a status change nothing unless it is FNN_OK. If a size is negative, or more than
+   2^48 (no memory holds that), they return FNN_NO_MEMORY. If another argument is not legal (a kind, a dtype, an
+   instruction set, a layer, a struct shorter than it is here), they return FNN_REFUSED. `threads` below 1 counts as 1.
 
-   How this interface grows. Each struct that a caller fills begins with `size`, its sizeof, but for fnn_matrix and
-   fnn_spec, which stay as they are: what a later release adds at the end is taken as 0, which means "as before". Kinds,
-   and members of the table of functions, are added at the end only. FASTNN_ABI changes when this is not enough. */
+   How this interface grows. Each struct that a caller fills begins with `size`, which the caller sets to its sizeof;
+   only fnn_matrix and fnn_spec have no size, and never change. A later release adds members at the end of a struct; for
+   a caller that does not know them they are 0, which means "as before". Kinds, and members of the table of functions,
+   are added at the end only. FASTNN_ABI changes when this is not enough. */
 #ifndef FASTNN_H
 #define FASTNN_H
 #include <stddef.h>
@@ -27,15 +28,15 @@ enum fnn_dtype {
   FNN_FLOAT64
 };
 
-/* --- one list for each kind of thing: a row each, new ones at the end. Whoever switches over a kind, or needs a table
-   of them, makes it from the list. --- */
+/* --- three lists: activations, losses, optimizers. Each has one row; new rows are added at the end. Every switch over
+   kinds, and every table of kinds, is made from its list. --- */
 /* clang-format off */
 
 /* Activations g: F(NAME, name, PLACE, SLOPE, PARAMETERS).
-   PLACE: IN_TILE, a product applies g to its sums while they are in registers (g is short); AFTER_TILE, to rows that it
-   has just stored (g is long); WHOLE_ROWS, g needs all units of a sample.
+   PLACE, where g is applied: IN_TILE, by a product to its sums while they are in registers (g is short); AFTER_TILE, by
+   a product to rows that it has just stored (g is long); WHOLE_ROWS, after the product (g needs all units of a sample).
    SLOPE: FROM_A, g'(Z) is computed from A = g(Z); FROM_Z, from Z: a network then keeps g'(Z) beside A.
-   PARAMETERS: their names, in the order of fnn_spec.parameters; numbers of at least 0 that a float32 holds. */
+   PARAMETERS: the names of g's parameters, in the order of fnn_spec.parameters. Each is a number from 0 to FLT_MAX. */
 #define FNN_EACH_ACTIVATION(F)                       \
   F(IDENTITY, identity, IN_TILE, FROM_A, "")         \
   F(SIGMOID, sigmoid, AFTER_TILE, FROM_A, "")        \
@@ -46,9 +47,9 @@ enum fnn_dtype {
 
 /* Losses L: F(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS).
    OUTPUT: the activation that the last layer must have, or ANY.
-   TARGETS: PROBABILITIES, numbers within 0..1; CLASSES, a class, or the probability of each; VALUES, any numbers.
-   FORM: UNITS_OF_Z, a sum over units of a function of z and y, whose derivative is dZ; UNITS_OF_A, of a = g(z) and y,
-   whose derivative is dA; ROWS_OF_Z, a function of all units of a sample. */
+   TARGETS: PROBABILITIES, numbers within 0..1; CLASSES, a class, or a probability for each class; VALUES, any numbers.
+   FORM: UNITS_OF_Z, L is a sum over units of a function of z and y, whose derivative is dZ; UNITS_OF_A, the same of
+   a = g(z) and y, whose derivative is dA; ROWS_OF_Z, L is a function of all z of a sample. */
 #define FNN_EACH_LOSS(F)                                                                  \
   F(BINARY_CROSS_ENTROPY, binary_cross_entropy, SIGMOID, PROBABILITIES, UNITS_OF_Z, "")   \
   F(CROSS_ENTROPY, cross_entropy, SOFTMAX, CLASSES, ROWS_OF_Z, "")                        \
@@ -56,9 +57,9 @@ enum fnn_dtype {
   F(MAE, mae, ANY, VALUES, UNITS_OF_A, "")
 
 /* Optimizers: F(NAME, name, SLOTS, STEP).
-   SLOTS: moments that it keeps for each parameter.
-   STEP: BY_SUM, lr times no more than the gradient and its moment together; BY_QUOTIENT, lr times a moment over the
-   root of another, plus eps. */
+   SLOTS: how many moments it keeps for each parameter.
+   STEP: BY_SUM, a step is at most lr * (gradient + moment); BY_QUOTIENT, a step is
+   lr * moment_1 / (sqrt(moment_2) + eps), with the bias of both moments corrected. */
 #define FNN_EACH_OPTIMIZER(F)             \
   F(SGD, sgd, 0, BY_SUM)                  \
   F(MOMENTUM, momentum, 1, BY_SUM)        \
@@ -83,7 +84,7 @@ typedef struct {
   double parameters[FNN_PARAMETERS];
 } fnn_spec;
 
-/* Row `index` of a list as text, "name(parameter, parameter)"; NULL: there is none. */
+/* Row `index` of a list as text, "name(parameter, parameter)"; NULL if there is no such row. */
 const char *fnn_activation_row(int index);
 const char *fnn_loss_row(int index);
 const char *fnn_optimizer_row(int index);
@@ -95,18 +96,18 @@ typedef struct {
   int dtype;
 } fnn_matrix;
 
-/* --- instruction sets: numbered from 0, the plainest first --- */
+/* --- instruction sets (ISAs): numbered from 0, the simplest first --- */
 int fnn_isa_total(void);           /* how many were compiled */
 const char *fnn_isa_name(int isa); /* "generic", "avx2", ... */
-int fnn_isa_available(int isa);    /* whether this CPU runs it: only then may it be given to what follows */
-int fnn_isa_best(void);
+int fnn_isa_available(int isa);    /* whether this CPU can run it: only then give it to the functions below */
+int fnn_isa_best(void);            /* the best one that this CPU can run */
 
 /* --- threads --- */
 int fnn_has_openmp(void);
 const char *fnn_compiler(void);
-int fnn_openmp_limit(void); /* what OpenMP grants the calling thread; 1 without OpenMP */
-/* Cores that OpenMP binds the threads of a team to (OMP_PROC_BIND, OMP_PLACES); 0: it binds none, and they run where
-   the calling thread may. */
+int fnn_openmp_limit(void); /* how many threads OpenMP grants the calling thread; 1 without OpenMP */
+/* To how many cores OpenMP binds the threads of a team (OMP_PROC_BIND, OMP_PLACES); 0: it binds no thread, and they run
+   where the calling thread may run. */
 int fnn_openmp_procs(void);
 
 /* --- random numbers --- */
@@ -115,17 +116,17 @@ void fnn_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2
 /* The order in which an epoch visits m samples (m < 2^32). */
 void fnn_permutation(uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch);
 
-/* --- one layer; matrices of one dtype, `threads` at most --- */
-/* FLOP that an element of an activation or of a loss counts as, beside those of products. */
+/* --- one layer. All matrices of a call have one dtype; it runs on at most `threads` threads --- */
+/* One element of an activation or of a loss takes about the time of so many FLOP of a product. */
 #define FNN_FUNCTION_WORK 32
 #define FNN_WORK_PER_THREAD 2e6 /* FLOP; below this a second thread's start costs more than it brings */
-/* out (n_out x m) = g(W A_prev + b); W (n_out x n_in), A_prev (n_in x m), b (n_out x 1). With in_order the sums run as
-   a network's do, to the same bits; else as is quickest. */
+/* out (n_out x m) = g(W A_prev + b); W (n_out x n_in), A_prev (n_in x m), b (n_out x 1). With in_order the terms are
+   added in the same order as in a network, which gives the same bits; else in the order that is quickest. */
 int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, const fnn_matrix *A_prev,
                        const fnn_matrix *b, const fnn_spec *activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m,
                        int in_order, int threads);
-/* dW (n_out x n_in) = dZ A_prev^T / m; db (n_out x 1) = rowsum(dZ) / m; with W, dA_prev (n_in x m) = W^T dZ times g' of
-   the activation that made A_prev. */
+/* dW (n_out x n_in) = dZ A_prev^T / m; db (n_out x 1) = rowsum(dZ) / m. If W is not NULL, dA_prev (n_in x m) = W^T dZ
+   times g' of `activation`, which is the one that made A_prev. */
 int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, const fnn_matrix *dA_prev,
                         const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, const fnn_spec *activation,
                         ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads);
@@ -138,9 +139,8 @@ int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA
 /* out (n x 1) = the sum of each row of dZ (n x m). */
 int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads);
 
-/* Targets of m samples: codes (m) of classes, each a column of 0 with one 1; or Y (n x m, either dtype) where codes is
-   NULL. Weights of samples (m),
-   or NULL for 1. */
+/* The targets of m samples: class codes (m), each a column of Y with one 1, else 0; or Y (n x m, either dtype) if codes
+   is NULL. The weights of the samples (m); NULL: each weight is 1. */
 typedef struct {
   size_t size;
   const int32_t *codes;
@@ -148,34 +148,35 @@ typedef struct {
   const double *weights;
 } fnn_targets;
 
-/* losses (m) = w_i L_i from Z (n x m), and dZ (n x m), per sample, times w_i; either may be NULL. */
+/* From Z (n x m): losses (m) = w_i L_i, and dZ (n x m) = the derivative of w_i L_i. One of the two may be NULL. */
 int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_matrix *Z, const fnn_targets *targets,
              const fnn_spec *loss, ptrdiff_t n, ptrdiff_t m, int threads);
 /* The sum of x[i] / whole. */
 double fnn_shares(const double *x, ptrdiff_t m, double whole);
-/* Codes from integers of 4 or 8 bytes; whether all are within 0..n-1. */
+/* Copies m integers of 4 or 8 bytes to `codes`; returns whether all are within 0..n-1. */
 int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n);
 /* Whether n adjacent elements are all finite and within 0..high. */
 int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high);
 /* The largest |x| of a matrix (n x m), one of whose steps is 1; INFINITY if one is not finite. */
 double fnn_magnitude(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m);
 
-/* Settings of an optimizer; PyTorch's definitions. Its state is the network's, or the caller's. */
+/* The settings of an optimizer, defined as in PyTorch. Its state (moments, steps) is kept by a network, or by the
+   caller of fnn_optimizer_update. */
 typedef struct {
   size_t size;
   int kind;
   double lr, weight_decay, momentum, beta1, beta2, eps;
 } fnn_optimizer;
 
-/* Step t, from 1, of w (n x m) and of its moments (as many as the kind has, else NULL), in place, with the gradient dw.
- */
+/* Makes step number t (the first is 1) with the gradient dw: changes w (n x m) and its moments in place. A moment that
+   the kind does not have is NULL. */
 int fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_matrix *w, const fnn_matrix *moment_1,
                          const fnn_matrix *moment_2, const fnn_matrix *dw, ptrdiff_t n, ptrdiff_t m, int threads);
 
 /* --- a network --- */
 typedef struct fnn_net fnn_net;
 
-/* A layer. In an array of them each is as long as the first one's `size` says. */
+/* A layer. In an array of layers each one takes as many bytes as `size` of the first one says. */
 typedef struct {
   size_t size;
   ptrdiff_t units;
@@ -187,35 +188,36 @@ enum fnn_parameter {
   FNN_B  /* n_out x 1 */
 };
 
-/* n_in inputs, then `count` layers. All parameters 0. NULL: no memory, or something that is not legal. */
+/* A network with n_in inputs and `count` layers; all parameters are 0. NULL: no memory, or an argument is not legal. */
 fnn_net *fnn_net_new(int isa, int dtype, ptrdiff_t n_in, int count, const fnn_layer *layers, const fnn_spec *loss);
 void fnn_net_free(fnn_net *net);
-/* n_l of layer l = 0..L; counted from the end where it is negative. */
+/* The units of layer l = 0..L, where 0 are the inputs; a negative l counts from the end (-1 is L). */
 ptrdiff_t fnn_net_width(const fnn_net *net, int l);
-/* How many parameters layer 0.. has. */
+/* How many parameters (W, b) a layer has. Here and below `layer` is 0 for the first layer after the inputs. */
 int fnn_net_parameters(const fnn_net *net, int layer);
-/* A parameter of layer 0.., as a matrix of the network's dtype. */
+/* Set or get a parameter of a layer, as a matrix of the network's dtype. */
 int fnn_net_set(fnn_net *net, int layer, int parameter, const fnn_matrix *from);
 int fnn_net_get(const fnn_net *net, int layer, int parameter, const fnn_matrix *to);
-/* The optimizer's state: afresh, with 0..2 moments for each parameter; its count of steps; one moment of a parameter.
- */
+/* The optimizer's state. start_optimizer begins a new one: no steps, and 0..2 moments (slots) of each parameter, 0.
+   The others get or set the number of slots, the count of steps, and one moment of a parameter. */
 int fnn_net_start_optimizer(fnn_net *net, int slots);
 int fnn_net_slots(const fnn_net *net);
 uint64_t fnn_net_steps(const fnn_net *net);
 void fnn_net_set_steps(fnn_net *net, uint64_t steps);
 int fnn_net_set_moment(fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *from);
 int fnn_net_get_moment(const fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *to);
-/* All that training changes, as bytes. */
+/* A copy of all that training changes (parameters, moments, steps): its bytes; make it; set the network back to it. */
 size_t fnn_net_bytes(const fnn_net *net);
 void fnn_net_snapshot(const fnn_net *net, void *to);
 int fnn_net_restore(fnn_net *net, const void *from);
 
-/* Exactly so many threads from now on, also where a core is busy elsewhere; 0: what pays. */
+/* From now on use exactly so many threads, even if other programs keep cores busy; 0: as many as pay. */
 void fnn_net_force_threads(fnn_net *net, int threads);
-/* Threads for m samples, or for training in batches of so many: as forced, else what pays; within 1..limit. */
+/* How many threads to use for m samples, or for training with such batches: the forced number, else as many as pay;
+   within 1..limit. */
 int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit);
 int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit);
-/* The same for many batches in one call, in which what does not pay is found out. */
+/* The same for a call of many batches. It may be more: the call itself measures whether a team pays. */
 int fnn_net_fit_threads(const fnn_net *net, ptrdiff_t batch, int limit);
 
 /* In what follows X (n_0 x m) is of either dtype. */
@@ -224,12 +226,12 @@ int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix 
 /* *total = sum of w_i L_i. Many threads may call it on one network. */
 int fnn_net_loss(const fnn_net *net, double *total, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m,
                  int threads);
-/* *total, and of each parameter the gradient of the mean loss: those of layer 0, then of layer 1, ... Many threads may
-   call it on one network. */
+/* *total = sum of w_i L_i; gradients[] = the gradient of the mean loss for W and b of layer 0, then of layer 1, ...
+   Many threads may call it on one network. */
 int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
                       const fnn_targets *targets, ptrdiff_t m, int threads);
 
-/* A training call: settings, then where it stands, which is moved on. */
+/* A training call: first its settings, then its progress, which the call updates. */
 typedef struct {
   size_t size;
   const fnn_optimizer *optimizer;
@@ -238,16 +240,16 @@ typedef struct {
   uint64_t seed;
   ptrdiff_t max_batches, max_epochs; /* where to stop */
   int cautious;                      /* make no update that could leave a weight or a moment not finite */
-  int unchecked;                     /* whether all are finite at the end is asked for later: `finite` is 1 */
+  int unchecked;                     /* do not check whether all are finite at the end: `finite` is 1 */
   int plain;                         /* gradients are stored before the update: the same bits, slower */
-  uint32_t *order;                   /* m, with shuffle; kept by the caller between calls */
-  int order_is_valid;                /* it is that of this epoch */
+  uint32_t *order;                   /* m numbers, if shuffle; the caller keeps them between calls */
+  int order_is_valid;                /* `order` is the order of this epoch */
   uint64_t epoch;
   ptrdiff_t position; /* samples of this epoch that are done */
   double loss_sum, weight_sum;
   int failed; /* a loss was not finite; that batch made no update */
-  int unsafe; /* cautious, a batch might have done so: it made no update, and nor did those after it */
-  int finite; /* all weights and moments are, at the end */
+  int unsafe; /* cautious: a batch could have made a number not finite; it made no update, and training stopped */
+  int finite; /* at the end all weights and moments are finite */
   /* Two numbers, sum of w_i L_i and sum of w_i, for each epoch that ended. */
   double *ended;
   ptrdiff_t ended_count;
@@ -255,9 +257,9 @@ typedef struct {
 
 /* Whether all weights and moments are finite. */
 int fnn_net_finite(fnn_net *net);
-/* The mean loss of the first batch of the last training call, before its update; NaN: none was updated. */
+/* The mean loss of the first batch of the last training call, before its update; NaN if no batch made an update. */
 double fnn_net_first_loss(const fnn_net *net);
-/* Training over mini-batches. The network has the moments that the optimizer needs: start_optimizer. */
+/* Trains with mini-batches. Before that, fnn_net_start_optimizer must have given the network enough moments. */
 int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m, fnn_fit *fit,
                   int threads);
 
@@ -278,12 +280,12 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   F(net_parameters) F(activation_row) F(loss_row) F(optimizer_row)
 /* clang-format on */
 
-/* Raised when a struct or a function changes otherwise than by growing at its end; a larger table of the same abi
-   serves as well. */
+/* Raised when a function changes, or a struct changes in another way than by new members at its end. A larger table
+   with the same abi can be used like this one. */
 #define FASTNN_ABI 2
 
-/* The functions above, as pointers; in plain C, for any compiler. api.c is compiled only if they have the same types.
- */
+/* The functions above as pointers, written in plain C for any compiler. api.c does not compile unless their types are
+   the same. */
 typedef struct {
   uint32_t abi, size; /* FASTNN_ABI and bytes of the table, as it was compiled */
   int (*isa_total)(void);
@@ -349,11 +351,11 @@ typedef struct {
 } fnn_api;
 
 const fnn_api *fnn_get_api(void);
-/* The address of the function fnn_<name>, for whom no C compiler helps; NULL: there is none. */
+/* The address of the function fnn_<name>, for callers that do not use a C compiler; NULL if there is none. */
 void *fnn_function(const char *name);
 
 #ifdef Py_PYTHON_H
-/* The table of the installed fastnn; NULL with an exception set. With the GIL. */
+/* The table of the installed fastnn; on failure NULL, and a Python exception is set. The caller must hold the GIL. */
 static inline const fnn_api *fastnn_import(void) {
   const fnn_api *api = (const fnn_api *)PyCapsule_Import("fastnn._core.C_API", 0);
   if (api && (api->abi != FASTNN_ABI || api->size < sizeof(fnn_api))) {
