@@ -55,7 +55,8 @@ AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", *TUNIN
 # One row per ISA: the flags that only csrc/kernels_<isa>.c may have. All other files have -O2, which saves 4 kB.
 # For the generic kernels, for CPUs without AVX2, size is more important: with -Os small networks take 3% longer, and
 # the wheel is 18 kB smaller.
-ISA_FLAGS = {"generic": ["-Os"] if X86_64 else [], "neon": []}
+# The loops of random.c become vectors with -O3 only.
+ISA_FLAGS = {"generic": ["-Os"] if X86_64 else [], "neon": [], "random": []}
 if X86_64:
     ISA_FLAGS |= {"avx2": AVX2, "avx512": AVX2 if EMULATE else AVX512}
 THREADED = ("parallel", "regions", "runtimes")  # the files that are compiled with OpenMP

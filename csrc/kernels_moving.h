@@ -135,6 +135,28 @@ static void FN(unpack)(const fnn_matrix *to, const void *panels, ptrdiff_t k, pt
   }
 }
 
+/* Transposes a square of VL x VL numbers. */
+FNN_INLINE void FN(turn_block)(REAL *to, ptrdiff_t to_step, const REAL *from, ptrdiff_t step) {
+  V block[VL];
+#pragma GCC unroll 16
+  for (int r = 0; r < VL; r++) block[r] = FN(load)(from + r * step);
+  FN(transpose_block)(block);
+#pragma GCC unroll 16
+  for (int r = 0; r < VL; r++) FN(store)(to + r * to_step, block[r]);
+}
+
+/* The same where there are only so many rows, taken as followed by rows of 0, and only so many columns are stored. */
+static __attribute__((noinline)) void FN(turn_part)(REAL *to, ptrdiff_t to_step, const REAL *from, ptrdiff_t step,
+                                                    ptrdiff_t rows, ptrdiff_t columns) {
+  V block[VL];
+#pragma GCC unroll 16
+  for (int r = 0; r < VL; r++) block[r] = r < rows ? FN(load)(from + r * step) : (V){0};
+  FN(transpose_block)(block);
+#pragma GCC unroll 16
+  for (int r = 0; r < VL; r++)
+    if (r < columns) FN(store)(to + r * to_step, block[r]);
+}
+
 /* Copies rows i0..i1 of one panel of W^T to where these elements are in the panels of W. */
 static void FN(turn_panel)(REAL *W, const REAL *WT, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t i0, ptrdiff_t i1,
                            ptrdiff_t panel) {
@@ -143,16 +165,13 @@ static void FN(turn_panel)(REAL *W, const REAL *WT, ptrdiff_t n_in, ptrdiff_t n_
     const ptrdiff_t to_panel = i / NR, to_width = FN(panel_width)(n_in, to_panel);
     REAL *out = W + to_panel * NR * n_out + panel * NR * to_width + i % NR;
     end = fnn_min(fnn_round_up(i + 1, VL), i1);
+    const int is_whole = end - i == VL, is_last = i % VL == 0 && end == n_in;
     ptrdiff_t j = 0;
-    if (end - i == VL)
-      for (; j + VL <= columns; j += VL) {
-        V block[VL];
-#pragma GCC unroll 16
-        for (int r = 0; r < VL; r++) block[r] = FN(load)(WT + (i + r) * width + j);
-        FN(transpose_block)(block);
-#pragma GCC unroll 16
-        for (int r = 0; r < VL; r++) FN(store)(out + (j + r) * to_width, block[r]);
-      }
+    if (is_whole)
+      for (; j + VL <= columns; j += VL) FN(turn_block)(out + j * to_width, to_width, WT + i * width + j, width);
+    if (is_whole || is_last) /* beyond the rows is only padding of the copy, which is 0 */
+      for (; j < columns; j += VL)
+        FN(turn_part)(out + j * to_width, to_width, WT + i * width + j, width, end - i, columns - j);
     for (; j < columns; j++)
       for (ptrdiff_t r = i; r < end; r++) out[j * to_width + r - i] = WT[r * width + j];
   }
