@@ -40,7 +40,9 @@ STRICT = [
 # -g0 makes the file five times smaller. No unwind tables: no exception passes through C.
 SMALL = ["-fvisibility=hidden", "-fno-asynchronous-unwind-tables", "-g0"]
 # A case that is left out of a switch is an error: switches are made from the lists of fastnn.h, and have no default.
-FLAGS = ["-std=gnu11", "-O3", "-Werror=switch", *STRICT, "-fno-math-errno", "-fno-trapping-math", *SMALL]
+# So is a call of a function that is not declared, such as one that is left out beside a new row of a list.
+ERRORS = ["-Werror=switch", "-Werror=implicit-function-declaration"]
+FLAGS = ["-std=gnu11", "-O3", *ERRORS, *STRICT, "-fno-math-errno", "-fno-trapping-math", *SMALL]
 # For the C that Cython writes: calls are within 3% as fast as with -O2, and the wheel is 20 kB smaller.
 CYTHON_FLAGS = ["-std=gnu11", "-O1", *STRICT, *SMALL]
 # Linking with -Ofast or -ffast-math would add code that makes the process flush subnormals once it is loaded.
@@ -52,13 +54,13 @@ AVX2 = ["-mavx2", "-mfma"]
 # gcc's default tuning spills row pointers into vector registers; moving them back uses the ports that the FMAs need.
 TUNING = ["-mtune=skylake-avx512", "-mprefer-vector-width=512"]
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", *TUNING]
-# One row per ISA: the flags that only csrc/kernels_<isa>.c may have. All other files have -O2, which saves 4 kB.
-# For the generic kernels, for CPUs without AVX2, size is more important: with -Os small networks take 3% longer, and
-# the wheel is 18 kB smaller.
-# The loops of random.c become vectors with -O3 only.
-ISA_FLAGS = {"generic": ["-Os"] if X86_64 else [], "neon": [], "random": []}
+# The flags of single files beside FLAGS. An instruction set may be used in its kernels_<isa>.c only. For the generic
+# kernels, for CPUs without AVX2, size is more important: with -Os small networks take 3% longer, and the wheel is 18 kB
+# smaller. The loops of random.c become vectors with -O3 only, which it has from FLAGS. All files that are not here have
+# -O2, which saves 4 kB.
+FILE_FLAGS = {"kernels_generic": ["-Os"] if X86_64 else [], "kernels_neon": [], "random": []}
 if X86_64:
-    ISA_FLAGS |= {"avx2": AVX2, "avx512": AVX2 if EMULATE else AVX512}
+    FILE_FLAGS |= {"kernels_avx2": AVX2, "kernels_avx512": AVX2 if EMULATE else AVX512}
 THREADED = ("parallel", "regions", "runtimes")  # the files that are compiled with OpenMP
 
 
@@ -118,15 +120,15 @@ class BuildExt(build_ext):
         self.mkpath(os.path.join(self.build_temp, "csrc"))  # before the threads start: two might create it at once
 
         def compiled(source):
-            isa = os.path.basename(source).removesuffix(".c").removeprefix("kernels_")
+            name = os.path.basename(source).removesuffix(".c")
             return self.compiler.compile(
                 [source],
                 output_dir=self.build_temp,
                 macros=macros,
                 include_dirs=["csrc"],
                 # Kernels are serial: only parallel.c, regions.c and runtimes.c use threads.
-                extra_postargs=spelled(FLAGS + ISA_FLAGS.get(isa, ["-O2"]), self.compiler)
-                + (openmp if isa in THREADED else []),
+                extra_postargs=spelled(FLAGS + FILE_FLAGS.get(name, ["-O2"]), self.compiler)
+                + (openmp if name in THREADED else []),
                 depends=ext.depends,
             )
 

@@ -1,13 +1,16 @@
 /* Checks of a caller's arrays: are class codes legal, are values within bounds, how large is the largest |x|. */
 #include <float.h>
+#include <math.h>
 #include <stdatomic.h>
 
 #include "kernels.h"
+#include "memory.h"
 
-/* Whether numbers, one for each of the `names`, are legal parameters. */
+/* Whether numbers, one for each of the `names`, are legal parameters: 0, or normal numbers of both dtypes. A float32
+   network would flush a smaller one to 0, and so disagree with float64. */
 static int are_parameters(const char *names, const double *numbers) {
   for (int i = 0; *names; i++) {
-    if (!(numbers[i] >= 0 && numbers[i] <= FLT_MAX)) return 0;
+    if (numbers[i] != 0 && !(numbers[i] >= FLT_MIN && numbers[i] <= FLT_MAX)) return 0;
     while (*names && *names++ != ',') {
     }
   }
@@ -67,10 +70,11 @@ int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_
 }
 
 double fnn_magnitude(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m) {
+  if (!fnn_is_isa(isa) || !fnn_is_dtype(x->dtype) || !fnn_are_sizes(n, m, 0)) return INFINITY;
   const fnn_kernels *K = fnn_isas[isa].kernels[x->dtype];
   return x->row_step == 1 ? K->magnitude(x->data, x->column_step, m, n) : K->magnitude(x->data, x->row_step, n, m);
 }
 
 int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high) {
-  return fnn_isas[isa].kernels[dtype]->within(x, n, high);
+  return fnn_is_isa(isa) && fnn_is_dtype(dtype) && fnn_is_size(n) && fnn_isas[isa].kernels[dtype]->within(x, n, high);
 }

@@ -57,8 +57,8 @@ const fnn_isa fnn_isas[] = {
 const int fnn_isa_count = sizeof fnn_isas / sizeof *fnn_isas;
 
 int fnn_isa_total(void) { return fnn_isa_count; }
-const char *fnn_isa_name(int isa) { return fnn_isas[isa].name; }
-int fnn_isa_available(int isa) { return fnn_isas[isa].here(); }
+const char *fnn_isa_name(int isa) { return fnn_is_isa(isa) ? fnn_isas[isa].name : NULL; }
+int fnn_isa_available(int isa) { return fnn_is_isa(isa) && fnn_isas[isa].here(); }
 
 int fnn_isa_best(void) {
   int isa = fnn_isa_count - 1;

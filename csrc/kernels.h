@@ -163,6 +163,7 @@ typedef struct {
 } fnn_dense;
 
 /* The loss of each sample is computed from the last layer's Z, and Z becomes dZ, in place. */
+#define FNN_HEAD_ROWS 3
 typedef struct {
   fnn_spec loss, activation;
   ptrdiff_t n;
@@ -172,7 +173,7 @@ typedef struct {
   const void *Y;         /* rows x n, laid out as Z, padded with 0 */
   const double *weights; /* NULL: all are 1 */
   double *losses;        /* w_i L_i */
-  void *scratch;         /* two padded rows that no other thread uses */
+  void *scratch;         /* FNN_HEAD_ROWS padded rows that no other thread uses */
 } fnn_head;
 
 typedef struct {
@@ -205,15 +206,15 @@ typedef struct {
   /* A = g(Z), row by row; in place too. */
   void (*activation)(void *A, ptrdiff_t ld_out, const void *Z, ptrdiff_t ld, const fnn_spec *g, ptrdiff_t rows,
                      ptrdiff_t n);
-  /* dZ = dA * g'(Z) from A = g(Z), row by row; in place too. */
-  void (*derivative)(void *dZ, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A, ptrdiff_t ld_A,
+  /* dZ = dA * g'(Z), row by row; in place too. x is A = g(Z), or Z if g's slope is FROM_Z. */
+  void (*derivative)(void *dZ, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *x, ptrdiff_t ld_x,
                      const fnn_spec *g, ptrdiff_t rows, ptrdiff_t n);
   /* Softmax, and its dZ, of samples that are the columns of n rows; `columns` is a multiple of vl. */
   void (*softmax_of_columns)(void *out, ptrdiff_t ld_out, const void *Z, ptrdiff_t ld, ptrdiff_t n, ptrdiff_t columns);
   void (*softmax_slope_of_columns)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A,
                                    ptrdiff_t ld_A, ptrdiff_t n, ptrdiff_t columns);
-  /* The end of forward and the start of backward: losses and dZ of rows i0..i1. Returns 0 if a loss is not finite. */
-  int (*head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1);
+  /* The end of forward and the start of backward: losses and dZ of rows i0..i1. */
+  void (*head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1);
   /* dZ, and L of each unit, for losses that are sums over units; for a loss of form UNITS_OF_A the output activation is
      identity. */
   void (*loss_derivatives)(void *dZ, const void *Z, const void *Y, const fnn_spec *loss, ptrdiff_t n);

@@ -209,25 +209,29 @@ static void FN(softmax_slope_of_columns)(void *out, ptrdiff_t ld_out, const void
 
 /* --- in a tile: the activations IN_TILE; for all others the sums stay as they are, and g is applied later --- */
 
-#define CASE_IN_TILE(NAME, name)                                                                                       \
-  case FNN_##NAME: return TILE(name);
-#define CASE_AFTER_TILE(NAME, name)                                                                                    \
+#define CASE_IN_TILE(NAME, name, SLOPE)                                                                                \
+  case FNN_##NAME: SLOPE(name) break;
+#define CASE_AFTER_TILE(NAME, name, SLOPE)                                                                             \
   case FNN_##NAME: break;
-#define CASE_WHOLE_ROWS(NAME, name) CASE_AFTER_TILE(NAME, name)
-#define CASE(NAME, name, PLACE, SLOPE, PARAMETERS) CASE_##PLACE(NAME, name)
+#define CASE_WHOLE_ROWS(NAME, name, SLOPE) CASE_AFTER_TILE(NAME, name, SLOPE)
+#define CASE(NAME, name, PLACE, SLOPE, PARAMETERS) CASE_##PLACE(NAME, name, SLOPE)
 
 FNN_INLINE V FN(in_tile)(enum fnn_activation g, V z, FN(constants) c) {
-#define TILE(name) FN(name)(z, c)
+#define FROM_A(name) return FN(name)(z, c);
+#define FROM_Z(name) FROM_A(name)
   switch (g) { FNN_EACH_ACTIVATION(CASE) }
-#undef TILE
+#undef FROM_A
+#undef FROM_Z
   return z;
 }
 
-/* dA * g'(Z), where the slope is computed from A. */
+/* dA * g'(Z), where the slope is computed from A. A slope FROM_Z is kept by the forward pass, and not computed here. */
 FNN_INLINE V FN(slope_in_tile)(enum fnn_activation g, V dA, const REAL *A, FN(constants) c) {
-#define TILE(name) dA *FN(name##_slope)(FN(load)(A), c)
+#define FROM_A(name) return dA * FN(name##_slope)(FN(load)(A), c);
+#define FROM_Z(name)
   switch (g) { FNN_EACH_ACTIVATION(CASE) }
-#undef TILE
+#undef FROM_A
+#undef FROM_Z
   return dA;
 }
 #undef CASE_IN_TILE
@@ -273,16 +277,16 @@ FNN_INLINE void FN(activation_columns)(V *a, const V *z, const fnn_spec *g, ptrd
 #undef ROWS
 }
 
-/* dZ = dA * g'(Z) from A = g(Z) */
-static void FN(derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *A, ptrdiff_t ld_A,
+/* dZ = dA * g'(Z), where x is A = g(Z), or Z if the list says FROM_Z. */
+static void FN(derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_t ld_dA, const void *x, ptrdiff_t ld_x,
                            const fnn_spec *g, ptrdiff_t rows, ptrdiff_t n) {
   const FN(constants) c = FN(constants_of)(g);
   REAL *to = out;
-  const REAL *d = dA, *a = A;
+  const REAL *d = dA, *from = x;
 #define UNITS(name, SLOPE)                                                                                             \
-  for (ptrdiff_t r = 0; r < rows; r++, to += ld_out, d += ld_dA, a += ld_A)                                            \
-    for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, FN(load)(d + v) * FN(name##_slope)(FN(load)(a + v), c));
-#define ROWS(name) FN(name##_slope_rows)(to, ld_out, d, ld_dA, a, ld_A, rows, n);
+  for (ptrdiff_t r = 0; r < rows; r++, to += ld_out, d += ld_dA, from += ld_x)                                         \
+    for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, FN(load)(d + v) * FN(name##_slope)(FN(load)(from + v), c));
+#define ROWS(name) FN(name##_slope_rows)(to, ld_out, d, ld_dA, from, ld_x, rows, n);
   switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
 #undef UNITS
 #undef ROWS
@@ -314,11 +318,12 @@ static void FN(times_slope)(REAL *d, const REAL *S, ptrdiff_t ld, ptrdiff_t rows
     for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(d + v, FN(load)(d + v) * FN(load)(S + v));
 }
 
-FNN_INLINE void FN(derivative_columns)(V *d, const V *a, const fnn_spec *g, ptrdiff_t n) {
+/* dA becomes dZ = dA * g'(Z), where x is A, or Z if the list says FROM_Z. */
+FNN_INLINE void FN(derivative_columns)(V *d, const V *x, const fnn_spec *g, ptrdiff_t n) {
   const FN(constants) c = FN(constants_of)(g);
 #define UNITS(name, SLOPE)                                                                                             \
-  for (ptrdiff_t j = 0; j < n; j++) d[j] *= FN(name##_slope)(a[j], c);
-#define ROWS(name) FN(name##_slope_columns)(d, a, n);
+  for (ptrdiff_t j = 0; j < n; j++) d[j] *= FN(name##_slope)(x[j], c);
+#define ROWS(name) FN(name##_slope_columns)(d, x, n);
   switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
 #undef UNITS
 #undef ROWS

@@ -97,7 +97,9 @@ static double FN(cross_entropy_row)(REAL *z, ptrdiff_t n, const REAL *y, int32_t
 /* In the switches below the code for a loss depends on its FORM only: before each switch, OF_<FORM>(name) says what is
    done for that form. */
 #define CASE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS)                                                            \
-  case FNN_##NAME: OF_##FORM(name) break;
+  case FNN_##NAME: {                                                                                                   \
+    OF_##FORM(name)                                                                                                    \
+  } break;
 
 /* --- few units: VL samples at a time; a vector holds one unit of each --- */
 
@@ -113,12 +115,19 @@ FNN_INLINE VI FN(load_codes)(const int32_t *codes, ptrdiff_t count) {
   return __builtin_convertvector(few, VI);
 }
 
+/* Copies Z to `kept`, where the slope of the output activation is computed from Z: Z is about to become dA. */
+FNN_INLINE int FN(keep_columns)(V *kept, const V *z, const fnn_spec *g, ptrdiff_t n) {
+  const int from_z = fnn_slope_of(g) == FNN_FROM_Z;
+  for (ptrdiff_t j = 0; from_z && j < n; j++) kept[j] = z[j];
+  return from_z;
+}
+
 /* Sets L of VL samples; their Z (in z) becomes dZ. */
 FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, double *L) {
   const FN(constants) c = FN(constants_of)(&h->loss);
   const ptrdiff_t n = h->n;
   double of_unit[VL];
-  V a[FEW];
+  V a[FEW], kept[FEW];
 #define SUM_OVER_UNITS(name, x)                                                                                        \
   for (int i = 0; i < VL; i++) L[i] = 0;                                                                               \
   for (ptrdiff_t j = 0; j < n; j++) {                                                                                  \
@@ -127,9 +136,10 @@ FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, double *L)
   }
 #define OF_UNITS_OF_Z(name) SUM_OVER_UNITS(name, z)
 #define OF_UNITS_OF_A(name)                                                                                            \
+  const int from_z = FN(keep_columns)(kept, z, &h->activation, n);                                                     \
   FN(activation_columns)(a, z, &h->activation, n);                                                                     \
   SUM_OVER_UNITS(name, a)                                                                                              \
-  FN(derivative_columns)(z, a, &h->activation, n);
+  FN(derivative_columns)(z, from_z ? kept : a, &h->activation, n);
 #define OF_ROWS_OF_Z(name) FN(name##_columns)(z, y, n, h->codes != NULL, L);
   switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
 #undef OF_ROWS_OF_Z
@@ -166,10 +176,11 @@ static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count
 
 /* --- many units: row by row --- */
 
-/* Returns L of one sample for a loss that is a sum over units; z becomes dZ, its padding 0. `a`: scratch for a row. */
+/* Returns L of one sample for a loss that is a sum over units; z becomes dZ, its padding 0. `a`: scratch, two rows. */
 static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) {
   const FN(constants) c = FN(constants_of)(&h->loss);
-  const ptrdiff_t n = h->n;
+  const ptrdiff_t n = h->n, padded = fnn_round_up(n, VL);
+  const int from_z = fnn_slope_of(&h->activation) == FNN_FROM_Z;
   double L = 0, of_unit[VL];
 #define SUM_OVER_UNITS(name, x)                                                                                        \
   for (ptrdiff_t v = 0; v < n; v += VL) {                                                                              \
@@ -179,10 +190,11 @@ static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) 
   }
 #define OF_UNITS_OF_Z(name) SUM_OVER_UNITS(name, z)
 #define OF_UNITS_OF_A(name)                                                                                            \
+  if (from_z) memcpy(a + padded, z, (size_t)padded * sizeof *z); /* z is about to become dA */                         \
   FN(activation)(a, 0, z, 0, &h->activation, 1, n);                                                                    \
   SUM_OVER_UNITS(name, a)                                                                                              \
-  FN(derivative)(z, 0, z, 0, a, 0, &h->activation, 1, n);                                                              \
-  for (ptrdiff_t j = n; j < fnn_round_up(n, VL); j++) z[j] = 0; /* g' of padding may be NaN */
+  FN(derivative)(z, 0, z, 0, from_z ? a + padded : a, 0, &h->activation, 1, n);                                        \
+  for (ptrdiff_t j = n; j < padded; j++) z[j] = 0; /* g' of padding may be NaN */
 #define OF_ROWS_OF_Z(name)
   switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
 #undef OF_ROWS_OF_Z
@@ -241,14 +253,11 @@ static void FN(head_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
   }
 }
 
-static int FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
+static void FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
   if (h->n <= FEW)
     for (ptrdiff_t i = i0; i < i1; i += VL) FN(head_columns)(h, i, fnn_min(i1 - i, VL));
   else
     FN(head_rows)(h, i0, i1);
-  int finite = 1;
-  for (ptrdiff_t i = i0; i < i1; i++) finite &= h->losses[i] - h->losses[i] == 0;
-  return finite;
 }
 
 /* --- element by element, so that the layout of samples does not matter: for losses that are sums over units of a

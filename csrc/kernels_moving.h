@@ -172,8 +172,6 @@ static void FN(turn_panel)(REAL *W, const REAL *WT, ptrdiff_t n_in, ptrdiff_t n_
     if (is_whole || is_last) /* beyond the rows is only padding of the copy, which is 0 */
       for (; j < columns; j += VL)
         FN(turn_part)(out + j * to_width, to_width, WT + i * width + j, width, end - i, columns - j);
-    for (; j < columns; j++)
-      for (ptrdiff_t r = i; r < end; r++) out[j * to_width + r - i] = WT[r * width + j];
   }
 }
 

@@ -37,10 +37,10 @@ int fnn_each_element(fnn_elements *e, int threads);
 /* If units are adjacent in all `count` matrices, or samples are: sets `e` to work on these lines of memory (on a single
    line if there are no gaps), and returns 1; else 0. */
 int fnn_in_lines(fnn_elements *e, const fnn_matrix *const *all, int count);
-/* out = g(Z), and out = dA g'(Z) from A = g(Z), each n x m. */
+/* out = g(Z), and out = dA * g'(Z), each n x m; x is A = g(Z), or Z if g's slope is FROM_Z. */
 fnn_elements fnn_activation_of(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *Z, const fnn_spec *g,
                                ptrdiff_t n, ptrdiff_t m);
-fnn_elements fnn_derivative_of(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A,
+fnn_elements fnn_derivative_of(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *x,
                                const fnn_spec *g, ptrdiff_t n, ptrdiff_t m);
 /* Applies the operation of `e` to a line of n adjacent elements. */
 void fnn_apply_line(const fnn_elements *e, void *out, const void *x, const void *y, ptrdiff_t n);

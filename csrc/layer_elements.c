@@ -144,10 +144,10 @@ fnn_elements fnn_activation_of(const fnn_kernels *K, const fnn_matrix *out, cons
   return elements_of(K, FNN_ACTIVATE, g, out, Z, n, m);
 }
 
-fnn_elements fnn_derivative_of(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A,
+fnn_elements fnn_derivative_of(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *x,
                                const fnn_spec *g, ptrdiff_t n, ptrdiff_t m) {
   fnn_elements e = elements_of(K, FNN_DERIVE, g, out, dA, n, m);
-  e.y = *A;
+  e.y = *x;
   return e;
 }
 
@@ -159,10 +159,10 @@ int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, 
   return fnn_each_element(&e, fnn_threads(threads));
 }
 
-int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A,
+int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *x,
                             const fnn_spec *activation, ptrdiff_t n, ptrdiff_t m, int threads) {
   if (!fnn_are_sizes(n, m, 0)) return FNN_NO_MEMORY;
-  if (!fnn_is_isa(isa) || !fnn_is_activation(activation) || !FNN_HAVE_ONE_DTYPE(out, dA, A)) return FNN_REFUSED;
-  fnn_elements e = fnn_derivative_of(fnn_isas[isa].kernels[dA->dtype], out, dA, A, activation, n, m);
+  if (!fnn_is_isa(isa) || !fnn_is_activation(activation) || !FNN_HAVE_ONE_DTYPE(out, dA, x)) return FNN_REFUSED;
+  fnn_elements e = fnn_derivative_of(fnn_isas[isa].kernels[dA->dtype], out, dA, x, activation, n, m);
   return fnn_each_element(&e, fnn_threads(threads));
 }

@@ -46,6 +46,7 @@ int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, con
   if (!fnn_are_sizes(n_out, n_in, m)) return FNN_NO_MEMORY;
   if (!fnn_is_isa(isa) || !FNN_HAVE_ONE_DTYPE(dW, db, dZ, A_prev)) return FNN_REFUSED;
   if (W && (!fnn_is_activation(activation) || !FNN_HAVE_ONE_DTYPE(dZ, W, dA_prev))) return FNN_REFUSED;
+  if (W && fnn_slope_of(activation) == FNN_FROM_Z) return FNN_REFUSED; /* Z_prev is not given */
   threads = fnn_threads(threads);
   const fnn_kernels *K = fnn_isas[isa].kernels[dZ->dtype];
   const double share = 1.0 / (double)m;

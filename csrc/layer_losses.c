@@ -105,7 +105,7 @@ static int lie_alike(const fnn_matrix *Z, const fnn_matrix *Y) {
 static int losses_by_blocks(losses_of *l, double work, int threads) {
   const ptrdiff_t block = fnn_min(fnn_block_rows(l->K), l->m);
   l->scratch_bytes = fnn_plus(fnn_round_up(block, FNN_LINE) * (ptrdiff_t)sizeof *l->losses,
-                              fnn_times((2 * block + 2) * l->K->size, fnn_ld(l->K, l->n)));
+                              fnn_times((2 * block + FNN_HEAD_ROWS) * l->K->size, fnn_ld(l->K, l->n)));
   _Alignas(FNN_LINE) char stack[FNN_STACK];
   l->scratch = fnn_scratch(stack, fnn_times(threads, l->scratch_bytes));
   if (!l->scratch) return FNN_NO_MEMORY;

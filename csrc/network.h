@@ -23,8 +23,7 @@ typedef struct {
 
 /* What a thread tells the other threads about its part. Each report has its own cache line. */
 typedef struct {
-  _Alignas(FNN_LINE) int finite;
-  double largest_A, largest_dZ;
+  _Alignas(FNN_LINE) double largest_A, largest_dZ;
   double largest[1 + FNN_SLOTS]; /* of its share of the weights, and of each slot of moments */
 } fnn_report;
 
@@ -37,7 +36,7 @@ typedef struct {
   void **S;             /* S[l]: the slopes g'(Z) of layer l if they are kept; else NULL */
   int keeps_slopes;     /* S has room for every layer whose activation has slopes */
   int threads;          /* each thread has its own part of heads, packed, sums, reports and plans */
-  void *heads;          /* two rows of the last layer */
+  void *heads;          /* scratch rows of the last layer */
   void *packed;         /* room for a packed chunk of A; or NULL */
   void *sums;           /* room to add up the rows of dZ */
   ptrdiff_t sums_bytes; /* of one thread */
@@ -89,7 +88,7 @@ int fnn_reserve(const fnn_net *net, fnn_workspace *work, ptrdiff_t m, int thread
 /* Gives `work` memory for the gradients of all weights (dW). */
 int fnn_reserve_gradients(const fnn_net *net, fnn_workspace *work);
 void fnn_release_workspace(fnn_workspace *work);
-/* Bytes of two rows of the last layer. */
+/* Bytes of the scratch memory of fnn_head for the last layer. */
 ptrdiff_t fnn_head_bytes(const fnn_net *net);
 
 /* --- network_plan.c --- */

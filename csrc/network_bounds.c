@@ -47,8 +47,10 @@ int fnn_is_safe(fnn_worker *me, const fnn_update *u) {
     if (!(sqrt(v) * u->root + u->eps < limit)) return 0;
     break;
   case FNN_BY_SUM:
+    step = g;
+    if (!fnn_slots_of(u->kind)) break; /* moments of an earlier kind stay as they are, and are not used */
     m = u->momentum * m + g;
-    step = g + m;
+    step += m;
     break;
   }
   w = fnn_larger(1, fabs(u->keep)) * w + u->rate * step;

@@ -127,7 +127,9 @@ void fnn_release_workspace(fnn_workspace *work) {
   *work = (fnn_workspace){0};
 }
 
-ptrdiff_t fnn_head_bytes(const fnn_net *net) { return 2 * fnn_ld(net->K, fnn_last(net)->n_out) * net->K->size; }
+ptrdiff_t fnn_head_bytes(const fnn_net *net) {
+  return FNN_HEAD_ROWS * fnn_ld(net->K, fnn_last(net)->n_out) * net->K->size;
+}
 
 /* Bytes of room that one thread needs for the row sums of any layer. */
 static ptrdiff_t sums_bytes(const fnn_net *net, ptrdiff_t m) {

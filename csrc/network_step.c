@@ -98,14 +98,14 @@ static double sum_of_losses(const double *losses, ptrdiff_t m) {
   return total;
 }
 
-/* Adds the losses of this batch to the totals. Only thread 0 calls it. */
-static void note_losses(const fnn_worker *me) {
+/* Adds the loss of this batch to the totals. Only thread 0 calls it. */
+static void note_loss(const fnn_worker *me) {
   fnn_train_job *job = me->job;
-  job->total = sum_of_losses(job->work->losses, me->m);
+  job->total = me->loss;
   if (!job->fit) return;
-  job->fit->loss_sum += job->total;
+  job->fit->loss_sum += me->loss;
   job->fit->weight_sum += me->weight;
-  if (job->trained->first_loss != job->trained->first_loss) job->trained->first_loss = job->total / me->weight;
+  if (job->trained->first_loss != job->trained->first_loss) job->trained->first_loss = me->loss / me->weight;
 }
 
 /* The factor that makes a mean of a sum over the samples: 1 / weight, but never inf. With a weight that small the sum
@@ -117,10 +117,10 @@ static double scale_of(const fnn_worker *me) {
 
 static enum fnn_step_result decide(fnn_worker *me) {
   const fnn_train_job *job = me->job;
+  me->loss = sum_of_losses(job->work->losses, me->m);
   me->plan->update = (fnn_update){.scale = scale_of(me)};
   if (!job->fit) return FNN_STEP_DONE;
-  for (int t = 0; t < me->threads; t++)
-    if (!job->work->reports[t].finite) return FNN_STEP_FAILED;
+  if (me->loss - me->loss != 0) return FNN_STEP_FAILED; /* a loss, or their sum, is inf or NaN */
   me->plan->update = fnn_update_of(job->net->K, &job->optimizer, me->steps + 1, scale_of(me));
   if (job->fit->cautious && !fnn_is_safe(me, &me->plan->update)) return FNN_STEP_UNSAFE;
   me->steps++;
@@ -183,7 +183,7 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
     case FNN_READ_BATCH: read_batch(me); break;
     case FNN_GO_FORWARD: K->forward(&o->forward, o->i0, o->i1, o->p0, o->p1); break;
     case FNN_GO_THROUGH: go_through(me, o->layer); break;
-    case FNN_TAKE_LOSS: me->job->work->reports[me->thread].finite = K->head(&o->head, o->i0, o->i1); break;
+    case FNN_TAKE_LOSS: K->head(&o->head, o->i0, o->i1); break;
     case FNN_GO_BACK: K->backward(&o->backward, o->i0, o->i1, o->p0, o->p1); break;
     case FNN_GO_BACK_WHOLE: go_back_whole(me, o->layer); break;
     case FNN_MEASURE: fnn_measure_rows(me); break;
@@ -193,7 +193,7 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
         fnn_barrier(me->member); /* what follows writes to memory that other threads may still read here */
         return result;
       }
-      if (me->thread == 0) note_losses(me);
+      if (me->thread == 0) note_loss(me);
       break;
     }
     case FNN_SUM_B: sum_b(me, o); break;

@@ -85,14 +85,14 @@ typedef struct {
   ptrdiff_t m, from, to; /* the batch, and this thread's rows of it */
   ptrdiff_t first;       /* place of its first sample in the epoch */
   const uint32_t *order; /* of the epoch; NULL: samples as they stand */
-  double weight;         /* of the batch */
+  double weight, loss;   /* of the batch: sum of w_i, sum of w_i L_i */
   uint64_t steps;        /* of the optimizer */
   double bound[1 + FNN_SLOTS];
 } fnn_worker;
 
 enum fnn_step_result {
   FNN_STEP_DONE,
-  FNN_STEP_FAILED, /* a loss is not finite */
+  FNN_STEP_FAILED, /* the loss of the batch is not finite */
   FNN_STEP_UNSAFE  /* cautious: the update might make a weight or a moment not finite */
 };
 

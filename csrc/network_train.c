@@ -143,11 +143,11 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
 
 /* --- gradients --- */
 
-/* Whether the weights of all samples are 0; a subnormal weight counts as 0. */
+/* Whether there is no sample, or the weights of all are 0; a subnormal weight counts as 0. */
 static int weigh_nothing(const fnn_targets *targets, ptrdiff_t m) {
   ptrdiff_t i = 0;
   while (targets->weights && i < m && !(targets->weights[i] >= DBL_MIN)) i++;
-  return targets->weights && i == m;
+  return !m || (targets->weights && i == m);
 }
 
 static void fill_with_0(const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m) {

@@ -30,14 +30,15 @@ cdef enum loss_kind:
 cdef int c_linear_forward(real *out, const real *W, const real *A_prev, const real *b, int activation,
                           ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads) noexcept nogil
 # dW = dZ A_prev^T / m; db = rowsum(dZ) / m; dA_prev = W^T dZ times g' of `activation`, which computed A_prev (IDENTITY:
-# W^T dZ itself). W and dA_prev may both be NULL: then dA_prev is not computed.
+# W^T dZ itself; one whose g' is computed from Z is refused). W and dA_prev may both be NULL: then dA_prev is not computed.
 cdef int c_linear_backward(real *dW, real *db, real *dA_prev, const real *dZ, const real *A_prev, const real *W,
                            int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads) noexcept nogil
 # out = g(Z); out may be Z.
 cdef int c_activation_forward(real *out, const real *Z, int activation, ptrdiff_t n, ptrdiff_t m,
                               int threads) noexcept nogil
-# out = dA * g'(Z), from A = g(Z); out may be dA or A.
-cdef int c_activation_backward(real *out, const real *dA, const real *A, int activation, ptrdiff_t n, ptrdiff_t m,
+# out = dA * g'(Z); x is A = g(Z), or Z for an activation whose row in tables.py says slope_from="Z"; out may be dA
+# or x.
+cdef int c_activation_backward(real *out, const real *dA, const real *x, int activation, ptrdiff_t n, ptrdiff_t m,
                                int threads) noexcept nogil
 # out (n) = the sum over the samples of dZ.
 cdef int c_rowsum(real *out, const real *dZ, ptrdiff_t n, ptrdiff_t m, int threads) noexcept nogil

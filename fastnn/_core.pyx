@@ -28,6 +28,7 @@ from libc.string cimport memmove
 from . import guard as _guard
 from . import threads as _threads
 from .optimizers import SGD, Adam, AdamW
+from . import tables as _tables
 from .tables import ACTIVATIONS as _ACTIVATION_ROWS, LOSSES as _LOSS_ROWS, default as _default
 
 cnp.import_array()
@@ -190,8 +191,13 @@ cdef list _rows(const char *(*row)(int index) noexcept nogil):
 
 
 def lists():
-    """The rows of the core's lists, "name(parameters)": to be compared with those of ``tables.py``."""
+    """The rows of the core's lists of activations, losses and optimizers, as text."""
     return _rows(fnn_activation_row), _rows(fnn_loss_row), _rows(fnn_optimizer_row)
+
+
+if lists() != _tables.rows_of_core():
+    raise ImportError("the extension was built from other lists of activations, losses and optimizers than those of "
+                      "fastnn/tables.py: build it again")
 
 
 # C variables, so that no lookup in the module is needed; the names in the order of their codes.
@@ -217,12 +223,14 @@ cdef fnn_spec[FNN_ACTIVATIONS] _PLAIN_ACTIVATIONS
 cdef fnn_spec[FNN_LOSSES] _PLAIN_LOSSES
 cdef double[FNN_LOSSES] _HIGHEST_TARGET
 cdef bint[FNN_LOSSES] _TAKES_CLASSES
+cdef bint[FNN_ACTIVATIONS] _SLOPE_FROM_Z
 
 
 cdef int _fill_tables() except -1:
     cdef int i
     for i in range(FNN_ACTIVATIONS):
         _PLAIN_ACTIVATIONS[i] = _spec(_default(_ACTIVATION_NAMES[i], _ACTIVATION_ROWS), _ACTIVATIONS)
+        _SLOPE_FROM_Z[i] = _ACTIVATION_ROWS[_ACTIVATION_NAMES[i]].slope_from == "Z"
     for i in range(FNN_LOSSES):
         _PLAIN_LOSSES[i] = _spec(_default(_LOSS_NAMES[i], _LOSS_ROWS), _LOSSES)
         targets = _LOSS_ROWS[_LOSS_NAMES[i]].targets
@@ -333,7 +341,7 @@ cdef int _linear_backward(const operand *dZ, const operand *A_prev, const operan
 
 
 cdef int _activation(const operand *dA, const operand *x, const fnn_spec *g, const operand *out) except -1:
-    """Forward with Z = x if dA is absent; otherwise backward with A = x."""
+    """Forward with Z = x if dA is absent; otherwise backward, where x is A, or Z if g's slope is computed from Z."""
     cdef double work = <double>FNN_FUNCTION_WORK * x.rows * x.columns
     cdef int status, threads = _threads_for(work)
     cdef PyThreadState *state = _release(work)
@@ -388,11 +396,11 @@ def activation_forward(Z, activation, out):
     _activation(&_ABSENT, &z, &g, &o)
 
 
-def activation_backward(dA, A, activation, out):
-    """``out[...] = dA * g'(Z)``, where A = g(Z)."""
-    cdef operand d = _operand(dA), a = _operand(A), o = _operand(out)
+def activation_backward(dA, x, activation, out):
+    """``out[...] = dA * g'(Z)``, where x is A = g(Z), or Z if the table says so."""
+    cdef operand d = _operand(dA), from_x = _operand(x), o = _operand(out)
     cdef fnn_spec g = _spec(activation, _ACTIVATIONS)
-    _activation(&d, &a, &g, &o)
+    _activation(&d, &from_x, &g, &o)
 
 
 def rowsum(dZ, out):

@@ -85,10 +85,10 @@ cdef int c_activation_forward(real *out, const real *Z, int activation, ptrdiff_
     return _ok(fnn_activation_forward(_isa, &o, &z, &g, n, m, _least_one(threads)))
 
 
-cdef int c_activation_backward(real *out, const real *dA, const real *A, int activation, ptrdiff_t n, ptrdiff_t m,
+cdef int c_activation_backward(real *out, const real *dA, const real *x, int activation, ptrdiff_t n, ptrdiff_t m,
                                int threads) noexcept nogil:
     cdef int dtype = sizeof(real) == 8
-    cdef fnn_matrix o = _samples_of(out, n, dtype), d = _samples_of(dA, n, dtype), a = _samples_of(A, n, dtype)
+    cdef fnn_matrix o = _samples_of(out, n, dtype), d = _samples_of(dA, n, dtype), a = _samples_of(x, n, dtype)
     cdef fnn_spec g = _kind_of(_PLAIN_ACTIVATIONS, FNN_ACTIVATIONS, activation)
     return _ok(fnn_activation_backward(_isa, &o, &d, &a, &g, n, m, _least_one(threads)))
 

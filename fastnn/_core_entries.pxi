@@ -50,12 +50,14 @@ def _activation_forward_entry(Z, kind, out=None, copy="if_needed"):
 
 def _activation_backward_entry(dA, A, kind, Z=None, out=None, copy="if_needed"):
     cdef int dtype = _type(dA), g = _activation_code(kind)
-    cdef operand d, a, o
-    if (dtype >= 0 and g >= 0 and Z is None and _known(copy) and _plain(dA, dtype, -1, -1, &d)
-            and _plain(A, dtype, d.rows, d.columns, &a) and _fit(out, dtype, d.rows, d.columns, &o)
-            and (out is A or _apart(&o, &a)) and (out is dA or _apart(&o, &d))):
+    cdef bint from_z = g >= 0 and _SLOPE_FROM_Z[g]
+    cdef operand d, x, o
+    slope_from, unused = (Z, A) if from_z else (A, Z)
+    if (dtype >= 0 and g >= 0 and unused is None and _known(copy) and _plain(dA, dtype, -1, -1, &d)
+            and _plain(slope_from, dtype, d.rows, d.columns, &x) and _fit(out, dtype, d.rows, d.columns, &o)
+            and (out is slope_from or _apart(&o, &x)) and (out is dA or _apart(&o, &d))):
         result = _new(dtype, d.rows, d.columns, dA, &o) if out is None else out
-        _activation(&d, &a, &_PLAIN_ACTIVATIONS[g], &o)
+        _activation(&d, &x, &_PLAIN_ACTIVATIONS[g], &o)
         return result
     return _careful["activation_backward"](dA, A, kind, Z, out, copy)
 
@@ -74,8 +76,8 @@ def _rowsum_entry(dZ, out=None, copy="if_needed"):
 def _linear_backward_entry(dZ, A_prev, W=None, out=None, activation=None, copy="if_needed"):
     cdef int g = _optional_activation(activation)
     cdef tuple results = _three(out)
-    if W is None and activation is not None:
-        g = -1
+    if (W is None and activation is not None) or (g >= 0 and _SLOPE_FROM_Z[g]):
+        g = -1  # kernels.py refuses these
     if g >= 0 and results is not None and _known(copy):
         results = _quick_linear_backward(dZ, A_prev, W, results, g)
         if results is not None:

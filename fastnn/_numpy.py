@@ -15,7 +15,7 @@ import numpy as np
 from . import _philox
 from .arrays import FLOATS
 from .guard import Guard  # noqa: F401 - a part of the backend
-from .tables import IDENTITY
+from .tables import ACTIVATIONS, IDENTITY
 
 NAME = "numpy"
 ISA = "numpy"
@@ -38,7 +38,7 @@ def _quiet(function):
     return quiet
 
 
-# --- activations: g and dZ = dA * g'(Z), the derivative from A = g(Z) -------------------------
+# --- activations: g, and dZ = dA * g'(Z) from A = g(Z); from Z where the table says so -------------
 
 
 def _sigmoid(Z):
@@ -68,7 +68,7 @@ def _leaky_relu_backward(dA, A, slope):
     return dA * np.where(np.isnan(A), A, np.where(A > 0, A.dtype.type(1), A.dtype.type(slope)))
 
 
-# name -> (A from Z, dZ from dA and A), with the parameters of the row in tables.py as keywords
+# name -> (A from Z, dZ from dA and A or Z), with the parameters of the row in tables.py as keywords
 _ACTIVATIONS = {
     "identity": (lambda Z: Z, lambda dA, A: dA),
     "sigmoid": (_sigmoid, lambda dA, A: dA * (A * (1 - A))),
@@ -83,8 +83,9 @@ def _forward(activation, Z):
     return _ACTIVATIONS[activation.name][0](Z, **activation.params)
 
 
-def _backward(activation, dA, A):
-    return _ACTIVATIONS[activation.name][1](dA, A, **activation.params)
+def _backward(activation, dA, A, Z):
+    x = Z if ACTIVATIONS[activation.name].slope_from == "Z" else A
+    return _ACTIVATIONS[activation.name][1](dA, x, **activation.params)
 
 
 # --- losses: per-sample loss in float64, and dZ, both from Z -----------------------------------
@@ -124,7 +125,7 @@ def _of_outputs(unit):
     def loss(Z, y, activation, **params):
         A = _forward(activation, Z)
         losses, dA = unit(A, _values(y, Z), **params)
-        return losses.sum(axis=0), _backward(activation, dA, A)
+        return losses.sum(axis=0), _backward(activation, dA, A, Z)
 
     return loss
 
@@ -170,9 +171,9 @@ def activation_forward(Z, activation, out):
 
 
 @_quiet
-def activation_backward(dA, A, activation, out):
-    """``out[...] = dA * g'(Z)``, where A = g(Z)."""
-    out[...] = _backward(activation, dA, A)
+def activation_backward(dA, x, activation, out):
+    """``out[...] = dA * g'(Z)``, where x is A = g(Z), or Z if the table says so."""
+    out[...] = _backward(activation, dA, x, x)
 
 
 @_quiet
@@ -206,7 +207,7 @@ def linear_backward(dZ, A_prev, W, dW, db, dA_prev, activation):
     if W is not None:
         np.matmul(W.T, dZ, out=dA_prev)
         if activation.name != "identity":
-            dA_prev[...] = _backward(activation, dA_prev, A_prev)
+            dA_prev[...] = _backward(activation, dA_prev, A_prev, None)
 
 
 @_quiet
@@ -515,7 +516,7 @@ class Engine:
             gradients[layer] = (dW.astype(self.dtype, copy=False), db.astype(self.dtype))
             if layer:
                 dA = self._parameters[layer][0].T @ dZ
-                dZ = _backward(self._activations[layer - 1], dA, A_prev)
+                dZ = _backward(self._activations[layer - 1], dA, A_prev, layers[layer - 1][0])
         return float(total), float(weight), gradients
 
 

@@ -275,7 +275,8 @@ def name_of(thing):
 
 def ours(name):
     """The names in fastnn for what other libraries call `name`; without a synonym, [name]."""
-    return _SYNONYMS.get(_plain(name), name).split(" ") if name else [name]
+    found = _SYNONYMS.get(_plain(name))
+    return found.split(" ") if found else [name]
 
 
 def did_you_mean(name, choices):

@@ -143,17 +143,17 @@ def activation_forward(Z, kind, out=None, copy="if_needed"):
 
 
 def activation_backward(dA, A, kind, Z=None, out=None, copy="if_needed"):
-    """Backward pass of an activation: ``dZ = dA * g'(Z)``, with g' computed from A = g(Z).
+    """Backward pass of an activation: ``dZ = dA * g'(Z)``, with g' computed from A = g(Z), or from Z.
 
     Parameters
     ----------
     dA : array_like, (n, m)
     A : array_like, (n, m), or None
-        The activations. None: computed from `Z`.
+        The activations. None: computed from `Z`. Not used if g' of `kind` is computed from Z.
     kind : str or (str, dict)
         As for :func:`activation_forward`.
     Z : array_like, (n, m), optional
-        The pre-activations. Needed only if `A` is None, because g' is computed from A.
+        The pre-activations. Needed only if `A` is None, or g' of `kind` is computed from Z.
     out : ndarray, optional
         (n, m), of dA's dtype; may be one of the inputs.
     copy : {"if_needed", "never"}
@@ -167,7 +167,7 @@ def activation_backward(dA, A, kind, Z=None, out=None, copy="if_needed"):
     Raises
     ------
     ValueError, TypeError
-        If shapes differ, `kind` is unknown, or both `A` and `Z` are None.
+        If shapes differ, `kind` is unknown, both `A` and `Z` are None, or g' needs a Z that is None.
 
     Notes
     -----
@@ -183,15 +183,21 @@ def activation_backward(dA, A, kind, Z=None, out=None, copy="if_needed"):
     dA = arrays.operand(dA, "dA", 2, None, may_copy)
     if Z is not None:
         Z = _same_shape(arrays.operand(Z, "Z", 2, dA.dtype, may_copy), "Z", dA)
-    if A is None:
-        if Z is None:
-            raise ValueError("A is None; give A = g(Z), or Z")
-        A = activation_forward(Z, g)
-    A = _same_shape(arrays.operand(A, "A", 2, dA.dtype, may_copy), "A", dA)
-    result = arrays.output(out, dA.shape, dA.dtype, (dA, A), "out", may_copy)
+    if A is not None:
+        A = _same_shape(arrays.operand(A, "A", 2, dA.dtype, may_copy), "A", dA)
+    x = Z if _slope_from_Z(g) else A
+    if x is None and Z is None:
+        wanted = f"Z: the derivative of {g.name} is computed from it" if _slope_from_Z(g) else "A = g(Z), or Z"
+        raise ValueError(f"{'Z' if _slope_from_Z(g) else 'A'} is None; give {wanted}")
+    x = activation_forward(Z, kind) if x is None else x
+    result = arrays.output(out, dA.shape, dA.dtype, (dA, x), "out", may_copy)
     if dA.size:
-        _backend.activation_backward(dA, A, g, result)
+        _backend.activation_backward(dA, x, g, result)
     return arrays.deliver(result, out)
+
+
+def _slope_from_Z(g):
+    return tables.ACTIVATIONS[g.name].slope_from == "Z"
 
 
 def _same_shape(array, name, dA):
@@ -250,7 +256,8 @@ def linear_backward(dZ, A_prev, W=None, out=None, activation=None, copy="if_need
         Arrays for dW (n_out, n_in), db (n_out, 1) and dA_prev (n_in, m); for a None a new array
         is allocated. Without `W` the third must be None.
     activation : str or (str, dict), optional
-        The activation that computed A_prev; needs `W`. None: return dA_prev itself.
+        The activation that computed A_prev; needs `W`. None: return dA_prev itself. An activation whose derivative
+        is computed from Z is refused: call :func:`activation_backward` with Z instead.
     copy : {"if_needed", "never"}
         "never": refuse, with a ValueError, what would have to be cast or copied.
 
@@ -283,6 +290,11 @@ def linear_backward(dZ, A_prev, W=None, out=None, activation=None, copy="if_need
         W = arrays.operand(W, "W", 2, None, may_copy)
     elif activation is not None:
         raise ValueError("activation is for dA_prev, which needs W")
+    if _slope_from_Z(g):
+        raise ValueError(
+            f"activation: the derivative of {g.name} is computed from Z, not from A_prev; leave it out, and call "
+            f"activation_backward(dA_prev, None, {g.name!r}, Z)"
+        )
     dZ = arrays.operand(dZ, "dZ", 2, None if W is None else W.dtype, may_copy)
     n_out, m = dZ.shape
     arrays.samples(m, "dZ")

@@ -29,21 +29,26 @@ IDENTITY = Spec("identity", {})
 
 
 class Parameter(NamedTuple):
-    """A parameter of a row: its default, and the least and the greatest value that are legal.
+    """A parameter of a row: its default, the least and the greatest value that are legal, and the smallest above 0.
 
-    The core computes with it in the dtype of the network, so that a float32 must hold it.
+    The core computes with it in the dtype of the network, so that a normal float32 must hold it.
     """
 
     default: float
     low: float = 0.0
     high: float = float(np.finfo(np.float32).max)
+    smallest: float = float(np.finfo(np.float32).tiny)
 
 
 class Row(NamedTuple):
-    """An activation or an initialiser: its formula for the docs, and its parameters."""
+    """An activation or an initialiser: its formula for the docs, and its parameters.
+
+    `slope_from`: "A" or "Z", what the derivative g' of an activation is computed from.
+    """
 
     formula: str
     parameters: Mapping = MappingProxyType({})
+    slope_from: str = "A"
 
 
 class LossRow(NamedTuple):
@@ -76,16 +81,30 @@ LOSSES = {
     "mae": LossRow("|a - y|, its derivative 0 at 0", None, "values"),
 }
 _LARGEST = float(np.finfo(np.float64).max)
+_FACTOR = Parameter(1.0, high=_LARGEST, smallest=0.0)
 INITIALISERS = {
     "zeros": Row("0"),
-    "normal": Row("N(0, sd)", {"sd": Parameter(1.0, high=_LARGEST)}),
-    "xavier": Row("N(0, sd sqrt(2 / (n_in + n_out)))", {"sd": Parameter(1.0, high=_LARGEST)}),
+    "normal": Row("N(0, sd)", {"sd": _FACTOR}),
+    "xavier": Row("N(0, sd sqrt(2 / (n_in + n_out)))", {"sd": _FACTOR}),
     "xavier_uniform": Row("U(-r, r), r = sqrt(6 / (n_in + n_out))"),
     "he": Row("N(0, sqrt(2 / n_in))"),
     "he_uniform": Row("U(-r, r), r = sqrt(6 / n_in)"),
     "lecun": Row("N(0, sqrt(1 / n_in))"),
-    "orthogonal": Row("gain Q, rows or columns orthonormal", {"gain": Parameter(1.0, high=_LARGEST)}),
+    "orthogonal": Row("gain Q, rows or columns orthonormal", {"gain": _FACTOR}),
 }
+
+# The optimizers of the C core in the order of their codes: name -> moments that it keeps for each parameter.
+OPTIMIZERS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}
+
+
+def rows_of_core():
+    """The rows of the C core's lists as the core writes them; the extension compares them when it is imported."""
+    activations = [f"{name}({', '.join(row.parameters)}) FROM_{row.slope_from}" for name, row in ACTIVATIONS.items()]
+    losses = []
+    for name, row in LOSSES.items():
+        losses.append(f"{name}({', '.join(row.parameters)}) {(row.output or 'any').upper()} {row.targets.upper()}")
+    return activations, losses, [f"{name} {slots}" for name, slots in OPTIMIZERS.items()]
+
 
 OUTPUT_LOSS = {row.output: name for name, row in LOSSES.items() if row.output}
 
@@ -120,8 +139,6 @@ def spec(value, table, argument):
         name, given = value, {}
     elif isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[0], str):
         name, given = value
-        if not isinstance(given, dict):
-            raise TypeError(f"{argument}: the parameters of {name!r} must be a dict, got {given!r:.80}")
     else:
         # A function, or another library's activation object: its name may lead to a suggestion.
         called = "None" if value is None else hints.name_of(value)
@@ -131,12 +148,18 @@ def spec(value, table, argument):
         told = hints.did_you_mean(name, table)
         raise ValueError(f"{argument}: no {name!r} here{told or ';'} choose one of {', '.join(table)}")
     params = default(name, table).params
+    if not isinstance(given, dict):
+        such = f" such as {params!r}" if params else ""
+        raise TypeError(f"{argument}: the parameters of {name!r} must be a dict{such}, got {given!r:.80}")
     for key, number in given.items():
         if key not in params:
             known = hints.did_you_mean(str(key), params) or f" (it has: {', '.join(params) or 'none'})"
             raise ValueError(f"{argument}: {name!r} has no parameter {key!r}{known}")
-        _, low, high = table[name].parameters[key]
+        _, low, high, smallest = table[name].parameters[key]
         params[key] = real_parameter(number, f"{argument}: {name}'s {key}", low, high)
+        if 0 < abs(params[key]) < smallest:
+            wanted = f"0, or at least {smallest:g}, the smallest normal float32"
+            raise ValueError(f"{argument}: {name}'s {key} must be {wanted}, got {number!r}")
     return Spec(name, params)
 
 

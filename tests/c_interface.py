@@ -5,7 +5,7 @@ import ctypes
 from fastnn import _core
 
 FLOAT64 = 1
-SGD, ADAM = 0, 3  # of FNN_EACH_OPTIMIZER
+SGD, MOMENTUM, ADAM = 0, 1, 3  # of FNN_EACH_OPTIMIZER
 CROSS_ENTROPY, MSE = 1, 2  # of FNN_EACH_LOSS
 RELU, SOFTMAX, LEAKY_RELU = 3, 4, 5  # of FNN_EACH_ACTIVATION
 W, B = 0, 1  # a layer's parameters

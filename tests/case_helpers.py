@@ -19,7 +19,7 @@ import pytest
 import fastnn
 import reference as ref
 from conftest import COMPILED
-from fastnn import SGD, Network
+from fastnn import SGD, Network, kernels
 from layouts import LAYOUTS, laid_out
 
 # The last activation that goes with each loss; all that do; activations of any number of units.
@@ -30,6 +30,13 @@ PAIRS = [
     for output in ([known.output] if known.output else ref.ACTIVATIONS)
 ]
 OF_ANY_UNITS = [name for name, known in ref.ACTIVATIONS.items() if not known.whole]
+
+
+def through(dA, A, Z, kind, **more):
+    """dZ of an activation, from A or Z: what its derivative is computed from."""
+    if ref.record(kind)[0].slope_from == "Z":
+        return kernels.activation_backward(dA, None, kind, Z, **more)
+    return kernels.activation_backward(dA, A, kind, **more)
 
 
 def each(name, values):

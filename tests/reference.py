@@ -21,6 +21,7 @@ import numpy as np
 #   A  = relu, identity           S = 0 (they do not round)              + |g'| S(Z), by the side that it is on
 #   A  = softmax                  S = A (1 + |z - max z| + its mean)     + A (S(Z) + its mean)
 #   dZ = dA * g'                  S = |dZ|                               + |g'| S(dA) + |dA g''/g'| S(A)
+#     with g' from Z                                                         the last term: |dA g''| S(Z)
 #   dZ = A (dA - sum(A dA))       S = A (|dA| + its mean)                + A (S(dA) + its mean)
 #                                   + |dA - mean| S(A) + A sum(|dA| S(A))
 #   dW = dZ A_prev^T / m          S = |dZ||A_prev|^T / m                 + (S(dZ)|A_prev|^T + |dZ|S(A_prev)^T) / m
@@ -70,12 +71,13 @@ class Activation(NamedTuple):
     """What the tests know of an activation."""
 
     g: Callable  # A from Z, of long doubles; with its parameters as keywords
-    slope: Callable | None  # g' and dg'/dA, from A; None: of all units of a sample, written out where it is used
+    slope: Callable | None  # g' and its derivative, from A; None: of all units, and written out where it is used
     parameters: Mapping = MappingProxyType({})  # their defaults
     within: tuple = (-np.inf, np.inf)  # all A
     is_odd: bool = False  # g(-z) = -g(z)
     rounds: bool = True
     has_kink: bool = False  # g' jumps where Z is 0; slope is asked with A of 1 and -1 for the two sides
+    slope_from: str = "A"  # or "Z": then slope takes Z, and gives g' and g''
 
     @property
     def whole(self):
@@ -104,6 +106,19 @@ ACTIVATIONS = {
 }
 
 
+def with_other_parameters(table):
+    """The names of a table of records; one that has parameters also with others than its defaults."""
+    kinds = []
+    for name, known in table.items():
+        kinds.append(name)
+        if known.parameters:
+            kinds.append((name, {key: 0.4 + 0.7 * value for key, value in known.parameters.items()}))
+    return kinds
+
+
+ALL_ACTIVATIONS = with_other_parameters(ACTIVATIONS)
+
+
 def record(kind):
     """The record of a name, or of (name, {parameter: value}), and all of its parameters."""
     name, given = (kind, {}) if isinstance(kind, str) else kind
@@ -127,7 +142,8 @@ def activation_forward(Z, kind, S_Z=0.0):
         return A, A * (1 + _and_mean(A, below + S_Z))
     rounding = np.abs(A) if known.rounds else 0.0
     # On a kink's side that a computed Z may not have been on, the larger slope: see `forward`.
-    slope = 1.0 if known.has_kink else np.abs(known.slope(A, **parameters)[0])
+    x = Z if known.slope_from == "Z" else A
+    slope = 1.0 if known.has_kink else np.abs(known.slope(x, **parameters)[0])
     return A, rounding + slope * S_Z
 
 
@@ -135,17 +151,17 @@ def _and_mean(A, T):
     return T + (A * T).sum(axis=0)
 
 
-def activation_backward(dA, A, kind, S_dA=0.0, S_A=0.0, side=None):
-    """dZ and its scale; where there is a kink by `side`, or the sign of A."""
+def activation_backward(dA, x, kind, S_dA=0.0, S_x=0.0, side=None):
+    """dZ and its scale, from x: A, or Z if the record says so; where there is a kink by `side`, or the sign of x."""
     known, parameters = record(kind)
     if known.whole:
-        mean = (A * dA).sum(axis=0)
-        S = A * _and_mean(A, np.abs(dA) + S_dA) + np.abs(dA - mean) * S_A + A * (np.abs(dA) * S_A).sum(axis=0)
-        return A * (dA - mean), S
-    slope, bend = known.slope(A if side is None else np.where(side, 1.0, -1.0), **parameters)
+        mean = (x * dA).sum(axis=0)
+        S = x * _and_mean(x, np.abs(dA) + S_dA) + np.abs(dA - mean) * S_x + x * (np.abs(dA) * S_x).sum(axis=0)
+        return x * (dA - mean), S
+    slope, bend = known.slope(x if side is None else np.where(side, 1.0, -1.0), **parameters)
     dZ = dA * slope
     rounding = np.abs(dZ) if known.rounds else 0.0
-    return dZ, rounding + np.abs(slope) * S_dA + np.abs(dA * bend) * S_A
+    return dZ, rounding + np.abs(slope) * S_dA + np.abs(dA * bend) * S_x
 
 
 def rowsum(dZ, S_dZ=0.0):
@@ -243,6 +259,9 @@ LOSSES = {
 }
 
 
+ALL_LOSSES = with_other_parameters(LOSSES)
+
+
 def record_of_loss(kind):
     """The record of a name, or of (name, {parameter: value}), and all of its parameters."""
     name, given = (kind, {}) if isinstance(kind, str) else kind
@@ -324,7 +343,8 @@ def gradients(parameters, activations, kind, X, Y, w=None, bound=0.0, active=Non
 
 
 def _through(layer, kind, dA, S_dA):
-    return activation_backward(dA, layer["A"], kind, S_dA, layer["S_A"], layer["side"])
+    x = record(kind)[0].slope_from
+    return activation_backward(dA, layer[x], kind, S_dA, layer[f"S_{x}"], layer["side"])
 
 
 def step(parameters, grads, lr, weight_decay=0.0):

@@ -28,6 +28,7 @@ from case_helpers import (
     each,
     everything,
     numbers,
+    through,
     viewed,
     viewed_1d,
     weights_unchanged,
@@ -845,7 +846,7 @@ def test_a12_no_rows(backend, kind):
     # Of no rows nothing can be computed: an empty result, or an error that names the argument.
     Z = np.zeros((0, 5))
     calls = {"forward": (lambda: kernels.activation_forward(Z, kind), "Z")}
-    calls["backward"] = (lambda: kernels.activation_backward(Z, Z, kind), "dA")
+    calls["backward"] = (lambda: through(Z, Z, Z, kind), "dA")
     for call, name in calls.values():
         try:
             assert call().shape == (0, 5)

@@ -16,6 +16,7 @@ from c_interface import (
     ADAM,
     CROSS_ENTROPY,
     LEAKY_RELU,
+    MOMENTUM,
     MSE,
     NO_MEMORY,
     REFUSED,
@@ -212,7 +213,7 @@ def test_matrices_of_two_dtypes_or_of_none_are_refused(small):
     assert before == [a.tobytes() for a in arrays]
 
 
-@pytest.mark.parametrize("slope", [-0.1, np.nan, np.inf, 1e39])
+@pytest.mark.parametrize("slope", [-0.1, np.nan, np.inf, 1e39, 1e-39, 5e-324])
 def test_parameters_that_are_not_legal_are_refused(small, slope):
     arrays, _ = small
     _, _, _, z, _, _, _, o = map(matrix, arrays[:8])
@@ -220,6 +221,9 @@ def test_parameters_that_are_not_legal_are_refused(small, slope):
     assert in_c("activation_forward", ISA, o, z, steep, 3, 5, (1,)) == REFUSED
     assert in_c("activation_backward", ISA, o, z, z, steep, 3, 5, (1,)) == REFUSED
     assert in_c("net_new", ISA, (1,), 4, (1,), Layer(units=3, activation=steep), Spec(MSE), result=VOID) is None
+    for legal in (0, 1.2e-38, 3.4e38):
+        spec = Spec(LEAKY_RELU, (ctypes.c_double * 2)(legal))
+        assert in_c("activation_forward", ISA, o, z, spec, 3, 5, (1,)) == 0
     unused = Spec(RELU, (ctypes.c_double * 2)(slope, slope))  # whose parameters nobody reads
     assert in_c("activation_forward", ISA, o, z, unused, 3, 5, (1,)) == 0
 
@@ -244,6 +248,163 @@ def test_a_struct_that_is_too_short_is_refused(small):
         short = Layer(units=3)
         short.size = size
         assert in_c("net_new", ISA, (1,), 4, (1,), short, Spec(MSE), result=VOID) is None
+
+
+def longer(struct):
+    """`struct` as a caller of a later release has it: larger than the core knows, its last bytes not 0."""
+    room = ctypes.create_string_buffer(bytes(struct) + b"\xff" * 24)
+    grown = type(struct).from_buffer(room)
+    grown.size = len(room) - 1
+    return grown, room
+
+
+def test_a_struct_that_is_longer_is_taken_and_only_its_known_part_changed(small):
+    arrays, _ = small
+    x, targets, m = samples(arrays)
+    fits = []
+    for grow in (lambda struct: (struct, None), longer):
+        trained, ended = ctypes.c_void_p(new_net(4, 3, SOFTMAX)), np.empty(2)
+        optimizer, _o = grow(Optimizer(kind=SGD, lr=0.1))
+        fit, room = grow(Fit(batch=2, optimizer=ctypes.pointer(optimizer), max_batches=10, max_epochs=1))
+        fit.ended = ended.ctypes.data
+        y, _y = grow(targets)
+        assert in_c("net_train", trained, x, y, m, fit, (1,)) == 0
+        assert (fit.ended_count, fit.epoch, fit.finite) == (1, 1, 1)
+        assert room is None or room.raw[-25:-1] == b"\xff" * 24
+        fits.append(ended.tobytes())
+        in_c("net_free", trained, result=None)
+    assert fits[0] == fits[1]
+    layer, _l = longer(Layer(units=3, activation=Spec(SOFTMAX)))
+    grown = ctypes.c_void_p(in_c("net_new", ISA, (1,), 4, (1,), layer, Spec(CROSS_ENTROPY), result=VOID))
+    assert in_c("net_width", grown, (1,), result=ctypes.c_ssize_t) == 3
+    in_c("net_free", grown, result=None)
+
+
+def test_an_instruction_set_that_does_not_exist_is_refused(small):
+    arrays, _ = small
+    before = [a.tobytes() for a in arrays]
+    w, x, b, z, dw, db, dx, o = map(matrix, arrays[:8])
+    t, sgd, targets, few = ctypes.c_uint64(1), Optimizer(kind=SGD, lr=0.1), Targets(Y=z), (1,)
+    relu, mse = Spec(RELU), Spec(MSE)
+    for isa in ((-1,), (99,), (2**31 - 1,)):
+        assert in_c("linear_forward", isa, o, w, x, b, relu, 3, 4, 5, (0,), few) == REFUSED
+        assert in_c("linear_backward", isa, dw, db, dx, z, x, w, relu, 3, 4, 5, few) == REFUSED
+        assert in_c("activation_forward", isa, o, z, relu, 3, 5, few) == REFUSED
+        assert in_c("activation_backward", isa, o, z, z, relu, 3, 5, few) == REFUSED
+        assert in_c("rowsum", isa, b, z, 3, 5, few) == REFUSED
+        assert in_c("loss", isa, None, o, z, targets, mse, 3, 5, few) == REFUSED
+        assert in_c("optimizer_update", isa, sgd, t, w, None, None, dw, 3, 4, few) == REFUSED
+        assert in_c("net_new", isa, (1,), 4, (1,), Layer(units=3), mse, result=VOID) is None
+        assert in_c("isa_name", isa, result=VOID) is None
+        assert in_c("isa_available", isa) == 0
+        assert in_c("within", isa, arrays[0].ctypes.data_as(VOID), (1,), 12, ctypes.c_double(1e9)) == 0
+        assert in_c("magnitude", isa, w, 3, 4, result=ctypes.c_double) == np.inf
+    assert before == [a.tobytes() for a in arrays]
+
+
+def test_the_interface_has_its_number():
+    assert in_c("interface") == 2
+
+
+def test_gradients_of_no_samples_are_0(small):
+    arrays, net = small
+    total, dW, db = np.array([7.0]), np.full((3, 4), 7.0), np.full((3, 1), 7.0)
+    gradients, y = (Matrix * 2)(matrix(dW), matrix(db)), Targets(Y=matrix(arrays[3]))
+    assert in_c("net_gradients", net, total.ctypes.data_as(VOID), gradients, matrix(arrays[1]), y, 0, (1,)) == 0
+    assert total[0] == 0
+    assert not dW.any()
+    assert not db.any()
+
+
+def trained(net, x, targets, m, optimizer, batches=1, **settings):
+    """The fit after training on one batch of all samples at a time."""
+    ended = np.empty(2 * batches)
+    fit = Fit(batch=m, optimizer=ctypes.pointer(optimizer), max_batches=batches, max_epochs=batches, **settings)
+    fit.ended = ended.ctypes.data
+    assert in_c("net_train", net, x, targets, m, fit, (1,)) == 0
+    return fit
+
+
+def test_sgd_does_not_ask_for_the_moments_of_others(small):
+    """Neither for their bounds: a momentum that SGD does not use may be any number."""
+    arrays, net = small
+    x, y, m = samples(arrays)
+    assert in_c("net_start_optimizer", net, (1,)) == 0
+    large = np.full((3, 4), 1e200)
+    assert in_c("net_set_moment", net, (0,), (0,), (0,), matrix(large)) == 0
+    assert in_c("net_finite", net) == 1
+    sgd = Optimizer(kind=SGD, lr=1e-3, momentum=1e200)
+    for _ in range(3):
+        fit = trained(net, x, y, m, sgd, cautious=1)
+        assert (fit.unsafe, fit.failed, fit.finite) == (0, 0, 1)
+    kept = np.empty((3, 4))
+    assert in_c("net_get_moment", net, (0,), (0,), (0,), matrix(kept)) == 0
+    np.testing.assert_array_equal(kept, large)
+
+
+@pytest.mark.parametrize("plain", [0, 1])
+def test_losses_whose_sum_is_infinite_make_no_update(plain):
+    net = ctypes.c_void_p(new_net(1, 1))
+    start, bias = np.zeros((1, 1)), np.zeros((1, 1))
+    assert in_c("net_set", net, (0,), (0,), matrix(start)) == in_c("net_set", net, (0,), (1,), matrix(bias)) == 0
+    X, Y = np.ones((1, 4)), np.full((1, 4), 1e154)  # each loss is 1e308
+    fit = trained(net, matrix(X), Targets(Y=matrix(Y)), 4, Optimizer(kind=SGD, lr=1e-300), plain=plain)
+    assert (fit.failed, fit.loss_sum) == (1, 0)
+    W = np.empty((1, 1))
+    assert in_c("net_get", net, (0,), (0,), matrix(W)) == 0
+    assert W[0, 0] == 0
+    in_c("net_free", net, result=None)
+
+
+def test_a_plan_is_kept_only_for_what_it_was_made_for():
+    """Calls that differ in one thing, one after another on one network: each as on a network of its own."""
+    rng = np.random.default_rng(5)
+    X, Y, w = rng.standard_normal((4, 12)), rng.standard_normal((3, 12)), rng.uniform(size=12)
+    X32, rows = X.astype("f4"), np.ascontiguousarray(X.T).T
+    codes = np.arange(12, dtype="i4") % 3
+    sgd, momentum = Optimizer(kind=SGD, lr=0.1), Optimizer(kind=MOMENTUM, lr=0.1, momentum=0.9)
+    adam = Optimizer(kind=ADAM, lr=0.01, beta1=0.9, beta2=0.999, eps=1e-8)
+    of_values, of_codes = {"Y": matrix(Y)}, {"codes": codes.ctypes.data}
+    weights = {"weights": w.ctypes.data}
+    calls = [
+        (X, of_values, 6, sgd, {}),
+        (rows, of_values, 6, sgd, {}),
+        (X32, of_values, 6, sgd, {}),
+        (X, of_values, 6, sgd, {"plain": 1}),
+        (X, of_values, 6, sgd, {}),
+        (X, of_codes, 6, sgd, {}),
+        (X, of_codes | weights, 6, sgd, {}),
+        (X, of_values | weights, 6, momentum, {}),
+        (X, of_values, 6, adam, {"cautious": 1}),
+        (X, of_values, 6, adam, {"plain": 1, "cautious": 1}),
+        (X, of_values, 3, adam, {}),
+        (rows, of_values, 12, adam, {}),
+        (X, of_values, 6, sgd, {"cautious": 1}),
+        (X, of_values, 6, momentum, {}),
+    ]
+
+    def numbers(net):
+        got = [np.empty((3, 4)), np.empty((3, 1))]
+        for i, a in enumerate(got):
+            assert in_c("net_get", net, (0,), (i,), matrix(a)) == 0
+        return b"".join(a.tobytes() for a in got)
+
+    def prepare(net, seed):
+        start = np.random.default_rng(seed)
+        W, b = start.standard_normal((3, 4)), start.standard_normal((3, 1))
+        assert in_c("net_set", net, (0,), (0,), matrix(W)) == in_c("net_set", net, (0,), (1,), matrix(b)) == 0
+        assert in_c("net_start_optimizer", net, (2,)) == 0
+
+    kept = ctypes.c_void_p(new_net(4, 3))
+    for turn in range(2):
+        for i, (x, of_y, m, optimizer, settings) in enumerate(calls):
+            alone = ctypes.c_void_p(new_net(4, 3))
+            for net in (kept, alone):
+                prepare(net, i)
+                trained(net, matrix(x), Targets(**of_y), m, optimizer, batches=2, **settings)
+            assert numbers(kept) == numbers(alone), (turn, i)
+            in_c("net_free", alone, result=None)
+    in_c("net_free", kept, result=None)
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a writer beside us needs a core")

@@ -7,23 +7,44 @@ import pytest
 
 import fastnn
 import reference as ref
+from case_helpers import python
 from conftest import COMPILED
-from fastnn import _numpy, tables
+from fastnn import _numpy, optimizers, tables
 
 PACKAGE = Path(fastnn.__file__).parent
 LISTS = {"activation": tables.ACTIVATIONS, "loss": tables.LOSSES}
 
 
-def in_words(table):
-    return [f"{name}({', '.join(row.parameters)})" for name, row in table.items()]
-
-
 @pytest.mark.skipif(COMPILED is None, reason="the extension is not here")
 def test_the_core_has_the_rows_of_the_tables():
-    activations, losses, optimizers = COMPILED.lists()
-    assert activations == in_words(tables.ACTIVATIONS)
-    assert losses == in_words(tables.LOSSES)
-    assert optimizers == ["sgd()", "momentum()", "nesterov()", "adam()", "adamw()"]
+    assert COMPILED.lists() == tables.rows_of_core()
+
+
+def test_an_extension_with_other_lists_is_not_used():
+    """As after a new row in tables.py alone: the import says what to do, and the NumPy backend runs."""
+    code = """
+import importlib.util, sys, types, warnings
+package = types.ModuleType("fastnn")  # so that tables.py is imported before the rest
+package.__path__ = list(importlib.util.find_spec("fastnn").submodule_search_locations)
+sys.modules["fastnn"] = package
+from fastnn import tables
+tables.ACTIVATIONS["cube"] = tables.Row("z^3")
+del sys.modules["fastnn"]
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    import fastnn.backend
+print(fastnn.backend.default.NAME, *(warning.message for warning in told))
+"""
+    if COMPILED is None:
+        pytest.skip("the extension is not here")
+    said = python(code, "auto")
+    assert said.startswith("numpy")
+    assert "build it again" in said
+
+
+def test_the_oracle_knows_each_optimizer_that_users_choose():
+    for optimizer in optimizers.OPTIMIZERS:
+        assert ref.Optimizer(optimizer.kind, lr=0.1).rule
 
 
 @pytest.mark.parametrize("kind", LISTS)
@@ -45,6 +66,8 @@ def test_the_numpy_backend_and_the_oracle_have_the_rows_of_the_tables(numpy_back
         assert oracle[name].parameters == defaults, name
         if table is tables.LOSSES:
             assert (oracle[name].output, oracle[name].targets) == (row.output, row.targets), name
+        else:
+            assert oracle[name].slope_from == row.slope_from, name
 
 
 def test_each_row_has_its_formula_in_the_docs():

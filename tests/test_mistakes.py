@@ -324,6 +324,10 @@ def test_choices_that_are_no_names():
     refused(lambda: Network([2, 3, 1], "relu", "mse"), TypeError, "write ['relu', 'identity']")
     refused(lambda: Network([2, 3, 1], ["relu"]), ValueError, "the output's included")
     refused(lambda: Network([2, 3], init=("normal", {"std": 1})), ValueError, "'std'", "sd")
+    refused(lambda: Network([2, 1], [("leaky_relu", 0.2)]), TypeError, "{'slope': 0.01}", "got 0.2")
+    refused(lambda: Network([2, 1], [("leaky relu", 0.2)]), ValueError, "did you mean 'leaky_relu'")
+    for tiny in (1e-39, 5e-324):
+        refused(lambda t=tiny: Network([2, 1], [("leaky_relu", {"slope": t})]), ValueError, "slope", "1.17549e-38")
     refused(lambda: Network(4, 8, 3), TypeError, "sizes", "Network([")
     refused(lambda: Network((4, (8, 8), 3)), TypeError, "sizes[1]")
 

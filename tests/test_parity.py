@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference as ref
-from case_helpers import each
+from case_helpers import each, through
 from conftest import COMPILED
 from fastnn import SGD, Network, _numpy, kernels
 from layouts import LAYOUTS, frame, laid_out, taken_out
@@ -18,7 +18,7 @@ from layouts import LAYOUTS, frame, laid_out, taken_out
 EDGES = [5, 6, 7, 13, 14, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 65]
 SIZES = st.one_of(st.integers(1, 70), st.sampled_from(EDGES))
 SEEDS = st.integers(0, 2**32 - 1)
-KINDS = st.sampled_from(list(ref.ACTIVATIONS))
+KINDS = st.sampled_from(ref.ALL_ACTIVATIONS)
 
 
 class Memory(NamedTuple):
@@ -63,7 +63,7 @@ def test_linear_forward(backend, dtype, n, k, m, seed, of_w, of_a, of_b, out):
     W, A_prev, b = normal(seed, (n, k), (k, m), (n, 1))
     W, A_prev, b = of_w.array(W, dtype), of_a.array(A_prev, dtype), of_b.array(b, dtype)
     Z, S = ref.linear_forward(*(ref.exact(T, dtype) for T in (W, A_prev, b)))
-    for kind in (None, *ref.ACTIVATIONS):
+    for kind in (None, *ref.ALL_ACTIVATIONS):
         want = ref.activation_forward(Z, kind or "identity", S)
         for b_given in (b, b[:, 0]):
             A = into(out, (n, m), dtype, lambda out, b=b_given: kernels.linear_forward(W, A_prev, b, kind, out=out))
@@ -73,7 +73,7 @@ def test_linear_forward(backend, dtype, n, k, m, seed, of_w, of_a, of_b, out):
 @given(n=SIZES, m=SIZES, seed=SEEDS, of_z=SAME, out=OUT, size=st.sampled_from([0.01, 1, 30]))
 def test_activation_forward(backend, dtype, n, m, seed, of_z, out, size):
     Z = of_z.array(size * normal(seed, (n, m))[0], dtype)
-    for kind in ref.ACTIVATIONS:
+    for kind in ref.ALL_ACTIVATIONS:
         want = ref.activation_forward(ref.exact(Z, dtype), kind)
         A = into(out, (n, m), dtype, lambda out, kind=kind: kernels.activation_forward(Z, kind, out=out))
         ref.assert_close(A, want, dtype, f"activation_forward {kind}")
@@ -87,12 +87,15 @@ def test_activation_forward(backend, dtype, n, m, seed, of_z, out, size):
 def test_activation_backward(backend, dtype, n, m, seed, of_da, of_a, out):
     dA, Z = normal(seed, (n, m), (n, m))
     dA, Z_given = of_da.array(dA, dtype), of_a.array(Z, dtype)
-    for kind in ref.ACTIVATIONS:
-        A_given = of_a.array(ref.g(Z, kind), dtype)
-        from_a = ref.exact(A_given, dtype), 0.0
-        from_z = ref.activation_forward(ref.exact(Z_given, dtype), kind)
-        for (A, S_A), call in ((from_a, {"A": A_given}), (from_z, {"A": None, "Z": Z_given})):
-            want = ref.activation_backward(ref.exact(dA, dtype), A, kind, S_A=S_A)
+    for kind in ref.ALL_ACTIVATIONS:
+        A_given, Z_exact = of_a.array(ref.g(Z, kind), dtype), ref.exact(Z_given, dtype)
+        calls = [(ref.activation_forward(Z_exact, kind), {"A": None, "Z": Z_given})]
+        if ref.record(kind)[0].slope_from == "Z":
+            calls = [((Z_exact, 0.0), {"A": None, "Z": Z_given}), ((Z_exact, 0.0), {"A": A_given, "Z": Z_given})]
+        else:
+            calls.append(((ref.exact(A_given, dtype), 0.0), {"A": A_given}))
+        for (x, S_x), call in calls:
+            want = ref.activation_backward(ref.exact(dA, dtype), x, kind, S_x=S_x)
             dZ = into(
                 out, (n, m), dtype, lambda out, kw=call: kernels.activation_backward(dA, kind=kind, out=out, **kw)
             )
@@ -133,11 +136,13 @@ def test_every_size(backend, dtype, rng, place):
         W, A_prev, b, dZ = (rng.standard_normal(shape).astype(dtype) for shape in ((n, k), (k, m), (n, 1), (n, m)))
         W64, A64, b64, dZ64 = (ref.exact(T, dtype) for T in (W, A_prev, b, dZ))
         Z = ref.linear_forward(W64, A64, b64)
+        Z_given = kernels.linear_forward(W, A_prev, b)
         for kind in ref.ACTIVATIONS:
             A = kernels.linear_forward(W, A_prev, b, kind)
             ref.assert_close(A, ref.activation_forward(Z[0], kind, Z[1]), dtype, f"linear_forward {kind}")
-            want = ref.activation_backward(dZ64, ref.exact(A, dtype), kind)
-            ref.assert_close(kernels.activation_backward(dZ, A, kind), want, dtype, f"activation_backward {kind}")
+            x = Z_given if ref.ACTIVATIONS[kind].slope_from == "Z" else A
+            want = ref.activation_backward(dZ64, ref.exact(x, dtype), kind)
+            ref.assert_close(through(dZ, A, Z_given, kind), want, dtype, f"activation_backward {kind}")
         wanted = ref.linear_backward(dZ64, A64, W64)
         for got, want, name in zip(kernels.linear_backward(dZ, A_prev, W), wanted, ("dW", "db", "dA"), strict=True):
             ref.assert_close(got, want, dtype, name)
@@ -153,11 +158,10 @@ def a_target(rng, loss, form, n, m):
         return codes
     if form == "one-hot":
         return codes[np.newaxis] if n == 1 else np.eye(n)[:, codes]
-    if ref.LOSSES[loss].targets == "values":
+    targets = ref.record_of_loss(loss)[0].targets
+    if targets == "values":
         return rng.standard_normal((n, m))
-    return rng.uniform(size=(n, m)) * (
-        2 if ref.LOSSES[loss].targets == "classes" else 1
-    )  # columns that do not sum to 1
+    return rng.uniform(size=(n, m)) * (2 if targets == "classes" else 1)  # columns that do not sum to 1
 
 
 FORMS = st.sampled_from(["codes", "one-hot", "values"])
@@ -179,7 +183,7 @@ def some_weights(rng, m):
 @given(n=SIZES, m=SIZES, seed=SEEDS, form=FORMS, of_z=SAME, of_y=ANY, size=st.sampled_from([0.1, 1, 20]))
 def test_losses(backend, dtype, n, m, seed, form, of_z, of_y, size):
     rng = np.random.default_rng(seed)
-    for loss in (name for name, known in ref.LOSSES.items() if n > 1 or known.targets != "classes"):
+    for loss in (kind for kind in ref.ALL_LOSSES if n > 1 or ref.record_of_loss(kind)[0].targets != "classes"):
         Z = of_z.array(size * rng.standard_normal((n, m)), dtype)
         y = laid_targets(a_target(rng, loss, form, n, m), of_y, form, dtype)
         for w in (None, some_weights(rng, m)):
@@ -224,9 +228,9 @@ class Case(NamedTuple):
 def cases(draw):
     layers = draw(st.integers(1, 4))
     sizes = [draw(SIZES) for _ in range(layers + 1)]
-    loss = draw(st.sampled_from(list(ref.LOSSES)))
-    output = ref.LOSSES[loss].output or draw(KINDS)
-    if ref.ACTIVATIONS[output].whole:
+    loss = draw(st.sampled_from(ref.ALL_LOSSES))
+    output = ref.record_of_loss(loss)[0].output or draw(KINDS)
+    if ref.record(output)[0].whole:
         sizes[-1] = max(2, sizes[-1])
     activations = [draw(KINDS) for _ in range(layers - 1)] + [output]
     return Case(
@@ -470,13 +474,13 @@ def test_activations_far_out(backend, dtype):
     z = far(dtype)
     grid = np.stack([np.tile(z, 2), np.repeat([0, 1], len(z)).astype(dtype), -np.roll(np.tile(z, 2), 1)])
     with np.errstate(all="raise"):  # the caller's mode is not the kernel's
-        for kind in ref.ACTIVATIONS:
+        for kind in ref.ALL_ACTIVATIONS:
             for Z in (z[np.newaxis], z[:, np.newaxis], grid):
                 with np.errstate(all="ignore"):
                     want = ref.activation_forward(ref.exact(Z, dtype), kind)
                 A = kernels.activation_forward(Z, kind)
                 ref.assert_close(A, want, dtype, kind)
-                known = ref.ACTIVATIONS[kind]
+                known, _ = ref.record(kind)
                 if not known.rounds:
                     np.testing.assert_array_equal(A, want[0])
                 if known.is_odd:
@@ -485,11 +489,12 @@ def test_activations_far_out(backend, dtype):
                 assert low <= A.min() <= A.max() <= high
                 dA = np.linspace(-2, 2, Z.size, dtype=dtype).reshape(Z.shape)
                 with np.errstate(all="ignore"):
-                    want = ref.activation_backward(ref.exact(dA, dtype), ref.exact(A, dtype), kind)
-                ref.assert_close(kernels.activation_backward(dA, A, kind), want, dtype, f"{kind} backward")
+                    x = Z if known.slope_from == "Z" else A
+                    want = ref.activation_backward(ref.exact(dA, dtype), ref.exact(x, dtype), kind)
+                ref.assert_close(through(dA, A, Z, kind), want, dtype, f"{kind} backward")
 
 
-@pytest.mark.parametrize("loss", ref.LOSSES)
+@pytest.mark.parametrize("loss", ref.ALL_LOSSES, ids=str)
 def test_losses_far_out(backend, dtype, loss):
     z = far(dtype)
     z = z[np.abs(z) < 1e15]  # squared in mse
@@ -538,13 +543,13 @@ def test_non_finite_in_an_activation(backend, dtype, rng, kind, shape, bad):
             np.testing.assert_array_equal(A[rows, j], clean[rows, j])
         if bad == "nan":
             dA = np.ones_like(Z)
-            dZ, whole = kernels.activation_backward(dA, A, kind), kernels.activation_backward(dA, clean, kind)
+            dZ, whole = through(dA, A, broken, kind), through(dA, clean, Z, kind)
             assert_only_column(dZ, whole, j)
             if kind != "identity":  # whose derivative does not look at A
                 assert np.isnan(dZ[i, j])
                 assert np.isnan(dZ[:, j]).sum() == (n if ref.ACTIVATIONS[kind].whole else 1)
-            dZ = kernels.activation_backward(broken, clean, kind)
-            assert_only_column(dZ, kernels.activation_backward(Z, clean, kind), j)
+            dZ = through(broken, clean, Z, kind)
+            assert_only_column(dZ, through(Z, clean, Z, kind), j)
             assert np.isnan(dZ[:, j]).sum() == (n if ref.ACTIVATIONS[kind].whole else 1)
 
 
@@ -618,7 +623,7 @@ def test_no_samples(backend, dtype):
         assert (A.shape, A.dtype) == ((3, 0), dtype)
     for kind in ref.ACTIVATIONS:
         assert kernels.activation_forward(none_out, kind).shape == (3, 0)
-        assert kernels.activation_backward(none_out, none_out, kind).shape == (3, 0)
+        assert through(none_out, none_out, none_out, kind).shape == (3, 0)
     np.testing.assert_array_equal(kernels.rowsum(none_out), np.zeros((3, 1), dtype))
     net = Network([2, 4, 3], dtype=dtype, seed=0, backend=backend)
     for A in (net.predict(none_in), net.forward(none_in), net.forward(none_in, cache=True)[0]):

@@ -50,7 +50,7 @@ static void compare(int dtype, double got, long double want, long double scale) 
 }
 
 #define SLOPE 0.125
-/* NAN: one that is not checked here. */
+/* NAN: one that is not written out here; `check_activations` compares all with the generic kernels' float64. */
 static long double activate(int g, long double z) {
   return g == FNN_SIGMOID      ? 1 / (1 + expl(-z))
          : g == FNN_TANH       ? tanhl(z)
@@ -104,6 +104,34 @@ static void check_layer(int isa, int dtype, ptrdiff_t n_out, ptrdiff_t n_in, ptr
     }
   free(W.x.data), free(A.x.data), free(b.x.data), free(out.x.data), free(dZ.x.data), free(dW.x.data), free(db.x.data);
   free(dA.x.data);
+}
+
+/* Each activation and its derivative, as this ISA and dtype compute them, against the generic kernels in float64. */
+static void check_activations(int isa, int dtype, ptrdiff_t n, ptrdiff_t m) {
+  mat Z = make(n, m, dtype, 1), dA = make(n, m, dtype, 0), A = make(n, m, dtype, 1), dZ = make(n, m, dtype, 0);
+  mat Z64 = make(n, m, FNN_FLOAT64, 0), dA64 = make(n, m, FNN_FLOAT64, 0), x64 = make(n, m, FNN_FLOAT64, 0);
+  mat A64 = make(n, m, FNN_FLOAT64, 0), dZ64 = make(n, m, FNN_FLOAT64, 0);
+  fill(&Z), fill(&dA);
+  for (int g = 0; g < FNN_ACTIVATIONS; g++) {
+    const fnn_spec spec = {g, {SLOPE, 1}};
+    const int from_z = strstr(fnn_activation_row(g), "FROM_Z") != NULL;
+    fnn_activation_forward(isa, &A.x, &Z.x, &spec, n, m, 2);
+    fnn_activation_backward(isa, &dZ.x, &dA.x, from_z ? &Z.x : &A.x, &spec, n, m, 2);
+    for (ptrdiff_t i = 0; i < n; i++)
+      for (ptrdiff_t j = 0; j < m; j++) {
+        put(&Z64, i, j, at(&Z, i, j)), put(&dA64, i, j, at(&dA, i, j));
+        put(&x64, i, j, at(from_z ? &Z : &A, i, j));
+      }
+    fnn_activation_forward(0, &A64.x, &Z64.x, &spec, n, m, 1);
+    fnn_activation_backward(0, &dZ64.x, &dA64.x, &x64.x, &spec, n, m, 1);
+    for (ptrdiff_t i = 0; i < n; i++)
+      for (ptrdiff_t j = 0; j < m; j++) {
+        compare(dtype, at(&A, i, j), at(&A64, i, j), 1);
+        compare(dtype, at(&dZ, i, j), at(&dZ64, i, j), 2);
+      }
+  }
+  const mat all[] = {Z, dA, A, dZ, Z64, dA64, x64, A64, dZ64};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i].x.data);
 }
 
 /* Losses and softmax of wide and narrow scores. */
@@ -200,7 +228,8 @@ int main(void) {
           check_layer(isa, dtype, edges[i], edges[(i * 5 + 3 + (size_t)layout) % 14], edges[(i * 3 + 1) % 14], layout);
       check_layer(isa, dtype, 3, 2100, 5, 2);
       check_layer(isa, dtype, 5, 3, 2100, 2);
-      for (ptrdiff_t n = 2; n < 40; n += 3) check_loss(isa, dtype, n, 37);
+      for (ptrdiff_t n = 2; n < 40; n += 3) check_loss(isa, dtype, n, 37), check_activations(isa, dtype, n, 37);
+      check_activations(isa, dtype, 1, 100);
       const uint64_t bits = check_training(isa, dtype, 1);
       if (check_training(isa, dtype, 2) != bits || check_training(isa, dtype, 3) != bits) worst = HUGE_VAL;
       printf("%s %s worst %.3f bits %016llx\n", fnn_isa_name(isa), dtype ? "float64" : "float32", worst,

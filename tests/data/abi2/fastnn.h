@@ -36,7 +36,8 @@ enum fnn_dtype {
    PLACE, where g is applied: IN_TILE, by a product to its sums while they are in registers (g is short); AFTER_TILE, by
    a product to rows that it has just stored (g is long); WHOLE_ROWS, after the product (g needs all units of a sample).
    SLOPE: FROM_A, g'(Z) is computed from A = g(Z); FROM_Z, from Z: a network then keeps g'(Z) beside A.
-   PARAMETERS: the names of g's parameters, in the order of fnn_spec.parameters. Each is a number from 0 to FLT_MAX. */
+   PARAMETERS: the names of g's parameters, in the order of fnn_spec.parameters. Each is 0, or from FLT_MIN to FLT_MAX.
+   */
 #define FNN_EACH_ACTIVATION(F)                       \
   F(IDENTITY, identity, IN_TILE, FROM_A, "")         \
   F(SIGMOID, sigmoid, AFTER_TILE, FROM_A, "")        \
@@ -84,7 +85,8 @@ typedef struct {
   double parameters[FNN_PARAMETERS];
 } fnn_spec;
 
-/* Row `index` of a list as text, "name(parameter, parameter)"; NULL if there is no such row. */
+/* Row `index` of a list as text: "name(parameter, parameter) SLOPE" of an activation, "name(...) OUTPUT TARGETS" of a
+   loss, "name SLOTS" of an optimizer, with the words above. NULL if there is no such row. */
 const char *fnn_activation_row(int index);
 const char *fnn_loss_row(int index);
 const char *fnn_optimizer_row(int index);
@@ -98,7 +100,7 @@ typedef struct {
 
 /* --- instruction sets (ISAs): numbered from 0, the simplest first --- */
 int fnn_isa_total(void);           /* how many were compiled */
-const char *fnn_isa_name(int isa); /* "generic", "avx2", ... */
+const char *fnn_isa_name(int isa); /* "generic", "avx2", ...; NULL: there is no such ISA */
 int fnn_isa_available(int isa);    /* whether this CPU can run it: only then give it to the functions below */
 int fnn_isa_best(void);            /* the best one that this CPU can run */
 
@@ -126,15 +128,15 @@ int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, cons
                        const fnn_matrix *b, const fnn_spec *activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m,
                        int in_order, int threads);
 /* dW (n_out x n_in) = dZ A_prev^T / m; db (n_out x 1) = rowsum(dZ) / m. If W is not NULL, dA_prev (n_in x m) = W^T dZ
-   times g' of `activation`, which is the one that made A_prev. */
+   times g' of `activation`, which is the one that made A_prev; one whose slope is FROM_Z is refused. */
 int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, const fnn_matrix *dA_prev,
                         const fnn_matrix *dZ, const fnn_matrix *A_prev, const fnn_matrix *W, const fnn_spec *activation,
                         ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads);
 /* out (n x m) = g(Z). */
 int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, const fnn_spec *activation, ptrdiff_t n,
                            ptrdiff_t m, int threads);
-/* out (n x m) = dA * g'(Z), from A = g(Z). */
-int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A,
+/* out (n x m) = dA * g'(Z); x is A = g(Z), or Z if g's slope is FROM_Z. */
+int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *x,
                             const fnn_spec *activation, ptrdiff_t n, ptrdiff_t m, int threads);
 /* out (n x 1) = the sum of each row of dZ (n x m). */
 int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads);
@@ -155,9 +157,10 @@ int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_matrix *Z,
 double fnn_shares(const double *x, ptrdiff_t m, double whole);
 /* Copies m integers of 4 or 8 bytes to `codes`; returns whether all are within 0..n-1. */
 int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n);
-/* Whether n adjacent elements are all finite and within 0..high. */
+/* Whether n adjacent elements are all finite and within 0..high; 0 if an argument is not legal. */
 int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high);
-/* The largest |x| of a matrix (n x m), one of whose steps is 1; INFINITY if one is not finite. */
+/* The largest |x| of a matrix (n x m), one of whose steps is 1; INFINITY if one is not finite, or an argument is not
+   legal. */
 double fnn_magnitude(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m);
 
 /* The settings of an optimizer, defined as in PyTorch. Its state (moments, steps) is kept by a network, or by the
@@ -227,7 +230,7 @@ int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix 
 int fnn_net_loss(const fnn_net *net, double *total, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m,
                  int threads);
 /* *total = sum of w_i L_i; gradients[] = the gradient of the mean loss for W and b of layer 0, then of layer 1, ...
-   Many threads may call it on one network. */
+   They are 0 if there is no sample, or every weight is 0. Many threads may call it on one network. */
 int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
                       const fnn_targets *targets, ptrdiff_t m, int threads);
 
@@ -277,7 +280,7 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   F(net_bytes) F(net_snapshot) F(net_restore) F(net_force_threads) F(net_forward_threads) F(net_train_threads) \
   F(net_predict) F(net_loss) F(net_gradients) F(net_train) F(net_finite) \
   F(openmp_procs) F(magnitude) F(net_first_loss) F(net_fit_threads) \
-  F(net_parameters) F(activation_row) F(loss_row) F(optimizer_row)
+  F(net_parameters) F(activation_row) F(loss_row) F(optimizer_row) F(interface)
 /* clang-format on */
 
 /* Raised when a function changes, or a struct changes in another way than by new members at its end. A larger table
@@ -305,7 +308,7 @@ typedef struct {
                          const fnn_spec *activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads);
   int (*activation_forward)(int isa, const fnn_matrix *out, const fnn_matrix *Z, const fnn_spec *activation,
                             ptrdiff_t n, ptrdiff_t m, int threads);
-  int (*activation_backward)(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *A,
+  int (*activation_backward)(int isa, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *x,
                              const fnn_spec *activation, ptrdiff_t n, ptrdiff_t m, int threads);
   int (*rowsum)(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads);
   int (*loss)(int isa, double *losses, const fnn_matrix *dZ, const fnn_matrix *Z, const fnn_targets *targets,
@@ -348,9 +351,13 @@ typedef struct {
   const char *(*activation_row)(int index);
   const char *(*loss_row)(int index);
   const char *(*optimizer_row)(int index);
+  int (*interface)(void);
 } fnn_api;
 
 const fnn_api *fnn_get_api(void);
+/* FASTNN_ABI as the core was compiled. A caller that finds functions by name has to compare it with the interface that
+   it was written for; fnn_interface itself exists since 2. */
+int fnn_interface(void);
 /* The address of the function fnn_<name>, for callers that do not use a C compiler; NULL if there is none. */
 void *fnn_function(const char *name);
 
