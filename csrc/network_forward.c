@@ -63,8 +63,8 @@ static void forward_task(void *arg, fnn_member *me) {
   const fnn_layer_state *last = fnn_last(net);
   const ptrdiff_t ld = fnn_ld(K, last->n_out);
   char *scratch = job->scratch + me->thread * job->scratch_bytes;
-  void *Y = fnn_at(K, scratch, 2 * job->rows * fnn_ld(K, net->widest)), *two_rows = fnn_at(K, Y, job->rows * ld);
-  double *losses = fnn_at(K, two_rows, 2 * ld);
+  void *Y = fnn_at(K, scratch, 2 * job->rows * fnn_ld(K, net->widest)), *spare = fnn_at(K, Y, job->rows * ld);
+  double *losses = fnn_at(K, spare, FNN_HEAD_ROWS * ld);
   ptrdiff_t from, to;
   const fnn_mode mode = fnn_flush_subnormals();
   fnn_share(job->m, job->step, me->size, me->thread, &from, &to);
@@ -82,7 +82,7 @@ static void forward_task(void *arg, fnn_member *me) {
                            .ld = ld,
                            .Y = Y,
                            .losses = losses,
-                           .scratch = two_rows};
+                           .scratch = spare};
     fnn_take_losses(K, head, &job->targets, first, rows);
     double sum = 0;
     for (ptrdiff_t r = 0; r < rows; r++) sum += losses[r];
@@ -100,7 +100,7 @@ static int run_forward(forward_job *job, int threads) {
   const ptrdiff_t steps = (job->m + job->step - 1) / job->step, ld = fnn_ld(K, fnn_last(net)->n_out);
   if (threads > steps) threads = (int)steps;
   /* A block has so few rows that these products cannot overflow. */
-  job->scratch_bytes = fnn_lines((2 * job->rows * fnn_ld(K, net->widest) + (job->rows + 2) * ld) * K->size +
+  job->scratch_bytes = fnn_lines((2 * job->rows * fnn_ld(K, net->widest) + (job->rows + FNN_HEAD_ROWS) * ld) * K->size +
                                  job->rows * (ptrdiff_t)sizeof(double));
   _Alignas(FNN_LINE) char stack[FNN_STACK];
   job->scratch = fnn_scratch(stack, fnn_times(threads, job->scratch_bytes));

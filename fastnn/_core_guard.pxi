@@ -10,23 +10,28 @@ cdef struct use:
 
 
 cdef enum:
-    CALL, READ, WRITE, FIT, TRAIN, STEP, FORK  # as in guard.py
+    CALL, READ, WRITE, FIT, TRAIN, STEP, FORK, KINDS  # as in guard.py
+
+# The answers of guard.py's functions for all kinds of use.
+cdef bint[KINDS] _CHANGES, _TOUCHES, _TRAINS
+cdef bint[KINDS][KINDS] _CONFLICT
+cdef bint[KINDS][2][KINDS] _REFUSES
 
 
-cdef inline bint _changes(int kind) noexcept:
-    return kind == WRITE or kind == STEP
+cdef int _ask_for_the_rules() except -1:
+    cdef int a, b, own
+    assert (_guard.CALL, _guard.READ, _guard.WRITE, _guard.FIT, _guard.TRAIN, _guard.STEP, _guard.FORK) == (
+        CALL, READ, WRITE, FIT, TRAIN, STEP, FORK)
+    for a in range(KINDS):
+        _CHANGES[a], _TOUCHES[a], _TRAINS[a] = a in _guard.CHANGES, a in _guard.TOUCHES, a in _guard.TRAINS
+        for b in range(KINDS):
+            _CONFLICT[a][b] = _guard.conflict(a, b)
+            for own in range(2):
+                _REFUSES[a][own][b] = _guard.refuses(a, own, b)
+    return 0
 
 
-cdef inline bint _touches(int kind) noexcept:
-    return kind == READ or kind == FORK or _changes(kind)
-
-
-cdef inline bint _conflict(int a, int b) noexcept:
-    return (_changes(a) and _touches(b)) or (_changes(b) and _touches(a))
-
-
-cdef inline bint _trains(int kind) noexcept:
-    return kind == FIT or kind == TRAIN or kind == STEP
+_ask_for_the_rules()
 
 
 cdef class Guard:
@@ -50,8 +55,8 @@ cdef class Guard:
         """Append a use, not admitted yet; RuntimeError if it is a training that another use refuses."""
         cdef Py_ssize_t i
         cdef use *more
-        for i in range(self.count if _trains(kind) else 0):
-            if self.uses[i].kind != FORK and (self.uses[i].thread != me or self.uses[i].kind <= READ or kind == FIT):
+        for i in range(self.count if _TRAINS[kind] else 0):
+            if _REFUSES[self.uses[i].kind][self.uses[i].thread == me][kind]:
                 raise _busy(self.uses[i].kind)
         if self.count == self.room:
             more = <use *>realloc(self.uses, (self.room + 8) * sizeof(use))
@@ -69,13 +74,13 @@ cdef class Guard:
         while self.uses[own].thread != me or self.uses[own].admitted:
             own -= 1
         for i in range(self.count):
-            if self.uses[i].thread == me and self.uses[i].admitted and _touches(self.uses[i].kind):
+            if self.uses[i].thread == me and self.uses[i].admitted and _TOUCHES[self.uses[i].kind]:
                 within = True
-                if _changes(self.uses[own].kind):  # a signal handler, in the middle of another use of this thread
+                if _CHANGES[self.uses[own].kind]:  # a signal handler, in the middle of another use of this thread
                     raise _busy(self.uses[i].kind)
         threads = []
         for i in range(self.count):
-            if self.uses[i].thread == me or not _conflict(self.uses[i].kind, self.uses[own].kind):
+            if self.uses[i].thread == me or not _CONFLICT[self.uses[i].kind][self.uses[own].kind]:
                 continue
             if self.uses[i].admitted and within:
                 raise _busy(self.uses[i].kind)

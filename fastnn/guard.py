@@ -14,9 +14,9 @@ import weakref
 
 # Kinds of use of a network. "Numbers" are the engine's weights and moments.
 CALL, READ, WRITE, FIT, TRAIN, STEP, FORK = range(7)
-_CHANGES = (WRITE, STEP)  # kinds that change the numbers
-_TOUCHES = (READ, FORK, *_CHANGES)  # kinds that read or change them
-_TRAINS = (FIT, TRAIN, STEP)  # kinds that are refused while any other call runs
+CHANGES = (WRITE, STEP)  # kinds that change the numbers
+TOUCHES = (READ, FORK, *CHANGES)  # kinds that read or change them
+TRAINS = (FIT, TRAIN, STEP)  # kinds that are refused while any other call runs
 _LONGEST_NAP = 1e-3  # s; a waiting thread polls, because the owner of a lock may be gone after a fork
 _LOOK_AFTER = 0.1  # s, after which a waiting thread checks what the threads before it are doing
 
@@ -137,7 +137,7 @@ class _Use:
         g = self._guard
         g.uses = [use for use in g.uses if use.there.locked()]
         for use in g.uses:
-            if self.kind in _TRAINS and refuses(use.kind, use.thread == self.thread, self.kind):
+            if self.kind in TRAINS and refuses(use.kind, use.thread == self.thread, self.kind):
                 raise busy(use.kind)
         self.there.acquire()
         self.admitted = False
@@ -150,8 +150,8 @@ class _Use:
         """
         with _lock:
             uses = [use for use in self._guard.uses if use.there.locked()]
-            own = [use.kind for use in uses if use.admitted and use.thread == self.thread and use.kind in _TOUCHES]
-            if own and self.kind in _CHANGES:  # a signal handler, in the middle of another use of this thread
+            own = [use.kind for use in uses if use.admitted and use.thread == self.thread and use.kind in TOUCHES]
+            if own and self.kind in CHANGES:  # a signal handler, in the middle of another use of this thread
                 raise busy(own[-1])
             before, threads = True, []
             for use in uses:
@@ -175,7 +175,7 @@ def refuses(there, own, wanted):
 
 def conflict(a, b):
     """Whether two kinds of use exclude each other: one changes the numbers, the other reads or changes them."""
-    return (a in _CHANGES and b in _TOUCHES) or (b in _CHANGES and a in _TOUCHES)
+    return (a in CHANGES and b in TOUCHES) or (b in CHANGES and a in TOUCHES)
 
 
 _forks = threading.local()  # its `stack`: for each fork of this thread in progress, the list of uses that it holds
