@@ -77,7 +77,7 @@ class Activation(NamedTuple):
     is_odd: bool = False  # g(-z) = -g(z)
     rounds: bool = True
     has_kink: bool = False  # g' jumps where Z is 0; slope is asked with A of 1 and -1 for the two sides
-    slope_from: str = "A"  # or "Z": then slope takes Z, and gives g' and g''
+    slope_from: str = "A"  # or "Z": then slope takes Z, and gives g', g'' and the sum of the sizes of the terms of g'
 
     @property
     def whole(self):
@@ -158,9 +158,9 @@ def activation_backward(dA, x, kind, S_dA=0.0, S_x=0.0, side=None):
         mean = (x * dA).sum(axis=0)
         S = x * _and_mean(x, np.abs(dA) + S_dA) + np.abs(dA - mean) * S_x + x * (np.abs(dA) * S_x).sum(axis=0)
         return x * (dA - mean), S
-    slope, bend = known.slope(x if side is None else np.where(side, 1.0, -1.0), **parameters)
+    slope, bend, *terms = known.slope(x if side is None else np.where(side, 1.0, -1.0), **parameters)
     dZ = dA * slope
-    rounding = np.abs(dZ) if known.rounds else 0.0
+    rounding = np.abs(dA * (terms[0] if terms else slope)) if known.rounds else 0.0
     return dZ, rounding + np.abs(slope) * S_dA + np.abs(dA * bend) * S_x
 
 
@@ -312,7 +312,7 @@ def forward(parameters, activations, X, bound=0.0, active=None):
             near, side = np.abs(Z) <= bound * S_Z, Z > 0
             if active is not None:
                 side = np.where(near, active[i], side)
-            slope, _ = known.slope(np.where(side, 1.0, -1.0), **parameters)
+            slope = known.slope(np.where(side, 1.0, -1.0), **parameters)[0]
             A = np.where(np.isnan(Z) | (slope != 0), Z * slope, 0.0)
             S_A = np.where(near, 1.0, slope) * S_Z + (np.abs(A) if known.rounds else 0.0)
         layers.append({"Z": Z, "A": A, "S_Z": S_Z, "S_A": S_A, "near": near, "side": side})
