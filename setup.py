@@ -56,9 +56,8 @@ TUNING = ["-mtune=skylake-avx512", "-mprefer-vector-width=512"]
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", *TUNING]
 # The flags of single files beside FLAGS. An instruction set may be used in its kernels_<isa>.c only. For the generic
 # kernels, for CPUs without AVX2, size is more important: with -Os small networks take 3% longer, and the wheel is 18 kB
-# smaller. The loops of random.c become vectors with -O3 only, which it has from FLAGS. All files that are not here have
-# -O2, which saves 4 kB.
-FILE_FLAGS = {"kernels_generic": ["-Os"] if X86_64 else [], "kernels_neon": [], "random": []}
+# smaller. All other files have -O2, which saves 4 kB.
+FILE_FLAGS = {"kernels_generic": ["-Os"] if X86_64 else [], "kernels_neon": []}
 if X86_64:
     FILE_FLAGS |= {"kernels_avx2": AVX2, "kernels_avx512": AVX2 if EMULATE else AVX512}
 THREADED = ("parallel", "regions", "runtimes")  # the files that are compiled with OpenMP

@@ -176,6 +176,8 @@ typedef struct {
   void *scratch;         /* FNN_HEAD_ROWS padded rows that no other thread uses */
 } fnn_head;
 
+#define FNN_DRAWS 128 /* random places that are drawn at a time */
+
 typedef struct {
   ptrdiff_t size;       /* bytes of an element */
   ptrdiff_t vl, mr, nr; /* elements of a vector, rows of a tile, columns of a panel */
@@ -229,6 +231,10 @@ typedef struct {
   /* Copies a matrix (k x n) of any steps and of this dtype to panels, and back. */
   void (*pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_t n);
   void (*unpack)(const fnn_matrix *to, const void *panels, ptrdiff_t k, ptrdiff_t n);
+  /* For a shuffle: FNN_DRAWS words of Philox, whose counters begin with (first, 0, c2, c3), and from word i a place in
+     0..bound-i-1. Returns whether the shuffle has to check for words that must be rejected. */
+  int (*draw)(uint32_t *places, uint32_t *words, uint32_t first, uint32_t bound, const uint32_t c2_and_c3[2],
+              const uint32_t key[2]);
   /* The largest |x| of rows of n; INFINITY if one is not finite. */
   double (*magnitude)(const void *x, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n);
 } fnn_kernels;

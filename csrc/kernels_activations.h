@@ -46,23 +46,23 @@ FNN_INLINE V FN(tanh_slope)(V a, FN(constants) c) {
   return (1 - a) * (1 + a);
 }
 
-/* NaN stays NaN: the comparison z <= 0 is false for it, which keeps z. */
+/* NaN stays NaN, and -0 stays -0. */
 FNN_INLINE V FN(relu)(V z, FN(constants) c) {
   (void)c;
-  return (V)(~(z <= 0) & (VI)z);
+  return FN(at_least)(z, (V){0});
 }
 
 /* 1 where a > 0, else a * 0: that is 0, or NaN if a is NaN. */
 FNN_INLINE V FN(relu_slope)(V a, FN(constants) c) {
   (void)c;
-  return FN(select)(a > 0, FN(set1)(1), a * 0);
+  return FN(where_positive)(a, FN(set1)(1), a * 0);
 }
 
-FNN_INLINE V FN(leaky_relu)(V z, FN(constants) c) { return FN(select)(z > 0, z, z * c.parameter[0]); }
+FNN_INLINE V FN(leaky_relu)(V z, FN(constants) c) { return FN(where_positive)(z, z, z * c.parameter[0]); }
 
 /* 1 where a > 0, the parameter `slope` where a <= 0, NaN if a is NaN. */
 FNN_INLINE V FN(leaky_relu_slope)(V a, FN(constants) c) {
-  return FN(select)(a > 0, FN(set1)(1), FN(select)(a <= 0, FN(set1)(c.parameter[0]), a));
+  return FN(where_positive)(a, FN(set1)(1), FN(select)(a <= 0, FN(set1)(c.parameter[0]), a));
 }
 
 /* --- all units of a sample: softmax --- */

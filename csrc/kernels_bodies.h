@@ -48,6 +48,7 @@ static const fnn_kernels FN(table) = {
     .scatter = FN(scatter),
     .pack = FN(pack),
     .unpack = FN(unpack),
+    .draw = draw,
     .magnitude = FN(magnitude),
 };
 

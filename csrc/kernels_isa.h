@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "kernels_random.h"
 
 #define FNN_1_TO_4(M) M(1) M(2) M(3) M(4)
 #define FNN_1_TO_6(M) FNN_1_TO_4(M) M(5) M(6)

@@ -265,14 +265,23 @@ static void FN(row)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t panel) {
     }
 }
 
-#define FEW_OUTPUTS (FNN_LANES == 16 ? 4 : 0) /* units; 0: with shorter vectors a panel wastes less, so this is off */
+/* --- the last panel, if it has few columns: a tile would compute a whole vector for them. Here a vector holds one
+   column of VL rows instead. Terms are added in the same order as in a tile. --- */
 
-/* The forward product for few units, where the number of rows and k are multiples of VL: it loads VL rows of A as
-   columns, and each unit has one vector of results. Terms are added in the same order as in a tile. n is a compile-time
-   constant. */
-FNN_INLINE void FN(forward_few)(const ptrdiff_t n, const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1) {
+#define FEW_COLUMNS (FNN_LANES == 16 ? 4 : 0) /* 0: with shorter vectors a panel wastes less, so this is off */
+
+/* The columns of a panel if they are few, else 0: 1 is computed as 2, and 3 as 4, which costs less than more code. */
+static ptrdiff_t FN(few_columns)(const fnn_factors *f, ptrdiff_t panel) {
+  const ptrdiff_t n = f->n - panel * NR;
+  return n > FEW_COLUMNS ? 0 : n <= 2 ? 2 : 4;
+}
+
+/* n columns of a forward product, for rows i0..i1. The number of rows and k are multiples of VL: it loads VL rows of A
+   as columns. n and whether A has an order are compile-time constants. */
+FNN_INLINE void FN(forward_few)(const ptrdiff_t n, const int in_order, const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1,
+                                ptrdiff_t panel) {
   const fnn_factors *f = &p->factors;
-  const REAL *B = f->B, *bias = p->bias;
+  const REAL *B = (const REAL *)f->B + panel * NR * f->k, *bias = (const REAL *)p->bias + panel * NR;
   const FN(constants) c = FN(constants_of)(&p->g);
   for (ptrdiff_t i = i0; i < i1; i += VL) {
     V total[4] = {{0}}; /* gcc does not know that f->k > 0, and would warn */
@@ -280,7 +289,13 @@ FNN_INLINE void FN(forward_few)(const ptrdiff_t n, const fnn_forward *p, ptrdiff
       end = fnn_min(k + SUM_BLOCK, f->k);
       V sum[4] = {{0}}, a[VL];
       for (ptrdiff_t t = k; t < end; t += VL) {
-        FN(columns_of)(a, (const REAL *)f->A + i * f->a_step + t, f->a_step, VL);
+        if (in_order) {
+#pragma GCC unroll 16
+          for (ptrdiff_t r = 0; r < VL; r++) a[r] = FN(load)(FN(sample)(f, i + r) + t);
+          FN(transpose_block)(a);
+        } else {
+          FN(columns_of)(a, (const REAL *)f->A + i * f->a_step + t, f->a_step, VL);
+        }
 #pragma GCC unroll 16
         for (ptrdiff_t u = 0; u < VL; u++)
 #pragma GCC unroll 4
@@ -289,8 +304,68 @@ FNN_INLINE void FN(forward_few)(const ptrdiff_t n, const fnn_forward *p, ptrdiff
       for (ptrdiff_t j = 0; j < n; j++) total[j] = k ? sum[j] + total[j] : sum[j];
     }
     for (ptrdiff_t j = 0; j < n; j++) total[j] = FN(in_tile)(FN(tile_activation)(&p->g, p->S), total[j] + bias[j], c);
-    FN(store_columns)((REAL *)p->A + i * p->row_step, p->row_step, total, VL, n);
+    FN(store_columns)((REAL *)p->A + i * p->row_step + panel * NR, p->row_step, total, VL, n);
   }
+}
+
+/* n columns of dW, and their update, for `vectors` vectors of rows from row i on; n and vectors are constants. */
+FNN_INLINE void FN(update_few)(const ptrdiff_t n, const int vectors, const fnn_weights *p, ptrdiff_t i,
+                               ptrdiff_t panel) {
+  const fnn_factors *f = &p->factors;
+  const REAL *B = (const REAL *)f->B + panel * NR;
+  const ptrdiff_t at = panel * NR * f->m + i * VL;
+  V total[4][4] = {{{0}}};
+  for (ptrdiff_t k = 0, end; k < f->k; k = end) {
+    end = fnn_min(k + SUM_BLOCK, f->k);
+    V sum[4][4] = {{{0}}};
+    for (ptrdiff_t t = k; t < end; t++) {
+      const REAL *a = FN(sample)(f, t) + i, *b = B + t * f->b_step;
+#pragma GCC unroll 4
+      for (ptrdiff_t j = 0; j < n; j++) {
+        const V x = FN(set1)(b[j]);
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) sum[v][j] = FN(fma)(FN(load)(a + v * VL), x, sum[v][j]);
+      }
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++)
+#pragma GCC unroll 4
+      for (ptrdiff_t j = 0; j < n; j++) total[v][j] = k ? sum[v][j] + total[v][j] : sum[v][j];
+  }
+  REAL sums[4 * VL * VL];
+  for (int v = 0; v < vectors; v++) FN(store_columns)(sums + v * VL * VL, VL, total[v], VL, n);
+  FN(update)(p->update, (REAL *)p->W + at, (REAL *)p->moment[0] + at, (REAL *)p->moment[1] + at, sums,
+             vectors * VL * VL);
+}
+
+/* These do as many of `rows` rows from row i on as they can, in the last panel, and return how many. */
+static ptrdiff_t FN(forward_last)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t panel) {
+  const ptrdiff_t whole = rows & -VL, few = p->factors.k % VL ? 0 : FN(few_columns)(&p->factors, panel);
+  if (!FEW_COLUMNS || !few || !p->factors.k) return 0;
+  if (p->factors.order)
+    FN(forward_few)(4, 1, p, i, i + whole, panel);
+  else if (few == 2)
+    FN(forward_few)(2, 0, p, i, i + whole, panel);
+  else
+    FN(forward_few)(4, 0, p, i, i + whole, panel);
+  return whole;
+}
+
+static ptrdiff_t FN(update_last)(const fnn_weights *p, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t panel) {
+  const ptrdiff_t few = FN(few_columns)(&p->factors, panel);
+  ptrdiff_t done = 0;
+  if (!FEW_COLUMNS || !few) return 0;
+  for (; done + 4 * VL <= rows; done += 4 * VL)
+    if (few == 2)
+      FN(update_few)(2, 4, p, i + done, panel);
+    else
+      FN(update_few)(4, 4, p, i + done, panel);
+  for (; done + VL <= rows; done += VL)
+    if (few == 2)
+      FN(update_few)(2, 1, p, i + done, panel);
+    else
+      FN(update_few)(4, 1, p, i + done, panel);
+  return done;
 }
 
 #define FEW_TERMS 16            /* with so few terms a product takes the time of writing C: it does row after row */
@@ -357,23 +432,18 @@ static void FN(panel)(FN(any_product) p, int epilogue, ptrdiff_t c0, ptrdiff_t r
 static void FN(forward)(const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1) {
   const FN(any_product) any = {.forward = p};
   const fnn_factors *f = &p->factors;
-  const ptrdiff_t whole = (i1 - i0) & -VL, chunk = FN(chunk)(f, FORWARD);
+  const ptrdiff_t chunk = FN(chunk)(f, FORWARD) & (FEW_COLUMNS ? -VL : -1);
   REAL partial[PARTIAL_SUMS];
-  if (FEW_OUTPUTS && f->n <= FEW_OUTPUTS && f->k % VL == 0 && f->k && !f->order && whole) {
-    if (f->n <= 2) /* 1 unit is computed as 2, and 3 as 4: that costs less than more code */
-      FN(forward_few)(2, p, i0, i0 + whole);
-    else
-      FN(forward_few)(4, p, i0, i0 + whole);
-    FN(finish_forward)(p, i0, whole, p0, p1);
-    i0 += whole;
-  }
   for (ptrdiff_t c0 = i0; c0 < i1; c0 += chunk) {
     const ptrdiff_t rows = fnn_min(chunk, i1 - c0);
     ptrdiff_t panel = p0;
     for (; rows == 1 && panel + ROW_PANELS <= p1 && (panel + ROW_PANELS) * NR <= fnn_round_up(f->n, VL);
          panel += ROW_PANELS)
       FN(row)(p, c0, panel);
-    for (; panel < p1; panel++) FN(panel)(any, FORWARD, c0, rows, panel, partial);
+    for (; panel < p1; panel++) {
+      const ptrdiff_t done = FN(forward_last)(p, c0, rows, panel);
+      if (done < rows) FN(panel)(any, FORWARD, c0 + done, rows - done, panel, partial);
+    }
     FN(finish_forward)(p, c0, rows, p0, p1);
   }
 }
@@ -405,7 +475,8 @@ static void FN(update_weights)(const fnn_weights *p, ptrdiff_t i0, ptrdiff_t i1,
     }
     for (ptrdiff_t panel = p0; panel < p1; panel++) {
       const int is_whole = FN(panel_width)(f->n, panel) == NR;
-      FN(panel)(packs && is_whole ? any_packed : any, UPDATE, c0, rows, panel, partial);
+      const ptrdiff_t done = FN(update_last)(p, c0, rows, panel);
+      if (done < rows) FN(panel)(packs && is_whole ? any_packed : any, UPDATE, c0 + done, rows - done, panel, partial);
       if (p->copy) FN(turn)(p->copy, p->W, f->m, f->n, c0, c0 + rows, panel, panel + 1);
     }
   }

@@ -5,6 +5,7 @@
 
 #include "fpmode.h"
 #include "network_step.h"
+#include "random.h"
 
 static fnn_worker worker_of(fnn_train_job *job, fnn_member *member) {
   char *plans = job->work->plans + 2 * member->thread * job->work->plan_bytes;
@@ -27,7 +28,7 @@ typedef struct {
 static void draw_order(const fnn_worker *me, progress *at) {
   fnn_fit *fit = me->job->fit;
   if (!fit->shuffle || (at->order_is_valid && at->position)) return;
-  if (me->thread == 0) fnn_permutation(fit->order, me->job->m, fit->seed, at->epoch);
+  if (me->thread == 0) fnn_draw_order(me->job->net->K, fit->order, me->job->m, fit->seed, at->epoch);
   at->order_is_valid = 1;
   fnn_unit_starts(me->member);
 }

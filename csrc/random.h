@@ -1,0 +1,8 @@
+/* The shuffle of an epoch, by the kernels of one instruction set; all of them give the same order. */
+#ifndef FNN_RANDOM_H
+#define FNN_RANDOM_H
+#include "kernels.h"
+
+/* As fnn_permutation. */
+void fnn_draw_order(const fnn_kernels *K, uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch);
+#endif
