@@ -29,17 +29,18 @@ FNN_INLINE FN(rates) FN(rates_of)(const fnn_update *u) {
 
 /* n / d for 1e-30 <= d <= 1e30, within about one unit in the last place; for a larger d (the root of a moment that has
    become inf) n / 1e30. In float32 it needs no divider: these are busy with the roots. The first guess of 1 / d comes
-   from the exponent and is off by 12%; two steps of Newton make that 1.4% and 0.02%; the remainder does the rest. */
-FNN_INLINE V FN(quotient)(V n, V d) {
+   from the exponent and is off by 12%; two steps of Newton make that 1.4% and 0.02%; the remainder does the rest. It
+   takes -d, because each term needs that: so no instruction changes a sign. */
+FNN_INLINE V FN(quotient)(V n, V minus_d) {
 #if FNN_DOUBLE
-  return n / d;
+  return n / -minus_d;
 #else
-  d = FN(at_most)(d, FN(set1)(1e30f));
-  V r = (V)(0x7EF311C3 - (VI)d);
+  minus_d = FN(at_least)(minus_d, FN(set1)(-1e30f));
+  V r = (V)((INT)0xFEF311C3 - (VI)minus_d);
 #pragma GCC unroll 2
-  for (int i = 0; i < 2; i++) r = FN(fma)(r, FN(fma)(-d, r, FN(set1)(1)), r);
+  for (int i = 0; i < 2; i++) r = FN(fma)(r, FN(fma)(minus_d, r, FN(set1)(1)), r);
   const V q = n * r;
-  return FN(fma)(FN(fma)(-q, d, n), r, q);
+  return FN(fma)(FN(fma)(q, minus_d, n), r, q);
 #endif
 }
 
@@ -79,9 +80,9 @@ FNN_INLINE V FN(adam_step)(const FN(rates) * c, V w, V g, REAL *m1, REAL *m2) {
   V m = FN(fma)(c->beta1, FN(load)(m1), c->rest1 * g), v = FN(fma)(c->beta2, FN(load)(m2), c->rest2 * g * g);
   FN(store)(m1, m);
   FN(store)(m2, v);
-  const V d = FN(fma)(FN(sqrt)(v), c->root, c->eps);
+  const V minus_d = FN(fma)(FN(sqrt)(v), -c->root, -c->eps);
   /* The division comes first, as in fastnn/_numpy.py: rate * m could overflow although the step does not. */
-  return FN(fma)(-c->rate, c->divides ? m / d : FN(quotient)(m, d), w);
+  return FN(fma)(-c->rate, c->divides ? m / -minus_d : FN(quotient)(m, minus_d), w);
 }
 
 FNN_INLINE V FN(adam)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
