@@ -30,7 +30,8 @@ cdef enum loss_kind:
 cdef int c_linear_forward(real *out, const real *W, const real *A_prev, const real *b, int activation,
                           ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads) noexcept nogil
 # dW = dZ A_prev^T / m; db = rowsum(dZ) / m; dA_prev = W^T dZ times g' of `activation`, which computed A_prev (IDENTITY:
-# W^T dZ itself; one whose g' is computed from Z is refused). W and dA_prev may both be NULL: then dA_prev is not computed.
+# W^T dZ itself; one whose g' is computed from Z is refused). W and dA_prev may both be NULL: then dA_prev is not
+# computed.
 cdef int c_linear_backward(real *dW, real *db, real *dA_prev, const real *dZ, const real *A_prev, const real *W,
                            int activation, ptrdiff_t n_out, ptrdiff_t n_in, ptrdiff_t m, int threads) noexcept nogil
 # out = g(Z); out may be Z.

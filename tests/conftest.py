@@ -1,5 +1,6 @@
 """Fixtures that walk over the backends and, of the compiled one, over every instruction set."""
 
+import gc
 import os
 import signal
 import sys
@@ -66,6 +67,12 @@ def isa(request):
     COMPILED.force_isa(request.param)
     yield request.param
     COMPILED.force_isa(before)
+
+
+def pytest_collection_finish():
+    """What is there before the first test stays to the end: each search for garbage need not go through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)  # so that they come one after another, and a test can keep what is the same for all

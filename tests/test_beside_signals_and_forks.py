@@ -134,7 +134,7 @@ def train():
         steps[0] += 1
 thread = threading.Thread(target=train)
 thread.start()
-for _ in range(20):
+for _ in range(12):
     pid = os.fork()
     if not pid:
         os._exit(0)

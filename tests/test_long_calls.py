@@ -388,7 +388,7 @@ def test_e04_other_python_threads_and_sigalrm_keep_running(backend, rng):
             beats += 1
             time.sleep(0.01)
 
-    end = time.perf_counter() + 1
+    end = time.perf_counter() + 0.5
     thread = threading.Thread(target=beat)
     thread.start()
     try:
@@ -396,7 +396,7 @@ def test_e04_other_python_threads_and_sigalrm_keep_running(backend, rng):
     finally:
         stop = True
         thread.join()
-    assert beats >= 50
+    assert beats >= 25
     start = time.perf_counter()
     with alarm_after(0.3), pytest.raises(TimeoutError):
         net.fit(X, y, epochs=NEVER, optimizer=SGD(lr=1e-3))
@@ -422,7 +422,7 @@ def test_e04_threads_keep_running_in_other_calls(backend, method):
     thread.start()
     try:
         start = time.perf_counter()
-        while time.perf_counter() - start < 0.6:
+        while time.perf_counter() - start < 0.4:
             call()
         end = time.perf_counter()
     finally:

@@ -196,7 +196,7 @@ LOOPS = {{
     "bad shape": (10_000, lambda: refused(lambda: net.forward(bad), ValueError)),
     "bad dtype": (2_000, lambda: refused(lambda: net.forward(text), TypeError)),
     "bad out": (2_000, lambda: refused(lambda: net.predict(X, out=out), ValueError)),
-    "new networks": (2_000, small),
+    "new networks": (1_000, small),
     "steps": (100, steps),
     "failing steps": (100, failing_steps),
 }}

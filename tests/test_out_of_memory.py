@@ -29,6 +29,7 @@ sys.path.append(os.environ["FASTNN_TEST_FOLDER"])
 from case_helpers import state_of
 from fastnn import Adam, Network, SGD, kernels
 malloc = ctypes.CDLL(os.environ["LD_PRELOAD"])
+gc.freeze()  # the modules: else each search for garbage takes longer than all else
 watch, library = malloc.watch_library, os.environ["FASTNN_TEST_LIBRARY"].encode()
 assert watch(library), library
 rng = np.random.default_rng(0)

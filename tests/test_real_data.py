@@ -85,11 +85,11 @@ def fashion_mnist():
 
 
 @pytest.mark.data
-def test_fashion_mnist(backend):
+def test_fashion_mnist(either_backend):
     X, y, X_test, y_test = fashion_mnist()
-    net, best = Network([784, 128, 10], seed=0, backend=backend), 0.0
+    net, best = Network([784, 128, 10], seed=0, backend=either_backend), 0.0
     # NumPy's own threads wait for one another: where another program holds a core, minutes instead of seconds
-    with threadpoolctl.threadpool_limits(1) if backend == "numpy" else contextlib.nullcontext():
+    with threadpoolctl.threadpool_limits(1) if either_backend == "numpy" else contextlib.nullcontext():
         for _ in range(8):
             net.fit(X, y, batch_size=128, optimizer=SGD(lr=0.1), progress=False)
             best = max(best, net.evaluate(X_test, y_test)["accuracy"])
