@@ -15,7 +15,7 @@ _Static_assert(sizeof(fnn_api) == offsetof(fnn_api, isa_total) + (0 FNN_EACH_FUN
 #define POINTER(name) .name = fnn_##name,
 static const fnn_api table = {.abi = FASTNN_ABI, .size = sizeof(fnn_api), FNN_EACH_FUNCTION(POINTER)};
 
-int fnn_interface(void) { return FASTNN_ABI; }
+int fnn_abi_number(void) { return FASTNN_ABI; }
 
 const fnn_api *fnn_get_api(void) { return &table; }
 

@@ -35,7 +35,8 @@ enum fnn_dtype {
 /* Activations g: F(NAME, name, PLACE, SLOPE, PARAMETERS).
    PLACE, where g is applied: IN_TILE, by a product to its sums while they are in registers (g is short); AFTER_TILE, by
    a product to rows that it has just stored (g is long); WHOLE_ROWS, after the product (g needs all units of a sample).
-   SLOPE: FROM_A, g'(Z) is computed from A = g(Z); FROM_Z, from Z: a network then keeps g'(Z) beside A.
+   SLOPE: FROM_A, g'(Z) is computed from A = g(Z); FROM_Z, from Z: a network then keeps g'(Z) beside A (not for
+   WHOLE_ROWS, whose derivative is no number for each unit).
    PARAMETERS: the names of g's parameters, in the order of fnn_spec.parameters. Each is 0, or from FLT_MIN to FLT_MAX.
    */
 #define FNN_EACH_ACTIVATION(F)                       \
@@ -250,7 +251,7 @@ typedef struct {
   uint64_t epoch;
   ptrdiff_t position; /* samples of this epoch that are done */
   double loss_sum, weight_sum;
-  int failed; /* a loss was not finite; that batch made no update */
+  int failed; /* the loss of a batch, sum of w_i L_i, was not finite; that batch made no update */
   int unsafe; /* cautious: a batch could have made a number not finite; it made no update, and training stopped */
   int finite; /* at the end all weights and moments are finite */
   /* Two numbers, sum of w_i L_i and sum of w_i, for each epoch that ended. */
@@ -280,7 +281,7 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   F(net_bytes) F(net_snapshot) F(net_restore) F(net_force_threads) F(net_forward_threads) F(net_train_threads) \
   F(net_predict) F(net_loss) F(net_gradients) F(net_train) F(net_finite) \
   F(openmp_procs) F(magnitude) F(net_first_loss) F(net_fit_threads) \
-  F(net_parameters) F(activation_row) F(loss_row) F(optimizer_row) F(interface)
+  F(net_parameters) F(activation_row) F(loss_row) F(optimizer_row) F(abi_number)
 /* clang-format on */
 
 /* Raised when a function changes, or a struct changes in another way than by new members at its end. A larger table
@@ -351,13 +352,13 @@ typedef struct {
   const char *(*activation_row)(int index);
   const char *(*loss_row)(int index);
   const char *(*optimizer_row)(int index);
-  int (*interface)(void);
+  int (*abi_number)(void);
 } fnn_api;
 
 const fnn_api *fnn_get_api(void);
 /* FASTNN_ABI as the core was compiled. A caller that finds functions by name has to compare it with the interface that
-   it was written for; fnn_interface itself exists since 2. */
-int fnn_interface(void);
+   it was written for; fnn_abi_number itself exists since 2. */
+int fnn_abi_number(void);
 /* The address of the function fnn_<name>, for callers that do not use a C compiler; NULL if there is none. */
 void *fnn_function(const char *name);
 

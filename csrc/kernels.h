@@ -40,6 +40,12 @@ enum fnn_form {
   FNN_ROWS_OF_Z
 };
 
+/* No plan keeps Z for these. */
+#define ONE(NAME, name, PLACE, SLOPE, PARAMETERS)                                                                      \
+  _Static_assert(FNN_##PLACE != FNN_WHOLE_ROWS || FNN_##SLOPE == FNN_FROM_A, #name ": WHOLE_ROWS needs FROM_A");
+FNN_EACH_ACTIVATION(ONE)
+#undef ONE
+
 static inline enum fnn_place fnn_place_of(const fnn_spec *g) {
 #define ONE(NAME, name, PLACE, SLOPE, PARAMETERS) FNN_##PLACE,
   static const unsigned char places[] = {FNN_EACH_ACTIVATION(ONE)};
@@ -189,7 +195,8 @@ typedef struct {
   void (*update_weights)(const fnn_weights *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
   void (*dense_rows)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
   void (*dense_columns)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
-  /* Copies rows i0..i1, panels p0..p1, of the weights W (m x n, in panels) into panels of the transpose of W. */
+  /* Copies rows i0..i1, panels p0..p1, of the weights W (m x n, in panels) into panels of the transpose of W. i0 is a
+     multiple of vl, and so is i1, if it is not m. */
   void (*turn)(void *copy, const void *W, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0,
                ptrdiff_t p1);
   /* Dense products for n = 1; the elements of B are adjacent. */

@@ -175,6 +175,7 @@ static void FN(turn_panel)(REAL *W, const REAL *WT, ptrdiff_t n_in, ptrdiff_t n_
   }
 }
 
+/* Rows come in blocks of whole vectors: those of a share, of a chunk, and the last ones. */
 static void FN(turn)(void *copy, const void *W, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0,
                      ptrdiff_t p1) {
   for (ptrdiff_t panel = p0; panel < p1; panel++)

@@ -30,7 +30,7 @@ FNN_INLINE FN(rates) FN(rates_of)(const fnn_update *u) {
 /* n / d for 1e-30 <= d <= 1e30, within about one unit in the last place; for a larger d (the root of a moment that has
    become inf) n / 1e30. In float32 it needs no divider: these are busy with the roots. The first guess of 1 / d comes
    from the exponent and is off by 12%; two steps of Newton make that 1.4% and 0.02%; the remainder does the rest. It
-   takes -d, because each term needs that: so no instruction changes a sign. */
+   takes -d, which each term needs: so no instruction has to change a sign. */
 FNN_INLINE V FN(quotient)(V n, V minus_d) {
 #if FNN_DOUBLE
   return n / -minus_d;

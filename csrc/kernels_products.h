@@ -270,7 +270,7 @@ static void FN(row)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t panel) {
 
 #define FEW_COLUMNS (FNN_LANES == 16 ? 4 : 0) /* 0: with shorter vectors a panel wastes less, so this is off */
 
-/* The columns of a panel if they are few, else 0: 1 is computed as 2, and 3 as 4, which costs less than more code. */
+/* The columns of a panel if they are few, else 0 (1 is computed as 2, and 3 as 4: that costs less than more code). */
 static ptrdiff_t FN(few_columns)(const fnn_factors *f, ptrdiff_t panel) {
   const ptrdiff_t n = f->n - panel * NR;
   return n > FEW_COLUMNS ? 0 : n <= 2 ? 2 : 4;
@@ -338,7 +338,7 @@ FNN_INLINE void FN(update_few)(const ptrdiff_t n, const int vectors, const fnn_w
              vectors * VL * VL);
 }
 
-/* These do as many of `rows` rows from row i on as they can, in the last panel, and return how many. */
+/* These do as many of `rows` rows from row i on as they can, and return how many: 0 if the panel has more columns. */
 static ptrdiff_t FN(forward_last)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t panel) {
   const ptrdiff_t whole = rows & -VL, few = p->factors.k % VL ? 0 : FN(few_columns)(&p->factors, panel);
   if (!FEW_COLUMNS || !few || !p->factors.k) return 0;
@@ -370,6 +370,7 @@ static ptrdiff_t FN(update_last)(const fnn_weights *p, ptrdiff_t i, ptrdiff_t ro
 
 #define FEW_TERMS 16            /* with so few terms a product takes the time of writing C: it does row after row */
 #define MOST_ROWS (16 * FNN_MR) /* of a chunk; a multiple of every VL, so that weights transpose by whole blocks */
+_Static_assert(MOST_ROWS % VL == 0, "FN(turn) needs whole vectors of rows");
 /* So many tiles keep their sums of a block of terms on the stack until the next block; for the tiles after them the
    panel of B is read again. */
 #define TILES_AT_ONCE (FNN_MR * FNN_VECTOR_BYTES > 512 ? 8 : 16)

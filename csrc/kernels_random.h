@@ -1,5 +1,5 @@
 /* Random places for a shuffle, many at a time. It is the same for both dtypes: kernels_isa.h includes this file once.
-   The loops are plain C, which the compiler turns into vectors. */
+   The loops are plain C, which the compiler turns into vectors (with -O3). */
 #include "philox.h"
 
 #define COUNTERS (FNN_DRAWS / 4) /* each gives four words */
@@ -23,7 +23,7 @@ static int draw(uint32_t *places, uint32_t *words, uint32_t first, uint32_t boun
   for (uint32_t i = 0; i < FNN_DRAWS; i++) {
     const uint64_t product = (uint64_t)words[i] * (bound - i);
     places[i] = (uint32_t)(product >> 32);
-    rejected |= (uint32_t)product < bound;
+    rejected |= ((uint32_t)product < bound) & (i < bound); /* beyond `bound` there is no place to draw */
   }
   return rejected != 0;
 }

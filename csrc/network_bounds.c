@@ -34,6 +34,7 @@ int fnn_is_safe(fnn_worker *me, const fnn_update *u) {
     dZ = fnn_larger(dZ, me->job->work->reports[t].largest_dZ);
   }
   const double sum = (double)me->m * A * dZ, *bound = me->bound;
+  const int slots = fnn_slots_of(u->kind); /* moments of an earlier kind stay as they are, and do not matter */
   double g = sum / me->weight, w = bound[0], m = bound[1], v = bound[2], step = 0;
   /* These are cast to the network's dtype. If one became inf there, a weight that is 0 would become NaN. */
   if (!(u->rate < limit && fabs(u->keep) < limit && u->decay < limit && u->eps < limit && u->root < limit)) return 0;
@@ -48,13 +49,14 @@ int fnn_is_safe(fnn_worker *me, const fnn_update *u) {
     break;
   case FNN_BY_SUM:
     step = g;
-    if (!fnn_slots_of(u->kind)) break; /* moments of an earlier kind stay as they are, and are not used */
+    if (!slots) break;
     m = u->momentum * m + g;
     step += m;
     break;
   }
   w = fnn_larger(1, fabs(u->keep)) * w + u->rate * step;
-  if (!(sum < limit && g * g < limit && m < limit && v < limit && step < limit && w < limit)) return 0;
+  if (!(sum < limit && g * g < limit && step < limit && w < limit)) return 0;
+  if ((slots > 0 && !(m < limit)) || (slots > 1 && !(v < limit))) return 0;
   me->bound[0] = w, me->bound[1] = m, me->bound[2] = v;
   return 1;
 }

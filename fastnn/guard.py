@@ -13,7 +13,7 @@ import time
 import weakref
 
 # Kinds of use of a network. "Numbers" are the engine's weights and moments.
-CALL, READ, WRITE, FIT, TRAIN, STEP, FORK = range(7)
+KINDS = CALL, READ, WRITE, FIT, TRAIN, STEP, FORK = range(7)
 CHANGES = (WRITE, STEP)  # kinds that change the numbers
 TOUCHES = (READ, FORK, *CHANGES)  # kinds that read or change them
 TRAINS = (FIT, TRAIN, STEP)  # kinds that are refused while any other call runs

@@ -293,7 +293,7 @@ def linear_backward(dZ, A_prev, W=None, out=None, activation=None, copy="if_need
     if _slope_from_Z(g):
         raise ValueError(
             f"activation: the derivative of {g.name} is computed from Z, not from A_prev; leave it out, and call "
-            f"activation_backward(dA_prev, None, {g.name!r}, Z)"
+            f"activation_backward(dA_prev, None, {g.public()!r}, Z)"
         )
     dZ = arrays.operand(dZ, "dZ", 2, None if W is None else W.dtype, may_copy)
     n_out, m = dZ.shape

@@ -5,8 +5,8 @@ from .history import TrainState
 from .optimizers import check_optimizer
 
 NOT_FINITE_BEFORE = (
-    "the loss of the first batch is not finite, before any update: the weights or X are too large. Scale X, or set "
-    "smaller weights (set_parameters); nothing was changed"
+    "the loss of the first batch is not finite, before any update: the weights, X or y are too large. Scale X and y, "
+    "or set smaller weights (set_parameters); nothing was changed"
 )
 
 

@@ -16,6 +16,7 @@ NETS = [
     ([64, 32, 10], None, 32),
     ([64, 100, 10], ["tanh", "softmax"], 200),
     ([200, 128, 10], ["softmax", "sigmoid"], 33),
+    ([256, 35, 3], ["tanh", "softmax"], 150),
     ([70, 65, 33, 1], ["sigmoid", "relu", "identity"], 50),
     ([3, 1], None, 7),
 ]

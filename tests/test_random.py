@@ -26,10 +26,16 @@ def test_published_vectors(counter, key, words):
 
 
 @pytest.mark.skipif(COMPILED is None, reason="no compiled backend here")
-@pytest.mark.parametrize("m", [0, 1, 2, 3, 4, 5, 63, 64, 1000, 70000])
+@pytest.mark.parametrize("m", [0, 1, 2, 3, 4, 5, 63, 64, 127, 128, 129, 1000, 70000])
 @pytest.mark.parametrize(("seed", "epoch"), [(0, 0), (1, 2**32 - 1), (2**64 - 1, 5), (12345, 2**33)])
 def test_permutation_is_the_same_in_both(m, seed, epoch):
     assert (COMPILED.permutation(m, seed, epoch) == _philox.permutation(m, seed, epoch)).all()
+
+
+@pytest.mark.skipif(COMPILED is None, reason="no compiled backend here")
+def test_permutation_with_words_that_are_rejected():
+    m = 400_000  # about m^2 / 2^34 = 9 words
+    assert (COMPILED.permutation(m, 3, 1) == _philox.permutation(m, 3, 1)).all()
 
 
 def test_permutation_permutes_and_depends_on_seed_and_epoch():

@@ -183,6 +183,16 @@ def test_windows_csrc_compiles(windows, wheels, tmp_path):
 # --- the header ---------------------------------------------------------------------------------------------------
 
 USES_HEADER = """
+/* The macros of windows.h that are in the way of innocent names. */
+#define interface struct
+#define small char
+#define near
+#define far
+#define IN
+#define OUT
+#define CONST const
+#define min(a, b) (((a) < (b)) ? (a) : (b))
+#define max(a, b) (((a) > (b)) ? (a) : (b))
 #ifdef __cplusplus
 extern "C" {
 #endif
