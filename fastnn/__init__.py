@@ -8,6 +8,7 @@ from .information import info
 from .network import Network, load
 from .optimizers import SGD, Adam, AdamW
 from .sharing import c_function, empty, get_include, predictor_handle
+from .stopping import EarlyStopping
 from .threads import get_threads, set_threads
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "DataWarning",
+    "EarlyStopping",
     "History",
     "Network",
     "__version__",

@@ -45,6 +45,19 @@ _SYNONYMS = {
     "absoluteerror": "mae",
     "l1loss": "mae",
     "l1": "mae",
+    # metrics
+    "acc": "accuracy",
+    "binaryaccuracy": "accuracy",
+    "categoricalaccuracy": "accuracy",
+    "accuracyscore": "accuracy",
+    "topkaccuracy": "top_k",
+    "top5": "top_k",
+    "rocauc": "auc",
+    "auroc": "auc",
+    "rocaucscore": "auc",
+    "f1score": "f1",
+    "r2score": "r2",
+    "rootmeansquarederror": "rmse",
     # initialisers
     "glorot": "xavier",
     "glorotnormal": "xavier",
@@ -97,6 +110,14 @@ _SYNONYMS = {
     "disp": "progress",
     "callback": "callbacks",
     "sampleweights": "sample_weight",
+    "classweights": "class_weight",
+    "evalset": "validation_data",
+    "validset": "validation_data",
+    "valdata": "validation_data",
+    "earlystop": "early_stopping",
+    "niternochange": "early_stopping",
+    "patience": "early_stopping",
+    "timelimit": "max_seconds",
     # settings of a network
     "hiddenlayersizes": "sizes",
     "layersizes": "sizes",
@@ -113,6 +134,8 @@ _SYNONYMS = {
     "activationfunction": "activations",
     "nonlinearity": "activations",
     "outactivation": "activations",
+    "metric": "metrics",
+    "scoring": "metrics",
     "criterion": "loss",
     "lossfn": "loss",
     "lossfunction": "loss",
@@ -222,6 +245,11 @@ _PLACES = {
     "batch_size": "net.fit(X, y, batch_size=...)",
     "shuffle": "net.fit(X, y, shuffle=...)",
     "sample_weight": "net.fit(X, y, sample_weight=...)",
+    "metrics": "net.evaluate(X, y, metrics=[...])",
+    "validation_data": "net.fit(X, y, validation_data=(X_val, y_val))",
+    "early_stopping": "net.fit(X, y, validation_data=(X_val, y_val), early_stopping=10)",
+    "class_weight": "net.fit(X, y, class_weight=...)",
+    "max_seconds": "net.fit(X, y, max_seconds=...)",
     "callbacks": "net.fit(X, y, callbacks=...)",
     "progress": "net.fit(X, y, progress=...)",
     "init": "fastnn.Network(sizes, init=...)",
@@ -238,7 +266,7 @@ _PLACES = {
 }
 # Of their synonyms, words that a user may well choose for an attribute with another meaning: these can be assigned.
 _WORDS = {"units", "layers", "hidden", "nfeaturesin", "batch", "cost", "objective", "iterations", "double", "half"}
-_WORDS |= {"mu", "beta", "decay", "opt"}
+_WORDS |= {"mu", "beta", "decay", "opt", "metric", "metrics", "scoring", "patience"}
 # What to write to read such a name, where that differs from what sets it.
 _READINGS = {
     "parameters": "net.parameters, a list of (W, b)",

@@ -11,16 +11,44 @@ class History:
     loss : list of float
         For each epoch the mean training loss over its samples, weighted by the sample weights.
         The loss of a batch is that before the batch's update.
+    val_loss : list of float
+        The loss of the validation data after each epoch; empty without validation data.
+    metrics : dict of str to list of float
+        Each metric after each epoch: of the validation data by the names "val_accuracy" and so on;
+        without validation data of the training data, "accuracy".
+    best_epoch : int or None
+        With early stopping the place of the best epoch in these lists; else None.
     seconds : float
         Wall time of the training, in seconds.
     stopped : str or None
-        "callback" if a callback ended training, None if all epochs ran.
+        "callback" if a callback ended training, "early_stopping", "max_seconds"; None if all epochs ran.
     """
 
     def __init__(self):
-        self.loss = []
+        self.loss, self.val_loss, self.metrics = [], [], {}
+        self.best_epoch = None
         self.seconds = 0.0
         self.stopped = None
+
+    def last(self, name):
+        """The newest number of "loss", "val_loss" or a metric."""
+        return (self.metrics[name] if name in self.metrics else getattr(self, name))[-1]
+
+    def to_pandas(self):
+        """The numbers as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each epoch; columns loss, val_loss (with validation data) and the metrics. A number that was
+            not measured, because training was interrupted, is NaN.
+        """
+        import pandas as pd  # optional, and slow to import
+
+        columns = {"loss": self.loss} | ({"val_loss": self.val_loss} if self.val_loss else {}) | self.metrics
+        table = pd.DataFrame({name: pd.Series(values, dtype=float) for name, values in columns.items()})
+        table.index.name = "epoch"
+        return table
 
     def __getattr__(self, name):
         if name in ("predict", "predict_classes", "evaluate", "score", "fit", "save"):

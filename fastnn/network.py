@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from . import arrays, hints, one_step, passes, states, tables, training
+from . import arrays, differences, evaluation, hints, one_step, passes, states, summaries, tables, training
 from . import backend as backends
 from .initializers import initial_parameters
 from .optimizers import SGD
@@ -112,7 +112,9 @@ class Network:
         self._backend_name, self._backend = backend, backends.get(backend)
         self._engine = self._backend.Engine(sizes, self._activations, self._loss, dtype, self._threads)
         self._guard = self._backend.Guard()
-        self._trainable = Trainable(self._engine, self._backend, self._guard, self._loss, seed, sizes)
+        self._trainable = Trainable(
+            self._engine, self._backend, self._guard, self._loss, self._activations[-1].name, seed, sizes
+        )
 
     def __setattr__(self, name, value):
         if name[:1] != "_":
@@ -232,16 +234,7 @@ class Network:
         -------
         str
         """
-        rows = [("layer", "units", "activation", "W", "parameters")]
-        for i, ((n_in, n_out), g) in enumerate(zip(self._layers(), self.activations, strict=True), start=1):
-            rows.append((str(i), str(n_out), _short(g), f"({n_out}, {n_in})", f"{n_out * (n_in + 1):,}"))
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        lines.append(
-            f"{self._sizes[0]} inputs, {self.n_params:,} parameters, {self._dtype}, loss {_short(self.loss_name)}, "
-            f"{self._backend.NAME} backend"
-        )
-        return "\n".join(lines)
+        return summaries.of_network(self, self._backend.NAME)
 
     def __repr__(self):
         return (
@@ -384,37 +377,41 @@ class Network:
             return passes.mean_loss(self._engine, X, y, sample_weight)
 
     @hints.explained
-    def evaluate(self, X, y):
-        """Mean loss and, for the two cross-entropy losses, the accuracy of the predicted classes.
+    @tables.documented
+    def evaluate(self, X, y, sample_weight=None, metrics=()):
+        """Mean loss, for the two cross-entropy losses the accuracy of the predicted classes, and any metrics.
 
         Parameters
         ----------
         X : array_like, (n_0, m)
         y : array_like
             As for :meth:`loss`.
+        sample_weight : array_like, (m,), optional
+            As for :meth:`loss`; for our metrics, too.
+        metrics : list of str, (str, dict) or callable
+            |metrics|.
+            A callable gets `y` as it was given, and the outputs A (n_L, m), and returns a number.
 
         Returns
         -------
-        dict
-            "loss", and for classifiers "accuracy": the share of samples whose predicted class is
-            right. With several sigmoid outputs: for labels (n_L, m), the share of all labels that
-            are predicted right; for codes (m,), the share of samples whose largest output is that
-            of their class.
-        """
-        X, y, _ = self._trainable.data(X, y, None)
-        with self._guard.reading:
-            result = {"loss": passes.mean_loss(self._engine, X, y, None)}
-            if tables.LOSSES[self._loss.name].output:
-                result["accuracy"] = passes.share_of_hits(self._engine, X, y, self._is_right)
-        return result
+        dict of str to float
+            "loss"; for classifiers "accuracy": the share of samples whose predicted class is right.
+            With several sigmoid outputs: for labels (n_L, m), the share of all labels that are
+            predicted right; for codes (m,), the share of samples whose largest output is that of
+            their class. And each of the `metrics`, by its name or the function's ``__name__``.
 
-    def _is_right(self, A, y):
-        """A boolean array: which predicted classes, or labels, equal the targets `y` (already checked)."""
-        if y.ndim == 1:
-            return A.argmax(axis=0) == y
-        if self._activations[-1].name == "sigmoid":
-            return (A >= 0.5) == (y >= 0.5)
-        return A.argmax(axis=0) == y.argmax(axis=0)
+        Raises
+        ------
+        ValueError, TypeError
+            If a metric is not known, or does not fit the targets.
+
+        Examples
+        --------
+        >>> net = Network([1, 1], ["identity"], init="zeros", seed=0)
+        >>> net.evaluate([[1.0, 2.0]], [0.0, 4.0], metrics=["rmse", "r2"])
+        {'loss': 8.0, 'rmse': 2.8284271247461903, 'r2': -1.0}
+        """
+        return evaluation.evaluate(self._trainable, X, y, sample_weight, metrics)
 
     @hints.explained
     def gradients(self, X, y, sample_weight=None):
@@ -463,26 +460,7 @@ class Network:
         twin = Network(
             self._sizes, self.activations, self.loss_name, "zeros", "float64", self._seed, self._backend_name
         )
-        rng = np.random.Generator(np.random.Philox(self._seed & (2**64 - 1)))
-        g, d = [], []
-        share = min(1.0, 2000 / self.n_params)
-        for pair, gradient in zip(parameters, gradients, strict=True):
-            for values, dv in zip(pair, gradient, strict=True):
-                for index in np.ndindex(values.shape):
-                    if share < 1 and rng.random() > share:
-                        continue
-                    kept, step = values[index], 1e-6 * max(1.0, abs(values[index]))
-                    sides = []
-                    for moved in (kept + step, kept - step):
-                        values[index] = moved
-                        twin.set_parameters(parameters)
-                        sides.append(twin.loss(X, y))
-                    values[index] = kept
-                    g.append(float(dv[index]))
-                    d.append((sides[0] - sides[1]) / (2 * step))
-        g, d = np.array(g), np.array(d)
-        size = np.linalg.norm(g) + np.linalg.norm(d)
-        return float(np.linalg.norm(g - d) / size) if size else 0.0
+        return differences.relative_error(twin, parameters, gradients, X, y)
 
     def collapse(self):
         """The single linear map that equals a network whose hidden activations are all identity.
@@ -521,6 +499,11 @@ class Network:
         sample_weight=None,
         callbacks=(),
         progress=None,
+        validation_data=None,
+        class_weight=None,
+        early_stopping=None,
+        metrics=(),
+        max_seconds=None,
     ):
         """Train on mini-batches; another fit with the same optimizer continues where this one ended.
 
@@ -555,6 +538,20 @@ class Network:
         progress : bool, optional
             None: a progress bar if stderr is a terminal and tqdm is installed. True: always show
             progress. False: never.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Samples that are not trained on. Their loss after each epoch is ``history.val_loss``.
+        class_weight : dict of int to float, or "balanced", optional
+            Multiplies the weight of each training sample by that of its class. "balanced": m /
+            (classes count_c), for the count_c samples of class c (scikit-learn's).
+        early_stopping : int or EarlyStopping, optional
+            End training when the validation loss, or another number, no longer improves; an int
+            is the patience. After an epoch come validation, callbacks, and then this.
+        metrics : list of str, (str, dict) or callable
+            As for :meth:`evaluate`, after each epoch: of the validation data, or of the training
+            data where there is none. In ``history.metrics``.
+        max_seconds : float, optional
+            End training after so many seconds (and one slice of 50 ms, or one batch if that takes
+            longer), perhaps within an epoch; that epoch is not counted.
 
         Returns
         -------
@@ -591,11 +588,11 @@ class Network:
         -----
         An exception that ends fit early has the :class:`History` so far as its attribute ``history``.
         """
-        return training.fit(
-            self._trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress
-        )
+        settings = epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress
+        watched = validation_data, class_weight, early_stopping, metrics, max_seconds
+        return training.fit(self._trainable, X, y, *settings, *watched)
 
-    def train_step(self, X, y, optimizer=None):
+    def train_step(self, X, y, optimizer=None, *, sample_weight=None):
         """One update on one batch.
 
         Parameters
@@ -606,6 +603,8 @@ class Network:
         optimizer : SGD, Adam or AdamW, optional
             As for :meth:`fit`, with the same optimizer state. None: the last optimizer of this
             network, at first ``SGD()``.
+        sample_weight : array_like, (m,), optional
+            As for :meth:`loss`; weights take the way with all checks, some microseconds longer.
 
         Returns
         -------
@@ -623,8 +622,8 @@ class Network:
         RuntimeError
             If any other call uses the network, as for :meth:`fit`.
         """
-        loss = self._engine.quick_step(X, y, optimizer, self._guard)
-        return one_step.careful_step(self._trainable, X, y, optimizer) if loss is None else loss
+        loss = self._engine.quick_step(X, y, optimizer, self._guard) if sample_weight is None else None
+        return one_step.careful_step(self._trainable, X, y, optimizer, sample_weight) if loss is None else loss
 
     def _operand(self, array, name):
         return arrays.operand(array, name, 2, self._dtype)
@@ -791,7 +790,3 @@ def _revived_predictor(state):
     net = object.__new__(Network)
     net.__setstate__(state)
     return net.predictor().__self__
-
-
-def _short(spec):
-    return spec if isinstance(spec, str) else f"{spec[0]} {spec[1]}"

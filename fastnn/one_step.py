@@ -10,19 +10,19 @@ NOT_FINITE_BEFORE = (
 )
 
 
-def careful_step(trainable, X, y, optimizer):
+def careful_step(trainable, X, y, optimizer, sample_weight=None):
     """One update for any arguments, with clear errors; a snapshot of all weights is restored after a failure."""
     with trainable.guard.training:
         optimizer = trainable.optimizer if optimizer is None else check_optimizer(optimizer)
-        X, y, _ = trainable.data(X, y, None)
+        X, y, sample_weight = trainable.data(X, y, sample_weight)
         if not trainable.engine.cautioned:
             trainable.engine.cautioned = True
             cautions.of_targets(y, trainable.loss, not trainable.is_chosen)
         with trainable.guard.writing:
-            return _checked_step(trainable, X, y, optimizer)
+            return _checked_step(trainable, X, y, optimizer, sample_weight)
 
 
-def _checked_step(trainable, X, y, optimizer):
+def _checked_step(trainable, X, y, optimizer, sample_weight):
     engine, m = trainable.engine, X.shape[1]
     settings = optimizer.frozen()
     optimizers.check_held(settings, engine.dtype)
@@ -30,7 +30,7 @@ def _checked_step(trainable, X, y, optimizer):
     try:
         afresh = trainable.make_current(optimizer)
         readable = passes.cast(engine, X, y, slice(None), arrays.in_place(X, y))
-        sums = engine.train(*readable, None, settings, m, None, state, 1, 1)
+        sums = engine.train(*readable, sample_weight, settings, m, None, state, 1, 1)
     except BaseException:  # no memory, Ctrl-C
         trainable.go_back(before)
         raise
@@ -48,4 +48,4 @@ def _checked_step(trainable, X, y, optimizer):
             f"the step diverged (with {settings}): the loss, a weight or a moment would not be finite; "
             f"the weights are unchanged. {cautions.remedy(X, y, trainable.backend.largest)}"
         )
-    return float(sums[0, 0]) / m
+    return float(sums[0, 0] / sums[0, 1])

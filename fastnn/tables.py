@@ -65,6 +65,14 @@ class LossRow(NamedTuple):
     parameters: Mapping = MappingProxyType({})
 
 
+class MetricRow(NamedTuple):
+    """A metric: its formula for the docs, whether a greater value is a better one, and its parameters."""
+
+    formula: str
+    greater_is_better: bool
+    parameters: Mapping = MappingProxyType({})
+
+
 # The position of a row is its code in the C core (csrc/fastnn.h): add new rows at the end.
 ACTIVATIONS = {
     "identity": Row("z"),
@@ -79,6 +87,20 @@ LOSSES = {
     "cross_entropy": LossRow("-y log a", "softmax", "classes"),
     "mse": LossRow("(a - y)^2", None, "values"),
     "mae": LossRow("|a - y|, its derivative 0 at 0", None, "values"),
+}
+# Of classes: accuracy, top_k, auc, f1; of values: r2, rmse, mae. Each has a function in metrics.py.
+METRICS = {
+    "accuracy": MetricRow("share of samples whose class is predicted, of labels if there are several", True),
+    "top_k": MetricRow("share of samples whose class has one of the k largest outputs", True, {"k": Parameter(5.0)}),
+    "r2": MetricRow("1 - sum (a - y)^2 / sum (y - mean y)^2, the mean over outputs", True),
+    "rmse": MetricRow("sqrt(mean (a - y)^2), the mean over outputs", False),
+    "mae": MetricRow("mean |a - y|, the mean over outputs", False),
+    "auc": MetricRow(
+        "area under the ROC curve: share of pairs of a positive and a negative sample whose outputs are in order; "
+        "of more than two classes, or of labels, the mean of each one against the rest",
+        True,
+    ),
+    "f1": MetricRow("2 tp / (2 tp + fp + fn) of class 1; of more classes, or of labels, the mean", True),
 }
 _LARGEST = float(np.finfo(np.float64).max)
 _FACTOR = Parameter(1.0, high=_LARGEST, smallest=0.0)
@@ -125,8 +147,9 @@ def in_words(table):
 
 
 def documented(thing):
-    """Decorator: replace ``|activations|``, ``|losses|`` and ``|initialisers|`` in a docstring by the tables' text."""
-    for name, table in (("activations", ACTIVATIONS), ("losses", LOSSES), ("initialisers", INITIALISERS)):
+    """Decorator: replace ``|activations|``, ``|losses|`` and the like in a docstring by the tables' text."""
+    all_tables = {"activations": ACTIVATIONS, "losses": LOSSES, "initialisers": INITIALISERS, "metrics": METRICS}
+    for name, table in all_tables.items():
         if thing.__doc__ and f"|{name}|" in thing.__doc__:
             words = textwrap.fill(in_words(table), 92, subsequent_indent=" " * 8)
             thing.__doc__ = thing.__doc__.replace(f"|{name}|", words)

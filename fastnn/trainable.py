@@ -16,13 +16,15 @@ class Trainable:
     guard : Guard
         Says which calls may use the engine at the same time.
     loss : Spec
+    output : str
+        The activation of the last layer.
     seed : int
     sizes : tuple of int
     """
 
-    def __init__(self, engine, backend, guard, loss, seed, sizes):
+    def __init__(self, engine, backend, guard, loss, output, seed, sizes):
         self.engine, self.backend, self.guard = engine, backend, guard
-        self.loss, self.seed, self.sizes = loss, seed, sizes
+        self.loss, self.output, self.seed, self.sizes = loss, output, seed, sizes
         self.is_chosen = True  # whether the user gave activations or loss; for a loaded network True: no warnings
         self.optimizer = SGD()
         # The key() of an optimizer state that was loaded from a pickle or a file. The first optimizer with this key()
@@ -58,17 +60,17 @@ class Trainable:
         """Number of weights and biases."""
         return sum(n_out * (n_in + 1) for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False))
 
-    def data(self, X, y, sample_weight):
-        """X, targets and weights of samples, checked."""
-        X = arrays.features(X, self.sizes[0])
-        m = arrays.samples(X.shape[1])
+    def data(self, X, y, sample_weight, names=("X", "y", "sample_weight")):
+        """X, targets and weights of samples, checked; `names` are those of the arguments, for errors."""
+        X = arrays.features(X, self.sizes[0], names[0])
+        m = arrays.samples(X.shape[1], names[0])
         codes = self.backend.quick_codes(y, self.sizes[-1], m)
         if codes is None:
-            y = arrays.targets(y, self.sizes[-1], m, self.loss.name)
+            y = arrays.targets(y, self.sizes[-1], m, self.loss.name, names[1])
             y = arrays.readable_targets(X, y, self.engine.dtype)
         else:
             y = codes
-        return X, y, arrays.weights_of_samples(sample_weight, m)
+        return X, y, arrays.weights_of_samples(sample_weight, m, names[2])
 
     def set_parameters(self, parameters):
         """Replace the weights and biases by `parameters`, already checked; the optimizer's state stays."""
@@ -99,9 +101,9 @@ class Trainable:
         """Whether the next step with the last optimizer would continue the present optimizer state."""
         return self.optimizer.key() in (self.state_key, self.unclaimed_key)
 
-    def snapshot(self):
-        """A copy of everything that training changes, for :meth:`go_back`."""
-        return self.engine.snapshot(), self.optimizer, self.state_key, self.unclaimed_key
+    def snapshot(self, spare=None):
+        """A copy of everything that training changes, for :meth:`go_back`; `spare`, an old one, is overwritten."""
+        return self.engine.snapshot(spare and spare[0]), self.optimizer, self.state_key, self.unclaimed_key
 
     def go_back(self, snapshot):
         """Restore a snapshot."""

@@ -9,11 +9,12 @@ import time
 
 import numpy as np
 
-from . import arrays, cautions, hints, optimizers
+from . import arrays, cautions, class_weights, hints, optimizers, stopping, tables
 from .history import History, TrainState
 from .one_step import NOT_FINITE_BEFORE
 from .progress import Progress
 from .settings import check_flag
+from .validation import Measures
 
 _SLICE_SECONDS = 0.05
 _SLICE_EPOCHS = 10_000  # the most epochs of a slice, for tiny networks: the history takes time, too
@@ -55,7 +56,23 @@ def _is_told_to_stop(result, i):
     )
 
 
-def fit(trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress):
+def fit(
+    trainable,
+    X,
+    y,
+    epochs,
+    batch_size,
+    optimizer,
+    shuffle,
+    sample_weight,
+    callbacks,
+    progress,
+    validation_data,
+    class_weight,
+    early_stopping,
+    metrics,
+    max_seconds,
+):
     """:meth:`Network.fit`, whose arguments these are.
 
     Returns
@@ -70,8 +87,14 @@ def fit(trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, 
     if progress is not None:
         check_flag("progress", progress)
     callbacks = checked_callbacks(callbacks)
-    data = trainable.data(X, y, sample_weight)
-    m = data[0].shape[1]
+    if max_seconds is not None:
+        max_seconds = tables.real_parameter(max_seconds, "max_seconds")
+    y_given, data = y, trainable.data(X, y, sample_weight)
+    X, y, sample_weight = data
+    m = X.shape[1]
+    measures = Measures(trainable, data, y_given, validation_data, metrics)
+    stopper = stopping.checked(early_stopping, measures.names())
+    data = X, y, class_weights.applied(class_weight, y, trainable.sizes[-1], trainable.loss.name, sample_weight)
     if shuffle and m >= 2**32:
         raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
     is_large = False
@@ -87,6 +110,7 @@ def fit(trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, 
                 if epochs:
                     trainable.refuse_non_finite()
                 job = Fit(trainable, data, optimizer, min(batch_size or m, m), shuffle, before, afresh)
+                job.measures, job.stopper, job.max_seconds = measures, stopper, max_seconds
                 if epochs and not is_large:  # else there was a warning about X already
                     job.last_loss = trainable.loss_before(*data)
             except BaseException as error:  # no memory, Ctrl-C
@@ -138,6 +162,7 @@ class Fit:
         self.last_loss = None  # loss before this fit, to compare the first epoch with; None: do not compare
         # The version after our last slice; whether a callback or another thread has changed the network since.
         self.seen, self.disturbed = trainable.version(), False
+        self.measures = self.stopper = self.max_seconds = None  # set by fit()
         self.unchecked = False  # True: it is not known whether all weights and moments are finite
         self.first = self.engine.snapshot() if afresh else before[0]
         self.snapshot_every = _SNAPSHOT_SECONDS
@@ -146,15 +171,15 @@ class Fit:
     def run(self, epochs, callbacks, progress, history):
         """Train for `epochs` epochs, and fill `history`."""
         start, done = time.perf_counter(), 0
+        looks = bool(callbacks or self.measures or self.stopper)  # at each epoch: a slice ends where an epoch ends
         try:
             with Progress(progress, epochs) as bar:
                 while done < epochs and not history.stopped:
-                    # With callbacks a slice ends at the end of an epoch.
-                    some = 1 if callbacks else min(epochs - done, _SLICE_EPOCHS)
+                    some = 1 if looks else min(epochs - done, _SLICE_EPOCHS)
                     with self.writing:
                         try:
                             self._make_ready()
-                            sums = self._slice(some, bool(callbacks))
+                            sums = self._slice(some, looks)
                             done += len(sums)
                         finally:
                             self.seen = self.trainable.version()
@@ -163,11 +188,13 @@ class Fit:
                         cautions.of_rise(self.state.first_loss, history.loss[0], self.last_loss)
                         self.last_loss = None
                     bar.update(history.loss)
-                    if len(sums) and callbacks:
+                    if len(sums) and looks:
                         self.trainable.epochs_done = self.state.epoch  # so that a callback sees and saves it
-                        for i, callback in enumerate(callbacks):
-                            if _is_told_to_stop(callback(done - 1, history), i):
-                                history.stopped = "callback"
+                        self._after_epoch(done - 1, callbacks, history)
+                    is_late = self.max_seconds is not None and time.perf_counter() - start >= self.max_seconds
+                    if is_late and done < epochs and not history.stopped:
+                        history.stopped = "max_seconds"
+            self._restore_best(history)
         except BaseException as error:
             with contextlib.suppress(AttributeError):
                 error.history = history
@@ -178,9 +205,28 @@ class Fit:
                 if (self.state.epoch, self.state.position) == (self.first_epoch, 0) and not self.disturbed:
                     self._undo()  # no step was made
                 self._record(history)
+            if not isinstance(error, KeyboardInterrupt) and self.state.epoch > self.first_epoch:
+                self._restore_best(history)
             raise
         finally:
             history.seconds = time.perf_counter() - start
+
+    def _after_epoch(self, epoch, callbacks, history):
+        """Measure, call the callbacks, and decide whether to stop early."""
+        if self.measures:
+            self.measures.take(history)
+        for i, callback in enumerate(callbacks):
+            if _is_told_to_stop(callback(epoch, history), i):
+                history.stopped = "callback"
+        if self.stopper:
+            if self.stopper.look(epoch, history.last(self.stopper.monitor), self.trainable) and not history.stopped:
+                history.stopped = "early_stopping"
+            history.best_epoch = self.stopper.best_epoch
+
+    def _restore_best(self, history):
+        """With early stopping: go back to the weights of the best epoch."""
+        if self.stopper and self.stopper.best_epoch not in (None, len(history.loss) - 1):
+            self.stopper.restore(self.trainable)
 
     def _record(self, history):
         """Add the last slice's finished epochs that are missing in `history`: Ctrl-C may come before they are added."""

@@ -333,7 +333,15 @@ def test_choices_that_are_no_names():
 
 
 def test_each_synonym_leads_to_a_name_of_ours():
-    names = {*tables.ACTIVATIONS, *tables.LOSSES, *tables.INITIALISERS, *fastnn.__all__, "datasets", *hints._PLACES}
+    names = {
+        *tables.ACTIVATIONS,
+        *tables.LOSSES,
+        *tables.INITIALISERS,
+        *tables.METRICS,
+        *fastnn.__all__,
+        "datasets",
+        *hints._PLACES,
+    }
     names |= {name for name in dir(Network) if name[0] != "_"} | set(hints._READINGS)
     for wrong, right in hints._SYNONYMS.items():
         assert hints._plain(wrong) == wrong, f"{wrong!r} is never found"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastnn
-from case_helpers import state_of
+from case_helpers import bits, state_of
 from conftest import COMPILED
 from fastnn.one_step import careful_step
 
@@ -94,3 +94,20 @@ def test_all_stays_finite_or_as_it_was(backend, optimizer, exponent, weight, rat
         assert all(np.isfinite(T).all() for layer in net.parameters for T in layer)
         state = net._engine.optimizer_state()
         assert state is None or all(np.isfinite(T).all() for slot in state["moments"] for layer in slot for T in layer)
+
+
+def test_a_step_with_weights_is_a_batch_of_fit(backend, dtype, rng):
+    X, y, w = rng.standard_normal((4, 9)), rng.integers(0, 3, 9), rng.uniform(size=9)
+    one, other = (fastnn.Network([4, 5, 3], dtype=dtype, seed=1, backend=backend) for _ in range(2))
+    for optimizer in (fastnn.SGD(lr=0.1), fastnn.Adam(lr=0.01)):
+        loss = one.train_step(X, y, optimizer, sample_weight=w)
+        history = other.fit(X, y, 1, None, optimizer, shuffle=False, sample_weight=w, progress=False)
+        assert loss == pytest.approx(history.loss[0], rel=1e-12)
+        assert bits(one) == bits(other)
+    plain, ones = (fastnn.Network([4, 5, 3], dtype=dtype, seed=1, backend=backend) for _ in range(2))
+    assert plain.train_step(X, y) == ones.train_step(X, y, sample_weight=np.full(9, 0.5))
+    assert bits(plain) == bits(ones)
+    before = bits(one)
+    with pytest.raises(ValueError, match=r"sample_weight has shape \(3,\), wanted \(9,\)"):
+        one.train_step(X, y, sample_weight=[1, 2, 3])
+    assert bits(one) == before

@@ -1,0 +1,67 @@
+"""class_weight of fit: weights of classes as weights of the samples."""
+
+import numpy as np
+
+from . import arrays, tables
+
+
+def applied(class_weight, y, n_out, loss, sample_weight):
+    """The weights of samples, each multiplied by that of its class.
+
+    Parameters
+    ----------
+    class_weight : dict of int to float, "balanced" or None
+        Classes that a dict does not name have weight 1. "balanced": m / (classes count_c), where count_c is the number
+        of samples of class c, and only the classes that occur are counted (scikit-learn's definition).
+    y : ndarray
+        Checked targets: codes (m,), or (n_out, m) with one 1 a column; for one output 0 and 1.
+    n_out : int
+    loss : str
+    sample_weight : ndarray, (m,), or None
+        Checked.
+
+    Returns
+    -------
+    ndarray, (m,), or None
+        None if there are no weights at all. The same bits as those of the products given as sample_weight.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `class_weight` names a class that does not exist, or the targets are no classes.
+    """
+    if class_weight is None:
+        return sample_weight
+    codes, classes = _codes(y, n_out, loss), max(n_out, 2)
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        counts = np.bincount(codes, minlength=classes)
+        weights = len(codes) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    elif isinstance(class_weight, dict):
+        weights = np.ones(classes)
+        for key, value in class_weight.items():
+            if isinstance(key, (bool, np.bool_)) or not isinstance(key, (int, np.integer)) or not 0 <= key < classes:
+                raise ValueError(f"class_weight: no class {key!r:.50} here; the classes are 0..{classes - 1}")
+            weights[key] = tables.real_parameter(value, f"class_weight[{key}]")
+    else:
+        raise TypeError(f"class_weight must be a dict {{class: weight}} or 'balanced', got {class_weight!r:.80}")
+    weights = weights[codes]
+    if sample_weight is not None:
+        weights = sample_weight * weights
+    return arrays.weights_of_samples(weights, len(codes), "class_weight, times sample_weight,")
+
+
+def _codes(y, n_out, loss):
+    """The class of each sample."""
+    if y.ndim == 1:
+        return y
+    if tables.LOSSES[loss].targets == "values":
+        raise ValueError(f"class_weight is for classes; the targets of {loss} are values: write sample_weight")
+    if n_out > 1 and tables.LOSSES[loss].targets == "probabilities":
+        raise ValueError(f"class_weight is for one class a sample; y has {n_out} labels each: write sample_weight")
+    whole = ((y == 0) | (y == 1)).all(axis=0)
+    if n_out > 1:
+        whole &= y.sum(axis=0) == 1
+    if not whole.all():
+        j = int(whole.argmin())
+        raise ValueError(f"class_weight is for classes; y holds soft labels, the first in column {j}: {y[:, j]}")
+    return (y[0] if n_out == 1 else y.argmax(axis=0)).astype(np.int64)

@@ -1,0 +1,26 @@
+"""evaluate: the loss of checked data, the accuracy of a classifier, and the metrics that are asked for."""
+
+import numpy as np
+
+from . import metrics, passes, tables
+
+
+def evaluate(trainable, X, y, sample_weight, wanted):
+    """:meth:`Network.evaluate`, whose arguments these are.
+
+    Returns
+    -------
+    dict of str to float
+    """
+    y_given = y
+    X, y, w = trainable.data(X, y, sample_weight)
+    engine, loss = trainable.engine, trainable.loss.name
+    asked = metrics.checked(wanted, trainable.sizes, trainable.output, loss, y)
+    with trainable.guard.reading:
+        result = {"loss": passes.mean_loss(engine, X, y, w)}
+        if tables.LOSSES[loss].output and "accuracy" not in [metric.name for metric in asked]:
+            result["accuracy"] = passes.share_of_hits(engine, X, y, w, trainable.output == "sigmoid")
+        A = passes.predict(engine, X, None) if asked else None
+    if asked:
+        result |= metrics.computed(asked, y_given, np.asarray(y), A, w)  # outside: the user's may do anything
+    return result

@@ -1,0 +1,192 @@
+"""Metrics: what says how good outputs are, beside the loss. Each row of METRICS in tables.py has its function here.
+
+A metric is a function of the targets y, checked by arrays.py (codes (m,), or values (n_L, m)), the outputs A (n_L, m)
+and the weights of the samples w (m,). All sums are in float64. The definitions are those of scikit-learn; F. Pedregosa
+et al., "Scikit-learn: Machine Learning in Python", JMLR 12, 2011.
+"""
+
+import numbers
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from . import hints, tables
+
+
+class Metric(NamedTuple):
+    """A metric that was asked for: by a name of ours, or as a function of the user's."""
+
+    name: str
+    function: Callable  # (y, A, w) of ours; (y as given, A) of the user's
+    greater_is_better: bool
+    is_ours: bool
+
+
+# --- classes ------------------------------------------------------------------------------------------------------
+
+
+def right(y, A, is_sigmoid):
+    """A boolean array: which predicted classes (m,), or labels (n_L, m), equal the targets."""
+    if y.ndim == 1:
+        return A.argmax(axis=0) == y
+    if is_sigmoid:
+        return (A >= 0.5) == (y >= 0.5)
+    return A.argmax(axis=0) == y.argmax(axis=0)
+
+
+def _classes(y):
+    """Codes (m,) of targets that are codes or a probability for each class."""
+    return y if y.ndim == 1 else y.argmax(axis=0)
+
+
+def _tasks(y, A, is_sigmoid):
+    """The yes-or-no questions that targets consist of: for each one which samples are positive, and its row of A.
+
+    A single sigmoid output is one question, and so is each of several labels; of more classes each one against the
+    rest; two softmax outputs are the question for class 1.
+    """
+    if is_sigmoid and y.ndim == 2:
+        return [(y[i] >= 0.5, A[i]) for i in range(len(A))]
+    codes = _classes(y)
+    if len(A) == 2:
+        return [(codes == 1, A[1])]
+    return [(codes == i, A[i]) for i in range(len(A))]
+
+
+def _accuracy(y, A, w, is_sigmoid):
+    hits = right(y, A, is_sigmoid)
+    return float((hits.reshape(-1, len(w)).mean(axis=0) @ w) / w.sum())
+
+
+def _top_k(y, A, w, is_sigmoid, k):
+    # How many outputs are above that of the class; of equal outputs the later one counts as above, as there.
+    codes, n = _classes(y), np.arange(len(A))[:, np.newaxis]
+    own = A[codes, np.arange(A.shape[1])]
+    above = ((own < A) | ((own == A) & (n > codes))).sum(axis=0)
+    return float(((above < k) @ w) / w.sum())
+
+
+def _area(positive, score, w):
+    """The area under one ROC curve: the share of pairs of a positive and a negative sample that are in order."""
+    if np.isnan(score).any():
+        return np.nan
+    order = np.argsort(score, kind="stable")
+    score, up, down = score[order], (w * positive)[order], (w * ~positive)[order]
+    first = np.flatnonzero(np.r_[True, score[1:] != score[:-1]])  # of each group of equal scores
+    up, down = np.add.reduceat(up, first), np.add.reduceat(down, first)
+    pairs = up.sum() * down.sum()
+    return float(up @ (np.cumsum(down) - down / 2) / pairs) if pairs else np.nan
+
+
+def _auc(y, A, w, is_sigmoid):
+    return float(np.mean([_area(*task, w) for task in _tasks(y, A, is_sigmoid)]))
+
+
+def _f1(y, A, w, is_sigmoid):
+    found = []
+    for i, (positive, a) in enumerate(tasks := _tasks(y, A, is_sigmoid)):
+        if is_sigmoid and y.ndim == 2:
+            said = a >= 0.5
+        else:
+            said = A.argmax(axis=0) == (1 if len(tasks) == 1 else i)
+        hits, all_said, all_there = w @ (said & positive), w @ said, w @ positive
+        found.append(2 * hits / (all_said + all_there) if all_said + all_there else 0.0)
+    return float(np.mean(found))
+
+
+# --- values -------------------------------------------------------------------------------------------------------
+
+
+def _errors(y, A):
+    return A.astype(np.float64) - y
+
+
+def _r2(y, A, w):
+    error, y = np.square(_errors(y, A)) @ w, np.asarray(y, np.float64)
+    spread = np.square(y - (y @ w / w.sum())[:, np.newaxis]) @ w
+    with np.errstate(all="ignore"):
+        return float(np.where(spread > 0, 1 - error / spread, np.where(error == 0, 1.0, 0.0)).mean())
+
+
+def _rmse(y, A, w):
+    return float(np.sqrt(np.square(_errors(y, A)) @ w / w.sum()).mean())
+
+
+def _mae(y, A, w):
+    return float((np.abs(_errors(y, A)) @ w / w.sum()).mean())
+
+
+# name -> function of (y, A, w); those of classes also of whether the outputs are sigmoids, and of their parameters
+_OF_CLASSES = {"accuracy": _accuracy, "top_k": _top_k, "auc": _auc, "f1": _f1}
+_OF_VALUES = {"r2": _r2, "rmse": _rmse, "mae": _mae}
+
+
+# --- what is asked for --------------------------------------------------------------------------------------------
+
+
+def checked(given, sizes, activation, loss, y):
+    """The metrics that a user asks for, as a list of :class:`Metric`.
+
+    Parameters
+    ----------
+    given : name, (name, {parameter: value}), callable, or a list of these
+    sizes : tuple of int
+    activation, loss : str
+        The network's output activation and loss.
+    y : ndarray
+        Checked targets.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is no such metric, it does not fit the network or the targets, or two have one name.
+    """
+    if given is None or isinstance(given, (str, dict)) or callable(given):
+        raise TypeError(f"metrics must be a list of names and functions: write metrics=[{given!r:.80}]")
+    found = [_checked(one, f"metrics[{i}]", sizes[-1], activation, loss, y) for i, one in enumerate(given)]
+    names = [metric.name for metric in found]
+    for i, name in enumerate(names):
+        if name in (*names[:i], "loss"):
+            raise ValueError(f"metrics[{i}] has the name {name!r}, which is taken; give the function another __name__")
+    return found
+
+
+def _checked(one, argument, n_out, activation, loss, y):
+    if callable(one):
+        if hints.misfit(one, (y, None)):
+            raise TypeError(f"{argument} must take two arguments, (y, A): {one!r:.80} does not")
+        return Metric(hints.name_of(one), one, bool(getattr(one, "greater_is_better", False)), False)
+    spec = tables.spec(one, tables.METRICS, argument)
+    is_sigmoid, row = activation == "sigmoid", tables.METRICS[spec.name]
+    if spec.name in _OF_VALUES:
+        if tables.LOSSES[loss].targets != "values" or y.ndim == 1:
+            raise ValueError(f"{argument}: {spec.name} is for values; these targets are classes: accuracy, auc or f1")
+        function = _OF_VALUES[spec.name]
+        return Metric(spec.name, function, row.greater_is_better, True)
+    if tables.LOSSES[loss].targets == "values" and y.ndim == 2:
+        raise ValueError(f"{argument}: {spec.name} is for classes; these targets are values: r2, rmse or mae")
+    if spec.name == "top_k":
+        k = spec.params["k"]
+        if k != int(k) or not 1 <= k <= n_out:
+            raise ValueError(f"{argument}: k must be a whole number within 1..{n_out}, got {k:g}")
+        if y.ndim == 2 and is_sigmoid:
+            raise ValueError(f"{argument}: top_k is for one class a sample; these targets are {n_out} labels each")
+    function = _OF_CLASSES[spec.name]
+
+    def of_classes(y, A, w):
+        return function(y, A, w, is_sigmoid, **spec.params)
+
+    return Metric(spec.name, of_classes, row.greater_is_better, True)
+
+
+def computed(metrics, y_given, y, A, w):
+    """The values of metrics: {name: float}."""
+    w = np.ones(A.shape[1]) if w is None else w
+    values = {}
+    for metric in metrics:
+        value = metric.function(y, A, w) if metric.is_ours else metric.function(y_given, A)
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray)) or np.ndim(value):
+            raise TypeError(f"the metric {metric.name} must return a number, got {value!r:.80}")
+        values[metric.name] = float(value)
+    return values

@@ -1,0 +1,122 @@
+"""Early stopping: its settings (EarlyStopping), and how far one fit has come with them (Stopper)."""
+
+import math
+
+from . import arrays, hints, tables
+from .settings import check_flag
+
+_GREATER = frozenset(name for name, row in tables.METRICS.items() if row.greater_is_better)
+
+
+class EarlyStopping:
+    """End training when a number no longer improves, and go back to the best weights.
+
+    After each epoch from `start_epoch` on, the number is compared with the best one so far. Training
+    ends after `patience` epochs in a row without an improvement. The object holds settings only: best
+    and patience begin afresh in each fit.
+
+    Parameters
+    ----------
+    monitor : str
+        "loss" or "val_loss"; or a metric of fit's `metrics`: "val_accuracy" with validation data,
+        "accuracy" without. accuracy, top_k, r2, auc and f1 are better when higher, all others when
+        lower; a function of yours as its attribute ``greater_is_better`` says, without it when lower.
+    patience : int
+        At least 1.
+    min_delta : float
+        An improvement is a change by more than this.
+    restore_best : bool
+        True: when fit ends, also by a callback or a divergence (but not by Ctrl-C), the weights and
+        the optimizer's state of the best epoch come back. ``epochs_done`` does not go back.
+    start_epoch : int
+        Epochs before this one, counted from 0 in each fit, are not looked at.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is not legal.
+
+    Notes
+    -----
+    L. Prechelt, "Early stopping - but when?", in "Neural Networks: Tricks of the Trade", 1998. A number that is NaN is
+    no improvement.
+
+    Examples
+    --------
+    >>> EarlyStopping("val_loss", patience=3)
+    EarlyStopping(monitor='val_loss', patience=3, min_delta=0.0, restore_best=True, start_epoch=0)
+    """
+
+    __slots__ = ("min_delta", "monitor", "patience", "restore_best", "start_epoch")
+
+    def __init__(self, monitor="val_loss", patience=10, min_delta=0.0, restore_best=True, start_epoch=0):
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor must be a str such as 'val_loss', got {monitor!r:.80}")
+        self.monitor = monitor
+        self.patience = arrays.whole_number(patience, "patience", 1)
+        self.min_delta = tables.real_parameter(min_delta, "min_delta")
+        check_flag("restore_best", restore_best)
+        self.restore_best = bool(restore_best)
+        self.start_epoch = arrays.whole_number(start_epoch, "start_epoch", 0)
+
+    def __repr__(self):
+        return f"EarlyStopping({', '.join(f'{name}={getattr(self, name)!r}' for name in self._fields)})"
+
+    _fields = ("monitor", "patience", "min_delta", "restore_best", "start_epoch")
+
+
+def checked(early_stopping, measured):
+    """Return `early_stopping` as a :class:`Stopper`, or None.
+
+    Parameters
+    ----------
+    early_stopping : EarlyStopping, int or None
+    measured : dict of str to bool
+        The numbers of each epoch, and whether a greater one is better.
+    """
+    if early_stopping is None:
+        return None
+    if not isinstance(early_stopping, EarlyStopping):
+        if isinstance(early_stopping, type) or not hasattr(type(early_stopping), "__index__"):
+            wanted = "an EarlyStopping, or a patience as an int"
+            raise TypeError(f"early_stopping must be {wanted}, got {early_stopping!r:.80}")
+        early_stopping = EarlyStopping(patience=arrays.whole_number(early_stopping, "early_stopping", 1))
+    if early_stopping.monitor not in measured:
+        told = hints.did_you_mean(early_stopping.monitor, measured)
+        if early_stopping.monitor.startswith("val_") and "val_loss" not in measured:
+            told = ": there is no validation data; give validation_data, or monitor='loss'"
+        raise ValueError(
+            f"early_stopping: no {early_stopping.monitor!r} is measured{told or ';'} there is {', '.join(measured)}"
+        )
+    return Stopper(early_stopping, measured[early_stopping.monitor])
+
+
+class Stopper:
+    """The best number of one fit, the state of the network at that time, and how long ago it was."""
+
+    def __init__(self, settings, greater_is_better):
+        self.monitor, self.patience, self.min_delta = settings.monitor, settings.patience, settings.min_delta
+        self.restores, self.start_epoch = settings.restore_best, settings.start_epoch
+        self.sign = -1.0 if greater_is_better else 1.0
+        self.best, self.best_epoch, self.waited = math.inf, None, 0
+        self.state = None  # the trainable's snapshot of the best epoch
+
+    def look(self, epoch, number, trainable):
+        """Note the number of an epoch that has ended; return whether training should end."""
+        if epoch < self.start_epoch:
+            return False
+        number *= self.sign
+        if number < self.best - self.min_delta:
+            self.best, self.best_epoch, self.waited = number, epoch, 0
+            if self.restores:
+                with trainable.guard.reading:
+                    self.state = trainable.snapshot(self.state)
+        else:
+            self.waited += 1
+        return self.waited >= self.patience
+
+    def restore(self, trainable):
+        """Go back to the best weights, if that is wanted and there are any."""
+        if self.state is not None:
+            with trainable.guard.writing:
+                trainable.go_back(self.state)

@@ -1,0 +1,22 @@
+"""A network as text: what Network.summary returns."""
+
+import itertools
+
+
+def of_network(net, backend):
+    """A table of the layers; `backend` is the name of the network's."""
+    rows = [("layer", "units", "activation", "W", "parameters")]
+    pairs = itertools.pairwise(net.sizes)
+    for i, ((n_in, n_out), g) in enumerate(zip(pairs, net.activations, strict=True), start=1):
+        rows.append((str(i), str(n_out), _short(g), f"({n_out}, {n_in})", f"{n_out * (n_in + 1):,}"))
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines.append(
+        f"{net.sizes[0]} inputs, {net.n_params:,} parameters, {net.dtype}, loss {_short(net.loss_name)}, "
+        f"{backend} backend"
+    )
+    return "\n".join(lines)
+
+
+def _short(spec):
+    return spec if isinstance(spec, str) else f"{spec[0]} {spec[1]}"
