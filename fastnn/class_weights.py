@@ -39,15 +39,18 @@ def applied(class_weight, y, n_out, loss, sample_weight):
     elif isinstance(class_weight, dict):
         weights = np.ones(classes)
         for key, value in class_weight.items():
-            if isinstance(key, (bool, np.bool_)) or not isinstance(key, (int, np.integer)) or not 0 <= key < classes:
+            if isinstance(key, (bool, np.bool_)) or not isinstance(key, (int, np.integer)):
+                raise TypeError(f"class_weight: the classes are ints 0..{classes - 1}, got the key {key!r:.50}")
+            if not 0 <= key < classes:
                 raise ValueError(f"class_weight: no class {key!r:.50} here; the classes are 0..{classes - 1}")
             weights[key] = tables.real_parameter(value, f"class_weight[{key}]")
     else:
         raise TypeError(f"class_weight must be a dict {{class: weight}} or 'balanced', got {class_weight!r:.80}")
-    weights = weights[codes]
+    weights, name = weights[codes], "class_weight"
     if sample_weight is not None:
-        weights = sample_weight * weights
-    return arrays.weights_of_samples(weights, len(codes), "class_weight, times sample_weight,")
+        with np.errstate(all="ignore"):
+            weights, name = sample_weight * weights, "class_weight times sample_weight"
+    return arrays.weights_of_samples(weights, len(codes), name)
 
 
 def _codes(y, n_out, loss):

@@ -12,6 +12,8 @@ def evaluate(trainable, X, y, sample_weight, wanted):
     -------
     dict of str to float
     """
+    if isinstance(sample_weight, (list, tuple)) and any(isinstance(w, str) or callable(w) for w in sample_weight):
+        raise TypeError(f"sample_weight is the third argument; write metrics={sample_weight!r:.80}")
     y_given = y
     X, y, w = trainable.data(X, y, sample_weight)
     engine, loss = trainable.engine, trainable.loss.name

@@ -1,8 +1,9 @@
 """Metrics: what says how good outputs are, beside the loss. Each row of METRICS in tables.py has its function here.
 
 A metric is a function of the targets y, checked by arrays.py (codes (m,), or values (n_L, m)), the outputs A (n_L, m)
-and the weights of the samples w (m,). All sums are in float64. The definitions are those of scikit-learn; F. Pedregosa
-et al., "Scikit-learn: Machine Learning in Python", JMLR 12, 2011.
+and the weights of the samples w (m,). All sums are in float64. The definitions are those of scikit-learn (F. Pedregosa
+et al., "Scikit-learn: Machine Learning in Python", JMLR 12, 2011), but for the accuracy of several labels a sample,
+which is the share of labels here. A metric is NaN where it is not defined, and where an output is NaN.
 """
 
 import numbers
@@ -40,59 +41,56 @@ def _classes(y):
     return y if y.ndim == 1 else y.argmax(axis=0)
 
 
-def _tasks(y, A, is_sigmoid):
-    """The yes-or-no questions that targets consist of: for each one which samples are positive, and its row of A.
+def _tasks(y, A, output):
+    """The yes-or-no questions that targets consist of: for each one which samples are positive, and their scores.
 
     A single sigmoid output is one question, and so is each of several labels; of more classes each one against the
-    rest; two softmax outputs are the question for class 1.
+    rest; two classes are the question for class 1.
     """
-    if is_sigmoid and y.ndim == 2:
+    if output == "sigmoid" and y.ndim == 2:
         return [(y[i] >= 0.5, A[i]) for i in range(len(A))]
     codes = _classes(y)
     if len(A) == 2:
-        return [(codes == 1, A[1])]
+        return [(codes == 1, A[1] if output == "softmax" else A[1] - A[0])]
     return [(codes == i, A[i]) for i in range(len(A))]
 
 
-def _accuracy(y, A, w, is_sigmoid):
-    hits = right(y, A, is_sigmoid)
-    return float((hits.reshape(-1, len(w)).mean(axis=0) @ w) / w.sum())
+def _accuracy(y, A, w, output):
+    hits = right(y, A, output == "sigmoid")
+    return (hits.reshape(-1, len(w)).mean(axis=0) @ w) / w.sum()
 
 
-def _top_k(y, A, w, is_sigmoid, k):
+def _top_k(y, A, w, output, k):
     # How many outputs are above that of the class; of equal outputs the later one counts as above, as there.
     codes, n = _classes(y), np.arange(len(A))[:, np.newaxis]
     own = A[codes, np.arange(A.shape[1])]
     above = ((own < A) | ((own == A) & (n > codes))).sum(axis=0)
-    return float(((above < k) @ w) / w.sum())
+    return ((above < k) @ w) / w.sum()
 
 
 def _area(positive, score, w):
     """The area under one ROC curve: the share of pairs of a positive and a negative sample that are in order."""
-    if np.isnan(score).any():
-        return np.nan
     order = np.argsort(score, kind="stable")
     score, up, down = score[order], (w * positive)[order], (w * ~positive)[order]
     first = np.flatnonzero(np.r_[True, score[1:] != score[:-1]])  # of each group of equal scores
     up, down = np.add.reduceat(up, first), np.add.reduceat(down, first)
-    pairs = up.sum() * down.sum()
-    return float(up @ (np.cumsum(down) - down / 2) / pairs) if pairs else np.nan
+    return up @ (np.cumsum(down) - down / 2) / (up.sum() * down.sum())  # 0 / 0 if there is no such pair
 
 
-def _auc(y, A, w, is_sigmoid):
-    return float(np.mean([_area(*task, w) for task in _tasks(y, A, is_sigmoid)]))
+def _auc(y, A, w, output):
+    return np.mean([_area(*task, w) for task in _tasks(y, A, output)])
 
 
-def _f1(y, A, w, is_sigmoid):
-    found = []
-    for i, (positive, a) in enumerate(tasks := _tasks(y, A, is_sigmoid)):
-        if is_sigmoid and y.ndim == 2:
-            said = a >= 0.5
-        else:
-            said = A.argmax(axis=0) == (1 if len(tasks) == 1 else i)
-        hits, all_said, all_there = w @ (said & positive), w @ said, w @ positive
-        found.append(2 * hits / (all_said + all_there) if all_said + all_there else 0.0)
-    return float(np.mean(found))
+def _f1(y, A, w, output):
+    found, tasks = [], _tasks(y, A, output)
+    are_labels = output == "sigmoid" and y.ndim == 2
+    for i, (positive, _) in enumerate(tasks):
+        said = A[i] >= 0.5 if are_labels else A.argmax(axis=0) == (1 if len(tasks) == 1 else i)
+        if len(tasks) > 1 and not are_labels and not (positive.any() or said.any()):
+            continue  # a class that neither occurs nor is predicted
+        both = w @ said + w @ positive
+        found.append(2 * (w @ (said & positive)) / both if both else 0.0)
+    return np.mean(found)
 
 
 # --- values -------------------------------------------------------------------------------------------------------
@@ -103,21 +101,23 @@ def _errors(y, A):
 
 
 def _r2(y, A, w):
-    error, y = np.square(_errors(y, A)) @ w, np.asarray(y, np.float64)
+    if A.shape[1] < 2:
+        return np.nan
+    y = np.asarray(y, np.float64)
+    error, y = np.square(_errors(y, A)) @ w, y - y[:, :1]  # the first value is taken off: else a constant y could vary
     spread = np.square(y - (y @ w / w.sum())[:, np.newaxis]) @ w
-    with np.errstate(all="ignore"):
-        return float(np.where(spread > 0, 1 - error / spread, np.where(error == 0, 1.0, 0.0)).mean())
+    return np.where(spread == 0, np.where(error == 0, 1.0, 0.0), 1 - error / spread).mean()
 
 
 def _rmse(y, A, w):
-    return float(np.sqrt(np.square(_errors(y, A)) @ w / w.sum()).mean())
+    return np.sqrt(np.square(_errors(y, A)) @ w / w.sum()).mean()
 
 
 def _mae(y, A, w):
-    return float((np.abs(_errors(y, A)) @ w / w.sum()).mean())
+    return (np.abs(_errors(y, A)) @ w / w.sum()).mean()
 
 
-# name -> function of (y, A, w); those of classes also of whether the outputs are sigmoids, and of their parameters
+# name -> function of (y, A, w); those of classes also of the output activation's name, and of their parameters
 _OF_CLASSES = {"accuracy": _accuracy, "top_k": _top_k, "auc": _auc, "f1": _f1}
 _OF_VALUES = {"r2": _r2, "rmse": _rmse, "mae": _mae}
 
@@ -142,8 +142,11 @@ def checked(given, sizes, activation, loss, y):
     ValueError, TypeError
         If there is no such metric, it does not fit the network or the targets, or two have one name.
     """
-    if given is None or isinstance(given, (str, dict)) or callable(given):
+    is_spec = isinstance(given, (tuple, list)) and len(given) == 2 and isinstance(given[1], dict)
+    if is_spec or isinstance(given, str) or callable(given):
         raise TypeError(f"metrics must be a list of names and functions: write metrics=[{given!r:.80}]")
+    if not isinstance(given, (tuple, list)):
+        raise TypeError(f"metrics must be a list of names and functions, got {given!r:.80}")
     found = [_checked(one, f"metrics[{i}]", sizes[-1], activation, loss, y) for i, one in enumerate(given)]
     names = [metric.name for metric in found]
     for i, name in enumerate(names):
@@ -158,7 +161,7 @@ def _checked(one, argument, n_out, activation, loss, y):
             raise TypeError(f"{argument} must take two arguments, (y, A): {one!r:.80} does not")
         return Metric(hints.name_of(one), one, bool(getattr(one, "greater_is_better", False)), False)
     spec = tables.spec(one, tables.METRICS, argument)
-    is_sigmoid, row = activation == "sigmoid", tables.METRICS[spec.name]
+    row = tables.METRICS[spec.name]
     if spec.name in _OF_VALUES:
         if tables.LOSSES[loss].targets != "values" or y.ndim == 1:
             raise ValueError(f"{argument}: {spec.name} is for values; these targets are classes: accuracy, auc or f1")
@@ -168,14 +171,14 @@ def _checked(one, argument, n_out, activation, loss, y):
         raise ValueError(f"{argument}: {spec.name} is for classes; these targets are values: r2, rmse or mae")
     if spec.name == "top_k":
         k = spec.params["k"]
+        if n_out == 1 or (y.ndim == 2 and activation == "sigmoid"):
+            raise ValueError(f"{argument}: top_k is for one class of several a sample; here are {n_out} labels each")
         if k != int(k) or not 1 <= k <= n_out:
             raise ValueError(f"{argument}: k must be a whole number within 1..{n_out}, got {k:g}")
-        if y.ndim == 2 and is_sigmoid:
-            raise ValueError(f"{argument}: top_k is for one class a sample; these targets are {n_out} labels each")
     function = _OF_CLASSES[spec.name]
 
     def of_classes(y, A, w):
-        return function(y, A, w, is_sigmoid, **spec.params)
+        return np.nan if np.isnan(A).any() else function(y, A, w, activation, **spec.params)
 
     return Metric(spec.name, of_classes, row.greater_is_better, True)
 
@@ -183,9 +186,14 @@ def _checked(one, argument, n_out, activation, loss, y):
 def computed(metrics, y_given, y, A, w):
     """The values of metrics: {name: float}."""
     w = np.ones(A.shape[1]) if w is None else w
+    A.flags.writeable = False  # a function of the user's must not change it for the others
     values = {}
     for metric in metrics:
-        value = metric.function(y, A, w) if metric.is_ours else metric.function(y_given, A)
+        if metric.is_ours:
+            with np.errstate(all="ignore"):
+                value = metric.function(y, A, w)
+        else:
+            value = metric.function(y_given, A)
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray)) or np.ndim(value):
             raise TypeError(f"the metric {metric.name} must return a number, got {value!r:.80}")
         values[metric.name] = float(value)

@@ -390,7 +390,8 @@ class Network:
             As for :meth:`loss`; for our metrics, too.
         metrics : list of str, (str, dict) or callable
             |metrics|.
-            A callable gets `y` as it was given, and the outputs A (n_L, m), and returns a number.
+            A callable gets `y` as it was given, and the outputs A (n_L, m), read-only; it returns a
+            number, and gets no weights.
 
         Returns
         -------
@@ -550,8 +551,9 @@ class Network:
             As for :meth:`evaluate`, after each epoch: of the validation data, or of the training
             data where there is none. In ``history.metrics``.
         max_seconds : float, optional
-            End training after so many seconds (and one slice of 50 ms, or one batch if that takes
-            longer), perhaps within an epoch; that epoch is not counted.
+            End training after so many seconds, perhaps within an epoch: that epoch is not counted,
+            and the next fit begins it anew. A slice of 50 ms, a batch, what is measured and
+            callbacks are not cut short.
 
         Returns
         -------
@@ -567,7 +569,7 @@ class Network:
             (50 ms), and the weights of that moment are kept.
         FloatingPointError
             If training diverges. The message names the epoch and batch; the last finite weights and
-            moments are kept.
+            moments are kept, or with early stopping those of the best epoch.
         RuntimeError
             If another call uses the network when fit begins, even predict or save in another
             thread. Let other threads use a :meth:`predictor`, or put one lock around both calls.

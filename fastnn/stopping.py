@@ -27,7 +27,8 @@ class EarlyStopping:
         An improvement is a change by more than this.
     restore_best : bool
         True: when fit ends, also by a callback or a divergence (but not by Ctrl-C), the weights and
-        the optimizer's state of the best epoch come back. ``epochs_done`` does not go back.
+        the optimizer's state of the best epoch, as callbacks left them, come back. ``epochs_done``
+        does not go back.
     start_epoch : int
         Epochs before this one, counted from 0 in each fit, are not looked at.
 
@@ -49,15 +50,26 @@ class EarlyStopping:
 
     __slots__ = ("min_delta", "monitor", "patience", "restore_best", "start_epoch")
 
+    @hints.explained
     def __init__(self, monitor="val_loss", patience=10, min_delta=0.0, restore_best=True, start_epoch=0):
         if not isinstance(monitor, str):
             raise TypeError(f"monitor must be a str such as 'val_loss', got {monitor!r:.80}")
-        self.monitor = monitor
-        self.patience = arrays.whole_number(patience, "patience", 1)
-        self.min_delta = tables.real_parameter(min_delta, "min_delta")
         check_flag("restore_best", restore_best)
-        self.restore_best = bool(restore_best)
-        self.start_epoch = arrays.whole_number(start_epoch, "start_epoch", 0)
+        settings = (
+            monitor,
+            arrays.whole_number(patience, "patience", 1),
+            tables.real_parameter(min_delta, "min_delta"),
+            bool(restore_best),
+            arrays.whole_number(start_epoch, "start_epoch", 0),
+        )
+        for name, value in zip(self._fields, settings, strict=True):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"an EarlyStopping does not change: make another one with {name}={value!r:.50}")
+
+    def __reduce__(self):
+        return EarlyStopping, tuple(getattr(self, name) for name in self._fields)
 
     def __repr__(self):
         return f"EarlyStopping({', '.join(f'{name}={getattr(self, name)!r}' for name in self._fields)})"
@@ -84,9 +96,9 @@ def checked(early_stopping, measured):
     if early_stopping.monitor not in measured:
         told = hints.did_you_mean(early_stopping.monitor, measured)
         if early_stopping.monitor.startswith("val_") and "val_loss" not in measured:
-            told = ": there is no validation data; give validation_data, or monitor='loss'"
+            told = ": there is no validation data; give validation_data, or monitor='loss';"
         raise ValueError(
-            f"early_stopping: no {early_stopping.monitor!r} is measured{told or ';'} there is {', '.join(measured)}"
+            f"early_stopping: no {early_stopping.monitor!r} is measured{told or ';'} what is: {', '.join(measured)}"
         )
     return Stopper(early_stopping, measured[early_stopping.monitor])
 
@@ -107,10 +119,10 @@ class Stopper:
             return False
         number *= self.sign
         if number < self.best - self.min_delta:
-            self.best, self.best_epoch, self.waited = number, epoch, 0
-            if self.restores:
+            if self.restores:  # first, for it may fail
                 with trainable.guard.reading:
                     self.state = trainable.snapshot(self.state)
+            self.best, self.best_epoch, self.waited = number, epoch, 0
         else:
             self.waited += 1
         return self.waited >= self.patience

@@ -151,7 +151,8 @@ def documented(thing):
     all_tables = {"activations": ACTIVATIONS, "losses": LOSSES, "initialisers": INITIALISERS, "metrics": METRICS}
     for name, table in all_tables.items():
         if thing.__doc__ and f"|{name}|" in thing.__doc__:
-            words = textwrap.fill(in_words(table), 92, subsequent_indent=" " * 8)
+            line = thing.__doc__[: thing.__doc__.index(f"|{name}|")].rpartition("\n")[2]
+            words = textwrap.fill(in_words(table), 92, subsequent_indent=line)
             thing.__doc__ = thing.__doc__.replace(f"|{name}|", words)
     return thing
 

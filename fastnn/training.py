@@ -122,7 +122,7 @@ def fit(
         finally:
             trainable.epochs_done = job.state.epoch
             if history.loss:
-                trainable.last_loss = history.loss[-1]
+                trainable.last_loss = history.loss[job.last_epoch]
     return history
 
 
@@ -163,6 +163,7 @@ class Fit:
         # The version after our last slice; whether a callback or another thread has changed the network since.
         self.seen, self.disturbed = trainable.version(), False
         self.measures = self.stopper = self.max_seconds = None  # set by fit()
+        self.last_epoch = -1  # whose weights are kept: the place of its numbers in the history
         self.unchecked = False  # True: it is not known whether all weights and moments are finite
         self.first = self.engine.snapshot() if afresh else before[0]
         self.snapshot_every = _SNAPSHOT_SECONDS
@@ -225,8 +226,9 @@ class Fit:
 
     def _restore_best(self, history):
         """With early stopping: go back to the weights of the best epoch."""
-        if self.stopper and self.stopper.best_epoch not in (None, len(history.loss) - 1):
+        if self.stopper and self.stopper.state is not None:
             self.stopper.restore(self.trainable)
+            self.last_epoch = self.stopper.best_epoch
 
     def _record(self, history):
         """Add the last slice's finished epochs that are missing in `history`: Ctrl-C may come before they are added."""
@@ -357,7 +359,7 @@ class Fit:
             if found and self.disturbed:
                 if not self.state.finite:
                     self._replay()
-                raise ValueError(f"{name} has {found}; the last finite weights are kept")
+                raise ValueError(f"{name} has {found}; {self._kept()}")
             if found:
                 self._undo()
                 self.state = TrainState(self.first_epoch)
@@ -370,8 +372,13 @@ class Fit:
         raise FloatingPointError(
             f"training diverged: the loss, a weight or a moment was no longer finite in epoch "
             f"{self.state.epoch - self.first_epoch}, batch {batch} (counted from 0, with {self.settings}); "
-            f"the last finite weights are kept. {cautions.remedy(self.X, self.y, self.backend.largest)}"
+            f"{self._kept()}. {cautions.remedy(self.X, self.y, self.backend.largest)}"
         )
+
+    def _kept(self):
+        if self.stopper and self.stopper.state is not None:
+            return f"the weights of epoch {self.stopper.best_epoch}, the best one, come back"
+        return "the last finite weights are kept"
 
     def _replay(self):
         """Restore the snapshot and repeat the training batch by batch, up to the last finite weights.
