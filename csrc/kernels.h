@@ -285,6 +285,24 @@ static inline int fnn_take(void *ours, size_t size, const void *given, size_t le
   return 1;
 }
 
+/* As FNN_TAKE, for a struct that is only read: without a copy if the caller's has all of our members. The struct, or
+   NULL if it is too short; `room` is for a copy. */
+#define FNN_TAKEN(room, given, last)                                                                                   \
+  ((const __typeof__(room) *)fnn_taken(&(room), sizeof(room), given,                                                   \
+                                       offsetof(__typeof__(room), last) + sizeof((room).last)))
+static inline const void *fnn_taken(void *room, size_t size, const void *given, size_t least) {
+  size_t theirs;
+  memcpy(&theirs, given, sizeof theirs);
+  if (theirs >= size) return given;
+  return fnn_take(room, size, given, least) ? room : NULL;
+}
+
+/* *x, copied member by member. An assignment would read two members at once, and so wait until both have been written,
+   by a caller that did it just before: 10 ns. */
+static inline fnn_matrix fnn_same(const fnn_matrix *x) {
+  return (fnn_matrix){x->data, x->row_step, x->column_step, x->dtype};
+}
+
 static inline ptrdiff_t fnn_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 static inline ptrdiff_t fnn_round_up(ptrdiff_t n, ptrdiff_t step) { return (n + step - 1) / step * step; }
 /* vl and nr are powers of two, so these need no divisions, which would be a good part of a small network's step. */

@@ -338,6 +338,20 @@ FNN_INLINE void FN(update_few)(const ptrdiff_t n, const int vectors, const fnn_w
              vectors * VL * VL);
 }
 
+/* Functions, for each needs a large frame: inline, these would be the frame of all products. */
+static __attribute__((noinline)) void FN(update_2_1)(const fnn_weights *p, ptrdiff_t i, ptrdiff_t panel) {
+  FN(update_few)(2, 1, p, i, panel);
+}
+static __attribute__((noinline)) void FN(update_4_1)(const fnn_weights *p, ptrdiff_t i, ptrdiff_t panel) {
+  FN(update_few)(4, 1, p, i, panel);
+}
+static __attribute__((noinline)) void FN(update_2_4)(const fnn_weights *p, ptrdiff_t i, ptrdiff_t panel) {
+  FN(update_few)(2, 4, p, i, panel);
+}
+static __attribute__((noinline)) void FN(update_4_4)(const fnn_weights *p, ptrdiff_t i, ptrdiff_t panel) {
+  FN(update_few)(4, 4, p, i, panel);
+}
+
 /* These do as many of `rows` rows from row i on as they can, and return how many: 0 if the panel has more columns. */
 static ptrdiff_t FN(forward_last)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t panel) {
   const ptrdiff_t whole = rows & -VL, few = p->factors.k % VL ? 0 : FN(few_columns)(&p->factors, panel);
@@ -355,16 +369,8 @@ static ptrdiff_t FN(update_last)(const fnn_weights *p, ptrdiff_t i, ptrdiff_t ro
   const ptrdiff_t few = FN(few_columns)(&p->factors, panel);
   ptrdiff_t done = 0;
   if (!FEW_COLUMNS || !few) return 0;
-  for (; done + 4 * VL <= rows; done += 4 * VL)
-    if (few == 2)
-      FN(update_few)(2, 4, p, i + done, panel);
-    else
-      FN(update_few)(4, 4, p, i + done, panel);
-  for (; done + VL <= rows; done += VL)
-    if (few == 2)
-      FN(update_few)(2, 1, p, i + done, panel);
-    else
-      FN(update_few)(4, 1, p, i + done, panel);
+  for (; done + 4 * VL <= rows; done += 4 * VL) (few == 2 ? FN(update_2_4) : FN(update_4_4))(p, i + done, panel);
+  for (; done + VL <= rows; done += VL) (few == 2 ? FN(update_2_1) : FN(update_4_1))(p, i + done, panel);
   return done;
 }
 

@@ -12,7 +12,7 @@
 enum fnn_operation {
   FNN_NOTHING,
   FNN_ACTIVATE,     /* out = g(x) */
-  FNN_DERIVE,       /* out = x * g'(Z), where x = dA and y = A = g(Z) */
+  FNN_DERIVE,       /* out = x * g'(Z), where x = dA and y = A = g(Z), or Z if g's slope is FROM_Z */
   FNN_LOSS_GRADIENT /* out = dZ of a loss, where x = Z and y are its targets */
 };
 
@@ -37,11 +37,9 @@ int fnn_each_element(fnn_elements *e, int threads);
 /* If units are adjacent in all `count` matrices, or samples are: sets `e` to work on these lines of memory (on a single
    line if there are no gaps), and returns 1; else 0. */
 int fnn_in_lines(fnn_elements *e, const fnn_matrix *const *all, int count);
-/* out = g(Z), and out = dA * g'(Z), each n x m; x is A = g(Z), or Z if g's slope is FROM_Z. */
-fnn_elements fnn_activation_of(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *Z, const fnn_spec *g,
-                               ptrdiff_t n, ptrdiff_t m);
-fnn_elements fnn_derivative_of(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *x,
-                               const fnn_spec *g, ptrdiff_t n, ptrdiff_t m);
+/* Sets e to an operation on matrices n x m; y is NULL for FNN_ACTIVATE. */
+void fnn_set_elements(fnn_elements *e, const fnn_kernels *K, enum fnn_operation operation, const fnn_spec *function,
+                      const fnn_matrix *out, const fnn_matrix *x, const fnn_matrix *y, ptrdiff_t n, ptrdiff_t m);
 /* Applies the operation of `e` to a line of n adjacent elements. */
 void fnn_apply_line(const fnn_elements *e, void *out, const void *x, const void *y, ptrdiff_t n);
 
@@ -75,8 +73,8 @@ typedef struct {
 } fnn_multiplication;
 
 /* Sets x to C = scale A B, without bias and activation. fnn_plan_product sets the members that are not set here. */
-void fnn_set_product(fnn_multiplication *x, const fnn_kernels *K, fnn_matrix A, fnn_matrix B, fnn_matrix C,
-                     ptrdiff_t rows, ptrdiff_t k, ptrdiff_t columns, double scale);
+void fnn_set_product(fnn_multiplication *x, const fnn_kernels *K, const fnn_matrix *A, const fnn_matrix *B,
+                     const fnn_matrix *C, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t columns, double scale);
 /* Decides how it is done; returns the bytes of scratch that the run needs. */
 ptrdiff_t fnn_plan_product(fnn_multiplication *x, int threads);
 void fnn_run_product(fnn_multiplication *x, void *room);

@@ -134,28 +134,21 @@ int fnn_each_element(fnn_elements *e, int threads) {
   return FNN_OK;
 }
 
-static fnn_elements elements_of(const fnn_kernels *K, enum fnn_operation operation, const fnn_spec *function,
-                                const fnn_matrix *out, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m) {
-  return (fnn_elements){.K = K, .operation = operation, .function = *function, .out = *out, .x = *x, .n = n, .m = m};
-}
-
-fnn_elements fnn_activation_of(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *Z, const fnn_spec *g,
-                               ptrdiff_t n, ptrdiff_t m) {
-  return elements_of(K, FNN_ACTIVATE, g, out, Z, n, m);
-}
-
-fnn_elements fnn_derivative_of(const fnn_kernels *K, const fnn_matrix *out, const fnn_matrix *dA, const fnn_matrix *x,
-                               const fnn_spec *g, ptrdiff_t n, ptrdiff_t m) {
-  fnn_elements e = elements_of(K, FNN_DERIVE, g, out, dA, n, m);
-  e.y = *x;
-  return e;
+void fnn_set_elements(fnn_elements *e, const fnn_kernels *K, enum fnn_operation operation, const fnn_spec *function,
+                      const fnn_matrix *out, const fnn_matrix *x, const fnn_matrix *y, ptrdiff_t n, ptrdiff_t m) {
+  e->K = K, e->operation = operation, e->function = *function;
+  e->out = fnn_same(out), e->x = fnn_same(x), e->y = (fnn_matrix){0};
+  if (y) e->y = fnn_same(y);
+  e->n = n, e->m = m, e->length = 0, e->samples_are_columns = 0, e->threads = 1, e->scratch = NULL,
+  e->scratch_bytes = 0;
 }
 
 int fnn_activation_forward(int isa, const fnn_matrix *out, const fnn_matrix *Z, const fnn_spec *activation, ptrdiff_t n,
                            ptrdiff_t m, int threads) {
   if (!fnn_are_sizes(n, m, 0)) return FNN_NO_MEMORY;
   if (!fnn_is_isa(isa) || !fnn_is_activation(activation) || !FNN_HAVE_ONE_DTYPE(out, Z)) return FNN_REFUSED;
-  fnn_elements e = fnn_activation_of(fnn_isas[isa].kernels[Z->dtype], out, Z, activation, n, m);
+  fnn_elements e;
+  fnn_set_elements(&e, fnn_isas[isa].kernels[Z->dtype], FNN_ACTIVATE, activation, out, Z, NULL, n, m);
   return fnn_each_element(&e, fnn_threads(threads));
 }
 
@@ -163,6 +156,7 @@ int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA
                             const fnn_spec *activation, ptrdiff_t n, ptrdiff_t m, int threads) {
   if (!fnn_are_sizes(n, m, 0)) return FNN_NO_MEMORY;
   if (!fnn_is_isa(isa) || !fnn_is_activation(activation) || !FNN_HAVE_ONE_DTYPE(out, dA, x)) return FNN_REFUSED;
-  fnn_elements e = fnn_derivative_of(fnn_isas[isa].kernels[dA->dtype], out, dA, x, activation, n, m);
+  fnn_elements e;
+  fnn_set_elements(&e, fnn_isas[isa].kernels[dA->dtype], FNN_DERIVE, activation, out, dA, x, n, m);
   return fnn_each_element(&e, fnn_threads(threads));
 }

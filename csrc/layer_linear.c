@@ -19,7 +19,7 @@ int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, cons
   threads = fnn_threads(threads);
   const enum fnn_place place = fnn_place_of(activation);
   fnn_multiplication x;
-  fnn_set_product(&x, fnn_isas[isa].kernels[W->dtype], *W, *A_prev, *out, n_out, n_in, m, 1);
+  fnn_set_product(&x, fnn_isas[isa].kernels[W->dtype], W, A_prev, out, n_out, n_in, m, 1);
   x.bias = b->data, x.bias_step = b->row_step, x.in_order = in_order;
   enum part part = place == FNN_IN_TILE ? NONE : SEPARATE;
   if (place == FNN_AFTER_TILE && fnn_can_follow(&x.C, &x.G)) part = FOLLOWS;
@@ -28,7 +28,7 @@ int fnn_linear_forward(int isa, const fnn_matrix *out, const fnn_matrix *W, cons
   ptrdiff_t bytes = fnn_plan_product(&x, threads);
   fnn_elements g;
   if (part == SEPARATE) {
-    g = fnn_activation_of(x.K, out, out, activation, n_out, m);
+    fnn_set_elements(&g, x.K, FNN_ACTIVATE, activation, out, out, NULL, n_out, m);
     bytes = more(bytes, fnn_plan_elements(&g, threads));
   }
   _Alignas(FNN_LINE) char stack[FNN_STACK];
@@ -51,13 +51,15 @@ int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, con
   const fnn_kernels *K = fnn_isas[isa].kernels[dZ->dtype];
   const double share = 1.0 / (double)m;
   fnn_multiplication of_W, of_A;
-  fnn_set_product(&of_W, K, *dZ, fnn_transposed(*A_prev), *dW, n_out, m, n_in, share);
-  fnn_row_sums of_b = {K, *db, *dZ, n_out, m, share, 0, 0, NULL, 0};
+  const fnn_matrix A_T = fnn_transposed(fnn_same(A_prev));
+  fnn_set_product(&of_W, K, dZ, &A_T, dW, n_out, m, n_in, share);
+  fnn_row_sums of_b = {K, fnn_same(db), fnn_same(dZ), n_out, m, share, 0, 0, NULL, 0};
   ptrdiff_t bytes = more(fnn_plan_product(&of_W, threads), fnn_plan_row_sums(&of_b, threads));
   fnn_elements slope;
   enum part part = W && activation->kind != FNN_IDENTITY ? SEPARATE : NONE;
   if (W) {
-    fnn_set_product(&of_A, K, fnn_transposed(*W), *dZ, *dA_prev, n_in, n_out, m, 1);
+    const fnn_matrix W_T = fnn_transposed(fnn_same(W));
+    fnn_set_product(&of_A, K, &W_T, dZ, dA_prev, n_in, n_out, m, 1);
     if (part == SEPARATE && fnn_place_of(activation) != FNN_WHOLE_ROWS && fnn_can_follow(dA_prev, A_prev)) {
       part = FOLLOWS;
       of_A.next = FNN_DERIVE, of_A.next_function = *activation, of_A.G = *A_prev;
@@ -65,7 +67,7 @@ int fnn_linear_backward(int isa, const fnn_matrix *dW, const fnn_matrix *db, con
     bytes = more(bytes, fnn_plan_product(&of_A, threads));
   }
   if (part == SEPARATE) {
-    slope = fnn_derivative_of(K, dA_prev, dA_prev, A_prev, activation, n_in, m);
+    fnn_set_elements(&slope, K, FNN_DERIVE, activation, dA_prev, dA_prev, A_prev, n_in, m);
     bytes = more(bytes, fnn_plan_elements(&slope, threads));
   }
   _Alignas(FNN_LINE) char stack[FNN_STACK];

@@ -7,7 +7,7 @@ typedef struct {
   const fnn_kernels *K;
   double *losses;
   const fnn_matrix *dZ, *Z;
-  fnn_targets targets;
+  const fnn_targets *targets;
   fnn_spec loss;
   ptrdiff_t n, m;
   char *scratch;
@@ -35,7 +35,7 @@ static void losses_part(void *arg, fnn_member *me) {
                            .Y = y,
                            .losses = l->losses ? l->losses + first : unused,
                            .scratch = fnn_at(K, y, block * ld)};
-    fnn_take_losses(K, head, &l->targets, first, rows);
+    fnn_take_losses(K, head, l->targets, first, rows);
     if (l->dZ) K->scatter(l->dZ, first, z, ld, rows, l->n);
   }
 }
@@ -69,7 +69,7 @@ static double sum(const double *x, ptrdiff_t n) {
 static void values_part(void *arg, fnn_member *me) {
   const losses_of *l = arg;
   const fnn_kernels *K = l->K;
-  const fnn_matrix *Z = l->Z, *Y = &l->targets.Y;
+  const fnn_matrix *Z = l->Z, *Y = &l->targets->Y;
   double some[AT_A_TIME];
   ptrdiff_t from, to;
   fnn_share(l->m, FNN_LINE, me->size, me->thread, &from, &to);
@@ -121,17 +121,17 @@ int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_matrix *Z,
   threads = fnn_threads(threads);
   losses_of l = {
       .K = fnn_isas[isa].kernels[Z->dtype], .losses = losses, .dZ = dZ, .Z = Z, .loss = *loss, .n = n, .m = m};
-  if (!FNN_TAKE(l.targets, targets, weights) || !fnn_are_targets(&l.targets)) return FNN_REFUSED;
+  fnn_targets room;
+  if (!(l.targets = FNN_TAKEN(room, targets, weights)) || !fnn_are_targets(l.targets)) return FNN_REFUSED;
   for (ptrdiff_t j = 0; n == 0 && losses && j < m; j++) losses[j] = 0;
   if (n == 0) return FNN_OK;
-  const fnn_matrix *Y = &l.targets.Y;
+  const fnn_matrix *Y = &l.targets->Y;
   const int by_element =
-      fnn_form_of(loss) != FNN_ROWS_OF_Z && !l.targets.codes && !l.targets.weights && Z->dtype == Y->dtype;
+      fnn_form_of(loss) != FNN_ROWS_OF_Z && !l.targets->codes && !l.targets->weights && Z->dtype == Y->dtype;
   if (by_element && !losses) {
-    fnn_elements e = {
-        .K = l.K, .operation = FNN_LOSS_GRADIENT, .function = *loss, .out = *dZ, .x = *Z, .y = *Y, .n = n, .m = m};
-    fnn_elements lines = e;
-    const fnn_matrix *const all[] = {&e.out, &e.x, &e.y};
+    const fnn_matrix *const all[] = {dZ, Z, Y};
+    fnn_elements e, lines = {.n = n, .m = m};
+    fnn_set_elements(&e, l.K, FNN_LOSS_GRADIENT, loss, dZ, Z, Y, n, m);
     if (fnn_in_lines(&lines, all, 3)) return fnn_each_element(&e, threads);
   }
   const double work = (double)FNN_FUNCTION_WORK * n * m;

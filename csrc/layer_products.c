@@ -187,9 +187,9 @@ static void multiply_vector(void *arg, fnn_member *me) {
 }
 
 /* It sets only the members that need it: to set all of *x to 0 would take as long as the plan of a small product. */
-void fnn_set_product(fnn_multiplication *x, const fnn_kernels *K, fnn_matrix A, fnn_matrix B, fnn_matrix C,
-                     ptrdiff_t rows, ptrdiff_t k, ptrdiff_t columns, double scale) {
-  x->K = K, x->A = A, x->B = B, x->C = C, x->G = (fnn_matrix){0};
+void fnn_set_product(fnn_multiplication *x, const fnn_kernels *K, const fnn_matrix *A, const fnn_matrix *B,
+                     const fnn_matrix *C, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t columns, double scale) {
+  x->K = K, x->A = fnn_same(A), x->B = fnn_same(B), x->C = fnn_same(C), x->G = (fnn_matrix){0};
   x->rows = rows, x->k = k, x->columns = columns, x->scale = scale;
   x->bias = NULL, x->bias_step = 0, x->bias_of_columns = 0;
   x->activation = fnn_identity, x->in_order = 0, x->next = FNN_NOTHING;

@@ -61,7 +61,7 @@ void fnn_run_row_sums(fnn_row_sums *s, void *room) {
 int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads) {
   if (!fnn_are_sizes(n, m, 0)) return FNN_NO_MEMORY;
   if (!fnn_is_isa(isa) || !FNN_HAVE_ONE_DTYPE(out, dZ)) return FNN_REFUSED;
-  fnn_row_sums s = {fnn_isas[isa].kernels[dZ->dtype], *out, *dZ, n, m, 1, 0, 0, NULL, 0};
+  fnn_row_sums s = {fnn_isas[isa].kernels[dZ->dtype], fnn_same(out), fnn_same(dZ), n, m, 1, 0, 0, NULL, 0};
   _Alignas(FNN_LINE) char stack[FNN_STACK];
   void *room = fnn_scratch(stack, fnn_plan_row_sums(&s, fnn_threads(threads)));
   if (!room) return FNN_NO_MEMORY;

@@ -96,24 +96,26 @@ static void find_lines(update_job *u, ptrdiff_t n, ptrdiff_t m) {
 int fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_matrix *w, const fnn_matrix *moment_1,
                          const fnn_matrix *moment_2, const fnn_matrix *dw, ptrdiff_t n, ptrdiff_t m, int threads) {
   if (!fnn_are_sizes(n, m, 0)) return FNN_NO_MEMORY;
-  fnn_optimizer settings;
-  if (!fnn_is_isa(isa) || !FNN_TAKE(settings, o, eps) || !fnn_is_optimizer(settings.kind)) return FNN_REFUSED;
+  fnn_optimizer room;
+  const fnn_optimizer *settings = FNN_TAKEN(room, o, eps);
+  if (!fnn_is_isa(isa) || !settings || !fnn_is_optimizer(settings->kind)) return FNN_REFUSED;
   const int slots = (moment_1 != NULL) + (moment_2 != NULL);
-  if (slots < fnn_slots_of(settings.kind) ||
+  if (slots < fnn_slots_of(settings->kind) ||
       !FNN_HAVE_ONE_DTYPE(w, moment_1 ? moment_1 : w, moment_2 ? moment_2 : w, dw))
     return FNN_REFUSED;
   const fnn_kernels *K = fnn_isas[isa].kernels[w->dtype];
-  update_job u = {.K = K,
-                  .u = fnn_update_of(K, &settings, t, 1),
-                  /* A moment that does not exist is replaced by the parameter: it is passed on, but never used. */
-                  .x = {*w, moment_1 ? *moment_1 : *w, moment_2 ? *moment_2 : *w, *dw},
-                  .used = {1, moment_1 != NULL, moment_2 != NULL, 1}};
+  update_job u = {
+      .K = K,
+      .u = fnn_update_of(K, settings, t, 1),
+      /* A moment that does not exist is replaced by the parameter: it is passed on, but never used. */
+      .x = {fnn_same(w), fnn_same(moment_1 ? moment_1 : w), fnn_same(moment_2 ? moment_2 : w), fnn_same(dw)},
+      .used = {1, moment_1 != NULL, moment_2 != NULL, 1}};
   if (n == 0 || m == 0) return FNN_OK;
   find_lines(&u, n, m);
   const double elements = (double)n * (double)m;
   const ptrdiff_t most = fnn_times(n, m) / ELEMENTS_PER_THREAD + 1;
   const uint64_t kind =
-      fnn_hash(fnn_hash((uint64_t)(uintptr_t)update_part, (uint64_t)settings.kind), fnn_exponent(elements));
+      fnn_hash(fnn_hash((uint64_t)(uintptr_t)update_part, (uint64_t)settings->kind), fnn_exponent(elements));
   fnn_parallel(kind, elements, (int)fnn_min(fnn_threads(threads), most), update_part, &u);
   return FNN_OK;
 }

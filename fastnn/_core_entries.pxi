@@ -52,8 +52,8 @@ def _activation_backward_entry(dA, A, kind, Z=None, out=None, copy="if_needed"):
     cdef int dtype = _type(dA), g = _activation_code(kind)
     cdef bint from_z = g >= 0 and _SLOPE_FROM_Z[g]
     cdef operand d, x, o
-    slope_from, unused = (Z, A) if from_z else (A, Z)
-    if (dtype >= 0 and g >= 0 and unused is None and _known(copy) and _plain(dA, dtype, -1, -1, &d)
+    slope_from = Z if from_z else A
+    if (dtype >= 0 and g >= 0 and (A if from_z else Z) is None and _known(copy) and _plain(dA, dtype, -1, -1, &d)
             and _plain(slope_from, dtype, d.rows, d.columns, &x) and _fit(out, dtype, d.rows, d.columns, &o)
             and (out is slope_from or _apart(&o, &x)) and (out is dA or _apart(&o, &d))):
         result = _new(dtype, d.rows, d.columns, dA, &o) if out is None else out

@@ -17,7 +17,7 @@ cdef operand _ABSENT  # zeros, as C initialises it
 cdef inline void _describe(cnp.ndarray a, operand *to) noexcept:
     """Fill `to` from an array of float32 or float64; a 1-D array counts as a column."""
     cdef ptrdiff_t down, right = 0
-    to.matrix = _matrix(a)
+    _fill(&to.matrix, a)
     to.rows, to.columns = cnp.PyArray_DIM(a, 0), 1
     to.low = to.high = <char *>to.matrix.data
     down = (to.rows - 1) * cnp.PyArray_STRIDE(a, 0)
@@ -207,10 +207,10 @@ cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, ptrdiff_t m
     if cnp.PyArray_NDIM(a) == 1:
         if not _readable(a, dtype, 1) or cnp.PyArray_DIM(a, 0) != m:
             return None
-        to.Y = _matrix(a)
+        _fill(&to.Y, a)
         to.Y.row_step, to.Y.column_step = m, to.Y.row_step  # as a matrix with one row
     elif _plain(a, dtype, n, m, &values):
-        to.Y = values.matrix
+        _fill(&to.Y, a)
     else:
         return None
     if not _in_one_piece(a):

@@ -464,7 +464,7 @@ def optimizer_update(optimizer, W, dW, moments=(), step=1, out=None, copy="if_ne
     W = arrays.real_array(W, "W", may_copy)
     shape = W.shape
     W = _parameter(W, "W", None, may_copy, None)
-    optimizers.check_held(optimizer, W.dtype)
+    optimizer.frozen(W.dtype)  # or an error: a setting is infinite in this dtype
     dW = _parameter(dW, "dW", W.dtype, may_copy, shape)
     if not isinstance(moments, (tuple, list)) or len(moments) != optimizer.slots:
         raise ValueError(f"moments must be a tuple of {optimizer.slots} for {optimizer!r}, got {moments!r:.80}")

@@ -1,6 +1,6 @@
 """train_step with all checks: used where the engine's quick_step does not apply, and to raise its errors."""
 
-from . import arrays, cautions, optimizers, passes
+from . import arrays, cautions, passes
 from .history import TrainState
 from .optimizers import check_optimizer
 
@@ -24,8 +24,7 @@ def careful_step(trainable, X, y, optimizer, sample_weight=None):
 
 def _checked_step(trainable, X, y, optimizer, sample_weight):
     engine, m = trainable.engine, X.shape[1]
-    settings = optimizer.frozen()
-    optimizers.check_held(settings, engine.dtype)
+    settings = optimizer.frozen(engine.dtype)
     state, before = TrainState(0), trainable.snapshot()
     try:
         afresh = trainable.make_current(optimizer)

@@ -4,6 +4,9 @@ The definitions are PyTorch's. Below, w is a weight or a bias, g its gradient, a
 updates from 1; moments start at 0.
 """
 
+import functools
+import operator
+
 import numpy as np
 
 from . import hints
@@ -20,6 +23,7 @@ class _Optimizer:
     kind = None  # the name in files and in the backends' tables
     slots = None  # how many moments a network keeps for each weight and bias
     _fields = ()  # names of the attributes that hold the settings
+    _values = None  # a function of the object: these attributes as a tuple
     _names = ()  # names of the settings in the constructor
 
     @property
@@ -53,12 +57,9 @@ class _Optimizer:
         """The settings, as the constructor takes them."""
         return {name: getattr(self, name) for name in self._names}
 
-    def frozen(self):
-        """A copy with the present settings, which no other thread changes."""
-        twin = object.__new__(_BY_KIND[self.kind])
-        for field in self._fields:
-            object.__setattr__(twin, field, getattr(self, field))  # without the setters: values were checked before
-        return twin
+    def frozen(self, dtype):
+        """A copy with the present settings, which no other thread changes; a setting must be finite in `dtype`."""
+        return _twin(self.kind, self._values(self), dtype.itemsize)
 
     def __setattr__(self, name, value):
         # A subclass may have any attributes.
@@ -124,6 +125,7 @@ class SGD(_Optimizer):
     __slots__ = ("_momentum", "_nesterov")
     kind = "SGD"
     _fields = ("_lr", "_weight_decay", "_momentum", "_nesterov")
+    _values = operator.attrgetter(*_fields)
     _names = ("lr", "momentum", "nesterov", "weight_decay")
 
     @hints.explained
@@ -221,6 +223,7 @@ class Adam(_Optimizer):
     kind = "Adam"
     slots = 2
     _fields = ("_lr", "_weight_decay", "_betas", "_eps")
+    _values = operator.attrgetter(*_fields)
     _names = ("lr", "betas", "eps", "weight_decay")
 
     @hints.explained
@@ -348,14 +351,15 @@ def check_optimizer(optimizer):
     raise TypeError(f"optimizer must be an optimizer object such as fastnn.SGD(lr=0.1), got {optimizer!r:.80}{told}")
 
 
-def check_held(optimizer, dtype):
-    """Refuse a setting that is infinite in `dtype`."""
-    if dtype.itemsize == 4:
-        for field in optimizer._fields:
-            value = getattr(optimizer, field)
-            if type(value) is float and value >= _FLOAT32_ENDS:
-                name = field[1:]
-                raise ValueError(f"{optimizer.kind}: {name}={value!r} is infinite in {dtype}; it must be below 3.4e38")
+@functools.lru_cache(64)  # most calls of fit come with the settings of the one before
+def _twin(kind, values, itemsize):
+    """An optimizer with these values of its fields, none infinite in a dtype of that size. Nobody changes it."""
+    twin = object.__new__(_BY_KIND[kind])
+    for field, value in zip(twin._fields, values, strict=True):
+        if itemsize == 4 and type(value) is float and value >= _FLOAT32_ENDS:
+            raise ValueError(f"{kind}: {field[1:]}={value!r} is infinite in float32; it must be below 3.4e38")
+        object.__setattr__(twin, field, value)  # without the setters: values were checked before
+    return twin
 
 
 def check_unpickled(optimizer):

@@ -1,5 +1,7 @@
 """The part of a network that training changes: weights, the optimizer and its moments, and the number of epochs."""
 
+import itertools
+
 import numpy as np
 
 from . import arrays, cautions, passes
@@ -25,6 +27,8 @@ class Trainable:
     def __init__(self, engine, backend, guard, loss, output, seed, sizes):
         self.engine, self.backend, self.guard = engine, backend, guard
         self.loss, self.output, self.seed, self.sizes = loss, output, seed, sizes
+        # Number of weights and biases.
+        self.n_params = sum(n_out * (n_in + 1) for n_in, n_out in itertools.pairwise(sizes))
         self.is_chosen = True  # whether the user gave activations or loss; for a loaded network True: no warnings
         self.optimizer = SGD()
         # The key() of an optimizer state that was loaded from a pickle or a file. The first optimizer with this key()
@@ -54,11 +58,6 @@ class Trainable:
     @state_key.setter
     def state_key(self, key):
         self.engine.state_key = key
-
-    @property
-    def n_params(self):
-        """Number of weights and biases."""
-        return sum(n_out * (n_in + 1) for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False))
 
     def data(self, X, y, sample_weight, names=("X", "y", "sample_weight")):
         """X, targets and weights of samples, checked; `names` are those of the arguments, for errors."""

@@ -348,8 +348,7 @@ class Fit:
 
     def _freeze(self):
         """Copy the optimizer's settings for the next slice; later changes by other threads apply to the slice after."""
-        self.settings = self.optimizer.frozen()
-        optimizers.check_held(self.settings, self.engine.dtype)
+        self.settings = self.optimizer.frozen(self.engine.dtype)
         self.used.append((self._batches_done(self.state), self.settings))
 
     def _explain(self):

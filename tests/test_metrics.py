@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import pytest
 
-import fastnn
 from fastnn import Network, metrics, tables
 
 RNG = np.random.default_rng(3)
@@ -98,7 +97,19 @@ def test_edges():
     assert np.isnan(one.evaluate([[1.0, 2.0]], [1, 1], metrics=["auc"])["auc"])  # there is no negative sample
     assert one.evaluate([[-1.0, -2.0]], [0, 0], metrics=["f1"])["f1"] == 0
     assert np.isnan(one.evaluate([[np.nan, 2.0]], [0, 1], metrics=["auc"])["auc"])
+    broken = np.full((4, 3), np.nan)
+    got = affine("softmax", "cross_entropy").evaluate(
+        broken, [1, 2, 3], metrics=["accuracy", ("top_k", {"k": 1}), "f1"]
+    )
+    assert all(np.isnan(value) for value in got.values())
+    with np.errstate(all="raise"):
+        got = net.evaluate([[1.0, 2.0, 3.0]], [1.0, np.nan, 2.0], metrics=["r2", "rmse"])
+        assert np.isnan([got["r2"], got["rmse"]]).all()
+        assert net.evaluate(np.zeros((1, 10)), np.full(10, 0.1), metrics=["r2"])["r2"] == 0  # y does not vary
+        assert np.isnan(net.evaluate([[1.0]], [1.0], metrics=["r2"])["r2"])  # of one sample
+        assert net.evaluate([[1e200, 1.0]], [0.0, 1.0], metrics=["rmse"])["rmse"] == np.inf
     many = affine("softmax", "cross_entropy")
+    assert many.evaluate(5 * np.eye(4)[:, :3], [0, 1, 2], metrics=["f1"])["f1"] == 1  # class 3 does not occur
     assert many.evaluate(np.zeros((4, 4)), [0, 1, 2, 3], metrics=[("top_k", {"k": 2})])["top_k"] == 0.5
 
 
@@ -111,6 +122,10 @@ def test_equal_to_scikit_learn():
         assert got["top_k"] == pytest.approx(sk.top_k_accuracy_score(CODES, A.T, k=2, sample_weight=w))
         assert got["auc"] == pytest.approx(sk.roc_auc_score(CODES, A.T, multi_class="ovr", sample_weight=w))
         assert got["f1"] == pytest.approx(sk.f1_score(CODES, A.argmax(0), average="macro", sample_weight=w))
+        few = CODES < 2  # two classes do not occur, but are predicted now and then
+        got = evaluated(affine("softmax", "cross_entropy"), Z[:, few], CODES[few], None, "f1", ("top_k", {"k": 4}))
+        assert got["f1"] == pytest.approx(sk.f1_score(CODES[few], A[:, few].argmax(0), average="macro"))
+        assert got["top_k"] == 1
         got = evaluated(affine("sigmoid", "binary_cross_entropy"), Z, LABELS, w, "auc", "f1")
         S = affine("sigmoid", "binary_cross_entropy").predict(Z)
         assert got["auc"] == pytest.approx(sk.roc_auc_score(LABELS.T, S.T, sample_weight=w))
@@ -127,6 +142,7 @@ def test_functions_of_the_user(backend):
 
     def margin(y, A):
         seen.append((y, A.shape))
+        assert not A.flags.writeable
         net.predict(X)  # any call but a change is free here
         return np.float32(A.max())
 
@@ -151,14 +167,22 @@ def test_refusals():
         for word in words:
             assert word in str(caught.value), str(caught.value)
 
-    for given in ("accuracy", len):
-        refused(lambda g=given: softmax.evaluate(Z, CODES, metrics=g), TypeError, "metrics must be a list", "write")
+    for given in ("accuracy", len, ("top_k", {"k": 2})):
+        refused(
+            lambda g=given: softmax.evaluate(Z, CODES, metrics=g),
+            TypeError,
+            "metrics must be a list",
+            "write metrics=[",
+        )
+    for given in (5, None, {"f1": 1}):
+        refused(lambda g=given: softmax.evaluate(Z, CODES, metrics=g), TypeError, "metrics must be a list", "got")
+    refused(lambda: softmax.evaluate(Z, CODES, ["auc"]), TypeError, "write metrics=['auc']")
     refused(lambda: softmax.evaluate(Z, CODES, metrics=["acc"]), ValueError, "metrics[0]", "did you mean 'accuracy'")
     refused(lambda: softmax.evaluate(Z, CODES, metrics=["r2"]), ValueError, "metrics[0]: r2 is for values")
     refused(lambda: values.evaluate(Z, VALUES, metrics=["auc"]), ValueError, "auc is for classes", "r2")
     refused(lambda: softmax.evaluate(Z, CODES, metrics=["top_k"]), ValueError, "within 1..4", "got 5")
     refused(lambda: softmax.evaluate(Z, CODES, metrics=[("top_k", {"k": 1.5})]), ValueError, "whole number")
-    refused(lambda: labels.evaluate(Z, LABELS, metrics=[("top_k", {"k": 2})]), ValueError, "one class a sample")
+    refused(lambda: labels.evaluate(Z, LABELS, metrics=[("top_k", {"k": 2})]), ValueError, "one class of several")
     refused(lambda: softmax.evaluate(Z, CODES, metrics=["f1", "f1"]), ValueError, "metrics[1]", "'f1'")
     refused(lambda: softmax.evaluate(Z, CODES, metrics=[lambda y: 1.0]), TypeError, "two arguments")
     refused(lambda: softmax.evaluate(Z, CODES, metrics=[lambda y, A: "good"]), TypeError, "<lambda>", "'good'")
@@ -172,4 +196,3 @@ def test_weights_in_evaluate(backend):
     got = net.evaluate(Z, CODES, W)
     assert got["loss"] == pytest.approx(want["loss"], rel=1e-6)
     assert got["accuracy"] == pytest.approx(want["accuracy"], rel=1e-12)
-    assert fastnn.__version__

@@ -1,5 +1,7 @@
 """fit: validation data, metrics, early stopping, class weights, the time limit; both backends, against single calls."""
 
+import copy
+import pickle
 import time
 
 import numpy as np
@@ -70,9 +72,10 @@ def test_early_stopping(backend, optimizer, restore_best):
     assert len(history.loss) == best + 4 == net.epochs_done
     twin.fit(X, Y, best + 1 if restore_best else best + 4, optimizer=optimizer, **QUIET)
     assert bits(net) == bits(twin)
-    assert state_of(net)[-1] == state_of(twin)[-1] or restore_best  # the count of epochs goes on
+    assert state_of(net)[2:] == state_of(twin)[2:]  # the optimizer's steps and moments
     again = net.fit(X, Y, 200, optimizer=optimizer, validation_data=(X_VAL, Y_VAL), early_stopping=settings, **QUIET)
-    assert len(again.loss) >= 3  # best and patience begin afresh
+    assert again.val_loss[again.best_epoch] == min(again.val_loss)  # best and patience begin afresh
+    assert len(again.loss) == again.best_epoch + 4
     twin = net_of(backend)
     short = twin.fit(X, Y, 200, optimizer=optimizer, validation_data=(X_VAL, Y_VAL), early_stopping=3, **QUIET)
     assert short.val_loss == history.val_loss
@@ -149,6 +152,42 @@ def test_the_best_comes_back_after_a_divergence_and_an_error_but_not_after_ctrl_
     assert len(states) > 2
     assert bits(net) == states[1]
     assert net.epochs_done == len(caught.value.history.loss)
+
+
+def test_the_best_comes_back_from_within_the_epoch_after_it(either_backend):
+    net, states = Network([5, 3], ["identity"], "mse", seed=0, backend=either_backend), []
+    better = numbers(*range(0, -500, -1))
+    with pytest.raises(FloatingPointError, match=r"the weights of epoch \d+, the best one, come back") as caught:
+        net.fit(
+            100 * X,
+            RNG.standard_normal((3, 90)),
+            500,
+            optimizer=SGD(lr=1e-3),
+            metrics=[better],
+            early_stopping=EarlyStopping("number"),
+            callbacks=lambda e, h: states.append(bits(net)),
+            **QUIET,
+        )
+    assert caught.value.history.best_epoch == len(states) - 1
+    assert bits(net) == states[-1]
+    large, states = Network([300, 400, 3], seed=0, backend=either_backend), []
+    rows, codes = np.zeros((300, 4000), "f4"), np.arange(4000) % 3
+    start = time.perf_counter()
+    large.fit(rows, codes, 1, 10, progress=False)
+    epoch = time.perf_counter() - start
+    history = large.fit(
+        rows,
+        codes,
+        500,
+        10,
+        max_seconds=1.5 * epoch,
+        metrics=[numbers(*range(0, -500, -1))],
+        early_stopping=EarlyStopping("number"),
+        callbacks=lambda e, h: states.append(bits(large)),
+        progress=False,
+    )
+    assert history.stopped == "max_seconds"
+    assert not states or bits(large) == states[-1]
 
 
 def test_a_callback_ends_training_first(either_backend):
@@ -228,7 +267,8 @@ def test_refusals(either_backend):
         ({"early_stopping": EarlyStopping("accuracy"), "validation_data": val}, ValueError, ["'accuracy'"]),
         ({"metrics": ["acuracy"]}, ValueError, ["metrics[0]", "did you mean 'accuracy'"]),
         ({"class_weight": {3: 1.0}}, ValueError, ["class_weight", "no class 3", "0..2"]),
-        ({"class_weight": {"a": 1.0}}, ValueError, ["no class 'a'"]),
+        ({"class_weight": {"a": 1.0}}, TypeError, ["ints 0..2", "'a'"]),
+        ({"class_weight": {1.0: 1.0}}, TypeError, ["ints 0..2", "1.0"]),
         ({"class_weight": {0: -1.0}}, ValueError, ["class_weight[0]", "-1.0"]),
         ({"class_weight": "balance"}, TypeError, ["class_weight must be a dict"]),
         ({"class_weight": {0: 0, 1: 0, 2: 0}}, ValueError, ["0 for every sample"]),
@@ -248,4 +288,8 @@ def test_refusals(either_backend):
         (lambda: EarlyStopping(restore_best=1), ["restore_best"]),
     ):
         refused(call, (ValueError, TypeError), *words)
+    refused(lambda: EarlyStopping(restore_best_weights=True), TypeError, "restore_best")
+    stopping = EarlyStopping(patience=3)
+    refused(lambda: setattr(stopping, "patience", 0), AttributeError, "make another one", "patience=0")
+    assert repr(pickle.loads(pickle.dumps(copy.deepcopy(stopping)))) == repr(stopping)
     assert repr(EarlyStopping()).startswith("EarlyStopping(monitor='val_loss', patience=10")
