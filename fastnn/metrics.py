@@ -172,7 +172,7 @@ def _checked(one, argument, n_out, activation, loss, y):
     if spec.name == "top_k":
         k = spec.params["k"]
         if n_out == 1 or (y.ndim == 2 and activation == "sigmoid"):
-            raise ValueError(f"{argument}: top_k is for one class of several a sample; here y has labels ({n_out} each)")
+            raise ValueError(f"{argument}: top_k is for one class of several a sample; here y has labels")
         if k != int(k) or not 1 <= k <= n_out:
             raise ValueError(f"{argument}: k must be a whole number within 1..{n_out}, got {k:g}")
     function = _OF_CLASSES[spec.name]
