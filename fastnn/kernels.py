@@ -187,9 +187,10 @@ def activation_backward(dA, A, kind, Z=None, out=None, copy="if_needed"):
         A = _same_shape(arrays.operand(A, "A", 2, dA.dtype, may_copy), "A", dA)
     x = Z if _slope_from_Z(g) else A
     if x is None and Z is None:
-        wanted = f"Z: the derivative of {g.name} is computed from it" if _slope_from_Z(g) else "A = g(Z), or Z"
-        raise ValueError(f"{'Z' if _slope_from_Z(g) else 'A'} is None; give {wanted}")
-    x = activation_forward(Z, kind) if x is None else x
+        if _slope_from_Z(g):
+            raise ValueError(f"Z is None; give Z: the derivative of {g.name} is computed from it")
+        raise ValueError("A is None; give A = g(Z), or Z")
+    x = activation_forward(Z, g) if x is None else x
     result = arrays.output(out, dA.shape, dA.dtype, (dA, x), "out", may_copy)
     if dA.size:
         _backend.activation_backward(dA, x, g, result)

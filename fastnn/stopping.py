@@ -5,8 +5,6 @@ import math
 from . import arrays, hints, tables
 from .settings import check_flag
 
-_GREATER = frozenset(name for name, row in tables.METRICS.items() if row.greater_is_better)
-
 
 class EarlyStopping:
     """End training when a number no longer improves, and go back to the best weights.
@@ -107,25 +105,23 @@ class Stopper:
     """The best number of one fit, the state of the network at that time, and how long ago it was."""
 
     def __init__(self, settings, greater_is_better):
-        self.monitor, self.patience, self.min_delta = settings.monitor, settings.patience, settings.min_delta
-        self.restores, self.start_epoch = settings.restore_best, settings.start_epoch
-        self.sign = -1.0 if greater_is_better else 1.0
+        self.settings, self.sign = settings, -1.0 if greater_is_better else 1.0
         self.best, self.best_epoch, self.waited = math.inf, None, 0
         self.state = None  # the trainable's snapshot of the best epoch
 
-    def look(self, epoch, number, trainable):
+    def look(self, epoch, history, trainable):
         """Note the number of an epoch that has ended; return whether training should end."""
-        if epoch < self.start_epoch:
+        if epoch < self.settings.start_epoch:
             return False
-        number *= self.sign
-        if number < self.best - self.min_delta:
-            if self.restores:  # first, for it may fail
+        number = self.sign * history.last(self.settings.monitor)
+        if number < self.best - self.settings.min_delta:
+            if self.settings.restore_best:  # first, for it may fail
                 with trainable.guard.reading:
                     self.state = trainable.snapshot(self.state)
             self.best, self.best_epoch, self.waited = number, epoch, 0
         else:
             self.waited += 1
-        return self.waited >= self.patience
+        return self.waited >= self.settings.patience
 
     def restore(self, trainable):
         """Go back to the best weights, if that is wanted and there are any."""

@@ -92,8 +92,10 @@ def fit(
     y_given, data = y, trainable.data(X, y, sample_weight)
     X, y, sample_weight = data
     m = X.shape[1]
-    measures = Measures(trainable, data, y_given, validation_data, metrics)
-    stopper = stopping.checked(early_stopping, measures.names())
+    measures = stopper = None
+    if validation_data is not None or early_stopping is not None or type(metrics) is not tuple or metrics:
+        measures = Measures(trainable, data, y_given, validation_data, metrics)
+        stopper = stopping.checked(early_stopping, measures.names())
     data = X, y, class_weights.applied(class_weight, y, trainable.sizes[-1], trainable.loss.name, sample_weight)
     if shuffle and m >= 2**32:
         raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
@@ -220,7 +222,7 @@ class Fit:
             if _is_told_to_stop(callback(epoch, history), i):
                 history.stopped = "callback"
         if self.stopper:
-            if self.stopper.look(epoch, history.last(self.stopper.monitor), self.trainable) and not history.stopped:
+            if self.stopper.look(epoch, history, self.trainable) and not history.stopped:
                 history.stopped = "early_stopping"
             history.best_epoch = self.stopper.best_epoch
 
