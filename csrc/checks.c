@@ -37,36 +37,55 @@ int fnn_have_one_dtype(const fnn_matrix *const *all, int count) {
   return fnn_is_dtype(all[0]->dtype);
 }
 
+/* Copy codes, and return a value that is below 2^31 if all of them fit in an int32 and are not negative. Blocks of a
+   fixed length, so that compilers use vectors. */
+#define COPY_CODES(name, type)                                                                                         \
+  static uint64_t name(int32_t *restrict codes, const type *restrict from, ptrdiff_t m) {                             \
+    type all = 0;                                                                                                      \
+    ptrdiff_t first = 0;                                                                                               \
+    for (; first + BLOCK <= m; first += BLOCK)                                                                         \
+      for (int i = 0; i < BLOCK; i++) {                                                                                \
+        const type code = from[first + i];                                                                             \
+        all |= code;                                                                                                   \
+        codes[first + i] = (int32_t)code;                                                                              \
+      }                                                                                                                \
+    for (; first < m; first++) {                                                                                       \
+      const type code = from[first];                                                                                   \
+      all |= code;                                                                                                     \
+      codes[first] = (int32_t)code;                                                                                    \
+    }                                                                                                                  \
+    return all;                                                                                                        \
+  }
+
+enum { BLOCK = 16 };
+
+COPY_CODES(copy_int64, uint64_t)
+COPY_CODES(copy_int32, uint32_t)
+
+/* Whether all codes, none of which is negative, are at most `top`: then no difference has the sign bit. */
+static int are_at_most(const int32_t *codes, ptrdiff_t m, uint32_t top) {
+  uint32_t all = 0;
+  ptrdiff_t first = 0;
+  for (; first + BLOCK <= m; first += BLOCK)
+    for (int i = 0; i < BLOCK; i++) all |= top - (uint32_t)codes[first + i];
+  for (; first < m; first++) all |= top - (uint32_t)codes[first];
+  return all <= INT32_MAX;
+}
+
 /* It checks the values that it stored in `codes`, and does not read `from` again: another thread may write to `from`
    meanwhile, and each code is later used as an index. */
 int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n) {
-  enum {
-    STEP = 1024, /* codes in a block: still in the cache when they are checked */
-    FEW = 32     /* with so few codes or less, vector instructions do not pay */
-  };
-  uint64_t beyond = 0; /* not 0: a code was negative or too large for an int32 (its low 32 bits may still look legal) */
-  int32_t low = 0, high = 0;
-  for (ptrdiff_t i = 0; i < m && m <= FEW; i++) {
-    const uint64_t code = bytes == 8 ? __atomic_load_n((const uint64_t *)from + i, __ATOMIC_RELAXED) /* read once */
-                                     : __atomic_load_n((const uint32_t *)from + i, __ATOMIC_RELAXED);
-    beyond |= code >> 31;
-    codes[i] = (int32_t)code;
-    high = (int32_t)code > high ? (int32_t)code : high;
-  }
-  for (ptrdiff_t first = 0; first < m && m > FEW; first += STEP) {
-    const ptrdiff_t end = fnn_min(first + STEP, m);
-    for (ptrdiff_t i = first; i < end; i++) {
-      const uint64_t code = bytes == 8 ? ((const uint64_t *)from)[i] : ((const uint32_t *)from)[i];
-      beyond |= code >> 31;
-      codes[i] = (int32_t)code;
-    }
+  enum { STEP = 1024 }; /* codes that are copied, then checked: they are still in the cache */
+  const uint32_t top = n > INT32_MAX ? INT32_MAX : (uint32_t)(n - 1);
+  if (n < 1) return 0;
+  for (ptrdiff_t first = 0; first < m; first += STEP) {
+    const ptrdiff_t count = fnn_min(STEP, m - first);
+    const uint64_t all = bytes == 8 ? copy_int64(codes + first, (const uint64_t *)from + first, count)
+                                    : copy_int32(codes + first, (const uint32_t *)from + first, count);
     atomic_signal_fence(memory_order_seq_cst); /* from here on the compiler must not read `from` again */
-    for (ptrdiff_t i = first; i < end; i++) {
-      low = codes[i] < low ? codes[i] : low;
-      high = codes[i] > high ? codes[i] : high;
-    }
+    if (all > INT32_MAX || !are_at_most(codes + first, count, top)) return 0;
   }
-  return !beyond && low >= 0 && high < n;
+  return 1;
 }
 
 double fnn_magnitude(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m) {

@@ -257,6 +257,7 @@ typedef struct {
   /* Two numbers, sum of w_i L_i and sum of w_i, for each epoch that ended. */
   double *ended;
   ptrdiff_t ended_count;
+  const uint32_t *samples; /* NULL, or the m samples of X that an epoch visits: any, also more than once */
 } fnn_fit;
 
 /* Whether all weights and moments are finite. */

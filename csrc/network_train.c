@@ -28,7 +28,10 @@ typedef struct {
 static void draw_order(const fnn_worker *me, progress *at) {
   fnn_fit *fit = me->job->fit;
   if (!fit->shuffle || (at->order_is_valid && at->position)) return;
-  if (me->thread == 0) fnn_draw_order(me->job->net->K, fit->order, me->job->m, fit->seed, at->epoch);
+  if (me->thread == 0) {
+    fnn_draw_order(me->job->net->K, fit->order, me->job->m, fit->seed, at->epoch);
+    for (ptrdiff_t i = 0; fit->samples && i < me->job->m; i++) fit->order[i] = fit->samples[fit->order[i]];
+  }
   at->order_is_valid = 1;
   fnn_unit_starts(me->member);
 }
@@ -77,7 +80,7 @@ static void train_task(void *arg, fnn_member *member) {
     draw_order(&me, &at);
     const ptrdiff_t rows = fnn_min(fit->batch, job->m - at.position);
     me.m = 0;
-    result = fnn_step(&me, fit->shuffle ? fit->order : NULL, at.position, rows);
+    result = fnn_step(&me, fit->shuffle ? fit->order : fit->samples, at.position, rows);
     if (result != FNN_STEP_DONE) break;
     at.batches++;
     at.position += rows;

@@ -80,6 +80,7 @@ cdef extern from "fastnn.h" nogil:
         int failed, unsafe, finite
         double *ended
         ptrdiff_t ended_count
+        const uint32_t *samples
     ctypedef struct fnn_net:
         pass
     const char *fnn_activation_row(int index)

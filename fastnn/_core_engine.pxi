@@ -3,6 +3,7 @@
 cdef enum:
     SLICE_WORK = 200_000_000  # FLOP: passes.py cuts longer predictions into slices, for Ctrl-C
     MOST_THREADS = 1 << 20
+    FEW_EPOCHS = 8  # up to so many, the losses of epochs are kept on the stack
     MANY_BATCHES = 40  # batches from which a call is long enough (0.2 ms for small networks) to try a second thread
 
 
@@ -226,6 +227,16 @@ cdef class Engine:
             free(outs)
         return total / float(m if sample_weight is None else sample_weight.sum()), pairs
 
+    def reads(self, X):
+        """Whether X can be trained on in place, and has this dtype."""
+        cdef operand x
+        return bool(_plain(X, self.type_num, self.n_in, -1, &x))
+
+    def quick_codes(self, X, y):
+        """Class codes as int32 (m,); None if X is not read in place, or y is not plain or holds invalid codes."""
+        cdef operand x
+        return _quick_codes(y, self.n_out, x.columns) if _plain(X, self.type_num, self.n_in, -1, &x) else None
+
     def quick_step(self, X, y, optimizer, Guard guard not None):
         """One update with `optimizer` (None: the last one); returns the loss before the update.
 
@@ -267,6 +278,7 @@ cdef class Engine:
         _set_optimizer(&settings, optimizer, fnn_net_slots(self.net))
         fit.size, fit.optimizer = sizeof(fnn_fit), &settings
         fit.batch, fit.max_batches, fit.max_epochs, fit.cautious, fit.unchecked = m, 1, 1, True, False
+        fit.samples = NULL
         fit.plain = self.plain
         fit.shuffle = fit.order_is_valid = 0
         fit.seed = fit.epoch = fit.position = 0
@@ -279,19 +291,26 @@ cdef class Engine:
         _done(status)
         return None if fit.failed or fit.unsafe else ended[0] / m
 
-    def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs, check=True):
+    def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs, check=True,
+              samples=None):
         """Train until `max_batches` batches are done or `max_epochs` epochs have ended."""
         cdef fnn_matrix x = _matrix(X)
         cdef fnn_targets targets = _targets(y, sample_weight)
-        cdef ptrdiff_t m = X.shape[1]
+        cdef ptrdiff_t m = X.shape[1] if samples is None else len(samples)
+        cdef cnp.ndarray chosen = samples
         cdef fnn_optimizer settings
         cdef fnn_fit fit
-        cdef cnp.ndarray order = None, ended
+        cdef cnp.ndarray order = None
+        cdef double[2 * FEW_EPOCHS] few
+        cdef double *ended = few
         cdef ptrdiff_t per_epoch
-        cdef int status, threads
+        cdef int status, threads, i
         fit.batch = batch_size
         fit.shuffle = seed is not None
         fit.seed = seed or 0
+        fit.samples = NULL
+        if chosen is not None:
+            fit.samples = <uint32_t *>cnp.PyArray_DATA(chosen)
         _set_optimizer(&settings, optimizer, fnn_net_slots(self.net))
         fit.size, fit.optimizer = sizeof(fnn_fit), &settings
         fit.position, fit.epoch = state.position, state.epoch
@@ -301,8 +320,10 @@ cdef class Engine:
         per_epoch = (m + fit.batch - 1) // fit.batch
         fit.max_batches, fit.cautious, fit.unchecked, fit.plain = max_batches, False, not check, self.plain
         fit.max_epochs = min(max_epochs, (fit.position // fit.batch + fit.max_batches) // per_epoch + 1)
-        ended = np.empty((fit.max_epochs, 2))
-        fit.ended, fit.ended_count = <double *>cnp.PyArray_DATA(ended), 0
+        if fit.max_epochs > FEW_EPOCHS:
+            many = PyBytes_FromStringAndSize(NULL, fit.max_epochs * 2 * sizeof(double))
+            ended = <double *>PyBytes_AS_STRING(many)
+        fit.ended, fit.ended_count = ended, 0
         fit.order, fit.order_is_valid = NULL, 0
         if fit.shuffle:
             order = np.empty(m, np.uint32) if state.order is None else state.order
@@ -321,8 +342,8 @@ cdef class Engine:
             state.first_loss = first_loss if first_loss == first_loss else None
         state.failed, state.finite = bool(fit.failed), bool(fit.finite)
         state.order = order if fit.order_is_valid else None
-        state.ended = ended[:fit.ended_count]
-        return state.ended
+        state.ended = sums = [(ended[2 * i], ended[2 * i + 1]) for i in range(fit.ended_count)]
+        return sums
 
 
 cdef class Predictor:

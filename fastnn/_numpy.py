@@ -370,6 +370,13 @@ class Engine:
     def quick_predict(self, X, out, guard):
         """A[L] of X if X and `out` can be checked quickly. Here always None, so that passes.predict() does the work."""
 
+    def reads(self, X):
+        """Whether X is known to be readable in place without a look at it. Here never."""
+        return False
+
+    def quick_codes(self, X, y):
+        """Class codes, if X and y can be checked quickly. Here always None, so that both are checked slowly."""
+
     def quick_step(self, X, y, optimizer, guard):
         """One update if it can be checked quickly; returns its loss. Here always None: careful_step() does the work."""
 
@@ -420,7 +427,20 @@ class Engine:
         return total / weight, gradients
 
     @_quiet
-    def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs, check=True):
+    def train(
+        self,
+        X,
+        y,
+        sample_weight,
+        optimizer,
+        batch_size,
+        seed,
+        state,
+        max_batches,
+        max_epochs,
+        check=True,
+        samples=None,
+    ):
         """Train until `max_batches` batches are done or `max_epochs` epochs have ended.
 
         Parameters
@@ -439,21 +459,24 @@ class Engine:
         max_batches, max_epochs : int
         check : bool
             False: do not check whether they are finite; `state.finite` is then True.
+        samples : ndarray of uint32 or None
+            The samples that an epoch visits; None: all.
 
         Returns
         -------
-        ndarray of float64, (epochs, 2)
+        list of (float, float)
             For each epoch that ended: sum of w_i L_i and sum of w_i.
         """
-        m = X.shape[1]
+        m = X.shape[1] if samples is None else len(samples)
         state.ended = ended = []
         if len(self._moments) != optimizer.slots:
             raise RuntimeError("the optimizer's state was dropped in the middle of a training call")
         for _ in range(max_batches):
             if seed is not None and state.order is None:
-                state.order = permutation(m, seed, state.epoch)
+                state.order = _chosen(permutation(m, seed, state.epoch), samples)
             batch = slice(state.position, min(state.position + batch_size, m))
-            if not self._step(X, y, sample_weight, optimizer, batch, state):
+            order = samples if seed is None else state.order
+            if not self._step(X, y, sample_weight, optimizer, batch if order is None else order[batch], state):
                 break
             state.position = batch.stop
             if state.position == m:
@@ -462,10 +485,9 @@ class Engine:
                 if len(ended) == max_epochs:
                     break
         state.finite = not check or self.is_finite()
-        return np.array(ended).reshape(-1, 2)
+        return ended
 
-    def _step(self, X, y, sample_weight, optimizer, batch, state):
-        columns = batch if state.order is None else state.order[batch]
+    def _step(self, X, y, sample_weight, optimizer, columns, state):
         weights = None if sample_weight is None else sample_weight[columns]
         if weights is not None and not weights.any():
             return True  # a batch that counts for nothing is skipped
@@ -544,6 +566,10 @@ class Predictor:
 
     def __deepcopy__(self, memo):
         return self  # a predictor never changes
+
+
+def _chosen(order, samples):
+    return order if samples is None else samples[order]
 
 
 def _copies(pairs, dtype):

@@ -10,7 +10,7 @@ the epoch. So a permutation of m samples depends only on m, the seed and the epo
 
 import numpy as np
 
-PERMUTATION, WEIGHTS = 1, 2  # purposes; csrc/random.c uses the first
+PERMUTATION, WEIGHTS, SPLIT = 1, 2, 3  # purposes; csrc/random.c uses the first
 
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (0x9E3779B9, 0xBB67AE85)  # the golden ratio and sqrt(3) - 1, as 32-bit fractions

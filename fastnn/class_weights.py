@@ -5,7 +5,7 @@ import numpy as np
 from . import arrays, tables
 
 
-def applied(class_weight, y, n_out, loss, sample_weight):
+def applied(class_weight, y, n_out, loss, sample_weight, samples=None):
     """The weights of samples, each multiplied by that of its class.
 
     Parameters
@@ -19,6 +19,8 @@ def applied(class_weight, y, n_out, loss, sample_weight):
     loss : str
     sample_weight : ndarray, (m,), or None
         Checked.
+    samples : ndarray or None
+        The samples that are trained on; None: all. Others have weight 0 in the result.
 
     Returns
     -------
@@ -31,11 +33,12 @@ def applied(class_weight, y, n_out, loss, sample_weight):
         If `class_weight` names a class that does not exist, or the targets are no classes.
     """
     if class_weight is None:
-        return sample_weight
+        return _scaled(sample_weight, samples, "sample_weight") if samples is not None else sample_weight
     codes, classes = _codes(y, n_out, loss), max(n_out, 2)
     if isinstance(class_weight, str) and class_weight == "balanced":
-        counts = np.bincount(codes, minlength=classes)
-        weights = len(codes) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        trained = codes if samples is None else codes[samples]
+        counts = np.bincount(trained, minlength=classes)
+        weights = len(trained) / (np.count_nonzero(counts) * np.maximum(counts, 1))
     elif isinstance(class_weight, dict):
         weights = np.ones(classes)
         for key, value in class_weight.items():
@@ -50,7 +53,16 @@ def applied(class_weight, y, n_out, loss, sample_weight):
     if sample_weight is not None:
         with np.errstate(all="ignore"):
             weights, name = sample_weight * weights, "class_weight times sample_weight"
-    return arrays.weights_of_samples(weights, len(codes), name)
+    return _scaled(weights, samples, name)
+
+
+def _scaled(weights, samples, name):
+    """Weights as the engine takes them: scaled by the largest that is trained with."""
+    if weights is None or samples is None:
+        return arrays.weights_of_samples(weights, len(weights), name) if weights is not None else None
+    result = np.zeros(len(weights))
+    result[samples] = arrays.weights_of_samples(weights[samples], len(samples), f"{name} of these samples")
+    return result
 
 
 def _codes(y, n_out, loss):

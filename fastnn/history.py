@@ -16,6 +16,8 @@ class History:
     metrics : dict of str to list of float
         Each metric after each epoch: of the validation data by the names "val_accuracy" and so on;
         without validation data of the training data, "accuracy".
+    validation_samples : ndarray of int, or None
+        With ``validation_split`` the places of the samples that were kept for validation, ascending.
     best_epoch : int or None
         With early stopping the place of the best epoch in these lists; else None.
     seconds : float
@@ -26,7 +28,7 @@ class History:
 
     def __init__(self):
         self.loss, self.val_loss, self.metrics = [], [], {}
-        self.best_epoch = None
+        self.validation_samples = self.best_epoch = None
         self.seconds = 0.0
         self.stopped = None
 

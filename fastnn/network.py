@@ -505,6 +505,8 @@ class Network:
         early_stopping=None,
         metrics=(),
         max_seconds=None,
+        samples=None,
+        validation_split=0.0,
     ):
         """Train on mini-batches; another fit with the same optimizer continues where this one ended.
 
@@ -552,8 +554,12 @@ class Network:
             data where there is none. In ``history.metrics``.
         max_seconds : float, optional
             End training after so many seconds, perhaps within an epoch: that epoch is not counted,
-            and the next fit begins it anew. A slice of 50 ms, a batch, what is measured and
-            callbacks are not cut short.
+            and the next fit begins it anew. A slice of 50 ms, a batch and callbacks are finished.
+        samples : array_like of int, (k,), optional
+            The samples to train on: the same bits as ``fit(X[:, samples], y[..., samples])``, no copy.
+        validation_split : float
+            Share of the samples to keep for validation (of each class its share), drawn by the
+            network's seed alone; ``history.validation_samples`` are their places.
 
         Returns
         -------
@@ -590,9 +596,16 @@ class Network:
         -----
         An exception that ends fit early has the :class:`History` so far as its attribute ``history``.
         """
-        settings = epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress
-        watched = validation_data, class_weight, early_stopping, metrics, max_seconds
-        return training.fit(self._trainable, X, y, *settings, *watched)
+        how = epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress
+        rarer = None
+        if not (
+            validation_data is class_weight is early_stopping is max_seconds is samples is None
+            and type(metrics) is tuple
+            and not metrics
+            and (validation_split == 0) is True
+        ):
+            rarer = validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split
+        return training.fit(self._trainable, X, y, *how, rarer)
 
     def train_step(self, X, y, optimizer=None, *, sample_weight=None):
         """One update on one batch.

@@ -47,4 +47,4 @@ def _checked_step(trainable, X, y, optimizer, sample_weight):
             f"the step diverged (with {settings}): the loss, a weight or a moment would not be finite; "
             f"the weights are unchanged. {cautions.remedy(X, y, trainable.backend.largest)}"
         )
-    return float(sums[0, 0] / sums[0, 1])
+    return sums[0][0] / sums[0][1]

@@ -7,6 +7,8 @@ two slices. No result depends on the number of threads.
 import contextlib
 import itertools
 
+import numpy as np
+
 from . import arrays, metrics
 
 _ALONE = contextlib.nullcontext()  # for an engine that no other thread changes
@@ -29,11 +31,11 @@ def _predict(engine, X, result):
         engine.predict(part, result[:, columns])
 
 
-def mean_loss(engine, X, y, sample_weight):
-    """Mean loss of checked data."""
+def mean_loss(engine, X, y, sample_weight, places=None):
+    """Mean loss of checked data; with `places` of these samples only."""
     total = weight = 0.0
-    in_place = arrays.in_place(X, y)
-    for columns in _slices(engine, X, in_place):
+    in_place = places is None and arrays.in_place(X, y)
+    for columns in _slices(engine, X, in_place, places):
         part = None if sample_weight is None else sample_weight[columns]
         t, w = engine.loss(*cast(engine, X, y, columns, in_place), part)
         total, weight = total + t, weight + w
@@ -84,9 +86,22 @@ def cast(engine, X, y, columns, in_place):
     return arrays.columns_as(X, columns, engine.dtype), y
 
 
-def _slices(engine, X, in_place):
-    """Slices of the columns of X, one for each call of the engine."""
+def outputs(engine, X, places):
+    """A[L] of checked X, (n_L, m); with `places` of these samples only."""
+    if places is None:
+        return predict(engine, X, None)
+    A, done = np.empty((engine.sizes[-1], len(places)), engine.dtype, order="F"), 0
+    for columns in _slices(engine, X, False, places):
+        engine.predict(arrays.columns_as(X, columns, engine.dtype), A[:, done : done + len(columns)])
+        done += len(columns)
+    return A
+
+
+def _slices(engine, X, in_place, places=None):
+    """Slices of the columns of X, one for each call of the engine; with `places` parts of these."""
     m = X.shape[1]
+    if places is not None:
+        return (places[part] for part in arrays.column_blocks(X.shape[0], len(places)))
     if not in_place:
         return arrays.column_blocks(X.shape[0], m)
     step = max(1024, _SLICE_WEIGHTS // sum(n_in * n_out for n_in, n_out in itertools.pairwise(engine.sizes)))

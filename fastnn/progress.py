@@ -10,20 +10,24 @@ import time
 _PLAIN_SECONDS = 1.0
 
 
+def progress_bar(wanted, epochs):
+    """A :class:`Progress` with these arguments, or None if nothing is to be shown."""
+    return None if wanted is False or sys.stderr is None else Progress(wanted, epochs)
+
+
 class Progress:
     """A bar over epochs.
 
     Parameters
     ----------
     wanted : bool or None
-        None: only on a terminal, and only with tqdm; True: always; False: never.
+        None: only on a terminal, and only with tqdm; True: always; False: never (:func:`progress_bar`).
     epochs : int
     """
 
     def __init__(self, wanted, epochs):
         self._epochs, self._bar, self._plain, self._done = epochs, None, False, 0
-        if wanted is not False and sys.stderr is not None:
-            self._shown(self._open, wanted)
+        self._shown(self._open, wanted)
 
     def _shown(self, show, *args):
         """Call `show(*args)`; if it fails, show nothing from now on."""
@@ -59,9 +63,7 @@ class Progress:
             self._next = time.monotonic() + _PLAIN_SECONDS
             print(f"epoch {self._done}/{self._epochs}, loss {loss:.4g}", file=sys.stderr)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
+    def close(self):
+        """Leave the bar as it is."""
         if self._bar is not None:
             self._shown(self._bar.close)

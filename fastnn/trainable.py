@@ -61,15 +61,19 @@ class Trainable:
 
     def data(self, X, y, sample_weight, names=("X", "y", "sample_weight")):
         """X, targets and weights of samples, checked; `names` are those of the arguments, for errors."""
-        X = arrays.features(X, self.sizes[0], names[0])
-        m = arrays.samples(X.shape[1], names[0])
-        codes = self.backend.quick_codes(y, self.sizes[-1], m)
+        codes = self.engine.quick_codes(X, y)
+        if codes is None:
+            X = arrays.features(X, self.sizes[0], names[0])
+            m = arrays.samples(X.shape[1], names[0])
+            codes = self.backend.quick_codes(y, self.sizes[-1], m)
         if codes is None:
             y = arrays.targets(y, self.sizes[-1], m, self.loss.name, names[1])
             y = arrays.readable_targets(X, y, self.engine.dtype)
         else:
             y = codes
-        return X, y, arrays.weights_of_samples(sample_weight, m, names[2])
+        if sample_weight is not None:
+            sample_weight = arrays.weights_of_samples(sample_weight, X.shape[1], names[2])
+        return X, y, sample_weight
 
     def set_parameters(self, parameters):
         """Replace the weights and biases by `parameters`, already checked; the optimizer's state stays."""
@@ -85,8 +89,8 @@ class Trainable:
 
     def make_current(self, optimizer):
         """Use `optimizer` from now on. Return True if a new state was started, False if the old one continues."""
-        key = optimizer.key()
-        if optimizer is self.optimizer and key == self.state_key:
+        key, engine = optimizer.key(), self.engine
+        if optimizer is engine.optimizer and key == engine.state_key:
             return False
         if key == self.unclaimed_key:
             self.optimizer, self.state_key, self.unclaimed_key = optimizer, key, None

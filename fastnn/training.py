@@ -9,19 +9,17 @@ import time
 
 import numpy as np
 
-from . import arrays, cautions, class_weights, hints, optimizers, stopping, tables
+from . import arrays, cautions, fit_options, hints, optimizers
 from .history import History, TrainState
 from .one_step import NOT_FINITE_BEFORE
-from .progress import Progress
+from .progress import progress_bar
 from .settings import check_flag
-from .validation import Measures
 
 _SLICE_SECONDS = 0.05
 _SLICE_EPOCHS = 10_000  # the most epochs of a slice, for tiny networks: the history takes time, too
 _SNAPSHOT_SECONDS = 1.0  # the shortest time between two snapshots; after a divergence fit replays from the last one
 _SNAPSHOT_SHARE = 0.01  # the largest share of the time that snapshots take
 _CAST_BYTES = 1 << 22  # the most bytes of samples that a slice casts, if X cannot be read in place
-_NO_EPOCHS = np.empty((0, 2))
 _AWAITED_SLICE_SECONDS = 0.005  # the length of a slice while another thread waits for its end
 _FIRST_SLICE_FLOP = 5e7  # size of the first slice, when the speed is unknown: 50 ms at 1 GFLOP/s, a slow machine
 
@@ -56,47 +54,31 @@ def _is_told_to_stop(result, i):
     )
 
 
-def fit(
-    trainable,
-    X,
-    y,
-    epochs,
-    batch_size,
-    optimizer,
-    shuffle,
-    sample_weight,
-    callbacks,
-    progress,
-    validation_data,
-    class_weight,
-    early_stopping,
-    metrics,
-    max_seconds,
-):
-    """:meth:`Network.fit`, whose arguments these are.
+def fit(trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress, rarer):
+    """:meth:`Network.fit`, whose arguments these are; `rarer`: those of fit_options.checked, None if all are absent.
+
+    A call for one batch of a small network is mostly this function: what an ordinary call has no use for costs
+    no more than an `if`.
 
     Returns
     -------
     History
     """
-    epochs = arrays.whole_number(epochs, "epochs", 0)
-    if batch_size is not None:
+    if type(epochs) is not int or epochs < 0:
+        epochs = arrays.whole_number(epochs, "epochs", 0)
+    if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
         batch_size = arrays.whole_number(batch_size, "batch_size", 1)
     optimizer = trainable.optimizer if optimizer is None else optimizers.check_optimizer(optimizer)
-    check_flag("shuffle", shuffle)
-    if progress is not None:
+    if shuffle is not True and shuffle is not False:
+        check_flag("shuffle", shuffle)
+    if progress is not None and progress is not False:
         check_flag("progress", progress)
-    callbacks = checked_callbacks(callbacks)
-    if max_seconds is not None:
-        max_seconds = tables.real_parameter(max_seconds, "max_seconds")
-    y_given, data = y, trainable.data(X, y, sample_weight)
-    X, y, sample_weight = data
-    m = X.shape[1]
-    measures = stopper = None
-    if validation_data is not None or early_stopping is not None or type(metrics) is not tuple or metrics:
-        measures = Measures(trainable, data, y_given, validation_data, metrics)
-        stopper = stopping.checked(early_stopping, measures.names())
-    data = X, y, class_weights.applied(class_weight, y, trainable.sizes[-1], trainable.loss.name, sample_weight)
+    callbacks = [] if type(callbacks) is tuple and not callbacks else checked_callbacks(callbacks)
+    data, options = trainable.data(X, y, sample_weight), fit_options.NONE
+    if rarer is not None:
+        options, weights = fit_options.checked(trainable, data, y, rarer)
+        data = (*data[:2], weights)
+    m = data[0].shape[1] if options.samples is None else len(options.samples)
     if shuffle and m >= 2**32:
         raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
     is_large = False
@@ -104,6 +86,7 @@ def fit(
         cautions.of_targets(data[1], trainable.loss, not trainable.is_chosen)
         is_large = cautions.of_scale(data[0], batch_size or m, trainable.backend.largest)
     history = History()
+    history.validation_samples = options.kept_back
     with trainable.guard.fitting:
         with trainable.guard.writing:
             before = trainable.snapshot()
@@ -111,8 +94,7 @@ def fit(
                 afresh = trainable.make_current(optimizer)
                 if epochs:
                     trainable.refuse_non_finite()
-                job = Fit(trainable, data, optimizer, min(batch_size or m, m), shuffle, before, afresh)
-                job.measures, job.stopper, job.max_seconds = measures, stopper, max_seconds
+                job = Fit(trainable, data, optimizer, min(batch_size or m, m), shuffle, before, afresh, options)
                 if epochs and not is_large:  # else there was a warning about X already
                     job.last_loss = trainable.loss_before(*data)
             except BaseException as error:  # no memory, Ctrl-C
@@ -145,59 +127,72 @@ class Fit:
         The trainable's snapshot from before the call.
     afresh : bool
         Whether make_current() has started a new optimizer state since `before`.
+    options : Options
     """
 
-    def __init__(self, trainable, data, optimizer, batch_size, shuffle, before, afresh):
+    # With __slots__, because more than 30 attributes in a dict are slow.
+    __slots__ = (
+        "X", "backend", "batch_size", "batches", "before", "disturbed", "engine", "first", "first_epoch", "in_place",
+        "last_epoch", "last_loss", "m", "options", "optimizer", "per_epoch", "sample_weight", "seed", "seen", "settings",
+        "slice_state", "snapshot", "snapshot_every", "snapshot_state", "snapshot_time", "spare", "state", "trainable",
+        "unchecked", "used", "writing", "y",
+    )  # fmt: skip
+
+    def __init__(self, trainable, data, optimizer, batch_size, shuffle, before, afresh, options):
         self.trainable, self.engine, self.backend = trainable, trainable.engine, trainable.backend
-        self.writing, self.is_awaited = trainable.guard.writing, trainable.guard.is_awaited
+        self.writing, self.options = trainable.guard.writing, options
         self.X, self.y, self.sample_weight = data
         self.optimizer, self.batch_size, self.seed = optimizer, batch_size, trainable.seed if shuffle else None
         self.settings = optimizer  # the optimizer's settings for the present slice
-        self.m = self.X.shape[1]
+        self.m = self.X.shape[1] if options.samples is None else len(options.samples)
         self.per_epoch = -(-self.m // batch_size)
-        self.slice_state = self.state = TrainState(trainable.epochs_done)
         self.first_epoch = trainable.epochs_done
-        self.in_place = arrays.in_place(self.X, self.y)
-        flop = 6.0 * trainable.n_params * batch_size
-        self.batches = max(1, int(_FIRST_SLICE_FLOP / max(1.0, flop)))
+        self.slice_state = self.state = TrainState(self.first_epoch)
+        self.in_place = (self.y.ndim == 1 and self.engine.reads(self.X)) or arrays.in_place(self.X, self.y)
+        self.batches = 1 + int(_FIRST_SLICE_FLOP / (6.0 * trainable.n_params * batch_size))
         self.before = before
         self.last_loss = None  # loss before this fit, to compare the first epoch with; None: do not compare
         # The version after our last slice; whether a callback or another thread has changed the network since.
         self.seen, self.disturbed = trainable.version(), False
-        self.measures = self.stopper = self.max_seconds = None  # set by fit()
         self.last_epoch = -1  # whose weights are kept: the place of its numbers in the history
         self.unchecked = False  # True: it is not known whether all weights and moments are finite
-        self.first = self.engine.snapshot() if afresh else before[0]
-        self.snapshot_every = _SNAPSHOT_SECONDS
-        self._keep(self.first, None)
+        self.first = self.snapshot = self.engine.snapshot() if afresh else before[0]
+        self.spare = self.snapshot_state = None  # None: the state at the start
+        self.snapshot_every, self.snapshot_time = _SNAPSHOT_SECONDS, time.perf_counter()
+        self.used = []  # (batches done, settings) at the start of each slice since the snapshot
 
     def run(self, epochs, callbacks, progress, history):
         """Train for `epochs` epochs, and fill `history`."""
         start, done = time.perf_counter(), 0
-        looks = bool(callbacks or self.measures or self.stopper)  # at each epoch: a slice ends where an epoch ends
+        options, bar = self.options, None
+        # Whether something happens after each epoch: then a slice ends where an epoch ends.
+        looks = options is not fit_options.NONE and bool(options.measures or options.stopper) or bool(callbacks)
         try:
-            with Progress(progress, epochs) as bar:
-                while done < epochs and not history.stopped:
-                    some = 1 if looks else min(epochs - done, _SLICE_EPOCHS)
-                    with self.writing:
-                        try:
-                            self._make_ready()
-                            sums = self._slice(some, looks)
-                            done += len(sums)
-                        finally:
-                            self.seen = self.trainable.version()
-                    history.loss += [total / weight for total, weight in sums.tolist()]
-                    if self.last_loss is not None and done:
+            bar = progress_bar(progress, epochs)
+            while done < epochs and not history.stopped:
+                some = 1 if looks else min(epochs - done, _SLICE_EPOCHS)
+                with self.writing:
+                    try:
+                        self._make_ready()
+                        sums = self._slice(some, looks)
+                        done += len(sums)
+                    finally:
+                        self.seen = self.trainable.version()
+                history.loss += [total / weight for total, weight in sums]
+                if self.last_loss is not None and done:
+                    if history.loss[0] > self.last_loss:
                         cautions.of_rise(self.state.first_loss, history.loss[0], self.last_loss)
-                        self.last_loss = None
+                    self.last_loss = None
+                if bar is not None:
                     bar.update(history.loss)
-                    if len(sums) and looks:
-                        self.trainable.epochs_done = self.state.epoch  # so that a callback sees and saves it
-                        self._after_epoch(done - 1, callbacks, history)
-                    is_late = self.max_seconds is not None and time.perf_counter() - start >= self.max_seconds
-                    if is_late and done < epochs and not history.stopped:
+                if looks and sums:
+                    self.trainable.epochs_done = self.state.epoch  # so that a callback sees and saves it
+                    self._after_epoch(done - 1, callbacks, history)
+                if options.max_seconds is not None and done < epochs and not history.stopped:
+                    if time.perf_counter() - start >= options.max_seconds:
                         history.stopped = "max_seconds"
-            self._restore_best(history)
+            if options.stopper is not None:
+                self._restore_best(history)
         except BaseException as error:
             with contextlib.suppress(AttributeError):
                 error.history = history
@@ -213,31 +208,34 @@ class Fit:
             raise
         finally:
             history.seconds = time.perf_counter() - start
+            if bar is not None:
+                bar.close()
 
     def _after_epoch(self, epoch, callbacks, history):
         """Measure, call the callbacks, and decide whether to stop early."""
-        if self.measures:
-            self.measures.take(history)
+        measures, stopper = self.options.measures, self.options.stopper
+        if measures is not None:
+            measures.take(history)
         for i, callback in enumerate(callbacks):
             if _is_told_to_stop(callback(epoch, history), i):
                 history.stopped = "callback"
-        if self.stopper:
-            if self.stopper.look(epoch, history, self.trainable) and not history.stopped:
+        if stopper is not None:
+            if stopper.look(epoch, history, self.trainable) and not history.stopped:
                 history.stopped = "early_stopping"
-            history.best_epoch = self.stopper.best_epoch
+            history.best_epoch = stopper.best_epoch
 
     def _restore_best(self, history):
         """With early stopping: go back to the weights of the best epoch."""
-        if self.stopper and self.stopper.state is not None:
-            self.stopper.restore(self.trainable)
-            self.last_epoch = self.stopper.best_epoch
+        stopper = self.options.stopper
+        if stopper is not None and stopper.state is not None:
+            stopper.restore(self.trainable)
+            self.last_epoch = stopper.best_epoch
 
     def _record(self, history):
         """Add the last slice's finished epochs that are missing in `history`: Ctrl-C may come before they are added."""
         missing = self.state.epoch - self.first_epoch - len(history.loss)
         if missing > 0 and self.slice_state.ended is not None:
-            ended = np.asarray(self.slice_state.ended).reshape(-1, 2)
-            history.loss += [total / weight for total, weight in ended[:missing].tolist()]
+            history.loss += [total / weight for total, weight in self.slice_state.ended[:missing]]
 
     def _undo(self):
         """Restore the network as it was before the call."""
@@ -258,46 +256,36 @@ class Fit:
         return changed
 
     def _slice(self, epochs, check):
-        start = time.perf_counter()
-        self._freeze()
-        self.slice_state, self.state.ended = self.state, None
+        start, state = time.perf_counter(), self.state
+        before = self._batches_done(state)
+        # A copy of the optimizer's settings; later changes by other threads apply to the slice after this.
+        self.settings = self.optimizer.frozen(self.engine.dtype)
+        self.used.append((before, self.settings))
+        self.slice_state, state.ended = state, None
         due = start - self.snapshot_time > self.snapshot_every
-        last = self.batches >= epochs * self.per_epoch - self.state.position // self.batch_size
+        last = self.batches >= epochs * self.per_epoch - state.position // self.batch_size
         self.unchecked = not (check or due or last)
-        sums, batches = self._train(self.state, self.batches, epochs, not self.unchecked)
-        if self.state.failed and self.unchecked:
-            self.state.finite = self.engine.is_finite()
-        if self.state.failed or not self.state.finite:
+        sums = self._train(state, self.batches, epochs, not self.unchecked)
+        if state.failed and self.unchecked:
+            state.finite = self.engine.is_finite()
+        if state.failed or not state.finite:
             self.unchecked = False
             self._explain()
-        seconds = time.perf_counter() - start
         if due:
             self._take_snapshot()
-        if batches:
+        if not last:  # else the next slice, if there is one, also ends where its epochs end
             # At most doubled, so that one lucky measurement does not make a slice of a second.
-            aim = _AWAITED_SLICE_SECONDS if self.is_awaited() else _SLICE_SECONDS
-            wanted = batches * aim / max(seconds, 1e-9)
+            aim = _AWAITED_SLICE_SECONDS if self.trainable.guard.is_awaited() else _SLICE_SECONDS
+            wanted = (self._batches_done(state) - before) * aim / max(time.perf_counter() - start, 1e-9)
             self.batches = max(1, int(min(wanted, 2 * self.batches)))
         return sums
 
     def _train(self, state, batches, epochs, check=True):
-        """Train up to `batches` batches or `epochs` epochs; return the ended epochs' sums and the batches done."""
-        if self.in_place:
-            before = self._batches_done(state)
-            sums = self.engine.train(
-                self.X,
-                self.y,
-                self.sample_weight,
-                self.settings,
-                self.batch_size,
-                self.seed,
-                state,
-                batches,
-                epochs,
-                check,
-            )
-            return sums, self._batches_done(state) - before
-        return self._train_cast(state, batches, check)
+        """Train up to `batches` batches or `epochs` epochs; return the sums of the epochs that ended."""
+        if not self.in_place:
+            return self._train_cast(state, batches, check)
+        data, how = (self.X, self.y, self.sample_weight), (self.settings, self.batch_size, self.seed)
+        return self.engine.train(*data, *how, state, batches, epochs, check, self.options.samples)
 
     def _train_cast(self, state, batches, check):
         """As _train, after selecting and casting only the samples of this slice: X is never copied as a whole."""
@@ -305,6 +293,8 @@ class Fit:
             state.order = (
                 np.arange(self.m) if self.seed is None else self.backend.permutation(self.m, self.seed, state.epoch)
             )
+            if self.options.samples is not None:
+                state.order = self.options.samples[state.order]
         # Each selected sample needs memory twice for a short time: in its own dtype, and cast.
         both = (self.X,) if self.y.ndim == 1 else (self.X, self.y)
         sample = sum(a.shape[0] * (a.itemsize + self.engine.dtype.itemsize) for a in both)
@@ -316,7 +306,7 @@ class Fit:
         weights = None if self.sample_weight is None else self.sample_weight[columns]
         block = TrainState(0)
         sums = self.engine.train(X, y, weights, self.settings, self.batch_size, None, block, batches, 1, check)
-        loss_sum, weight_sum = sums[0].tolist() if len(sums) else (block.loss_sum, block.weight_sum)
+        loss_sum, weight_sum = sums[0] if sums else (block.loss_sum, block.weight_sum)
         state.loss_sum += loss_sum
         state.weight_sum += weight_sum
         state.finite = block.finite
@@ -326,13 +316,13 @@ class Fit:
         if block.failed:
             state.failed = True
             state.position += block.position
-            return _NO_EPOCHS, 0
+            return []
         state.position = stop
         if stop < self.m:
-            return _NO_EPOCHS, batches
-        state.ended = ended = np.array([(state.loss_sum, state.weight_sum)])
+            return []
+        state.ended = ended = [(state.loss_sum, state.weight_sum)]
         state.next_epoch()
-        return ended, batches
+        return ended
 
     def _batches_done(self, state):
         return state.epoch * self.per_epoch + state.position // self.batch_size
@@ -340,18 +330,10 @@ class Fit:
     def _take_snapshot(self):
         start = time.perf_counter()
         newest, oldest = self.engine.snapshot(self.spare), self.snapshot
-        self._keep(newest, None if oldest is self.first else oldest)  # keep the first one: _undo may need it
-        self.snapshot_every = max(_SNAPSHOT_SECONDS, (self.snapshot_time - start) / _SNAPSHOT_SHARE)
-
-    def _keep(self, snapshot, spare):
-        self.snapshot, self.spare, self.snapshot_state = snapshot, spare, self.state.copy()
+        self.snapshot, self.snapshot_state, self.used = newest, self.state.copy(), []
+        self.spare = None if oldest is self.first else oldest  # keep the first one: _undo may need it
         self.snapshot_time = time.perf_counter()
-        self.used = []  # (batches done, settings) at the start of each slice since the snapshot
-
-    def _freeze(self):
-        """Copy the optimizer's settings for the next slice; later changes by other threads apply to the slice after."""
-        self.settings = self.optimizer.frozen(self.engine.dtype)
-        self.used.append((self._batches_done(self.state), self.settings))
+        self.snapshot_every = max(_SNAPSHOT_SECONDS, (self.snapshot_time - start) / _SNAPSHOT_SHARE)
 
     def _explain(self):
         """Raise the error for a non-finite loss, weight or moment, after restoring the state that fit promises."""
@@ -377,8 +359,9 @@ class Fit:
         )
 
     def _kept(self):
-        if self.stopper and self.stopper.state is not None:
-            return f"the weights of epoch {self.stopper.best_epoch}, the best one, come back"
+        stopper = self.options.stopper
+        if stopper is not None and stopper.state is not None:
+            return f"the weights of epoch {stopper.best_epoch}, the best one, come back"
         return "the last finite weights are kept"
 
     def _replay(self):
@@ -389,7 +372,7 @@ class Fit:
         """
         end = self._batches_done(self.state)
         self.engine.restore(self.snapshot)
-        self.state = self.snapshot_state.copy()
+        self.state = self.snapshot_state.copy() if self.snapshot_state else TrainState(self.first_epoch)
         while (done := self._batches_done(self.state)) < end:
             self.settings = [settings for since, settings in self.used if since <= done][-1]
             weights, state = self.engine.snapshot(), self.state.copy()

@@ -18,14 +18,24 @@ class Measures:
     validation_data : (X, y), (X, y, sample_weight) or None
     wanted : list
         ``metrics`` of fit.
+    places : ndarray or None
+        The training samples in the data; None: all.
+    kept_back : ndarray or None
+        Those for validation, if fit splits the data.
     """
 
-    def __init__(self, trainable, data, y_given, validation_data, wanted):
+    def __init__(self, trainable, data, y_given, validation_data, wanted, places=None, kept_back=None):
         self.trainable, self.prefix = trainable, ""
-        self.data, self.y_given = data, y_given
-        self.validates = validation_data is not None
-        if self.validates:
-            self.data, self.y_given, self.prefix = *_checked(trainable, validation_data), "val_"
+        self.data, self.y_given, self.places = data, y_given, places
+        self.validates = validation_data is not None or kept_back is not None
+        if validation_data is not None:
+            self.data, self.y_given = _checked(trainable, validation_data)
+            self.places = None
+        if kept_back is not None:
+            self.places = kept_back
+        if self.places is not None:
+            self.y_given = np.asarray(y_given)[..., self.places]
+        self.prefix = "val_" if self.validates else ""
         self.metrics = metrics.checked(wanted, trainable.sizes, trainable.output, trainable.loss.name, self.data[1])
 
     def names(self):
@@ -41,8 +51,10 @@ class Measures:
         X, y, w = self.data
         engine = self.trainable.engine
         with self.trainable.guard.reading:
-            loss = passes.mean_loss(engine, X, y, w) if self.validates else None
-            A = passes.predict(engine, X, None) if self.metrics else None
+            loss = passes.mean_loss(engine, X, y, w, self.places) if self.validates else None
+            A = passes.outputs(engine, X, self.places) if self.metrics else None
+        if self.places is not None:
+            y, w = y[..., self.places], None if w is None else w[self.places]
         values = metrics.computed(self.metrics, self.y_given, np.asarray(y), A, w) if self.metrics else {}
         if self.validates:
             history.val_loss.append(loss)

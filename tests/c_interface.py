@@ -68,6 +68,7 @@ class Fit(Sized):
         ("finite", _INT),
         ("ended", _POINTER),
         ("ended_count", _SIZE),
+        ("samples", _POINTER),
     ]
 
 

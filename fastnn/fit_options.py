@@ -1,0 +1,58 @@
+"""The rarer arguments of fit: which samples it trains on, with which weights, what it measures, when it stops."""
+
+from . import arrays, class_weights, splits, stopping, tables
+from .validation import Measures
+
+
+class Options:
+    """Those arguments, checked; the attributes of the class are those of a fit that was given none of them.
+
+    Attributes
+    ----------
+    samples : ndarray of uint32 or None
+        The samples that an epoch visits; None: all.
+    kept_back : ndarray of int or None
+        The samples that a split keeps for validation.
+    measures : Measures or None
+    stopper : Stopper or None
+    max_seconds : float or None
+    """
+
+    samples = kept_back = measures = stopper = max_seconds = None
+
+
+NONE = Options()
+
+
+def checked(trainable, data, y_given, given):
+    """Check the rarer arguments.
+
+    Parameters
+    ----------
+    trainable : Trainable
+    data : (ndarray, ndarray, ndarray or None)
+        X, targets and weights of samples, checked.
+    y_given : object
+        The targets as the user gave them.
+    given : tuple
+        validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split.
+
+    Returns
+    -------
+    (Options, ndarray or None)
+        And the weights of samples with those of their classes.
+    """
+    validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split = given
+    X, y, weights = data
+    options, m, n_out, loss = Options(), X.shape[1], trainable.sizes[-1], trainable.loss.name
+    if max_seconds is not None:
+        options.max_seconds = tables.real_parameter(max_seconds, "max_seconds")
+    if validation_data is not None and validation_split:
+        raise ValueError("give validation_data or validation_split, not both")
+    samples = splits.checked_samples(samples, m)
+    by_class = y.ndim == 1 or tables.LOSSES[loss].output == "softmax" or (n_out == 1 and tables.LOSSES[loss].output)
+    options.samples, options.kept_back = splits.split(validation_split, samples, y, m, trainable.seed, by_class)
+    measures = Measures(trainable, data, y_given, validation_data, metrics, options.samples, options.kept_back)
+    options.stopper = stopping.checked(early_stopping, measures.names())
+    options.measures = measures if measures else None
+    return options, class_weights.applied(class_weight, y, n_out, loss, weights, options.samples)
