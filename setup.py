@@ -56,7 +56,8 @@ TUNING = ["-mtune=skylake-avx512", "-mprefer-vector-width=512"]
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", *TUNING]
 # The flags of single files beside FLAGS. An instruction set may be used in its kernels_<isa>.c only. For the generic
 # kernels, for CPUs without AVX2, size is more important: with -Os small networks take 3% longer, and the wheel is 18 kB
-# smaller. All other files have -O2, which saves 4 kB, and copy small structs member by member (fnn_same in kernels.h).
+# smaller. Small structs are copied member by member (fnn_same in kernels.h): a copy by vectors would wait for members
+# that were stored one by one.
 FILE_FLAGS = {"kernels_generic": ["-Os"] if X86_64 else [], "kernels_neon": []}
 if X86_64:
     FILE_FLAGS |= {"kernels_avx2": AVX2, "kernels_avx512": AVX2 if EMULATE else AVX512}
@@ -126,7 +127,7 @@ class BuildExt(build_ext):
                 macros=macros,
                 include_dirs=["csrc"],
                 # Kernels are serial: only parallel.c, regions.c and runtimes.c use threads.
-                extra_postargs=spelled(FLAGS + FILE_FLAGS.get(name, ["-O2", "-fno-tree-slp-vectorize"]), self.compiler)
+                extra_postargs=spelled(FLAGS + FILE_FLAGS.get(name, []), self.compiler)
                 + (openmp if name in THREADED else []),
                 depends=ext.depends,
             )

@@ -2,11 +2,13 @@
 """Is this tree faster or slower than another one, built in place from another commit?
 
 Two processes, one that imports each tree's fastnn, take turns: a case runs some milliseconds in one, then in the other,
-many times over. The figure of a pair of processes is the ratio of their shortest calls, this tree's over the
-other's; below 1 this tree is faster. Printed is the median over pairs of processes, with its range: where memory lies differs
-from process to process, and with it the time of a call.
+many times over; with one thread both run on the same core, because cores of shared machines differ in speed at times.
+The figure of a pair of processes is the median over turns of the ratio of their shortest calls, this tree's over
+the other's; below 1 this tree is faster. Printed is the median over pairs of processes, with its range: where
+memory lies differs from process to process, and with it the time of a call.
 
-    git clone . ../other && cd ../other && git checkout COMMIT && FASTNN_EXT=require python setup.py -q build_ext --inplace
+    git clone . ../other && cd ../other && git checkout COMMIT
+    FASTNN_EXT=require python setup.py -q build_ext --inplace && cd -
     python benchmarks/two_trees.py ../other [--only fit predict] [--threads 1] [--pairs 5] [--rounds 20]
 
 Cases: fit of 50 batches, and of 640; train_step (each by SGD and by Adam); predict; and the functions of
@@ -14,6 +16,7 @@ fastnn.kernels at the shapes of kernels_vs_numpy.py. Ends with a row for RESULTS
 """
 
 import argparse
+import functools
 import itertools
 import os
 import statistics
@@ -25,6 +28,7 @@ from pathlib import Path
 from roofline import NETS, name, print_row
 
 HERE = Path(__file__).resolve().parents[1]
+FEW = 100  # up to so many cases, each is printed; of more, the slowest quarter of that
 LONG = 640  # batches of a call whose own cost is hidden
 PREDICTED = [((4, 64, 64, 2), m) for m in (1, 8, 256)] + [((784, 128, 10), m) for m in (1, 8, 256)]
 
@@ -78,13 +82,15 @@ def functions(dtype):
     import expressions
     from kernels_vs_numpy import SHAPES
 
+    data_of = functools.lru_cache(1)(expressions.Data)  # large arrays take long to fill
+
     for shape, order, out in itertools.product(SHAPES, "FC", (True, False)):
         for case, (ours, _) in expressions.CASES.items():
             if (case.startswith("loss") and not out) or (shape[0] == 1 and case.endswith("-cross_entropy")):
                 continue
 
             def make(shape=shape, order=order, out=out, ours=ours):
-                data = expressions.Data(shape, dtype, order, out)
+                data = data_of(shape, dtype, order, out)
                 return lambda: ours(data), None
 
             yield f"kernels {case} {'x'.join(map(str, shape))} {order}{' out' if out else ''}", make
@@ -100,6 +106,8 @@ def work(dtype, threads):
     import fastnn
 
     fastnn.set_threads(threads)
+    if threads == 1 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     made, known = {}, cases(dtype)
     print(Path(fastnn.__file__).parents[1], fastnn.info()["backend"], flush=True)
     for line in sys.stdin:
@@ -110,10 +118,11 @@ def work(dtype, threads):
         call, between = made[case]
         if between:
             between()
-        shortest, end = float("inf"), time.perf_counter() + float(seconds)
-        calls = itertools.count()
-        while (start := time.perf_counter()) < end or next(calls) < 1:
-            if between is None:  # too short to time alone: ten in a row
+        start = time.perf_counter()
+        call()
+        shortest, end = time.perf_counter() - start, start + float(seconds)
+        while (start := time.perf_counter()) < end:
+            if between is None and shortest < 1e-4:  # too short to time alone: ten in a row
                 for _ in range(10):
                     call()
                 shortest = min(shortest, (time.perf_counter() - start) / 10)
@@ -142,22 +151,20 @@ class Worker:
         return float(self.process.stdout.readline())
 
     def end(self):
-        self.process.stdin.close()
-        self.process.wait()
+        self.process.communicate()
 
 
 def compare(chosen, args):
     """{case: [ratio of each pair of processes]} and {case: seconds of this tree}."""
     ratios, seconds = {case: [] for case in chosen}, {}
     for _ in range(args.pairs):
-        ours, other = Worker(HERE, args), Worker(args.tree, args)
+        ours, other = Worker(args.this, args), Worker(args.tree, args)
         for case in chosen:
             ours.shortest(case, 0)
             other.shortest(case, 0)
             turns = [[w.shortest(case, args.seconds) for w in (ours, other)] for _ in range(args.rounds)]
-            us, them = (min(side) for side in zip(*turns, strict=True))
-            ratios[case].append(us / them)
-            seconds[case] = min(us, seconds.get(case, us))
+            ratios[case].append(statistics.median(us / them for us, them in turns))
+            seconds[case] = min([us for us, _ in turns] + [seconds.get(case, float("inf"))])
         ours.end()
         other.end()
     return ratios, seconds
@@ -168,6 +175,7 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tree", help="a clone with its extension built in place")
+    parser.add_argument("--this", default=HERE, help="the tree that is compared with it")
     parser.add_argument("--only", nargs="+", default=["fit", "step", "predict"], help="how names of cases begin")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
@@ -183,19 +191,21 @@ def main(argv=None):
     if not chosen:
         parser.error("no case of that name")
     ratios, seconds = compare(chosen, args)
-    groups = {}
+    groups, middles_of = {}, {case: statistics.median(ratios[case]) for case in chosen}
+    shown = chosen if len(chosen) <= FEW else sorted(chosen, key=middles_of.get)[-FEW // 4 :]
     for case in chosen:
-        middle = statistics.median(ratios[case])
-        if len(chosen) <= 100:
-            print(f"{case:<44}{seconds[case] * 1e6:>12.2f} us{middle:>8.3f}  {min(ratios[case]):.3f}-{max(ratios[case]):.3f}")
+        middle = middles_of[case]
+        if case in shown:
+            low, high = min(ratios[case]), max(ratios[case])
+            print(f"{case:<44}{seconds[case] * 1e6:>12.2f} us{middle:>8.3f}  {low:.3f}-{high:.3f}")
         kind = case.split()[0] + (" " + case.split()[1] if case.startswith("kernels") else "")
         groups.setdefault(kind, []).append(middle)
     figures = []
     for kind, middles in groups.items():
         figures.append(f"{kind} {statistics.geometric_mean(middles):.3f} (worst {max(middles):.3f})")
         print(f"{kind:<44} geometric mean {figures[-1].removeprefix(kind + ' ')}")
-    figures.append(f"all {statistics.geometric_mean(itertools.chain(*groups.values())):.3f}")
-    print(figures[-1])
+    figures = [f"all {statistics.geometric_mean(middles_of.values()):.3f}", *figures[: FEW // 8]]
+    print(figures[0])
     print_row(__file__, argv, f"{args.threads} threads, {args.dtype}", figures)
     return 0
 

@@ -40,7 +40,7 @@ int fnn_have_one_dtype(const fnn_matrix *const *all, int count) {
 /* Copy codes, and return a value that is below 2^31 if all of them fit in an int32 and are not negative. Blocks of a
    fixed length, so that compilers use vectors. */
 #define COPY_CODES(name, type)                                                                                         \
-  static uint64_t name(int32_t *restrict codes, const type *restrict from, ptrdiff_t m) {                             \
+  static uint64_t name(int32_t *restrict codes, const type *restrict from, ptrdiff_t m) {                              \
     type all = 0;                                                                                                      \
     ptrdiff_t first = 0;                                                                                               \
     for (; first + BLOCK <= m; first += BLOCK)                                                                         \
@@ -57,7 +57,9 @@ int fnn_have_one_dtype(const fnn_matrix *const *all, int count) {
     return all;                                                                                                        \
   }
 
-enum { BLOCK = 16 };
+enum {
+  BLOCK = 16
+};
 
 COPY_CODES(copy_int64, uint64_t)
 COPY_CODES(copy_int32, uint32_t)
@@ -75,7 +77,9 @@ static int are_at_most(const int32_t *codes, ptrdiff_t m, uint32_t top) {
 /* It checks the values that it stored in `codes`, and does not read `from` again: another thread may write to `from`
    meanwhile, and each code is later used as an index. */
 int fnn_codes(int32_t *codes, const void *from, int bytes, ptrdiff_t m, ptrdiff_t n) {
-  enum { STEP = 1024 }; /* codes that are copied, then checked: they are still in the cache */
+  enum {
+    STEP = 1024
+  }; /* codes that are copied, then checked: they are still in the cache */
   const uint32_t top = n > INT32_MAX ? INT32_MAX : (uint32_t)(n - 1);
   if (n < 1) return 0;
   for (ptrdiff_t first = 0; first < m; first += STEP) {

@@ -83,21 +83,32 @@ FNN_INLINE void FN(sums_by_columns)(const fnn_factors *f, ptrdiff_t i, ptrdiff_t
 FNN_INLINE void FN(any_matvec)(const int by_rows, const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1) {
   const fnn_factors *f = &p->factors;
   const FN(constants) c = FN(constants_of)(&p->g);
+  const V scale = FN(set1)((REAL)p->scale);
+  const REAL *bias = p->row_bias;
+  const enum fnn_activation g = (enum fnn_activation)p->g.kind;
   for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
-    REAL y[MATVEC_ROWS + VL] = {0};
+    REAL y[MATVEC_ROWS + VL], *C = (REAL *)p->C + i * p->row_step;
     rows = fnn_min(MATVEC_ROWS, i1 - i);
     if (by_rows)
       for (ptrdiff_t r = 0; r < rows; r += VL)
         FN(store)(y + r, FN(dots)((const REAL *)f->A + (i + r) * f->a_step, f->a_step, f->B, rows - r, f->k));
     else
       FN(sums_by_columns)(f, i, rows, y);
-    for (ptrdiff_t r = 0; r < rows; r++) {
-      y[r] *= (REAL)p->scale;
-      if (p->row_bias) y[r] += ((const REAL *)p->row_bias)[i + r];
+    /* Vector by vector, from y to C: gcc would make a copy of a whole block a slow string instruction. */
+    ptrdiff_t r = 0;
+    for (; r + VL <= rows && p->row_step == 1; r += VL) {
+      V z = FN(load)(y + r) * scale;
+      if (bias) z += FN(load)(bias + i + r);
+      FN(store)(C + r, g == FNN_IDENTITY ? z : FN(in_tile)(g, z, c));
     }
-    for (ptrdiff_t r = 0; r < rows; r += VL)
-      FN(store)(y + r, FN(in_tile)((enum fnn_activation)p->g.kind, FN(load)(y + r), c));
-    for (ptrdiff_t r = 0; r < rows; r++) ((REAL *)p->C)[(i + r) * p->row_step] = y[r];
+    for (; r < rows; r += VL) {
+      REAL some[VL];
+      const ptrdiff_t count = fnn_min(rows - r, VL);
+      FN(store)(some, (V){0});
+      for (ptrdiff_t j = 0; j < count; j++) some[j] = y[r + j] * (REAL)p->scale + (bias ? bias[i + r + j] : (REAL)-0.0);
+      FN(store)(some, FN(in_tile)(g, FN(load)(some), c));
+      for (ptrdiff_t j = 0; j < count; j++) C[(r + j) * p->row_step] = some[j];
+    }
   }
 }
 

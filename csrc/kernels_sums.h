@@ -111,10 +111,14 @@ static void FN(sums_along)(void *out, ptrdiff_t step, const void *dZ, ptrdiff_t 
       V sum[4] = {{0}};
       for (; j + 4 * VL <= end; j += 4 * VL)
         for (int v = 0; v < 4; v++) sum[v] += FN(load)(p + j + v * VL);
+      if (run == 0 && j + 4 * VL > n) { /* the only run */
+        for (int v = 0; v < 4; v++) total[v] = sum[v];
+        break;
+      }
       depth = FN(push_run)(pairs, depth, sum, 4, run);
     }
-    while (depth--)
-      for (int v = 0; v < 4; v++) total[v] += pairs[depth * 4 + v];
+    for (; depth; depth--)
+      for (int v = 0; v < 4; v++) total[v] += pairs[(depth - 1) * 4 + v];
     for (; j + VL <= n; j += VL) total[0] += FN(load)(p + j);
     REAL lanes[VL];
     FN(store)(lanes, (total[0] + total[1]) + (total[2] + total[3]));

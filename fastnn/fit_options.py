@@ -1,6 +1,6 @@
 """The rarer arguments of fit: which samples it trains on, with which weights, what it measures, when it stops."""
 
-from . import arrays, class_weights, splits, stopping, tables
+from . import class_weights, splits, stopping, tables
 from .validation import Measures
 
 
@@ -22,6 +22,17 @@ class Options:
 
 
 NONE = Options()
+
+
+def are_absent(given):
+    """Whether the rarer arguments, in the order that :func:`checked` takes them, all have their default."""
+    validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split = given
+    return (
+        validation_data is class_weight is early_stopping is max_seconds is samples is None
+        and type(metrics) is tuple
+        and not metrics
+        and (validation_split == 0) is True
+    )
 
 
 def checked(trainable, data, y_given, given):

@@ -5,9 +5,10 @@ import itertools
 
 import numpy as np
 
-from . import arrays, differences, evaluation, hints, one_step, passes, states, summaries, tables, training
+from . import arrays, hints, passes, states, summaries, tables
 from . import backend as backends
 from .initializers import initial_parameters
+from .network_learning import Learner
 from .optimizers import SGD
 from .settings import check_flag, checked_dtype, checked_seed, checked_sizes
 from .trainable import Trainable
@@ -31,7 +32,7 @@ def _defined(cls, name):
 
 
 @tables.documented
-class Network:
+class Network(Learner):
     """A multilayer perceptron: Z = W A_prev + b, A = g(Z), layer after layer.
 
     Columns are samples: X is (n_0, m), predictions are (n_L, m). Data with rows as samples goes
@@ -118,7 +119,7 @@ class Network:
 
     def __setattr__(self, name, value):
         if name[:1] != "_":
-            own = vars(Network).get(name)
+            own = vars(Network).get(name) or vars(Learner).get(name)
             is_ours = own is not None and not isinstance(own, hints.Elsewhere)
             if is_ours and _defined(type(self), name) is own:  # a subclass may redefine it
                 what = "a property" if isinstance(own, property) else "a method"
@@ -349,120 +350,6 @@ class Network:
 
         return self._backend.Predictor(engine, passes.predict, reduced).predict
 
-    # --- losses and gradients ---------------------------------------------------------------------
-
-    @hints.explained
-    def loss(self, X, y, sample_weight=None):
-        """Mean loss over the samples.
-
-        Parameters
-        ----------
-        X : array_like, (n_0, m)
-        y : array_like
-            Targets: (n_L, m) values; or (m,) class codes 0..n_L-1; with one output, (m,) values.
-        sample_weight : array_like, (m,), optional
-            Weights w_i of the samples; the mean is then sum(w_i L_i) / sum(w_i).
-
-        Returns
-        -------
-        float
-
-        Raises
-        ------
-        ValueError, TypeError
-            If shapes do not match, targets are out of range, or there is no sample.
-        """
-        X, y, sample_weight = self._trainable.data(X, y, sample_weight)
-        with self._guard.reading:
-            return passes.mean_loss(self._engine, X, y, sample_weight)
-
-    @hints.explained
-    @tables.documented
-    def evaluate(self, X, y, sample_weight=None, metrics=()):
-        """Mean loss, for the two cross-entropy losses the accuracy of the predicted classes, and any metrics.
-
-        Parameters
-        ----------
-        X : array_like, (n_0, m)
-        y : array_like
-            As for :meth:`loss`.
-        sample_weight : array_like, (m,), optional
-            As for :meth:`loss`; for our metrics, too.
-        metrics : list of str, (str, dict) or callable
-            |metrics|.
-            A callable gets `y` as it was given, and the outputs A (n_L, m), read-only; it returns a
-            number, and gets no weights.
-
-        Returns
-        -------
-        dict of str to float
-            "loss"; for classifiers "accuracy": the share of samples whose predicted class is right.
-            With several sigmoid outputs: for labels (n_L, m), the share of all labels that are
-            predicted right; for codes (m,), the share of samples whose largest output is that of
-            their class. And each of the `metrics`, by its name or the function's ``__name__``.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If a metric is not known, or does not fit the targets.
-
-        Examples
-        --------
-        >>> net = Network([1, 1], ["identity"], init="zeros", seed=0)
-        >>> net.evaluate([[1.0, 2.0]], [0.0, 4.0], metrics=["rmse", "r2"])
-        {'loss': 8.0, 'rmse': 2.8284271247461903, 'r2': -1.0}
-        """
-        return evaluation.evaluate(self._trainable, X, y, sample_weight, metrics)
-
-    @hints.explained
-    def gradients(self, X, y, sample_weight=None):
-        """Mean loss, and its gradients with respect to all W and b.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for :meth:`loss`.
-
-        Returns
-        -------
-        loss : float
-        gradients : list of (dW, db)
-            For each layer dW (n_l, n_{l-1}) and db (n_l, 1), without weight decay.
-        """
-        X, y, sample_weight = self._trainable.data(X, y, sample_weight)
-        with self._guard.reading:
-            return passes.gradients(self._engine, X, y, sample_weight)
-
-    @hints.explained
-    def gradient_check(self, X, y):
-        """Compare the gradients with central differences of the loss.
-
-        The differences are computed by a float64 copy of the network: each parameter w is moved by
-        1e-6 * max(1, |w|) in both directions. Of more than 2000 parameters a random sample of about
-        2000 is checked.
-
-        Parameters
-        ----------
-        X, y
-            As for :meth:`loss`; a few samples are enough.
-
-        Returns
-        -------
-        float
-            ||g - d|| / (||g|| + ||d||), with g the gradients of this network and d the
-            differences. For correct gradients it is below 1e-7 in float64, and about 1e-6 to 1e-4,
-            the rounding of the gradient itself, in float32; more if the input of a relu is close
-            to 0. It is 0 if g and d are both 0.
-        """
-        data = self._trainable.data(X, y, None)
-        with self._guard.reading:
-            _, gradients = passes.gradients(self._engine, *data)
-            parameters = [(W.astype(np.float64), b.astype(np.float64)) for W, b in self._engine.parameters()]
-        twin = Network(
-            self._sizes, self.activations, self.loss_name, "zeros", "float64", self._seed, self._backend_name
-        )
-        return differences.relative_error(twin, parameters, gradients, X, y)
-
     def collapse(self):
         """The single linear map that equals a network whose hidden activations are all identity.
 
@@ -485,160 +372,11 @@ class Network:
             W, b = W_l.astype(np.float64) @ W, W_l.astype(np.float64) @ b + b_l
         return W.astype(self._dtype), b.astype(self._dtype)
 
-    # --- training ---------------------------------------------------------------------------------
-
-    @hints.explained
-    def fit(
-        self,
-        X,
-        y,
-        epochs=1,
-        batch_size=32,
-        optimizer=None,
-        shuffle=True,
-        *,
-        sample_weight=None,
-        callbacks=(),
-        progress=None,
-        validation_data=None,
-        class_weight=None,
-        early_stopping=None,
-        metrics=(),
-        max_seconds=None,
-        samples=None,
-        validation_split=0.0,
-    ):
-        """Train on mini-batches; another fit with the same optimizer continues where this one ended.
-
-        Parameters
-        ----------
-        X : array_like, (n_0, m)
-            float32 or float64 in any layout is read in place (``rows.T`` is the fastest); other
-            dtypes are cast one slice at a time.
-        y : array_like
-            As for :meth:`loss`.
-        epochs : int
-            Passes over the data; 0 is allowed.
-        batch_size : int or None
-            Samples per update; None, or more than m: all samples. The last batch of an epoch may
-            be smaller; its loss is the mean over its own samples.
-        optimizer : SGD, Adam or AdamW, optional
-            None: the last optimizer of this network, at first ``SGD()``. The network keeps the
-            optimizer's state (moments and step count), and shares it with train_step. The same
-            object continues with this state, even with a changed lr, eps or weight_decay; another
-            object, or a changed momentum, nesterov or betas, starts a new state.
-        shuffle : bool
-            True: a new order of the samples in each epoch, which depends only on the network's seed
-            and the epoch's number (and on m). False: the given order.
-        sample_weight : array_like, (m,), optional
-            Finite weights, at least 0. A batch whose weights are all 0 is skipped: it makes no
-            update and does not count as a step.
-        callbacks : callable or sequence of callables
-            Called as ``callback(epoch, history)`` after each epoch, counted from 0 in each fit. If
-            it returns True, training ends; None and False continue; any other value is a TypeError.
-            A callback may use the network in any way except fit. If it raises an exception, fit
-            raises that exception, and the weights of that moment are kept.
-        progress : bool, optional
-            None: a progress bar if stderr is a terminal and tqdm is installed. True: always show
-            progress. False: never.
-        validation_data : (X, y) or (X, y, sample_weight), optional
-            Samples that are not trained on. Their loss after each epoch is ``history.val_loss``.
-        class_weight : dict of int to float, or "balanced", optional
-            Multiplies the weight of each training sample by that of its class. "balanced": m /
-            (classes count_c), for the count_c samples of class c (scikit-learn's).
-        early_stopping : int or EarlyStopping, optional
-            End training when the validation loss, or another number, no longer improves; an int
-            is the patience. After an epoch come validation, callbacks, and then this.
-        metrics : list of str, (str, dict) or callable
-            As for :meth:`evaluate`, after each epoch: of the validation data, or of the training
-            data where there is none. In ``history.metrics``.
-        max_seconds : float, optional
-            End training after so many seconds, perhaps within an epoch: that epoch is not counted,
-            and the next fit begins it anew. A slice of 50 ms, a batch and callbacks are finished.
-        samples : array_like of int, (k,), optional
-            The samples to train on: the same bits as ``fit(X[:, samples], y[..., samples])``, no copy.
-        validation_split : float
-            Share of the samples to keep for validation (of each class its share), drawn by the
-            network's seed alone; ``history.validation_samples`` are their places.
-
-        Returns
-        -------
-        History
-
-        Raises
-        ------
-        ValueError, TypeError
-            For invalid data or settings, and for weights or moments that are not finite before
-            training; weights and optimizer are then unchanged. Non-finite data is detected when it
-            makes the loss, a weight or a moment non-finite. If a callback or another thread makes
-            settings or weights invalid during training, fit raises before its next epoch or slice
-            (50 ms), and the weights of that moment are kept.
-        FloatingPointError
-            If training diverges. The message names the epoch and batch; the last finite weights and
-            moments are kept, or with early stopping those of the best epoch.
-        RuntimeError
-            If another call uses the network when fit begins, even predict or save in another
-            thread. Let other threads use a :meth:`predictor`, or put one lock around both calls.
-            While fit runs, other calls wait for the end of its slice (50 ms, or one batch if that
-            takes longer); another fit or train_step is refused.
-        KeyboardInterrupt
-            Ctrl-C ends fit within 0.1 s (or one batch); the weights of that moment are kept.
-
-        Warns
-        -----
-        DataWarning
-            For data that are allowed but probably a mistake: |values| of X above 50; a mean loss of
-            the first epoch that is more than twice that of its first step and of before; class
-            codes for several sigmoid outputs; soft labels with the default loss; one-hot labels as
-            rows instead of columns.
-
-        Notes
-        -----
-        An exception that ends fit early has the :class:`History` so far as its attribute ``history``.
-        """
-        how = epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress
-        rarer = None
-        if not (
-            validation_data is class_weight is early_stopping is max_seconds is samples is None
-            and type(metrics) is tuple
-            and not metrics
-            and (validation_split == 0) is True
-        ):
-            rarer = validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split
-        return training.fit(self._trainable, X, y, *how, rarer)
-
-    def train_step(self, X, y, optimizer=None, *, sample_weight=None):
-        """One update on one batch.
-
-        Parameters
-        ----------
-        X : array_like, (n_0, m)
-        y : array_like
-            As for :meth:`loss`.
-        optimizer : SGD, Adam or AdamW, optional
-            As for :meth:`fit`, with the same optimizer state. None: the last optimizer of this
-            network, at first ``SGD()``.
-        sample_weight : array_like, (m,), optional
-            As for :meth:`loss`; weights take the way with all checks, some microseconds longer.
-
-        Returns
-        -------
-        float
-            The loss before the update.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For invalid data or settings, and for data, weights or moments that are not finite
-            before the step; weights and optimizer are then unchanged.
-        FloatingPointError
-            If the loss, a weight or a moment would not be finite; weights and optimizer are then
-            unchanged.
-        RuntimeError
-            If any other call uses the network, as for :meth:`fit`.
-        """
-        loss = self._engine.quick_step(X, y, optimizer, self._guard) if sample_weight is None else None
-        return one_step.careful_step(self._trainable, X, y, optimizer, sample_weight) if loss is None else loss
+    def _in_float64(self):
+        """A network of the same kind in float64, with other weights, to check gradients with."""
+        return Network(
+            self._sizes, self.activations, self.loss_name, "zeros", "float64", self._seed, self._backend_name
+        )
 
     def _operand(self, array, name):
         return arrays.operand(array, name, 2, self._dtype)

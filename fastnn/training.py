@@ -55,7 +55,7 @@ def _is_told_to_stop(result, i):
 
 
 def fit(trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress, rarer):
-    """:meth:`Network.fit`, whose arguments these are; `rarer`: those of fit_options.checked, None if all are absent.
+    """:meth:`Network.fit`, whose arguments these are; `rarer`: those of fit_options.checked.
 
     A call for one batch of a small network is mostly this function: what an ordinary call has no use for costs
     no more than an `if`.
@@ -75,7 +75,7 @@ def fit(trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, 
         check_flag("progress", progress)
     callbacks = [] if type(callbacks) is tuple and not callbacks else checked_callbacks(callbacks)
     data, options = trainable.data(X, y, sample_weight), fit_options.NONE
-    if rarer is not None:
+    if not fit_options.are_absent(rarer):
         options, weights = fit_options.checked(trainable, data, y, rarer)
         data = (*data[:2], weights)
     m = data[0].shape[1] if options.samples is None else len(options.samples)
@@ -132,11 +132,39 @@ class Fit:
 
     # With __slots__, because more than 30 attributes in a dict are slow.
     __slots__ = (
-        "X", "backend", "batch_size", "batches", "before", "disturbed", "engine", "first", "first_epoch", "in_place",
-        "last_epoch", "last_loss", "m", "options", "optimizer", "per_epoch", "sample_weight", "seed", "seen", "settings",
-        "slice_state", "snapshot", "snapshot_every", "snapshot_state", "snapshot_time", "spare", "state", "trainable",
-        "unchecked", "used", "writing", "y",
-    )  # fmt: skip
+        "X",
+        "backend",
+        "batch_size",
+        "batches",
+        "before",
+        "disturbed",
+        "engine",
+        "first",
+        "first_epoch",
+        "in_place",
+        "last_epoch",
+        "last_loss",
+        "m",
+        "optimizer",
+        "options",
+        "per_epoch",
+        "sample_weight",
+        "seed",
+        "seen",
+        "settings",
+        "slice_state",
+        "snapshot",
+        "snapshot_every",
+        "snapshot_state",
+        "snapshot_time",
+        "spare",
+        "state",
+        "trainable",
+        "unchecked",
+        "used",
+        "writing",
+        "y",
+    )
 
     def __init__(self, trainable, data, optimizer, batch_size, shuffle, before, afresh, options):
         self.trainable, self.engine, self.backend = trainable, trainable.engine, trainable.backend
@@ -166,7 +194,7 @@ class Fit:
         start, done = time.perf_counter(), 0
         options, bar = self.options, None
         # Whether something happens after each epoch: then a slice ends where an epoch ends.
-        looks = options is not fit_options.NONE and bool(options.measures or options.stopper) or bool(callbacks)
+        looks = bool(callbacks) or options.measures is not None or options.stopper is not None
         try:
             bar = progress_bar(progress, epochs)
             while done < epochs and not history.stopped:
@@ -188,9 +216,9 @@ class Fit:
                 if looks and sums:
                     self.trainable.epochs_done = self.state.epoch  # so that a callback sees and saves it
                     self._after_epoch(done - 1, callbacks, history)
-                if options.max_seconds is not None and done < epochs and not history.stopped:
-                    if time.perf_counter() - start >= options.max_seconds:
-                        history.stopped = "max_seconds"
+                is_late = options.max_seconds is not None and time.perf_counter() - start >= options.max_seconds
+                if is_late and done < epochs and not history.stopped:
+                    history.stopped = "max_seconds"
             if options.stopper is not None:
                 self._restore_best(history)
         except BaseException as error:

@@ -21,6 +21,7 @@ import regret
 import roofline
 import scale
 import threads as threads_script
+import two_trees
 from conftest import COMPILED
 
 ROOT = Path(__file__).parents[1]
@@ -113,6 +114,19 @@ def test_roofline_prints_shares(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert re.search(r"FMA limit \d+\.\d GFLOP/s$", lines[0])
     assert re.fullmatch(r"6-5-3x4 +[\d.]+ +[\d.]+ +[\d.]+%", lines[2])
+
+
+@needs_compiled
+@pytest.mark.parametrize("case", ["predict 4-64-64-2x8", "step 30-16-2x64 Adam", "kernels rowsum 2x4x1 F out"])
+def test_two_trees_take_turns(case, capsys):
+    tree = str(Path(fastnn.__file__).parents[1])
+    how = ["--this", tree, "--only", case, "--pairs", "2", "--rounds", "2", "--seconds", "0"]
+    assert two_trees.main([tree, *how]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(re.escape(case) + r" +[\d.]+ us +[\d.]+  [\d.]+-[\d.]+", lines[0])
+    assert float(re.search(r"all ([\d.]+)", lines[-1])[1]) > 0
+    with pytest.raises(SystemExit):
+        two_trees.main([tree, "--only", "no such case"])
 
 
 def test_pairs_keep_their_sides(monkeypatch):
