@@ -25,10 +25,11 @@ import sys
 import time
 from pathlib import Path
 
-from roofline import NETS, name, print_row
+from roofline import NETS, flops, name, print_row
 
 HERE = Path(__file__).resolve().parents[1]
 FEW = 100  # up to so many cases, each is printed; of more, the slowest quarter of that
+MOST_FLOP = 1e10  # of a call
 LONG = 640  # batches of a call whose own cost is hidden
 PREDICTED = [((4, 64, 64, 2), m) for m in (1, 8, 256)] + [((784, 128, 10), m) for m in (1, 8, 256)]
 
@@ -43,8 +44,8 @@ def trainings(dtype):
         rng = np.random.default_rng(0)
         X, y = rng.standard_normal((m, sizes[0])).astype(dtype), rng.integers(0, sizes[-1], m)
         for batches in (50, LONG, 1):
-            if batches == LONG and sizes[0] * m > 30_000:
-                continue  # 50 batches hide the cost of a call, and 640 would need much memory
+            if batches > 1 and flops(sizes, m) * batches > MOST_FLOP:
+                continue  # a step takes so long that it hides the cost of a call
 
             def make(batches=batches, X=X, y=y, sizes=sizes, m=m, kind=kind):
                 activations = ["relu"] * (len(sizes) - 2) + ["softmax"]
