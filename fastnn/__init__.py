@@ -31,14 +31,14 @@ __all__ = [
     "set_threads",
 ]
 
-_WHEN_ASKED_FOR = ("datasets",)  # imported at first use, because its own imports take time
+_WHEN_ASKED_FOR = ("callbacks", "datasets")  # imported at first use, because its own imports take time
 
 
 def __getattr__(name):
-    if name == "datasets":
-        import fastnn.datasets as module
+    if name in _WHEN_ASKED_FOR:
+        import importlib
 
-        return module
+        return importlib.import_module(f"{__name__}.{name}")
     told = hints.did_you_mean(name, [*__all__, *_WHEN_ASKED_FOR])
     raise AttributeError(f"module {__name__!r} has no {name!r}{told}")
 

@@ -170,6 +170,8 @@ class Learner:
         callbacks : callable or sequence of callables
             Called as ``callback(epoch, history)`` after each epoch, counted from 0 in each fit. If
             it returns True, training ends; None and False continue; any other value is a TypeError.
+            If it has a method ``begin``, that is called before the first epoch, with the network;
+            see :mod:`fastnn.callbacks`.
             A callback may use the network in any way except fit. If it raises an exception, fit
             raises that exception, and the weights of that moment are kept.
         progress : bool, optional
@@ -232,7 +234,7 @@ class Learner:
         """
         how = epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress
         rarer = validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split
-        return training.fit(self._trainable, X, y, *how, rarer)
+        return training.fit(self, self._trainable, X, y, *how, rarer)
 
     def train_step(self, X, y, optimizer=None, *, sample_weight=None):
         """One update on one batch.

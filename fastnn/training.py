@@ -42,6 +42,11 @@ def checked_callbacks(callbacks):
             raise TypeError(
                 f"callbacks[{i}] must take two arguments, (epoch, history): {callback!r:.80} does not{told}"
             )
+        begin = getattr(callback, "begin", None)
+        if begin is not None and isinstance(callback, type):
+            raise TypeError(f"callbacks[{i}] is a class; write {callback.__name__}() for an object of it")
+        if begin is not None and (not callable(begin) or hints.misfit(begin, (None,))):
+            raise TypeError(f"callbacks[{i}].begin must be a method that takes one argument, the network")
     return list(callbacks)
 
 
@@ -54,7 +59,7 @@ def _is_told_to_stop(result, i):
     )
 
 
-def fit(trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress, rarer):
+def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress, rarer):
     """:meth:`Network.fit`, whose arguments these are; `rarer`: those of fit_options.checked.
 
     A call for one batch of a small network is mostly this function: what an ordinary call has no use for costs
@@ -102,7 +107,7 @@ def fit(trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, 
                 error.history = history
                 raise
         try:
-            job.run(epochs, callbacks, progress, history)
+            job.run(epochs, callbacks, progress, history, network)
         finally:
             trainable.epochs_done = job.state.epoch
             if history.loss:
@@ -189,13 +194,16 @@ class Fit:
         self.snapshot_every, self.snapshot_time = _SNAPSHOT_SECONDS, time.perf_counter()
         self.used = []  # (batches done, settings) at the start of each slice since the snapshot
 
-    def run(self, epochs, callbacks, progress, history):
-        """Train for `epochs` epochs, and fill `history`."""
+    def run(self, epochs, callbacks, progress, history, network):
+        """Train for `epochs` epochs, and fill `history`; callbacks that have a method begin() get `network` first."""
         start, done = time.perf_counter(), 0
         options, bar = self.options, None
         # Whether something happens after each epoch: then a slice ends where an epoch ends.
         looks = bool(callbacks) or options.measures is not None or options.stopper is not None
         try:
+            for callback in callbacks:
+                if getattr(callback, "begin", None) is not None:
+                    callback.begin(network)
             bar = progress_bar(progress, epochs)
             while done < epochs and not history.stopped:
                 some = 1 if looks else min(epochs - done, _SLICE_EPOCHS)
