@@ -9,7 +9,7 @@ memory lies differs from process to process, and with it the time of a call.
 
     git clone . ../other && cd ../other && git checkout COMMIT
     FASTNN_EXT=require python setup.py -q build_ext --inplace && cd -
-    python benchmarks/two_trees.py ../other [--only fit predict] [--threads 1] [--pairs 5] [--rounds 20]
+    python benchmarks/two_trees.py ../other [--only fit predict] [--threads 1] [--pairs 5] [--rounds 10]
 
 Cases: fit of 50 batches, and of 640; train_step (each by SGD and by Adam); predict; and the functions of
 fastnn.kernels at the shapes of kernels_vs_numpy.py. Ends with a row for RESULTS.md.
@@ -181,8 +181,8 @@ def main(argv=None):
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--pairs", type=int, default=5, help="of processes")
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=0.01, help="that a case runs in a turn")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=0.03, help="that a case runs in a turn")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.work:

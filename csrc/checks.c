@@ -64,13 +64,13 @@ enum {
 COPY_CODES(copy_int64, uint64_t)
 COPY_CODES(copy_int32, uint32_t)
 
-/* Whether all codes, none of which is negative, are at most `top`: then no difference has the sign bit. */
+/* Whether all codes are within 0..top: then neither a code nor a difference has the sign bit. */
 static int are_at_most(const int32_t *codes, ptrdiff_t m, uint32_t top) {
   uint32_t all = 0;
   ptrdiff_t first = 0;
   for (; first + BLOCK <= m; first += BLOCK)
-    for (int i = 0; i < BLOCK; i++) all |= top - (uint32_t)codes[first + i];
-  for (; first < m; first++) all |= top - (uint32_t)codes[first];
+    for (int i = 0; i < BLOCK; i++) all |= (uint32_t)codes[first + i] | (top - (uint32_t)codes[first + i]);
+  for (; first < m; first++) all |= (uint32_t)codes[first] | (top - (uint32_t)codes[first]);
   return all <= INT32_MAX;
 }
 

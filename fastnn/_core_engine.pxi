@@ -7,6 +7,9 @@ cdef enum:
     MANY_BATCHES = 40  # batches from which a call is long enough (0.2 ms for small networks) to try a second thread
 
 
+BATCH_FLOP = 5e3  # the fixed cost of a batch, in FLOP of a slow machine (1 ns): for the length of fit's first slice
+
+
 # --- checks of data ----------------------------------------------------------------------------------
 
 def quick_codes(y, n_out, m):

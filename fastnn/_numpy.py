@@ -286,6 +286,9 @@ def _adam_step(w, g, moments, t, adam):
 _UPDATES = {"SGD": _sgd, "Adam": _adam, "AdamW": _adamw}
 
 
+BATCH_FLOP = 1e5  # the fixed cost of a batch, in FLOP of a slow machine (1 ns): for the length of fit's first slice
+
+
 @_quiet
 def optimizer_update(optimizer, w, g, moments, t):
     """One update of w and its moments, in place."""

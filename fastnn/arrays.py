@@ -381,21 +381,24 @@ def working_dtype(dtype):
     return FLOATS[0] if dtype.kind == "f" and dtype.itemsize <= 4 else FLOATS[1]
 
 
-def first_non_finite(array, dtype, row="feature"):
+def first_non_finite(array, dtype, row="feature", samples=None):
     """Say how many values of an array are non-finite after a cast to `dtype`, and where the first is; None if none.
 
     `row` is the word for a row ("feature", "output"). None: the array holds weights, whose columns are not samples.
+    `samples`: only these columns; None: all.
     """
     matrix = array if array.ndim == 2 else array[np.newaxis]
     count, first = 0, None
+    places = None if samples is None else np.unique(samples)
     if matrix.dtype.kind == "f":
-        for columns in column_blocks(*matrix.shape):
+        for block in column_blocks(len(matrix), matrix.shape[1] if places is None else len(places)):
+            columns = block if places is None else places[block]
             bad = ~np.isfinite(columns_as(matrix, columns, dtype))
             if bad.any():
                 count += int(bad.sum())
                 if first is None:
                     column = int(bad.any(axis=0).argmax())
-                    first = columns.start + column, int(bad[:, column].argmax())
+                    first = block.start + column if places is None else columns[column], int(bad[:, column].argmax())
     if not count:
         return None
     place = f"column {first[0]}"

@@ -1,32 +1,59 @@
 """Callbacks for ``fit``: save the network while it is trained (Checkpoint), write a table of its numbers (CSVLog)."""
 
 import csv
+import io
 import math
 import os
+import weakref
 
-from . import arrays
+from . import arrays, filesystem
 from .settings import check_flag
 
 
-def _checked_path(path):
-    if not isinstance(path, (str, bytes, os.PathLike)):
-        raise TypeError(f"path must be a path, got {path!r:.80}")
-    return os.fspath(path)
+class _OfOneFit:
+    """A callback that needs the network; it serves one fit at a time, and holds no network that nobody else holds."""
+
+    def __init__(self, path):
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            raise TypeError(f"path must be a path, got {path!r:.80}")
+        self.path, self._of = os.fspath(path), None
+
+    def begin(self, net):
+        """Before the first epoch of a fit: OSError if the file cannot be there."""
+        folder = os.path.dirname(self.path) or os.curdir
+        if os.path.isdir(self.path) or not self.path:
+            raise IsADirectoryError(f"{type(self).__name__}: path {self.path!r} is a folder or empty; name a file")
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"{type(self).__name__}: there is no folder {folder!r} for {self.path!r}")
+        self._of = weakref.ref(net)
+
+    def _network(self):
+        net = self._of and self._of()
+        if net is None:
+            name = type(self).__name__
+            raise RuntimeError(
+                f"a {name} is given to fit, as callbacks={name}(path); call begin(net) to use it elsewhere"
+            )
+        return net
+
+    def __getstate__(self):
+        return vars(self) | {"_of": None}
 
 
-class Checkpoint:
+class Checkpoint(_OfOneFit):
     """A callback that saves the network with its optimizer's state, so that a broken training can go on.
 
     The file is replaced as a whole (see :meth:`fastnn.Network.save`): whenever the process ends, the newest
-    file or the one before is there. ``fastnn.load(path)`` gives a network whose next fit
-    continues as if training had not been interrupted.
+    file or the one before is there. ``fastnn.load(path)`` gives a network whose next fit, with
+    the same backend, continues as if training had not been interrupted.
 
     Parameters
     ----------
     path : path-like
     best : bool
-        True: save only if the loss is the lowest of this fit so far: that of the validation data,
-        or without them the training loss.
+        True: save only if the loss is the lowest so far, of those epochs of this fit that `every`
+        leaves: the loss of the validation data, or without them the training loss. The first of
+        these epochs of a fit replaces the file of an earlier fit.
     every : int
         Save after each `every`-th epoch of a fit only.
 
@@ -39,7 +66,8 @@ class Checkpoint:
 
     Notes
     -----
-    One Checkpoint serves one fit at a time.
+    One Checkpoint serves one fit at a time. With early stopping the file holds the network as it
+    was after its epoch, while fit goes back to the best weights at its end.
 
     Examples
     --------
@@ -54,35 +82,35 @@ class Checkpoint:
     """
 
     def __init__(self, path, best=False, every=1):
+        super().__init__(path)
         check_flag("best", best)
-        self.path, self.best, self.every = _checked_path(path), bool(best), arrays.whole_number(every, "every", 1)
-        self._net, self._lowest = None, math.inf
+        self.best, self.every = bool(best), arrays.whole_number(every, "every", 1)
+        self._lowest = math.inf
 
     def __repr__(self):
         return f"Checkpoint({self.path!r}, best={self.best}, every={self.every})"
 
     def begin(self, net):
-        """Before the first epoch of a fit."""
-        self._net, self._lowest = net, math.inf
+        """Before the first epoch of a fit: OSError if the file cannot be there."""
+        super().begin(net)
+        self._lowest = math.inf
 
     def __call__(self, epoch, history):
         """After an epoch."""
-        if self._net is None:
-            raise RuntimeError("a Checkpoint is given to fit, as callbacks=Checkpoint(path)")
-        if (epoch + 1) % self.every:
-            return
-        loss = (history.val_loss or history.loss)[-1]
-        if not self.best or loss < self._lowest:
-            self._net.save(self.path, optimizer=True)
+        net, loss = self._network(), (history.val_loss or history.loss)[-1]
+        if (epoch + 1) % self.every == 0 and not (self.best and loss >= self._lowest):
+            net.save(self.path, optimizer=True)
             self._lowest = loss
 
 
-class CSVLog:
+class CSVLog(_OfOneFit):
     """A callback that writes the numbers of each epoch to a CSV file, a line as soon as the epoch ends.
 
     The columns: epoch (the number of epochs that the network has been trained for, 1 after the
     first), loss, val_loss if there are validation data, and the metrics. With a network that was
-    trained before, lines are added to a file that has these columns already; else a new file is begun.
+    trained before, lines are added to a file that has these columns already: its lines of epochs
+    that are trained again, and a last line that was cut off, are left out. Any other log is begun
+    anew; a file that is no log is refused.
 
     Parameters
     ----------
@@ -94,6 +122,8 @@ class CSVLog:
         If `path` is no path.
     OSError
         By fit, if the file cannot be written; the weights of that moment are kept.
+    ValueError
+        By fit before its first epoch, if there is a file that is no log.
 
     Examples
     --------
@@ -110,39 +140,51 @@ class CSVLog:
     """
 
     def __init__(self, path):
-        self.path = _checked_path(path)
-        self._net = self._columns = None
+        super().__init__(path)
+        self._lines = self._begun = None
 
     def __repr__(self):
         return f"CSVLog({self.path!r})"
 
     def begin(self, net):
-        """Before the first epoch of a fit."""
-        self._net, self._columns = net, None
-        self._goes_on = net.epochs_done > 0
+        """Before the first epoch of a fit: OSError if the file cannot be there, ValueError if it is no log."""
+        super().begin(net)
+        self._lines, self._begun = _log(self.path), False
 
     def __call__(self, epoch, history):
         """After an epoch."""
-        if self._net is None:
-            raise RuntimeError("a CSVLog is given to fit, as callbacks=CSVLog(path)")
-        numbers = {"epoch": self._net.epochs_done, "loss": history.loss[-1]}
-        if history.val_loss:
-            numbers["val_loss"] = history.val_loss[-1]
-        numbers |= {name: values[-1] for name, values in history.metrics.items()}
-        lines = [list(numbers.values())]
-        if self._columns is None and not (self._goes_on and _first_line(self.path) == list(numbers)):
-            mode, lines = "w", [list(numbers), *lines]
-        else:
-            mode = "a"
-        with open(self.path, mode, newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(lines)
-        self._columns = list(numbers)
+        done = self._network().epochs_done
+        names, numbers = ["epoch", "loss"], [done, history.loss[-1]]
+        for name, values in ({"val_loss": history.val_loss} | history.metrics).items():
+            if values:
+                names.append(name)
+                numbers.append(values[-1])
+        if self._begun:
+            with open(self.path, "a", newline="", encoding="utf-8") as file:
+                file.write(_text([numbers]))
+            return
+        first = done - epoch  # of this fit
+        kept = [line for line in self._lines[1:] if int(line[0]) < first] if self._lines[:1] == [names] else []
+        filesystem.write(self.path, _text([names, *kept, numbers]).encode())
+        self._lines, self._begun = None, True
 
 
-def _first_line(path):
-    """The first line of a CSV file as a list; None if there is no such file."""
+def _text(lines):
+    text = io.StringIO()
+    csv.writer(text).writerows(lines)
+    return text.getvalue()
+
+
+def _log(path):
+    """The whole lines of a log, as lists; [] if there is no file or an empty one. ValueError if it is another file."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            return next(csv.reader(file), None)
-    except (FileNotFoundError, UnicodeDecodeError):
-        return None
+            text = file.read()
+        lines = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))
+        if text and not (lines and lines[0][:2] == ["epoch", "loss"]):
+            raise ValueError
+        return [line for line in lines if line[0] == "epoch" or (len(line) == len(lines[0]) and int(line[0]) >= 0)]
+    except FileNotFoundError:
+        return []
+    except (ValueError, IndexError, csv.Error):  # a UnicodeDecodeError is a ValueError
+        raise ValueError(f"CSVLog: {path!r} exists and is no log of fit; name another file, or remove it") from None

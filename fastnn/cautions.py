@@ -79,8 +79,10 @@ def _first_between(y):
     return None
 
 
-def of_scale(X, batch_size, largest):
+def of_scale(X, batch_size, largest, samples=None):
     """Warn if values of X are large; return whether it warned. `largest` is the function of a backend."""
+    if samples is not None:
+        X = X[:, samples[:: max(1, len(samples) // _SAMPLES)]]
     n, m = X.shape
     # Samples at equal distances in all of X, because X may be sorted.
     size = largest(X, min(m, batch_size, _ELEMENTS // n or 1))
@@ -94,11 +96,13 @@ def of_scale(X, batch_size, largest):
     return True
 
 
-def some(X, y, sample_weight):
+def some(X, y, sample_weight, samples=None):
     """About _SAMPLES samples at equal distances, to estimate the loss before training; None if their weights are 0."""
-    step = max(1, X.shape[1] // _SAMPLES)
-    w = None if sample_weight is None else sample_weight[::step]
-    return None if w is not None and not w.any() else (X[:, ::step], y[..., ::step], w)
+    places = slice(None, None, max(1, X.shape[1] // _SAMPLES))
+    if samples is not None:
+        places = samples[:: max(1, len(samples) // _SAMPLES)]
+    w = None if sample_weight is None else sample_weight[places]
+    return None if w is not None and not w.any() else (X[:, places], y[..., places], w)
 
 
 def of_rise(first, mean, before):
@@ -114,14 +118,16 @@ def of_rise(first, mean, before):
         )
 
 
-def _largest(X, largest):
-    """The largest |x| of all columns, block by block, so that X is not copied as a whole."""
-    return max(largest(X[:, columns], X.shape[1]) for columns in arrays.column_blocks(*X.shape))
+def _largest(X, largest, samples):
+    """The largest |x| of all columns, or of `samples`, block by block, so that X is not copied as a whole."""
+    blocks = arrays.column_blocks(len(X), X.shape[1] if samples is None else len(samples))
+    return max(largest(X[:, b if samples is None else samples[b]], X.shape[1]) for b in blocks)
 
 
-def remedy(X, y, largest):
+def remedy(X, y, largest, samples=None):
     """What to try after a divergence; the message names the one of X and y that has larger values."""
-    sizes = {"X": _largest(X, largest), "y": 0.0 if y.ndim == 1 else _largest(y, largest)}  # known to be finite
+    # All are known to be finite.
+    sizes = {"X": _largest(X, largest, samples), "y": 0.0 if y.ndim == 1 else _largest(y, largest, samples)}
     name = max(sizes, key=sizes.get)
     if sizes[name] > _LARGE:
         scale = f"{name} holds values of up to {sizes[name]:.3g}: scale it to a mean of 0 and a deviation of 1, or try"

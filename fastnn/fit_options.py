@@ -31,7 +31,8 @@ def are_absent(given):
         validation_data is class_weight is early_stopping is max_seconds is samples is None
         and type(metrics) is tuple
         and not metrics
-        and (validation_split == 0) is True
+        and type(validation_split) in (float, int)
+        and validation_split == 0
     )
 
 
@@ -58,6 +59,7 @@ def checked(trainable, data, y_given, given):
     options, m, n_out, loss = Options(), X.shape[1], trainable.sizes[-1], trainable.loss.name
     if max_seconds is not None:
         options.max_seconds = tables.real_parameter(max_seconds, "max_seconds")
+    validation_split = tables.real_parameter(validation_split, "validation_split")
     if validation_data is not None and validation_split:
         raise ValueError("give validation_data or validation_split, not both")
     samples = splits.checked_samples(samples, m)

@@ -17,7 +17,7 @@ class History:
         Each metric after each epoch: of the validation data by the names "val_accuracy" and so on;
         without validation data of the training data, "accuracy".
     validation_samples : ndarray of int, or None
-        With ``validation_split`` the places of the samples that were kept for validation, ascending.
+        With ``validation_split`` the places of the samples that were kept for validation, in their given order.
     best_epoch : int or None
         With early stopping the place of the best epoch in these lists; else None.
     seconds : float

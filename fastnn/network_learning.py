@@ -192,10 +192,13 @@ class Learner:
             End training after so many seconds, perhaps within an epoch: that epoch is not counted,
             and the next fit begins it anew. A slice of 50 ms, a batch and callbacks are finished.
         samples : array_like of int, (k,), optional
-            The samples to train on: the same bits as ``fit(X[:, samples], y[..., samples])``, no copy.
+            The places of the samples to train on (not labels of a pandas index): the same bits as
+            ``fit(X[:, samples], y[..., samples], sample_weight=sample_weight[samples])``, and no
+            copy. All of y and sample_weight must be valid.
         validation_split : float
             Share of the samples to keep for validation (of each class its share), drawn by the
-            network's seed alone; ``history.validation_samples`` are their places.
+            network's seed alone; ``history.validation_samples`` are their places in X. They keep
+            their sample_weight; class_weight does not count for them.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The progress bar of fit: tqdm if it is installed; otherwise, with progress=True, about one line per second.
+"""The progress of training: a tqdm bar where tqdm is installed, else about one line per second.
 
 Progress output never stops training: where it cannot be written (no stderr, a closed one, or an incomplete
 replacement by a GUI or a logger), fit continues without it.
@@ -16,7 +16,7 @@ def progress_bar(wanted, epochs):
 
 
 class Progress:
-    """A bar over epochs.
+    """A bar over epochs, which also moves within an epoch.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Progress:
     """
 
     def __init__(self, wanted, epochs):
-        self._epochs, self._bar, self._plain, self._done = epochs, None, False, 0
+        self._epochs, self._bar, self._plain, self._shown_epochs = epochs, None, False, 0
         self._shown(self._open, wanted)
 
     def _shown(self, show, *args):
@@ -41,27 +41,49 @@ class Progress:
         if wanted is None and not is_terminal:
             return
         try:
-            from tqdm import tqdm
+            from tqdm.auto import tqdm
         except ImportError:
             self._plain = wanted is True
-            self._next = time.monotonic() + _PLAIN_SECONDS
+            self._start = time.monotonic()
+            self._next = self._start + _PLAIN_SECONDS
             return
         # Not a terminal: each refresh is a new line in a log, so one per second is enough.
         self._bar = tqdm(total=self._epochs, unit="epoch", mininterval=0.1 if is_terminal else _PLAIN_SECONDS)
 
-    def update(self, losses):
-        """Show how many epochs are done, and the loss of the last one."""
-        new, self._done = len(losses) - self._done, len(losses)
-        if new and (self._bar is not None or self._plain):
-            self._shown(self._show, new, losses[-1])
+    def update(self, share, history, lr):
+        """Show the progress after a slice.
 
-    def _show(self, new, loss):
+        Parameters
+        ----------
+        share : float
+            Within 0..1: how much of the next epoch is done.
+        history : History
+            Its newest numbers are shown.
+        lr : float
+            The learning rate.
+        """
+        if self._bar is not None or self._plain:
+            self._shown(self._show, share, history, lr)
+
+    def _show(self, share, history, lr):
+        epochs = len(history.loss)
+        done = round(epochs + share, 2) if share else epochs
+        numbers = {}
+        if epochs:
+            numbers = {"loss": history.loss, "val_loss": history.val_loss, **history.metrics}
+            numbers = {name: f"{values[-1]:.4g}" for name, values in numbers.items() if values}
+        numbers["lr"] = f"{lr:.3g}"
         if self._bar is not None:
-            self._bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
-            self._bar.update(new)
-        elif time.monotonic() >= self._next or self._done == self._epochs:
+            if epochs != self._shown_epochs or len(numbers) == 1:
+                self._bar.set_postfix(numbers, refresh=False)
+                self._shown_epochs = epochs
+            self._bar.n = done
+            self._bar.update(0)
+        elif time.monotonic() >= self._next or done == self._epochs:
             self._next = time.monotonic() + _PLAIN_SECONDS
-            print(f"epoch {self._done}/{self._epochs}, loss {loss:.4g}", file=sys.stderr)
+            left = (time.monotonic() - self._start) * (self._epochs - done) / done if done else 0.0
+            shown = "".join(f", {name} {number}" for name, number in numbers.items())
+            print(f"epoch {done}/{self._epochs}{shown}, {left:.0f} s left", file=sys.stderr)
 
     def close(self):
         """Leave the bar as it is."""

@@ -2,25 +2,41 @@
 
 import numpy as np
 
-from . import _philox, arrays, tables
+from . import _philox, arrays, cautions, tables
 
 
 def checked_samples(samples, m):
     """Return `samples`, places 0..m-1 of the samples that an epoch visits, as uint32 (k,); None as None."""
     if samples is None:
         return None
-    found = arrays.real_array(samples, "samples")
-    if found.ndim != 1 or found.dtype.kind not in "iu":
-        told = ": write np.flatnonzero(samples)" if found.dtype.kind == "b" else ""
-        raise TypeError(f"samples must be 1-D integers, got {found.ndim}-D of dtype {found.dtype}{told}")
-    if not len(found):
+    found = np.array(arrays.real_array(samples, "samples"))  # a copy: other threads may write to `samples`
+    if found.ndim == 1 and not len(found):
         raise ValueError("samples is empty; give at least one")
+    if found.dtype.kind == "b" and found.shape != (m,):
+        raise ValueError(f"samples is a mask of shape {found.shape}, and X has {m} samples")
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        told = ": write np.flatnonzero(samples)" if found.dtype.kind == "b" else _told(found)
+        raise TypeError(f"samples must be 1-D integers, got {found.ndim}-D of dtype {found.dtype}{told}")
     low, high = int(found.min()), int(found.max())
     if low < 0 or high >= m:
-        raise ValueError(f"samples holds places from {low} to {high}, wanted 0..{m - 1}: X has {m} samples")
+        told = "; samples % m counts negative places from the end" if -m <= low < 0 and high < m else ""
+        raise ValueError(f"samples holds places from {low} to {high}, wanted 0..{m - 1}: X has {m} samples{told}")
+    if len(found) == m > 2 and high <= 1:
+        cautions.caution(
+            f"samples holds {m} places that are all 0 or 1, as many as X has samples: if it is a mask, write "
+            "np.flatnonzero(samples)"
+        )
     if m >= 2**32:
         raise ValueError(f"X has {m} samples; samples= takes fewer than 2**32")
     return found.astype(np.uint32)
+
+
+def _told(found):
+    """What to write instead of `found`, which is not a line of integers."""
+    if found.dtype.kind in "iu" and found.size == max(found.shape, default=1):
+        return ": write samples.ravel()"
+    whole = found.dtype.kind == "f" and found.ndim == 1 and (found == np.round(found)).all()
+    return ": write samples.astype(int)" if whole else ""
 
 
 def split(fraction, samples, y, m, seed, by_class):
@@ -43,15 +59,16 @@ def split(fraction, samples, y, m, seed, by_class):
     Returns
     -------
     (ndarray or None, ndarray or None)
-        The places of both parts, ascending; without a split (`samples`, None).
+        The places of both parts, in their given order; without a split (`samples`, None).
     """
     fraction = tables.real_parameter(fraction, "validation_split")
     if fraction >= 1:
-        raise ValueError(f"validation_split must be a share below 1, got {fraction:g}")
+        told = f"; {fraction:g} samples are {fraction:g} / {m}" if fraction == int(fraction) else ""
+        raise ValueError(f"validation_split must be a share below 1, got {fraction:g}{told}")
     if not fraction:
         return samples, None
-    places = np.arange(m) if samples is None else np.sort(samples.astype(np.int64))
-    if samples is not None and (np.diff(places) == 0).any():
+    places = np.arange(m) if samples is None else samples.astype(np.int64)
+    if samples is not None and (np.diff(np.sort(places)) == 0).any():
         raise ValueError("samples holds a place twice; with validation_split one of them could be in each part")
     wanted = int(fraction * len(places) + 0.5)
     if not 0 < wanted < len(places):
@@ -69,18 +86,21 @@ def split(fraction, samples, y, m, seed, by_class):
 def _stratified(order, codes, fraction, wanted):
     """`order`, changed so that among its first `wanted` samples each class has its share."""
     classes, counts = np.unique(codes, return_counts=True)
+    if wanted > len(codes) - len(classes):
+        raise ValueError(
+            f"validation_split={fraction:g} wants {wanted} of {len(codes)} samples, but each of the {len(classes)} classes "
+            f"has to keep one to train on, which leaves {len(codes) - len(classes)}"
+        )
+    drawn = np.searchsorted(classes, codes[order])
+    by_class = np.argsort(drawn, kind="stable")
+    first = by_class[np.cumsum(counts) - counts]  # which class was drawn first: of equals it gets a sample more
     shares = np.minimum(np.floor(fraction * counts), counts - 1).astype(np.int64)
-    room = counts - 1 - shares  # each class keeps a sample to train on
     rest = fraction * counts - shares
-    while shares.sum() < wanted and room.any():
-        i = int(np.argmax(np.where(room > 0, rest, -np.inf)))
-        shares[i], room[i], rest[i] = shares[i] + 1, room[i] - 1, rest[i] - 1
-    left = dict(zip(classes.tolist(), shares.tolist(), strict=True))
-    first, later = [], []
-    for place, code in zip(order.tolist(), codes[order].tolist(), strict=True):
-        if left[code]:
-            left[code] -= 1
-            first.append(place)
-        else:
-            later.append(place)
-    return np.array(first + later)
+    while shares.sum() < wanted:
+        i = np.lexsort((first, -np.where(shares < counts - 1, rest, -np.inf)))[0]
+        shares[i], rest[i] = shares[i] + 1, rest[i] - 1
+    # The number of each sample among those of its class, in the drawn order.
+    number = np.empty(len(order), np.int64)
+    number[by_class] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    is_first = number < shares[drawn]
+    return np.concatenate([order[is_first], order[~is_first]])

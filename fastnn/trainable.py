@@ -135,13 +135,13 @@ class Trainable:
                             f"{what}{name} of layer {i} has {found}; training needs finite numbers: {remedy}"
                         )
 
-    def loss_before(self, X, y, sample_weight):
+    def loss_before(self, X, y, sample_weight, samples=None):
         """The loss before this fit, for cautions.of_rise: that of the last epoch, but at least 5% of the very first.
 
         A smaller loss is not compared with, because its rise would be harmless.
         """
         if self.last_loss is None:
-            some = cautions.some(X, y, sample_weight)
+            some = cautions.some(X, y, sample_weight, samples)
             loss = passes.mean_loss(self.engine, *some) if some else 0.0
             self.first_loss = self.last_loss = loss if loss < np.inf else 0.0
         return max(self.last_loss, 0.05 * (self.first_loss or 0.0))

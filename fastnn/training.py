@@ -14,6 +14,7 @@ from .history import History, TrainState
 from .one_step import NOT_FINITE_BEFORE
 from .progress import progress_bar
 from .settings import check_flag
+from .stopping import EarlyStopping
 
 _SLICE_SECONDS = 0.05
 _SLICE_EPOCHS = 10_000  # the most epochs of a slice, for tiny networks: the history takes time, too
@@ -29,14 +30,16 @@ def checked_callbacks(callbacks):
     if callbacks is None:
         return []
     if not isinstance(callbacks, (list, tuple)):
-        callbacks = [callbacks]
-        if not callable(callbacks[0]):
+        if not callable(callbacks):
+            told = "; write early_stopping=" if isinstance(callbacks, EarlyStopping) else ""
             raise TypeError(
-                f"callbacks must be a callable (epoch, history) or a list of them, got {callbacks[0]!r:.80}"
+                f"callbacks must be a callable (epoch, history) or a list of them, got {callbacks!r:.80}{told}"
             )
+        callbacks = [callbacks]
     for i, callback in enumerate(callbacks):
         if not callable(callback):
-            raise TypeError(f"callbacks[{i}] must be callable as (epoch, history), got {callback!r:.80}")
+            told = "; write early_stopping=" if isinstance(callback, EarlyStopping) else ""
+            raise TypeError(f"callbacks[{i}] must be callable as (epoch, history), got {callback!r:.80}{told}")
         if hints.misfit(callback, (0, None)):
             told = f"; write {callback.__name__}()" if isinstance(callback, type) else ""
             raise TypeError(
@@ -89,7 +92,7 @@ def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample
     is_large = False
     if epochs:
         cautions.of_targets(data[1], trainable.loss, not trainable.is_chosen)
-        is_large = cautions.of_scale(data[0], batch_size or m, trainable.backend.largest)
+        is_large = cautions.of_scale(data[0], batch_size or m, trainable.backend.largest, options.samples)
     history = History()
     history.validation_samples = options.kept_back
     with trainable.guard.fitting:
@@ -101,7 +104,7 @@ def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample
                     trainable.refuse_non_finite()
                 job = Fit(trainable, data, optimizer, min(batch_size or m, m), shuffle, before, afresh, options)
                 if epochs and not is_large:  # else there was a warning about X already
-                    job.last_loss = trainable.loss_before(*data)
+                    job.last_loss = trainable.loss_before(*data, options.samples)
             except BaseException as error:  # no memory, Ctrl-C
                 trainable.go_back(before)
                 error.history = history
@@ -182,7 +185,7 @@ class Fit:
         self.first_epoch = trainable.epochs_done
         self.slice_state = self.state = TrainState(self.first_epoch)
         self.in_place = (self.y.ndim == 1 and self.engine.reads(self.X)) or arrays.in_place(self.X, self.y)
-        self.batches = 1 + int(_FIRST_SLICE_FLOP / (6.0 * trainable.n_params * batch_size))
+        self.batches = 1 + int(_FIRST_SLICE_FLOP / (6.0 * trainable.n_params * batch_size + self.backend.BATCH_FLOP))
         self.before = before
         self.last_loss = None  # loss before this fit, to compare the first epoch with; None: do not compare
         # The version after our last slice; whether a callback or another thread has changed the network since.
@@ -219,11 +222,11 @@ class Fit:
                     if history.loss[0] > self.last_loss:
                         cautions.of_rise(self.state.first_loss, history.loss[0], self.last_loss)
                     self.last_loss = None
-                if bar is not None:
-                    bar.update(history.loss)
                 if looks and sums:
                     self.trainable.epochs_done = self.state.epoch  # so that a callback sees and saves it
                     self._after_epoch(done - 1, callbacks, history)
+                if bar is not None:
+                    bar.update(self.state.position / self.m, history, self.optimizer.lr)
                 is_late = options.max_seconds is not None and time.perf_counter() - start >= options.max_seconds
                 if is_late and done < epochs and not history.stopped:
                     history.stopped = "max_seconds"
@@ -373,8 +376,9 @@ class Fit:
 
     def _explain(self):
         """Raise the error for a non-finite loss, weight or moment, after restoring the state that fit promises."""
+        samples = self.options.samples
         for name, array, row in (("X", self.X, "feature"), ("y", self.y, "output")):
-            found = arrays.first_non_finite(array, self.engine.dtype, row)
+            found = arrays.first_non_finite(array, self.engine.dtype, row, samples)
             if found and self.disturbed:
                 if not self.state.finite:
                     self._replay()
@@ -391,7 +395,7 @@ class Fit:
         raise FloatingPointError(
             f"training diverged: the loss, a weight or a moment was no longer finite in epoch "
             f"{self.state.epoch - self.first_epoch}, batch {batch} (counted from 0, with {self.settings}); "
-            f"{self._kept()}. {cautions.remedy(self.X, self.y, self.backend.largest)}"
+            f"{self._kept()}. {cautions.remedy(self.X, self.y, self.backend.largest, samples)}"
         )
 
     def _kept(self):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import metrics, passes
+from . import arrays, metrics, passes
 
 
 class Measures:
@@ -28,15 +28,23 @@ class Measures:
         self.trainable, self.prefix = trainable, ""
         self.data, self.y_given, self.places = data, y_given, places
         self.validates = validation_data is not None or kept_back is not None
+        self.kept_back = kept_back is not None
         if validation_data is not None:
             self.data, self.y_given = _checked(trainable, validation_data)
             self.places = None
         if kept_back is not None:
             self.places = kept_back
-        if self.places is not None:
-            self.y_given = np.asarray(y_given)[..., self.places]
+            weights = self.data[2]
+            if weights is not None:
+                name = "sample_weight of the validation samples"
+                kept = arrays.weights_of_samples(weights[kept_back], len(kept_back), name)
+                weights = np.zeros(len(weights))
+                weights[kept_back] = kept
+                self.data = (*self.data[:2], weights)
         self.prefix = "val_" if self.validates else ""
         self.metrics = metrics.checked(wanted, trainable.sizes, trainable.output, trainable.loss.name, self.data[1])
+        if self.places is not None and self.metrics:
+            self.y_given = arrays.real_array(y_given, "y")[..., self.places]
 
     def names(self):
         """The name of each number, and whether a greater one is better."""
@@ -45,6 +53,14 @@ class Measures:
 
     def __bool__(self):
         return self.validates or bool(self.metrics)
+
+    def _refuse_non_finite(self):
+        """Raise ValueError if validation data are not finite."""
+        names = ("X", "y") if self.kept_back else ("validation_data[0]", "validation_data[1]")
+        for name, array, row in zip(names, self.data[:2], ("feature", "output"), strict=True):
+            found = arrays.first_non_finite(array, self.trainable.engine.dtype, row, self.places)
+            if found:
+                raise ValueError(f"{name} has {found}; these are validation data, which have to be finite")
 
     def take(self, history):
         """Measure, and add the numbers to `history`."""
@@ -56,6 +72,8 @@ class Measures:
         if self.places is not None:
             y, w = y[..., self.places], None if w is None else w[self.places]
         values = metrics.computed(self.metrics, self.y_given, np.asarray(y), A, w) if self.metrics else {}
+        if self.validates and not np.isfinite(loss):
+            self._refuse_non_finite()
         if self.validates:
             history.val_loss.append(loss)
         for name, value in values.items():

@@ -1,7 +1,9 @@
 """Callbacks with begin(); fastnn.callbacks: Checkpoint and CSVLog."""
 
 import csv
+import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -112,14 +114,25 @@ def test_the_best_checkpoint_has_the_lowest_loss(backend, tmp_path, validated):
         assert bits(fastnn.load(path, backend=backend)) == kept[int(np.argmin(losses))]
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_weights(backend, tmp_path):
+@pytest.mark.parametrize("kind", [Checkpoint, CSVLog])
+def test_a_path_that_cannot_be_is_found_before_training(backend, tmp_path, kind):
+    net = net_of(backend)
+    before = state_of(net)
+    for path in (tmp_path / "missing" / "file", tmp_path, ""):
+        with pytest.raises(OSError, match=kind.__name__):
+            net.fit(X, Y, 3, callbacks=kind(path), **QUIET)
+    assert state_of(net) == before
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("kind", [Checkpoint, CSVLog])
+def test_a_full_disk_leaves_the_weights_of_that_moment(backend, kind):
     net, twin = net_of(backend), net_of(backend)
-    with pytest.raises(OSError, match=r"missing"):
-        net.fit(X, Y, 3, callbacks=Checkpoint(tmp_path / "missing" / "net.npz"), **QUIET)
-    twin.fit(X, Y, 1, **QUIET)
-    assert bits(net) == bits(twin)
-    with pytest.raises(OSError, match=r"missing"):
-        net.fit(X, Y, 3, callbacks=CSVLog(tmp_path / "missing" / "log.csv"), **QUIET)
+    callback = kind("/dev/full")
+    if kind is CSVLog:
+        callback.begin = lambda net: setattr(callback, "_lines", []) or setattr(callback, "_of", lambda: net)
+    with pytest.raises(OSError, match="full"):
+        net.fit(X, Y, 3, callbacks=callback, **QUIET)
     twin.fit(X, Y, 1, **QUIET)
     assert bits(net) == bits(twin)
 
@@ -162,6 +175,51 @@ def test_a_log_holds_the_history(backend, tmp_path):
     assert [line[0] for line in rows(path)] == ["epoch", "6"]
     net_of(backend).fit(X, Y, 1, callbacks=CSVLog(path), **QUIET)  # a new network: a new file
     assert [line[0] for line in rows(path)] == ["epoch", "1"]
+
+
+def test_a_log_goes_on_after_a_broken_run(backend, tmp_path):
+    path, saved = tmp_path / "log.csv", tmp_path / "net.npz"
+
+    def broken(epoch, history):
+        if epoch == 5:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        net_of(backend).fit(X, Y, 9, callbacks=[Checkpoint(saved, every=4), CSVLog(path), broken], **QUIET)
+    path.write_bytes(path.read_bytes() + b"7,0.")  # cut off
+    fastnn.load(saved, backend=backend).fit(X, Y, 3, callbacks=CSVLog(path), **QUIET)
+    whole = net_of(backend).fit(X, Y, 7, **QUIET)
+    assert rows(path) == [["epoch", "loss"]] + [[str(i + 1), repr(loss)] for i, loss in enumerate(whole.loss)]
+
+
+@pytest.mark.parametrize("content", [b"name,age\na,3\n", b"\x80\xff", b"x" * 200_000 + b"\n", b"epoch,loss\na,1\n"])
+def test_a_file_that_is_no_log_stays(backend, tmp_path, content):
+    path, net = tmp_path / "table.csv", net_of(backend)
+    path.write_bytes(content)
+    before = state_of(net)
+    with pytest.raises(ValueError, match="no log of fit"):
+        net.fit(X, Y, callbacks=CSVLog(path), **QUIET)
+    assert path.read_bytes() == content
+    assert state_of(net) == before
+
+
+def test_a_metric_may_have_any_name(backend, tmp_path):
+    def epoch(y, A):
+        return 7.0
+
+    path = tmp_path / "log.csv"
+    net_of(backend).fit(X, Y, 2, metrics=[epoch], callbacks=CSVLog(path), **QUIET)
+    assert [(line[0], line[2]) for line in rows(path)] == [("epoch", "epoch"), ("1", "7.0"), ("2", "7.0")]
+
+
+def test_they_hold_no_network(backend, tmp_path):
+    log, checkpoint = CSVLog(tmp_path / "log.csv"), Checkpoint(tmp_path / "net.npz")
+    net_of(backend).fit(X, Y, callbacks=[log, checkpoint], **QUIET)
+    assert len(pickle.dumps([log, checkpoint])) < 1000
+    gc.collect()
+    for callback in (log, checkpoint):
+        with pytest.raises(RuntimeError, match="given to fit"):
+            callback(0, fastnn.History())
 
 
 def test_a_log_has_each_line_at_once(backend, tmp_path):

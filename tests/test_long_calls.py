@@ -23,6 +23,7 @@ import reference as ref
 from case_helpers import HEADS, OF_ANY_UNITS, affine, assert_finite, bits, weights_unchanged
 from conftest import BACKENDS, alone
 from fastnn import SGD, Adam, Network, training
+from fastnn.progress import Progress
 
 VARIANTS = BACKENDS  # what is tested here is around the kernels
 
@@ -576,6 +577,35 @@ def test_e06_progress_output(backend, tqdm, epochs, callbacks, monkeypatch):
     assert 1 <= len(lines) < min(200, 3 + 10 * seconds)
     assert f"{epochs}/{epochs}" in text
     assert "loss" in text
+
+
+@pytest.mark.parametrize("with_tqdm", [True, False])
+def test_the_bar_moves_within_an_epoch_and_shows_the_numbers(backend, rng, monkeypatch, with_tqdm):
+    if not with_tqdm:
+        monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    monkeypatch.setattr(training, "_FIRST_SLICE_FLOP", 1)  # one batch; later slices are at most twice as long
+    shown = []
+    monkeypatch.setattr(
+        Progress,
+        "_show",
+        lambda self, share, history, lr, show=Progress._show: (
+            shown.append(round(len(history.loss) + share, 3)),
+            show(self, share, history, lr),
+        ),
+    )
+    monkeypatch.setattr("fastnn.progress._PLAIN_SECONDS", 0)
+    X, y = regression(rng, 640)
+    how = {"validation_data": (X, y), "metrics": ["r2"], "progress": True, "batch_size": 10}
+    text = printed(lambda: linear(backend).fit(X, y, epochs=2, optimizer=SGD(lr=0.005), **how))
+    assert len(shown) > 4
+    assert shown == sorted(set(shown))
+    assert shown[0] == 0.016
+    assert shown[-1] == 2
+    for word in ("2/2", "loss", "val_loss", "val_r2", "lr", "0.005"):
+        assert word in text
+    if not with_tqdm:
+        assert "epoch 0.02/2, lr 0.005, " in text
+        assert text.rstrip().endswith("0 s left")
 
 
 def test_e06_without_a_place_to_print(backend, rng, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 
 from case_helpers import bits
 from conftest import COMPILED
-from fastnn import SGD, Adam, Network
+from fastnn import SGD, Adam, DataWarning, Network, splits
 
 RNG = np.random.default_rng(5)
 M = 150
@@ -100,6 +100,78 @@ def test_a_split_among_samples(either_backend):
     assert set(history.validation_samples) <= set(chosen)
 
 
+def test_a_split_among_samples_is_that_of_a_copy(backend):
+    chosen = RNG.permutation(M)[:80]
+    for shuffle in (True, False):
+        one, other = (Network([6, 9, 3], seed=3, backend=backend, dtype="float64") for _ in range(2))
+        how = {"epochs": 3, "validation_split": 0.2, "shuffle": shuffle} | QUIET
+        history = one.fit(X, CODES, samples=chosen, **how)
+        wanted = other.fit(X[:, chosen], CODES[chosen], **how)
+        assert bits(one) == bits(other)
+        assert (history.validation_samples == chosen[wanted.validation_samples]).all()
+        np.testing.assert_allclose(history.val_loss, wanted.val_loss, rtol=1e-13)
+
+
+def test_classes_of_equal_size_are_validated_equally_often():
+    codes, drawn = np.arange(40) % 20, np.zeros(20, int)
+    for seed in range(100):
+        kept = (
+            Network([2, 20], seed=seed, backend="numpy")
+            .fit(np.zeros((2, 40)), codes, epochs=0, validation_split=0.25, **QUIET)
+            .validation_samples
+        )
+        drawn += np.bincount(codes[kept], minlength=20)
+    assert drawn.sum() == 1000
+    assert 25 < drawn.min() <= drawn.max() < 75  # 50 wanted, 5 sd
+
+
+def test_bad_data_that_are_not_used_do_no_harm(backend):
+    bad = X.copy()
+    bad[1, 120:] = np.nan
+    net, other = (Network([6, 8, 3], seed=3, backend=backend, dtype="float64") for _ in range(2))
+    net.fit(bad, CODES, samples=np.arange(120), **QUIET)
+    other.fit(X[:, :120], CODES[:120], **QUIET)
+    assert bits(net) == bits(other)
+    with pytest.raises(FloatingPointError, match="training diverged"):
+        net.fit(bad, CODES, 20, 4, SGD(lr=1e300), samples=np.arange(120), **QUIET)
+    before = bits(net)
+    with pytest.raises(ValueError, match="X has 29 non-finite values, first at column 121"):
+        net.fit(bad, CODES, samples=np.arange(100, 150)[21:].repeat(2), **QUIET)
+    assert bits(net) == before
+
+
+def test_validation_data_must_be_finite(backend):
+    net = Network([6, 3], seed=3, backend=backend)
+    kept = net.fit(X, CODES, validation_split=0.2, **QUIET).validation_samples
+    bad = X.copy()
+    bad[2, kept[3]] = np.inf
+    with pytest.raises(ValueError, match=f"X has 1 non-finite value, first at column {kept[3]} .*validation data"):
+        net.fit(bad, CODES, validation_split=0.2, **QUIET)
+    with pytest.raises(ValueError, match=r"validation_data\[0\] has 1 non-finite value, first at column"):
+        net.fit(X, CODES, validation_data=(bad, CODES), **QUIET)
+    weights = np.ones(M)
+    weights[kept] = 0
+    with pytest.raises(ValueError, match="sample_weight of the validation samples is 0 for every sample"):
+        net.fit(X, CODES, validation_split=0.2, sample_weight=weights, **QUIET)
+
+
+def test_a_mask_as_numbers_is_warned_of():
+    with pytest.warns(DataWarning, match=r"np\.flatnonzero"):
+        Network([6, 3], seed=3).fit(X, CODES, samples=(CODES > 0).astype(int), **QUIET)
+
+
+def test_samples_are_checked_as_a_copy(monkeypatch):
+    given = np.zeros(5, np.int64)
+
+    class Changing(np.ndarray):
+        def min(self, *args, **kwargs):
+            given[0] = 10**6
+            return super().min(*args, **kwargs)
+
+    found = splits.checked_samples(given.view(Changing), 10)
+    assert found.max() < 10
+
+
 def test_balanced_weights_are_of_the_training_part(either_backend):
     one, other = (Network([6, 3], seed=3, backend=either_backend) for _ in range(2))
     history = one.fit(X, CODES, validation_split=0.2, class_weight="balanced", **QUIET)
@@ -113,10 +185,17 @@ def test_refusals(either_backend):
     before = bits(net)
     for given, error, words in (
         ({"samples": [0, M]}, ValueError, ["samples holds places from 0 to 150", "0..149"]),
-        ({"samples": [-1]}, ValueError, ["from -1"]),
-        ({"samples": []}, (ValueError, TypeError), ["samples"]),
+        ({"samples": [-1]}, ValueError, ["from -1", "samples % m"]),
+        ({"samples": []}, ValueError, ["samples is empty"]),
         ({"samples": [0.5]}, TypeError, ["samples must be 1-D integers"]),
-        ({"samples": [[1, 2]]}, TypeError, ["1-D"]),
+        ({"samples": [1.0, 2.0]}, TypeError, ["samples must be 1-D integers", "samples.astype(int)"]),
+        ({"samples": [[1, 2]]}, TypeError, ["1-D", "samples.ravel()"]),
+        ({"samples": CODES[:9] > 0}, ValueError, ["mask of shape (9,)", "150"]),
+        ({"validation_split": 20}, ValueError, ["below 1", "20 / 150"]),
+        ({"validation_split": np.array([0.2, 0.3])}, TypeError, ["validation_split"]),
+        ({"validation_split": np.nan, "validation_data": (X, CODES)}, ValueError, ["validation_split"]),
+        ({"validation_split": False}, TypeError, ["validation_split"]),
+        ({"validation_split": 0.99}, ValueError, ["each of the 3 classes has to keep one"]),
         ({"samples": CODES > 0}, TypeError, ["np.flatnonzero(samples)"]),
         ({"samples": [1, 1, 2, 3], "validation_split": 0.5}, ValueError, ["twice"]),
         ({"validation_split": 1.0}, ValueError, ["validation_split", "below 1"]),
