@@ -31,9 +31,7 @@ class _OfOneFit:
         net = self._of and self._of()
         if net is None:
             name = type(self).__name__
-            raise RuntimeError(
-                f"a {name} is given to fit, as callbacks={name}(path); call begin(net) to use it elsewhere"
-            )
+            raise RuntimeError(f"a {name} is given to fit, as callbacks={name}(path)")
         return net
 
     def __getstate__(self):

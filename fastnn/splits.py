@@ -88,8 +88,8 @@ def _stratified(order, codes, fraction, wanted):
     classes, counts = np.unique(codes, return_counts=True)
     if wanted > len(codes) - len(classes):
         raise ValueError(
-            f"validation_split={fraction:g} wants {wanted} of {len(codes)} samples, but each of the {len(classes)} classes "
-            f"has to keep one to train on, which leaves {len(codes) - len(classes)}"
+            f"validation_split={fraction:g} wants {wanted} of {len(codes)} samples, but each of the {len(classes)} "
+            f"classes has to keep one to train on, which leaves {len(codes) - len(classes)}"
         )
     drawn = np.searchsorted(classes, codes[order])
     by_class = np.argsort(drawn, kind="stable")
