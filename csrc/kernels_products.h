@@ -268,7 +268,7 @@ static void FN(row)(const fnn_forward *p, ptrdiff_t i, ptrdiff_t panel) {
 /* --- the last panel, if it has few columns: a tile would compute a whole vector for them. Here a vector holds one
    column of VL rows instead. Terms are added in the same order as in a tile. --- */
 
-#define FEW_COLUMNS (FNN_LANES >= 8 ? 4 : 0) /* 0: with short vectors a panel wastes little, so this is off */
+#define FEW_COLUMNS (!FNN_DOUBLE && FNN_LANES >= 8 ? 4 : 0) /* 0: short vectors waste little, so this is off */
 
 /* The columns of a panel if they are few, else 0 (1 is computed as 2, and 3 as 4: that costs less than more code). */
 static ptrdiff_t FN(few_columns)(const fnn_factors *f, ptrdiff_t panel) {

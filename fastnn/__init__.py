@@ -35,10 +35,15 @@ _WHEN_ASKED_FOR = ("callbacks", "datasets")  # imported at first use, because it
 
 
 def __getattr__(name):
-    if name in _WHEN_ASKED_FOR:
-        import importlib
+    # Statements, not a name that is put together: tools that freeze programs read them.
+    if name == "callbacks":
+        import fastnn.callbacks as module
 
-        return importlib.import_module(f"{__name__}.{name}")
+        return module
+    if name == "datasets":
+        import fastnn.datasets as module
+
+        return module
     told = hints.did_you_mean(name, [*__all__, *_WHEN_ASKED_FOR])
     raise AttributeError(f"module {__name__!r} has no {name!r}{told}")
 
