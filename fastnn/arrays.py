@@ -212,6 +212,13 @@ def weights_of_samples(sample_weight, m, name="sample_weight"):
     return w
 
 
+def weights_at(places, weights, name):
+    """The weights of the samples at `places`, checked and scaled by weights_of_samples(); the others have weight 0."""
+    result = np.zeros(len(weights))
+    result[places] = weights_of_samples(weights[places], len(places), name)
+    return result
+
+
 def whole_number(value, name, low, high=None):
     """Return `value` as an int within low..high; anything but an integer is a TypeError."""
     try:

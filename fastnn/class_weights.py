@@ -60,9 +60,7 @@ def _scaled(weights, samples, name):
     """Weights as the engine takes them: scaled by the largest that is trained with."""
     if weights is None or samples is None:
         return arrays.weights_of_samples(weights, len(weights), name) if weights is not None else None
-    result = np.zeros(len(weights))
-    result[samples] = arrays.weights_of_samples(weights[samples], len(samples), f"{name} of these samples")
-    return result
+    return arrays.weights_at(samples, weights, f"{name} of these samples")
 
 
 def _codes(y, n_out, loss):

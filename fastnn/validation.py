@@ -34,13 +34,9 @@ class Measures:
             self.places = None
         if kept_back is not None:
             self.places = kept_back
-            weights = self.data[2]
+            X, y, weights = self.data
             if weights is not None:
-                name = "sample_weight of the validation samples"
-                kept = arrays.weights_of_samples(weights[kept_back], len(kept_back), name)
-                weights = np.zeros(len(weights))
-                weights[kept_back] = kept
-                self.data = (*self.data[:2], weights)
+                self.data = X, y, arrays.weights_at(kept_back, weights, "sample_weight of the validation samples")
         self.prefix = "val_" if self.validates else ""
         self.metrics = metrics.checked(wanted, trainable.sizes, trainable.output, trainable.loss.name, self.data[1])
         if self.places is not None and self.metrics:
