@@ -53,21 +53,26 @@ enum fnn_dtype {
    FORM: UNITS_OF_Z, L is a sum over units of a function of z and y, whose derivative is dZ; UNITS_OF_A, the same of
    a = g(z) and y, whose derivative is dA; ROWS_OF_Z, L is a function of all z of a sample. */
 #define FNN_EACH_LOSS(F)                                                                  \
-  F(BINARY_CROSS_ENTROPY, binary_cross_entropy, SIGMOID, PROBABILITIES, UNITS_OF_Z, "")   \
-  F(CROSS_ENTROPY, cross_entropy, SOFTMAX, CLASSES, ROWS_OF_Z, "")                        \
+  F(BINARY_CROSS_ENTROPY, binary_cross_entropy, SIGMOID, PROBABILITIES, UNITS_OF_Z, "label_smoothing, pos_weight") \
+  F(CROSS_ENTROPY, cross_entropy, SOFTMAX, CLASSES, ROWS_OF_Z, "label_smoothing")         \
   F(MSE, mse, ANY, VALUES, UNITS_OF_A, "")                                                \
   F(MAE, mae, ANY, VALUES, UNITS_OF_A, "")
 
 /* Optimizers: F(NAME, name, SLOTS, STEP).
    SLOTS: how many moments it keeps for each parameter.
    STEP: BY_SUM, a step is at most lr * (gradient + moment); BY_QUOTIENT, a step is
-   lr * moment_1 / (sqrt(moment_2) + eps), with the bias of both moments corrected. */
+   lr * moment_1 / (sqrt(moment_2) + eps), with the bias of both moments corrected; BY_ROOT, a step is
+   lr * gradient / (sqrt(moment_1) + eps), or lr times a moment_2 that adds such quotients. */
 #define FNN_EACH_OPTIMIZER(F)             \
   F(SGD, sgd, 0, BY_SUM)                  \
   F(MOMENTUM, momentum, 1, BY_SUM)        \
   F(NESTEROV, nesterov, 1, BY_SUM)        \
   F(ADAM, adam, 2, BY_QUOTIENT)           \
-  F(ADAMW, adamw, 2, BY_QUOTIENT)
+  F(ADAMW, adamw, 2, BY_QUOTIENT)         \
+  F(NADAM, nadam, 2, BY_QUOTIENT)         \
+  F(RMSPROP, rmsprop, 1, BY_ROOT)         \
+  F(RMSPROP_MOMENTUM, rmsprop_momentum, 2, BY_ROOT) \
+  F(ADAGRAD, adagrad, 1, BY_ROOT)
 
 #define FNN_KIND(NAME, ...) FNN_##NAME,
 #define FNN_ONE_MORE(...) +1
@@ -169,7 +174,8 @@ double fnn_magnitude(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m);
 typedef struct {
   size_t size;
   int kind;
-  double lr, weight_decay, momentum, beta1, beta2, eps;
+  double lr, weight_decay, momentum, beta1, beta2, eps; /* beta2: alpha of rmsprop */
+  double lr_decay, momentum_decay;                      /* of adagrad, of nadam */
 } fnn_optimizer;
 
 /* Makes step number t (the first is 1) with the gradient dw: changes w (n x m) and its moments in place. A moment that
@@ -185,6 +191,7 @@ typedef struct {
   size_t size;
   ptrdiff_t units;
   fnn_spec activation;
+  double dropout; /* the share of its outputs that training makes 0, within 0..1; 0 in the last layer */
 } fnn_layer;
 /* A layer's parameters, in the order of this list. */
 enum fnn_parameter {
@@ -210,7 +217,11 @@ uint64_t fnn_net_steps(const fnn_net *net);
 void fnn_net_set_steps(fnn_net *net, uint64_t steps);
 int fnn_net_set_moment(fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *from);
 int fnn_net_get_moment(const fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *to);
-/* A copy of all that training changes (parameters, moments, steps): its bytes; make it; set the network back to it. */
+/* The count of updates in the network's life, which dropout depends on. */
+uint64_t fnn_net_updates(const fnn_net *net);
+void fnn_net_set_updates(fnn_net *net, uint64_t updates);
+/* A copy of all that training changes (parameters, moments, steps, updates): its bytes; make it; set the network back
+ * to it. */
 size_t fnn_net_bytes(const fnn_net *net);
 void fnn_net_snapshot(const fnn_net *net, void *to);
 int fnn_net_restore(fnn_net *net, const void *from);
@@ -258,6 +269,7 @@ typedef struct {
   double *ended;
   ptrdiff_t ended_count;
   const uint32_t *samples; /* NULL, or the m samples of X that an epoch visits: any, also more than once */
+  uint64_t mask_seed;      /* of dropout */
 } fnn_fit;
 
 /* Whether all weights and moments are finite. */
@@ -282,7 +294,8 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   F(net_bytes) F(net_snapshot) F(net_restore) F(net_force_threads) F(net_forward_threads) F(net_train_threads) \
   F(net_predict) F(net_loss) F(net_gradients) F(net_train) F(net_finite) \
   F(openmp_procs) F(magnitude) F(net_first_loss) F(net_fit_threads) \
-  F(net_parameters) F(activation_row) F(loss_row) F(optimizer_row) F(abi_number)
+  F(net_parameters) F(activation_row) F(loss_row) F(optimizer_row) F(abi_number) \
+  F(net_updates) F(net_set_updates)
 /* clang-format on */
 
 /* Raised when a function changes, or a struct changes in another way than by new members at its end. A larger table
@@ -354,6 +367,8 @@ typedef struct {
   const char *(*loss_row)(int index);
   const char *(*optimizer_row)(int index);
   int (*abi_number)(void);
+  uint64_t (*net_updates)(const fnn_net *net);
+  void (*net_set_updates)(fnn_net *net, uint64_t updates);
 } fnn_api;
 
 const fnn_api *fnn_get_api(void);

@@ -78,7 +78,8 @@ static inline enum fnn_form fnn_form_of(const fnn_spec *loss) {
 
 enum fnn_step_form {
   FNN_BY_SUM,
-  FNN_BY_QUOTIENT
+  FNN_BY_QUOTIENT,
+  FNN_BY_ROOT
 };
 
 static inline enum fnn_step_form fnn_step_of(int optimizer) {
@@ -110,6 +111,7 @@ typedef struct {
   double momentum, beta1, beta2;
   double root; /* 1 / sqrt(1 - beta2^t) */
   double eps;
+  double of_gradient, of_moment; /* nadam: what moves is of_gradient * g + of_moment * m */
 } fnn_update;
 
 /* The factors of a product, A (m x k) and B (k x n). Each element of A B is a sum over k in a fixed order, the same in
@@ -182,6 +184,15 @@ typedef struct {
   void *scratch;         /* FNN_HEAD_ROWS padded rows that no other thread uses */
 } fnn_head;
 
+/* Outputs A of a layer with dropout: some become 0, the others are divided by the share that is kept. */
+#define FNN_DROPS 65536
+typedef struct {
+  void *A;
+  void *S; /* NULL, or the slopes, laid out as A, which are multiplied too */
+  ptrdiff_t row_step, n;
+  uint32_t dropped; /* so many of FNN_DROPS */
+} fnn_drop;
+
 #define FNN_DRAWS 128 /* random places that are drawn at a time */
 
 typedef struct {
@@ -242,6 +253,10 @@ typedef struct {
      0..bound-i-1. Returns whether the shuffle has to check for words that must be rejected. */
   int (*draw)(uint32_t *places, uint32_t *words, uint32_t first, uint32_t bound, const uint32_t c2_and_c3[2],
               const uint32_t key[2]);
+  /* Dropout of rows i0..i1 and units j0..j1, where row i is the sample at place i of the batch. The counters of Philox
+     end with c2 and c3. */
+  void (*drop)(const fnn_drop *d, const uint32_t c2_and_c3[2], const uint32_t key[2], ptrdiff_t i0, ptrdiff_t i1,
+               ptrdiff_t j0, ptrdiff_t j1);
   /* The largest |x| of rows of n; INFINITY if one is not finite. */
   double (*magnitude)(const void *x, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n);
 } fnn_kernels;

@@ -11,6 +11,7 @@
 #include "kernels_checks.h"
 #include "kernels_sums.h"
 #include "kernels_activations.h"
+#include "kernels_dropout.h"
 #include "kernels_losses.h"
 #include "kernels_optimizers.h"
 #include "kernels_products.h"
@@ -49,6 +50,7 @@ static const fnn_kernels FN(table) = {
     .pack = FN(pack),
     .unpack = FN(unpack),
     .draw = draw,
+    .drop = FN(drop),
     .magnitude = FN(magnitude),
 };
 

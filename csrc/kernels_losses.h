@@ -6,15 +6,28 @@
 /* --- losses of single units: each call sets L of VL units, and returns dL/dz (form UNITS_OF_Z) or dL/da (UNITS_OF_A)
    --- */
 
-/* -y log a - (1 - y) log(1 - a) with a = sigmoid(z), for z of any size: max(z, 0) - z y + log(1 + exp(-|z|)). */
+/* Targets with label smoothing: (1 - s) y + s / classes. */
+FNN_INLINE V FN(smoothed)(V y, REAL smoothing, ptrdiff_t classes) {
+  return y * (1 - smoothing) + smoothing / (REAL)classes;
+}
+
+/* -p y log a - (1 - y) log(1 - a) with a = sigmoid(z), for z of any size: with p = 1 it is max(z, 0) - z y +
+   log(1 + exp(-|z|)). Parameters: label_smoothing, of two classes; pos_weight p, where 0 means 1, as callers that do
+   not know it write it. */
 FNN_INLINE V FN(binary_cross_entropy)(V z, V y, FN(constants) c, double *L) {
-  double zs[VL], ys[VL];
-  (void)c;
+  const REAL p = c.parameter[1];
+  double zs[VL], ys[VL], of_y[VL];
+  if (c.parameter[0] != 0) y = FN(smoothed)(y, c.parameter[0], 2);
   FN(doubles)(zs, z);
   FN(doubles)(ys, y);
   FN(doubles)(L, FN(log1p)(FN(exp)((V)((VI)z | SIGN))));
-  for (int i = 0; i < VL; i++) L[i] = (zs[i] > 0 ? zs[i] : 0.0) - zs[i] * ys[i] + L[i];
-  return FN(sigmoid)(z, c) - y;
+  if (p == 0 || p == 1) {
+    for (int i = 0; i < VL; i++) L[i] = (zs[i] > 0 ? zs[i] : 0.0) - zs[i] * ys[i] + L[i];
+    return FN(sigmoid)(z, c) - y;
+  }
+  for (int i = 0; i < VL; i++) of_y[i] = (p - 1.0) * ys[i] * (L[i] + (zs[i] < 0 ? -zs[i] : 0.0));
+  for (int i = 0; i < VL; i++) L[i] = (zs[i] > 0 ? zs[i] : 0.0) - zs[i] * ys[i] + L[i] + of_y[i];
+  return FN(sigmoid)(z, c) * (1 + (p - 1) * y) - p * y;
 }
 
 /* (a - y)^2 */
@@ -43,9 +56,13 @@ FNN_INLINE V FN(mae)(V a, V y, FN(constants) c, double *L) {
    is sum(exp(z - top)): this does not overflow for any z. --- */
 
 /* For VL samples; z[j] and y[j] hold unit j of each sample. Z becomes dZ. */
-FNN_INLINE void FN(cross_entropy_columns)(V *z, const V *y, ptrdiff_t n, int one_class, double *L) {
+FNN_INLINE void FN(cross_entropy_columns)(V *z, const V *y, ptrdiff_t n, int one_class, REAL smoothing, double *L) {
   double tops[VL], logs[VL];
-  V top, whole, mass = FN(set1)(1);
+  V top, whole, mass = FN(set1)(1), smooth[FEW];
+  if (smoothing != 0) {
+    for (ptrdiff_t j = 0; j < n; j++) smooth[j] = FN(smoothed)(y[j], smoothing, n);
+    y = smooth, one_class = 0;
+  }
   FN(doubles)(tops, FN(largest)(z, n));
   if (one_class) {
     V truth = {0};
@@ -140,7 +157,7 @@ FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, double *L)
   FN(activation_columns)(a, z, &h->activation, n);                                                                     \
   SUM_OVER_UNITS(name, a)                                                                                              \
   FN(derivative_columns)(z, from_z ? kept : a, &h->activation, n);
-#define OF_ROWS_OF_Z(name) FN(name##_columns)(z, y, n, h->codes != NULL, L);
+#define OF_ROWS_OF_Z(name) FN(name##_columns)(z, y, n, h->codes != NULL, c.parameter[0], L);
   switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
 #undef OF_ROWS_OF_Z
 #undef OF_UNITS_OF_A
@@ -220,14 +237,28 @@ static void FN(units_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
 
 #define ROWS_AT_ONCE 32 /* the logarithms of so many rows are taken together */
 
+/* The targets of sample i with label smoothing, written to `soft`, whose padding becomes 0. */
+static const REAL *FN(smoothed_row)(const fnn_head *h, ptrdiff_t i, REAL *room, REAL *soft, REAL smoothing) {
+  const REAL *y = FN(targets_row)(h, i, room);
+  for (ptrdiff_t v = 0; v < h->n; v += VL) {
+    const V all = FN(smoothed)(FN(load)(y + v), smoothing, h->n);
+    FN(store)(soft + v, FN(select)(FN(inside)(v, h->n), all, (V){0}));
+  }
+  return soft;
+}
+
 static void FN(cross_entropy_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
+  const REAL smoothing = FN(constants_of)(&h->loss).parameter[0];
+  REAL *room = h->scratch, *soft = room + fnn_round_up(h->n, VL);
   for (ptrdiff_t first = i0; first < i1; first += ROWS_AT_ONCE) {
     const ptrdiff_t rows = fnn_min(i1 - first, ROWS_AT_ONCE);
     REAL wholes[ROWS_AT_ONCE + 64 / sizeof(REAL)], masses[ROWS_AT_ONCE];
     for (ptrdiff_t r = rows; r < fnn_round_up(rows, VL); r++) wholes[r] = 1;
     for (ptrdiff_t r = 0; r < rows; r++) {
       const ptrdiff_t i = first + r;
-      const REAL *y = h->codes ? NULL : (const REAL *)h->Y + i * h->ld;
+      const REAL *y = smoothing != 0 ? FN(smoothed_row)(h, i, room, soft, smoothing)
+                      : h->codes     ? NULL
+                                     : (const REAL *)h->Y + i * h->ld;
       h->losses[i] =
           FN(cross_entropy_row)((REAL *)h->Z + i * h->ld, h->n, y, h->codes ? h->codes[i] : 0, &masses[r], &wholes[r]);
     }

@@ -3,7 +3,7 @@
 
 /* The numbers of one step, in the kernels' dtype. */
 typedef struct {
-  V keep, rate, decay, momentum, beta1, rest1, beta2, rest2, root, eps;
+  V keep, rate, decay, momentum, beta1, rest1, beta2, rest2, root, eps, of_gradient, of_moment;
   V scale;       /* the gradient is scale * s, where s is the sum over the samples of a batch */
   V scaled_rate; /* rate * scale */
   int at_once;   /* scaled_rate is not too large for this dtype, and may be used */
@@ -21,6 +21,8 @@ FNN_INLINE FN(rates) FN(rates_of)(const fnn_update *u) {
                      .rest2 = FN(set1)((REAL)(1 - u->beta2)),
                      .root = FN(set1)((REAL)u->root),
                      .eps = FN(set1)((REAL)u->eps),
+                     .of_gradient = FN(set1)((REAL)u->of_gradient),
+                     .of_moment = FN(set1)((REAL)u->of_moment),
                      .scale = FN(set1)((REAL)u->scale),
                      .scaled_rate = FN(set1)((REAL)u->scaled_rate),
                      .at_once = u->at_once,
@@ -42,6 +44,11 @@ FNN_INLINE V FN(quotient)(V n, V minus_d) {
   const V q = n * r;
   return FN(fma)(FN(fma)(q, minus_d, n), r, q);
 #endif
+}
+
+/* n / d, where -d is given. */
+FNN_INLINE V FN(divided)(const FN(rates) * c, V n, V minus_d) {
+  return c->divides ? n / -minus_d : FN(quotient)(n, minus_d);
 }
 
 /* --- one function for each optimizer: returns the new w from the old w, the sum s over samples (the gradient is
@@ -82,7 +89,7 @@ FNN_INLINE V FN(adam_step)(const FN(rates) * c, V w, V g, REAL *m1, REAL *m2) {
   FN(store)(m2, v);
   const V minus_d = FN(fma)(FN(sqrt)(v), -c->root, -c->eps);
   /* The division comes first, as in fastnn/_numpy.py: rate * m could overflow although the step does not. */
-  return FN(fma)(-c->rate, c->divides ? m / -minus_d : FN(quotient)(m, minus_d), w);
+  return FN(fma)(-c->rate, FN(divided)(c, m, minus_d), w);
 }
 
 FNN_INLINE V FN(adam)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
@@ -91,6 +98,39 @@ FNN_INLINE V FN(adam)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
 
 FNN_INLINE V FN(adamw)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
   return FN(adam_step)(c, w * c->keep, c->scale * s, m1, m2);
+}
+
+FNN_INLINE V FN(nadam)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
+  const V g = FN(fma)(c->decay, w, c->scale * s);
+  V m = FN(fma)(c->beta1, FN(load)(m1), c->rest1 * g), v = FN(fma)(c->beta2, FN(load)(m2), c->rest2 * g * g);
+  FN(store)(m1, m);
+  FN(store)(m2, v);
+  const V minus_d = FN(fma)(FN(sqrt)(v), -c->root, -c->eps);
+  return FN(fma)(-c->rate, FN(divided)(c, FN(fma)(c->of_moment, m, c->of_gradient * g), minus_d), w);
+}
+
+/* g / (sqrt(v) + eps), where v = beta2 v + (1 - beta2) g^2 is stored. */
+FNN_INLINE V FN(over_root)(const FN(rates) * c, V g, REAL *moment) {
+  const V v = FN(fma)(c->beta2, FN(load)(moment), c->rest2 * g * g);
+  FN(store)(moment, v);
+  return FN(divided)(c, g, -FN(sqrt)(v) - c->eps);
+}
+
+FNN_INLINE V FN(rmsprop)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
+  (void)m2;
+  return FN(fma)(-c->rate, FN(over_root)(c, FN(fma)(c->decay, w, c->scale * s), m1), w);
+}
+
+FNN_INLINE V FN(rmsprop_momentum)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
+  const V step = FN(over_root)(c, FN(fma)(c->decay, w, c->scale * s), m1);
+  return FN(fma)(-c->rate, FN(new_moment)(c, step, m2), w);
+}
+
+FNN_INLINE V FN(adagrad)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
+  const V g = FN(fma)(c->decay, w, c->scale * s), v = FN(fma)(g, g, FN(load)(m1));
+  (void)m2;
+  FN(store)(m1, v);
+  return FN(fma)(-c->rate, FN(divided)(c, g, -FN(sqrt)(v) - c->eps), w);
 }
 
 /* n parameters, whole vectors of them. */

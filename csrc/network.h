@@ -13,8 +13,9 @@
 typedef struct {
   ptrdiff_t n_in, n_out;
   fnn_spec activation;
-  void *WT;   /* panels of W^T (n_in x n_out): forward multiplies by them, and the update changes them */
-  void *W;    /* panels of W (n_out x n_in), a copy for dA_prev = W^T dZ; NULL in the first layer */
+  uint32_t dropped; /* dropout: so many of FNN_DROPS outputs */
+  void *WT;         /* panels of W^T (n_in x n_out): forward multiplies by them, and the update changes them */
+  void *W;          /* panels of W (n_out x n_in), a copy for dA_prev = W^T dZ; NULL in the first layer */
   int turned; /* the update changes W instead, and WT is the copy: for layers where dW has less padding than dW^T */
   void *b;    /* n_out, padded */
   void *moment[FNN_SLOTS], *moment_b[FNN_SLOTS]; /* of the optimizer; laid out as the weights that the update changes,
@@ -33,7 +34,8 @@ typedef struct {
   void *block;
   void *X, *Y;
   void **A, **dZ, **db; /* db[l]: n_out, padded */
-  void **S;             /* S[l]: the slopes g'(Z) of layer l if they are kept; else NULL */
+  void **S;             /* S[l]: the slopes g'(Z) of layer l if they are kept; else NULL. With dropout and an activation
+                           of whole rows it is a copy of A from before the dropout */
   int keeps_slopes;     /* S has room for every layer whose activation has slopes */
   int threads;          /* each thread has its own part of heads, packed, sums, reports and plans */
   void *heads;          /* scratch rows of the last layer */
@@ -58,6 +60,7 @@ struct fnn_net {
   size_t parameter_bytes;
   int slots; /* of the optimizer's moments: 0 .. FNN_SLOTS */
   uint64_t steps;
+  uint64_t updates;            /* in the network's life */
   double bound[1 + FNN_SLOTS]; /* of |parameter|: bound[0]; of |moment| of slot i: bound[1 + i]; INFINITY: not known */
   double first_loss;           /* of the last training call */
   uint64_t kind;               /* a hash of its shape, for fnn_parallel: how fast its work is */

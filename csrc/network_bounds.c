@@ -44,8 +44,15 @@ int fnn_is_safe(fnn_worker *me, const fnn_update *u) {
     if (!(u->eps > 1 / limit)) return 0;
     m = u->beta1 * m + (1 - u->beta1) * g;
     v = u->beta2 * v + (1 - u->beta2) * g * g;
-    step = m / u->eps;
+    step = u->kind == FNN_NADAM ? (u->of_moment * m + u->of_gradient * g) / u->eps : m / u->eps;
     if (!(sqrt(v) * u->root + u->eps < limit)) return 0;
+    break;
+  case FNN_BY_ROOT: /* m is of the sums of squares, v of the quotients */
+    if (!(u->eps > 1 / limit)) return 0;
+    m += g * g;
+    step = g / u->eps;
+    if (slots > 1) step = v = u->momentum * v + step;
+    if (!(sqrt(m) + u->eps < limit)) return 0;
     break;
   case FNN_BY_SUM:
     step = g;

@@ -72,7 +72,9 @@ static int set_layers(fnn_net *net, ptrdiff_t n_in, const fnn_layer *layers) {
     fnn_layer given; /* the caller's struct may be a shorter one */
     if (!FNN_TAKE(given, (const char *)layers + (size_t)l * layers->size, activation)) return 0;
     if (!fnn_is_size(n_in) || !fnn_is_size(given.units) || !fnn_is_activation(&given.activation)) return 0;
+    if (!(given.dropout >= 0 && given.dropout < 1) || (given.dropout > 0 && l == net->layers - 1)) return 0;
     net->layer[l] = (fnn_layer_state){.n_in = n_in, .n_out = given.units, .activation = given.activation};
+    net->layer[l].dropped = (uint32_t)fmin(nearbyint(given.dropout * FNN_DROPS), FNN_DROPS - 1);
     net->layer[l].turned = is_turned(net->K, &net->layer[l], l);
     n_in = given.units;
   }
@@ -154,8 +156,9 @@ static ptrdiff_t lay_out_workspace(const fnn_net *net, fnn_workspace *w, char *b
     /* The last layer's dZ is computed over its Z. */
     w->dZ[l] = y == last ? w->A[l] : piece(block, &used, matrix_bytes(K, m, fnn_ld(K, y->n_out)));
     w->db[l] = piece(block, &used, fnn_padded(K, y->n_out) * K->size);
-    const int kept = y != last && (fnn_slope_of(&y->activation) == FNN_FROM_Z || w->keeps_slopes) &&
-                     fnn_place_of(&y->activation) != FNN_WHOLE_ROWS;
+    const int has_slopes = fnn_place_of(&y->activation) != FNN_WHOLE_ROWS;
+    const int kept =
+        y != last && (y->dropped || (has_slopes && (fnn_slope_of(&y->activation) == FNN_FROM_Z || w->keeps_slopes)));
     w->S[l] = kept ? piece(block, &used, matrix_bytes(K, m, fnn_ld(K, y->n_out))) : NULL;
   }
   w->codes = piece(block, &used, fnn_times(m, sizeof *w->codes));
@@ -297,6 +300,8 @@ int fnn_net_start_optimizer(fnn_net *net, int slots) {
 int fnn_net_slots(const fnn_net *net) { return net->slots; }
 uint64_t fnn_net_steps(const fnn_net *net) { return net->steps; }
 void fnn_net_set_steps(fnn_net *net, uint64_t steps) { net->steps = steps; }
+uint64_t fnn_net_updates(const fnn_net *net) { return net->updates; }
+void fnn_net_set_updates(fnn_net *net, uint64_t updates) { net->updates = updates; }
 
 /* Whether the network has this slot of moments. */
 static int is_slot(const fnn_net *net, int slot) { return slot >= 0 && slot < net->slots; }
@@ -326,13 +331,13 @@ static size_t numbers_bytes(const fnn_net *net) { return net->parameter_bytes * 
 
 /* The first bytes of a snapshot. */
 typedef struct {
-  uint64_t steps, slots;
+  uint64_t steps, updates, slots;
 } snapshot_head;
 
 size_t fnn_net_bytes(const fnn_net *net) { return sizeof(snapshot_head) + numbers_bytes(net); }
 
 void fnn_net_snapshot(const fnn_net *net, void *to) {
-  const snapshot_head head = {net->steps, (uint64_t)net->slots};
+  const snapshot_head head = {net->steps, net->updates, (uint64_t)net->slots};
   memcpy(to, &head, sizeof head);
   memcpy((char *)to + sizeof head, net->parameters, numbers_bytes(net));
 }
@@ -343,6 +348,7 @@ int fnn_net_restore(fnn_net *net, const void *from) {
   if ((int)head.slots != net->slots && fnn_net_start_optimizer(net, (int)head.slots)) return FNN_NO_MEMORY;
   memcpy(net->parameters, (const char *)from + sizeof head, numbers_bytes(net));
   net->steps = head.steps;
+  net->updates = head.updates;
   forget_bounds(net);
   return FNN_OK;
 }

@@ -16,9 +16,9 @@ typedef struct {
   int columns_pending; /* the last output was split by columns, and nobody has waited since */
 } compiler;
 
-/* A plan has at most nine operations for each layer, and five for the whole step. */
+/* A plan has at most eleven operations for each layer, and five for the whole step. */
 ptrdiff_t fnn_plan_bytes(const fnn_net *net) {
-  return (ptrdiff_t)(sizeof(fnn_plan) + (9 * (size_t)net->layers + 5) * sizeof(fnn_operation_of_step));
+  return (ptrdiff_t)(sizeof(fnn_plan) + (11 * (size_t)net->layers + 5) * sizeof(fnn_operation_of_step));
 }
 
 void fnn_clear_plan(void *plan) { ((fnn_plan *)plan)->key = (fnn_plan_key){0}; }
@@ -52,10 +52,26 @@ static void own_panels(const compiler *c, ptrdiff_t n, ptrdiff_t *p0, ptrdiff_t 
   fnn_share(fnn_panels(c->K, n), 1, c->key->threads, c->key->thread, p0, p1);
 }
 
+static int has_dropout(const compiler *c, int l) { return c->key->trains && c->net->layer[l].dropped; }
+
+static int is_of_whole_rows(const compiler *c, int l) {
+  return fnn_place_of(&c->net->layer[l].activation) == FNN_WHOLE_ROWS;
+}
+
+/* Dropout in rows (samples) of `A` and of the slopes S, both of layer l; S may be NULL. */
+static fnn_operation_of_step *drop(compiler *c, enum fnn_step_operation what, int l, void *A, void *S) {
+  const fnn_layer_state *y = &c->net->layer[l];
+  fnn_operation_of_step *o = add(c, what, l, 0);
+  o->drop = (fnn_drop){.A = A, .S = S, .row_step = fnn_ld(c->K, y->n_out), .n = y->n_out, .dropped = y->dropped};
+  o->p0 = 0, o->p1 = fnn_padded(c->K, y->n_out);
+  return o;
+}
+
 /* The memory of the slopes of layer l, if this step stores and uses them; else NULL. */
 static void *slopes(const compiler *c, int l) {
   const int goes_by_them = c->key->is_plain || fnn_slope_of(&c->net->layer[l].activation) == FNN_FROM_Z;
-  return goes_by_them ? c->job->work->S[l] : NULL;
+  if (is_of_whole_rows(c, l)) return NULL;
+  return goes_by_them || has_dropout(c, l) ? c->job->work->S[l] : NULL;
 }
 
 /* Forward of layer l: Z of the last layer, A of the other layers. */
@@ -76,7 +92,12 @@ static void compile_forward(compiler *c, int l) {
     c->columns_pending = 1;
   }
   if (!l) c->plan->first_products[0] = &o->forward.factors;
-  if (fnn_place_of(&o->forward.g) == FNN_WHOLE_ROWS) add(c, FNN_GO_THROUGH, l, c->columns_pending);
+  const int whole_rows = fnn_place_of(&o->forward.g) == FNN_WHOLE_ROWS;
+  if (whole_rows) add(c, FNN_GO_THROUGH, l, c->columns_pending);
+  if (!has_dropout(c, l)) return;
+  fnn_operation_of_step *d = drop(c, FNN_DROP, l, w->A[l], slopes(c, l));
+  if (!whole_rows) /* the part that this thread has just computed */
+    d->i0 = o->i0, d->i1 = o->i1, d->p0 = o->p0 * c->K->nr, d->p1 = o->p1 * c->K->nr;
 }
 
 static void compile_loss(compiler *c) {
@@ -116,6 +137,7 @@ static void compile_backward(compiler *c, int l) {
                                .S = slopes(c, l - 1),
                                .g = whole_rows ? fnn_identity : g};
   o->p0 = 0, o->p1 = fnn_panels(c->K, y->n_in);
+  if (whole_rows && has_dropout(c, l - 1)) drop(c, FNN_DROP_BACK, l - 1, w->dZ[l - 1], NULL);
   if (whole_rows) add(c, FNN_GO_BACK_WHOLE, l - 1, 0);
 }
 

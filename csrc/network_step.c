@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "optimizers.h"
+#include "random.h"
 
 #define LOSS_SUMS 8
 /* If the distance of samples is a multiple of so many bytes, they share few sets of the caches: a batch is copied. */
@@ -78,12 +79,27 @@ static void go_through(const fnn_worker *me, int l) {
   K->activation(A, ld, A, ld, &y->activation, me->to - me->from, y->n_out);
 }
 
+static void drop(const fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_train_job *job = me->job;
+  const fnn_layer_state *y = &job->net->layer[o->layer];
+  const uint32_t key[2] = {(uint32_t)job->fit->mask_seed, (uint32_t)(job->fit->mask_seed >> 32)};
+  const uint32_t c2_and_c3[2] = {(uint32_t)me->updates,
+                                 FNN_DROPOUT | (uint32_t)o->layer << 8 | (uint32_t)(me->updates >> 32) << 20};
+  if (o->what == FNN_DROP && fnn_place_of(&y->activation) == FNN_WHOLE_ROWS &&
+      o->i0 < o->i1) /* A, for its derivative */
+    memcpy(fnn_at(job->net->K, job->work->S[o->layer], o->i0 * o->drop.row_step),
+           fnn_at(job->net->K, o->drop.A, o->i0 * o->drop.row_step),
+           (size_t)((o->i1 - o->i0) * o->drop.row_step * job->net->K->size));
+  job->net->K->drop(&o->drop, c2_and_c3, key, o->i0, o->i1, o->p0, o->p1);
+}
+
 static void go_back_whole(const fnn_worker *me, int l) {
   const fnn_kernels *K = me->job->net->K;
   const fnn_layer_state *y = &me->job->net->layer[l];
   const ptrdiff_t ld = fnn_ld(K, y->n_out);
   void *dZ = fnn_at(K, me->job->work->dZ[l], me->from * ld);
-  const void *A = fnn_at(K, me->job->work->A[l], me->from * ld);
+  const int kept = me->plan->key.trains && y->dropped; /* before the dropout */
+  const void *A = fnn_at(K, kept ? me->job->work->S[l] : me->job->work->A[l], me->from * ld);
   K->derivative(dZ, ld, dZ, ld, A, ld, &y->activation, me->to - me->from, y->n_out);
 }
 
@@ -124,6 +140,7 @@ static enum fnn_step_result decide(fnn_worker *me) {
   me->plan->update = fnn_update_of(job->net->K, &job->optimizer, me->steps + 1, scale_of(me));
   if (job->fit->cautious && !fnn_is_safe(me, &me->plan->update)) return FNN_STEP_UNSAFE;
   me->steps++;
+  me->updates++;
   return FNN_STEP_DONE;
 }
 
@@ -183,6 +200,8 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
     case FNN_READ_BATCH: read_batch(me); break;
     case FNN_GO_FORWARD: K->forward(&o->forward, o->i0, o->i1, o->p0, o->p1); break;
     case FNN_GO_THROUGH: go_through(me, o->layer); break;
+    case FNN_DROP:
+    case FNN_DROP_BACK: drop(me, o); break;
     case FNN_TAKE_LOSS: K->head(&o->head, o->i0, o->i1); break;
     case FNN_GO_BACK: K->backward(&o->backward, o->i0, o->i1, o->p0, o->p1); break;
     case FNN_GO_BACK_WHOLE: go_back_whole(me, o->layer); break;

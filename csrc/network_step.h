@@ -30,8 +30,10 @@ enum fnn_step_operation {
   FNN_READ_BATCH,    /* copies this thread's rows of the batch to buffers (X only if it cannot be read in place) */
   FNN_GO_FORWARD,    /* a layer's product with its activation */
   FNN_GO_THROUGH,    /* an activation of whole rows */
+  FNN_DROP,          /* dropout of a layer's outputs */
   FNN_TAKE_LOSS,     /* losses, and dZ of the last layer */
   FNN_GO_BACK,       /* dZ of the layer before, by a product */
+  FNN_DROP_BACK,     /* after it, dropout's factors, where the derivative is one of whole rows */
   FNN_GO_BACK_WHOLE, /* after it, the derivative of an activation of whole rows */
   FNN_MEASURE,       /* the largest numbers, for the bounds */
   FNN_DECIDE,        /* whether the update is made; all threads decide alike */
@@ -56,6 +58,7 @@ typedef struct {
     fnn_weights weights;
     fnn_dense gradient;
     fnn_head head;
+    fnn_drop drop;
   };
 } fnn_operation_of_step;
 
@@ -87,6 +90,7 @@ typedef struct {
   const uint32_t *order; /* of the epoch; NULL: samples as they stand */
   double weight, loss;   /* of the batch: sum of w_i, sum of w_i L_i */
   uint64_t steps;        /* of the optimizer */
+  uint64_t updates;      /* of the network */
   double bound[1 + FNN_SLOTS];
 } fnn_worker;
 

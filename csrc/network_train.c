@@ -72,7 +72,7 @@ static void train_task(void *arg, fnn_member *member) {
   progress at = {fit->position, job->batches, job->epochs, fit->epoch, fit->order_is_valid};
   enum fnn_step_result result = FNN_STEP_DONE;
   int interrupted = 0;
-  me.steps = net->steps;
+  me.steps = net->steps, me.updates = net->updates;
   memcpy(me.bound, net->bound, sizeof me.bound);
   const fnn_mode mode = fnn_flush_subnormals();
   fnn_barrier(member); /* all threads have read where to start, before thread 0 changes it */
@@ -100,7 +100,7 @@ static void train_task(void *arg, fnn_member *member) {
     job->interrupted = interrupted;
     job->batches = at.batches;
     job->epochs = at.epochs;
-    net->steps = me.steps;
+    net->steps = me.steps, net->updates = me.updates;
   }
   fnn_restore_mode(mode);
 }

@@ -6,6 +6,20 @@
 
 #include "kernels.h"
 
+/* NAdam's shares of the gradient and of the moment: mu_i = beta1 (1 - 0.96^(i momentum_decay) / 2),
+   of_gradient = (1 - mu_t) / (1 - mu_1 .. mu_t), of_moment = mu_(t+1) / (1 - mu_1 .. mu_(t+1)). T. Dozat, "Incorporating
+   Nesterov momentum into Adam", 2016, in PyTorch's form. */
+static inline void fnn_weigh_momentum(fnn_update *u, const fnn_optimizer *o, uint64_t t) {
+  const double base = pow(0.96, o->momentum_decay);
+  double product = 1, power = base;
+  /* A product below 1e-18 is nothing beside 1: the remaining factors need not be multiplied. */
+  for (uint64_t i = 1; i <= t && product > 1e-18; i++, power *= base) product *= o->beta1 * (1 - power / 2);
+  const double now = o->beta1 * (1 - pow(0.96, (double)t * o->momentum_decay) / 2);
+  const double next = o->beta1 * (1 - pow(0.96, (double)(t + 1) * o->momentum_decay) / 2);
+  u->of_gradient = (1 - now) / (1 - product);
+  u->of_moment = next / (1 - product * next);
+}
+
 /* The numbers of step t that all parameters share. For Adam see D. P. Kingma, J. Ba, "Adam", ICLR 2015, algorithm 1, in
    PyTorch's form. eps is at least the smallest normal number: a smaller one would be flushed to 0, and a parameter
    without gradients is divided by it. The gradient is `scale` times the sum that the step is given. */
@@ -21,10 +35,10 @@ static inline fnn_update fnn_update_of(const fnn_kernels *K, const fnn_optimizer
                   .beta2 = o->beta2,
                   .root = 1,
                   .eps = o->eps > least ? o->eps : least};
-  if (fnn_step_of(o->kind) == FNN_BY_QUOTIENT) {
-    u.rate = o->lr / (1 - pow(o->beta1, (double)t));
-    u.root = 1 / sqrt(1 - pow(o->beta2, (double)t));
-  }
+  if (fnn_step_of(o->kind) == FNN_BY_QUOTIENT) u.root = 1 / sqrt(1 - pow(o->beta2, (double)t));
+  if (o->kind == FNN_ADAM || o->kind == FNN_ADAMW) u.rate = o->lr / (1 - pow(o->beta1, (double)t));
+  if (o->kind == FNN_ADAGRAD) u.rate = o->lr / (1 + (double)(t - 1) * o->lr_decay);
+  if (o->kind == FNN_NADAM) fnn_weigh_momentum(&u, o, t);
   /* If samples weigh little, rate * scale may be too large for the dtype: then the two are multiplied one by one. */
   u.scaled_rate = u.rate * scale;
   u.at_once = u.scaled_rate <= (K->size == 4 ? FLT_MAX : DBL_MAX);

@@ -4,10 +4,6 @@
 
 #include "philox.h"
 
-enum {
-  PERMUTATION = 1 /* the last word of the counter: numbers that are used for a permutation */
-};
-
 void fnn_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]) {
   uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3], k0 = key[0], k1 = key[1];
   for (int round = 0; round < FNN_PHILOX_ROUNDS; round++) {
@@ -24,7 +20,7 @@ static uint32_t place(uint32_t word, ptrdiff_t i, uint64_t bound, uint32_t epoch
   if ((uint32_t)product < bound) {
     const uint64_t threshold = ((uint64_t)1 << 32) % bound;
     for (uint32_t attempt = 1; (uint32_t)product < threshold; attempt++) {
-      const uint32_t counter[4] = {(uint32_t)(i / 4), attempt, epoch, PERMUTATION};
+      const uint32_t counter[4] = {(uint32_t)(i / 4), attempt, epoch, FNN_PERMUTATION};
       uint32_t again[4];
       fnn_philox(again, counter, key);
       product = again[i % 4] * bound;
@@ -34,7 +30,7 @@ static uint32_t place(uint32_t word, ptrdiff_t i, uint64_t bound, uint32_t epoch
 }
 
 void fnn_draw_order(const fnn_kernels *K, uint32_t *order, ptrdiff_t m, uint64_t seed, uint64_t epoch) {
-  const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)}, c2_and_c3[2] = {(uint32_t)epoch, PERMUTATION};
+  const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)}, c2_and_c3[2] = {(uint32_t)epoch, FNN_PERMUTATION};
   uint32_t words[FNN_DRAWS], places[FNN_DRAWS];
   for (ptrdiff_t i = 0; i < m; i++) order[i] = (uint32_t)i;
   for (ptrdiff_t first = 0; first < m - 1; first += FNN_DRAWS) {

@@ -6,19 +6,22 @@ from .cautions import DataWarning
 from .history import History
 from .information import info
 from .network import Network, load
-from .optimizers import SGD, Adam, AdamW
+from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
 from .sharing import c_function, empty, get_include, predictor_handle
 from .stopping import EarlyStopping
 from .threads import get_threads, set_threads
 
 __all__ = [
     "SGD",
+    "Adagrad",
     "Adam",
     "AdamW",
     "DataWarning",
     "EarlyStopping",
     "History",
+    "NAdam",
     "Network",
+    "RMSprop",
     "__version__",
     "c_function",
     "empty",

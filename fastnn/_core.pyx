@@ -42,7 +42,8 @@ cdef extern from "fastnn.h" nogil:
     enum: FNN_ACTIVATIONS, FNN_LOSSES, FNN_PARAMETERS, FNN_FUNCTION_WORK
     const double FNN_WORK_PER_THREAD
     enum: FNN_IDENTITY
-    enum: FNN_SGD, FNN_MOMENTUM, FNN_NESTEROV, FNN_ADAM, FNN_ADAMW
+    enum: FNN_SGD, FNN_MOMENTUM, FNN_NESTEROV, FNN_ADAM, FNN_ADAMW, FNN_NADAM
+    enum: FNN_RMSPROP, FNN_RMSPROP_MOMENTUM, FNN_ADAGRAD
     enum: FNN_W, FNN_B
     ctypedef struct fnn_spec:
         int kind
@@ -59,11 +60,12 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fnn_optimizer:
         size_t size
         int kind
-        double lr, weight_decay, momentum, beta1, beta2, eps
+        double lr, weight_decay, momentum, beta1, beta2, eps, lr_decay, momentum_decay
     ctypedef struct fnn_layer:
         size_t size
         ptrdiff_t units
         fnn_spec activation
+        double dropout
     ctypedef struct fnn_fit:
         size_t size
         const fnn_optimizer *optimizer
@@ -81,6 +83,7 @@ cdef extern from "fastnn.h" nogil:
         double *ended
         ptrdiff_t ended_count
         const uint32_t *samples
+        uint64_t mask_seed
     ctypedef struct fnn_net:
         pass
     const char *fnn_activation_row(int index)
@@ -126,6 +129,8 @@ cdef extern from "fastnn.h" nogil:
     int fnn_net_slots(const fnn_net *net)
     uint64_t fnn_net_steps(const fnn_net *net)
     void fnn_net_set_steps(fnn_net *net, uint64_t steps)
+    uint64_t fnn_net_updates(const fnn_net *net)
+    void fnn_net_set_updates(fnn_net *net, uint64_t updates)
     int fnn_net_set_moment(fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *source)
     int fnn_net_get_moment(const fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *to)
     size_t fnn_net_bytes(const fnn_net *net)
@@ -443,17 +448,26 @@ def loss_backward(Z, y, loss, sample_weight, out):
 
 
 cdef object _SGD = SGD, _ADAM = Adam, _ADAMW = AdamW  # C variables, faster than a module lookup
-cdef dict _KINDS = {"SGD": FNN_SGD, "Adam": FNN_ADAM, "AdamW": FNN_ADAMW}
+cdef dict _KINDS = {"SGD": FNN_SGD, "Adam": FNN_ADAM, "AdamW": FNN_ADAMW, "NAdam": FNN_NADAM, "RMSprop": FNN_RMSPROP,
+                    "Adagrad": FNN_ADAGRAD}
 
 
 cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
     # The kind of SGD follows from the existing moments, because another thread may change `momentum` at any time.
     o.size = sizeof(fnn_optimizer)
-    o.momentum = o.beta1 = o.beta2 = o.eps = 0  # where the kind has none
+    o.momentum = o.beta1 = o.beta2 = o.eps = o.lr_decay = o.momentum_decay = 0  # where the kind has none
     o.kind = FNN_SGD if type(optimizer) is _SGD else _KINDS[optimizer.kind]
     o.lr, o.weight_decay = optimizer._lr, optimizer._weight_decay
-    if o.kind != FNN_SGD:
+    if o.kind == FNN_RMSPROP:
+        o.beta2, o.eps = optimizer._alpha, optimizer._eps
+        if slots > 1:
+            o.kind, o.momentum = FNN_RMSPROP_MOMENTUM, optimizer._momentum
+    elif o.kind == FNN_ADAGRAD:
+        o.eps, o.lr_decay = optimizer._eps, optimizer._lr_decay
+    elif o.kind != FNN_SGD:
         (o.beta1, o.beta2), o.eps = optimizer._betas, optimizer._eps
+        if o.kind == FNN_NADAM:
+            o.momentum_decay = optimizer._momentum_decay
     elif slots:
         o.kind, o.momentum = FNN_NESTEROV if optimizer._nesterov else FNN_MOMENTUM, optimizer._momentum
     return 0

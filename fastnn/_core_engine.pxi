@@ -45,13 +45,14 @@ cdef class Engine:
     cdef public object optimizer, state_key  # the owner of the optimizer state; set by Trainable
     cdef public bint cautioned  # whether train_step has given its DataWarning; set by one_step.py
     cdef public bint plain  # fnn_fit.plain: whether gradients are stored before the update; tests compare both ways
+    cdef uint64_t seed  # of dropout's masks
     cdef object settings
 
-    def __cinit__(self, sizes, activations, loss, dtype, threads, isa=None):
+    def __cinit__(self, sizes, activations, loss, dtype, threads, dropout=None, uint64_t seed=0, isa=None):
         cdef int count = len(activations), i
         cdef fnn_layer *layers = <fnn_layer *>malloc(count * sizeof(fnn_layer))
         cdef fnn_spec c_loss = _spec(loss, _LOSSES)
-        self.sizes, self.dtype, self.settings = sizes, dtype, (activations, loss)
+        self.sizes, self.dtype, self.settings, self.seed = sizes, dtype, (activations, loss), seed
         self.isa, self.forced = _isa if isa is None else isa, threads or 0
         self.type_num, self.loss_code = dtype.num, c_loss.kind
         self.n_in, self.n_out = sizes[0], sizes[count]
@@ -62,6 +63,7 @@ cdef class Engine:
             for i in range(count):
                 layers[i].size, layers[i].units = sizeof(fnn_layer), sizes[i + 1]
                 layers[i].activation = _spec(activations[i], _ACTIVATIONS)
+                layers[i].dropout = 0.0 if dropout is None else dropout[i]
             self.net = fnn_net_new(self.isa, dtype.itemsize == 8, self.n_in, count, layers, &c_loss)
             if self.net == NULL:
                 raise MemoryError(f"fastnn: no memory for the weights of {sizes}")
@@ -148,13 +150,21 @@ cdef class Engine:
         """Updates since the optimizer's state was started."""
         return fnn_net_steps(self.net)
 
+    def updates(self):
+        """Updates in the network's life, on which dropout depends."""
+        return fnn_net_updates(self.net)
+
+    def set_updates(self, uint64_t updates):
+        """Set the count of :meth:`updates`."""
+        fnn_net_set_updates(self.net, updates)
+
     def is_finite(self):
         """Whether all weights, biases and moments are finite."""
         return bool(fnn_net_finite(self.net))
 
     def copy(self):
         """A new engine with copies of the parameters and without moments, for a predictor."""
-        twin = Engine(self.sizes, *self.settings, self.dtype, self.forced or None, self.isa)
+        twin = Engine(self.sizes, *self.settings, self.dtype, self.forced or None, isa=self.isa)
         twin.set_parameters(self.parameters())
         return twin
 
@@ -281,7 +291,7 @@ cdef class Engine:
         _set_optimizer(&settings, optimizer, fnn_net_slots(self.net))
         fit.size, fit.optimizer = sizeof(fnn_fit), &settings
         fit.batch, fit.max_batches, fit.max_epochs, fit.cautious, fit.unchecked = m, 1, 1, True, False
-        fit.samples = NULL
+        fit.samples, fit.mask_seed = NULL, self.seed
         fit.plain = self.plain
         fit.shuffle = fit.order_is_valid = 0
         fit.seed = fit.epoch = fit.position = 0
@@ -311,7 +321,7 @@ cdef class Engine:
         fit.batch = batch_size
         fit.shuffle = seed is not None
         fit.seed = seed or 0
-        fit.samples = NULL
+        fit.samples, fit.mask_seed = NULL, self.seed
         if chosen is not None:
             fit.samples = <uint32_t *>cnp.PyArray_DATA(chosen)
         _set_optimizer(&settings, optimizer, fnn_net_slots(self.net))

@@ -100,15 +100,27 @@ def _values(y, Z):
     return Y
 
 
-def _binary_cross_entropy(Z, y, activation):
+def _smoothed(Y, label_smoothing, classes):
+    return Y * (1 - label_smoothing) + label_smoothing / classes
+
+
+def _binary_cross_entropy(Z, y, activation, label_smoothing, pos_weight):
     Y, Z64 = _values(y, Z), Z.astype(np.float64)
+    if label_smoothing:
+        Y = _smoothed(Y, label_smoothing, 2)
     # -y log a - (1-y) log(1-a) with a = sigmoid(z), for z of any size
-    losses = np.maximum(Z64, 0) - Z64 * Y + np.log1p(np.exp(-np.abs(Z64)))
-    return losses.sum(axis=0), _sigmoid(Z) - Y
+    log_sum = np.log1p(np.exp(-np.abs(Z64)))
+    losses = np.maximum(Z64, 0) - Z64 * Y + log_sum
+    if pos_weight == 1:
+        return losses.sum(axis=0), _sigmoid(Z) - Y
+    losses += (pos_weight - 1) * Y * (log_sum + np.maximum(-Z64, 0))  # -log a
+    return losses.sum(axis=0), _sigmoid(Z) * (1 + (pos_weight - 1) * Y) - pos_weight * Y
 
 
-def _cross_entropy(Z, y, activation):
+def _cross_entropy(Z, y, activation, label_smoothing):
     A, Z64 = _softmax(Z), Z.astype(np.float64)
+    if label_smoothing:
+        y = _smoothed(_values(y, Z), label_smoothing, len(Z))
     shifted = Z64 - Z64.max(axis=0)
     log_sum = np.log(np.exp(shifted).sum(axis=0))
     if y.ndim == 1:  # only the true class's entry, instead of 0 * shifted + ... with a one-hot Y, which rounds
@@ -282,8 +294,54 @@ def _adam_step(w, g, moments, t, adam):
     w -= step
 
 
+def _nadam(w, g, moments, t, nadam):
+    if nadam.weight_decay:
+        g += nadam.weight_decay * w
+    (m, v), (beta1, beta2) = moments, nadam.betas
+    m *= beta1
+    m += (1 - beta1) * g
+    v *= beta2
+    v += (1 - beta2) * g * g
+    product = 1.0  # mu_1 .. mu_t; below 1e-18 it is nothing beside 1
+    for i in range(1, t + 1):
+        product *= _nadam_mu(nadam, i)
+        if product < 1e-18:
+            break
+    mu = _nadam_mu(nadam, t + 1)
+    # w -= lr ((1 - mu_t) / (1 - product) g + mu_(t+1) / (1 - product mu_(t+1)) m) / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+    step = (1 - _nadam_mu(nadam, t)) / (1 - product) * g + mu / (1 - product * mu) * m
+    step /= np.sqrt(v) / math.sqrt(1 - beta2**t) + max(nadam.eps, _SMALLEST[w.dtype])
+    w -= nadam.lr * step
+
+
+def _nadam_mu(nadam, i):
+    return nadam.betas[0] * (1 - 0.5 * 0.96 ** (i * nadam.momentum_decay))
+
+
+def _rmsprop(w, g, moments, t, rmsprop):
+    if rmsprop.weight_decay:
+        g += rmsprop.weight_decay * w
+    v = moments[0]
+    v *= rmsprop.alpha
+    v += (1 - rmsprop.alpha) * g * g
+    step = g / (np.sqrt(v) + max(rmsprop.eps, _SMALLEST[w.dtype]))
+    for buf in moments[1:]:  # with momentum
+        buf *= rmsprop.momentum
+        buf += step
+        step = buf
+    w -= rmsprop.lr * step
+
+
+def _adagrad(w, g, moments, t, adagrad):
+    if adagrad.weight_decay:
+        g += adagrad.weight_decay * w
+    (v,) = moments
+    v += g * g
+    w -= adagrad.lr / (1 + (t - 1) * adagrad.lr_decay) * (g / (np.sqrt(v) + max(adagrad.eps, _SMALLEST[w.dtype])))
+
+
 # kind -> function of (w, g, moments of w, t, optimizer)
-_UPDATES = {"SGD": _sgd, "Adam": _adam, "AdamW": _adamw}
+_UPDATES = {"SGD": _sgd, "Adam": _adam, "AdamW": _adamw, "NAdam": _nadam, "RMSprop": _rmsprop, "Adagrad": _adagrad}
 
 
 BATCH_FLOP = 1e5  # the fixed cost of a batch, in FLOP of a slow machine (1 ns): for the length of fit's first slice
@@ -324,10 +382,16 @@ class Engine:
         float32 or float64.
     threads : int or None
         Used by the compiled backend only; NumPy chooses its own number of threads.
+    dropout : tuple of float, or None
+        For each layer the share of outputs that training makes 0.
+    seed : int
+        Of dropout's masks.
     """
 
-    def __init__(self, sizes, activations, loss, dtype, threads):
+    def __init__(self, sizes, activations, loss, dtype, threads, dropout=None, seed=0):
         self.sizes, self.dtype = sizes, dtype
+        self._dropped = [min(round(rate * 65536), 65535) for rate in dropout or [0] * len(activations)]
+        self._seed, self._updates, self._no_masks = seed, 0, [None] * len(activations)
         self._activations, self._loss = activations, loss
         self._parameters = []
         self.optimizer = self.state_key = None  # the owner of the optimizer state; set by Trainable
@@ -368,7 +432,7 @@ class Engine:
 
     def snapshot(self, spare=None):
         """A copy of everything that training changes, for :meth:`restore`; `spare` is ignored here."""
-        return self.parameters(), self._steps, [_copies(slot, self.dtype) for slot in self._moments]
+        return self.parameters(), self._steps, [_copies(slot, self.dtype) for slot in self._moments], self._updates
 
     def quick_predict(self, X, out, guard):
         """A[L] of X if X and `out` can be checked quickly. Here always None, so that passes.predict() does the work."""
@@ -385,13 +449,21 @@ class Engine:
 
     def restore(self, snapshot):
         """Go back to a snapshot, also to one with another number of slots."""
-        parameters, steps, moments = snapshot
+        parameters, steps, moments, self._updates = snapshot
         self.set_parameters(parameters)
         self.set_optimizer_state({"steps": steps, "moments": moments})
 
     def steps(self):
         """Updates since the optimizer's state was started."""
         return self._steps
+
+    def updates(self):
+        """Updates in the network's life, on which dropout depends."""
+        return self._updates
+
+    def set_updates(self, updates):
+        """Set the count of :meth:`updates`."""
+        self._updates = updates
 
     def is_finite(self):
         """Whether every weight, bias and moment is finite. An infinite v alone would stop its weight's updates."""
@@ -494,7 +566,8 @@ class Engine:
         weights = None if sample_weight is None else sample_weight[columns]
         if weights is not None and not weights.any():
             return True  # a batch that counts for nothing is skipped
-        total, weight, gradients = self._backward(self._cast(X[:, columns]), y[..., columns], weights)
+        X = self._cast(X[:, columns])
+        total, weight, gradients = self._backward(X, y[..., columns], weights, self._masks(X.shape[1]))
         if not np.isfinite(total):
             state.failed = True
             return False
@@ -510,24 +583,37 @@ class Engine:
             for i, (parameter, gradient) in enumerate(zip(*pairs, strict=True)):
                 update(parameter, gradient, [slot[layer][i] for slot in moments], steps, optimizer)
         self._parameters, self._moments, self._steps = parameters, moments, steps
+        self._updates += 1
         return True
+
+    def _masks(self, m):
+        """Dropout's factors of each layer in the next update, (n_l, m): 0, or 1 / the share that is kept; or None."""
+        masks = []
+        for layer, dropped in enumerate(self._dropped):
+            mask = None
+            if dropped:
+                kept = _philox.kept(dropped, self.sizes[layer + 1], m, self._seed, layer, self._updates)
+                mask = np.where(kept, self.dtype.type(65536 / (65536 - dropped)), self.dtype.type(0))
+            masks.append(mask)
+        return masks
 
     def _cast(self, X):
         # Always in the same layout: BLAS rounds differently by layout, but the same samples must give the same numbers.
         return np.asfortranarray(X, self.dtype)
 
-    def _forward(self, X):
-        """(Z, A) of every layer."""
-        layers, A = [], X
-        for (W, b), g in zip(self._parameters, self._activations, strict=True):
-            Z = W @ A + b
+    def _forward(self, X, masks=None):
+        """(Z, A, A after dropout) of every layer."""
+        layers, A_out = [], X
+        for (W, b), g, mask in zip(self._parameters, self._activations, masks or self._no_masks, strict=True):
+            Z = W @ A_out + b
             A = _forward(g, Z)
-            layers.append((Z, A))
+            A_out = A if mask is None else A * mask
+            layers.append((Z, A, A_out))
         return layers
 
-    def _backward(self, X, y, sample_weight):
+    def _backward(self, X, y, sample_weight, masks=None):
         """Sum of w_i L_i, sum of w_i, and (dW, db) of every layer."""
-        layers = self._forward(X)
+        layers, masks = self._forward(X, masks), masks or self._no_masks
         losses, dZ = _losses_and_gradient(self._loss, layers[-1][0], y, self._activations[-1])
         if sample_weight is None:
             total, weight = losses.sum(), float(len(losses))
@@ -536,12 +622,12 @@ class Engine:
             dZ = dZ * sample_weight.astype(self.dtype)
         gradients = [None] * len(layers)
         for layer in reversed(range(len(layers))):
-            A_prev = layers[layer - 1][1] if layer else X
+            A_prev = layers[layer - 1][2] if layer else X
             dW, db = _outer_sum(dZ, A_prev) / weight, _rowsum(dZ) / weight
             gradients[layer] = (dW.astype(self.dtype, copy=False), db.astype(self.dtype))
             if layer:
-                dA = self._parameters[layer][0].T @ dZ
-                dZ = _backward(self._activations[layer - 1], dA, A_prev, layers[layer - 1][0])
+                dA, (Z, A, _), mask = self._parameters[layer][0].T @ dZ, layers[layer - 1], masks[layer - 1]
+                dZ = _backward(self._activations[layer - 1], dA if mask is None else dA * mask, A, Z)
         return float(total), float(weight), gradients
 
 

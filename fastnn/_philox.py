@@ -10,7 +10,7 @@ the epoch. So a permutation of m samples depends only on m, the seed and the epo
 
 import numpy as np
 
-PERMUTATION, WEIGHTS, SPLIT = 1, 2, 3  # purposes; csrc/random.c uses the first
+PERMUTATION, WEIGHTS, SPLIT, DROPOUT = 1, 2, 3, 4  # purposes; csrc/random.h has the first and the last
 
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (0x9E3779B9, 0xBB67AE85)  # the golden ratio and sqrt(3) - 1, as 32-bit fractions
@@ -99,6 +99,24 @@ def permutation(m, seed, epoch):
     for last, j in zip(range(m - 1, 0, -1), targets.tolist(), strict=True):
         order[last], order[j] = order[j], order[last]
     return np.array(order, np.int64)
+
+
+def kept(rate_in_65536, n, m, seed, layer, update):
+    """Which of n units of m samples dropout keeps: 16 random bits of each unit are not below the rate.
+
+    The bits depend on the unit, the sample's place in the batch, the layer (from 0), the network's count of updates
+    and its seed.
+
+    Returns
+    -------
+    ndarray of bool, (n, m)
+    """
+    blocks, places = np.arange(-(-n // 8), dtype=np.uint64), np.arange(m, dtype=np.uint64)[:, np.newaxis]
+    purpose = DROPOUT | layer << 8 | (update >> 32 & 0xFFF) << 20
+    key = (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF)
+    words = philox4x32((blocks, places, update & 0xFFFFFFFF, purpose), key)
+    bits = np.stack([words & np.uint32(0xFFFF), words >> np.uint32(16)], axis=-1).reshape(m, -1)
+    return rate_in_65536 <= bits[:, :n].T
 
 
 def uniform(n, seed, purpose, stream=0):

@@ -10,7 +10,7 @@ from . import backend as backends
 from .initializers import initial_parameters
 from .network_learning import Learner
 from .optimizers import SGD
-from .settings import check_flag, checked_dtype, checked_seed, checked_sizes
+from .settings import check_flag, checked_dropout, checked_dtype, checked_seed, checked_sizes
 from .trainable import Trainable
 
 _MOST_THREADS = 256  # a limit, because OpenMP ends the process when it cannot start a thread
@@ -67,6 +67,12 @@ class Network(Learner):
     threads : int, optional
         Use exactly this many threads (at most 256) wherever the shapes can be split. None: the
         number that is fastest, at most ``fastnn.get_threads()``. NumPy's backend ignores it.
+    dropout : float or sequence of float
+        A rate p for all hidden layers, or one for each, at least 0 and below 1. fit and train_step
+        make each output of the layer 0 with probability p, and divide the others by 1 - p (p is
+        rounded to 1/65536); all else computes without dropout. The masks depend on the seed, the
+        number of updates of the network so far, the layer, the unit and the sample's place in the
+        batch: they are the same in both backends and for any number of threads.
 
     Raises
     ------
@@ -99,19 +105,24 @@ class Network(Learner):
         seed=None,
         backend="auto",
         threads=None,
+        *,
+        dropout=0.0,
     ):
-        self._setup(checked_sizes(sizes), activations, loss, checked_dtype(dtype), checked_seed(seed), backend, threads)
+        seed = checked_seed(seed)
+        self._setup(checked_sizes(sizes), activations, loss, checked_dtype(dtype), seed, backend, threads, dropout)
         self._trainable.is_chosen = not (activations is None and loss is None)
         init = tables.spec(init, tables.INITIALISERS, "init")
         self._engine.set_parameters(initial_parameters(self._sizes, init, self._seed, self._dtype))
 
-    def _setup(self, sizes, activations, loss, dtype, seed, backend, threads):
+    def _setup(self, sizes, activations, loss, dtype, seed, backend, threads, dropout):
         """Set everything but the parameters; used for a new network, a loaded one and a copy."""
         self._sizes, self._dtype, self._seed = sizes, dtype, seed
         self._activations, self._loss = tables.network_specs(sizes, activations, loss)
         self._threads = None if threads is None else arrays.whole_number(threads, "threads", 1, _MOST_THREADS)
         self._backend_name, self._backend = backend, backends.get(backend)
-        self._engine = self._backend.Engine(sizes, self._activations, self._loss, dtype, self._threads)
+        self._dropout = checked_dropout(dropout, len(sizes) - 1)
+        settings = sizes, self._activations, self._loss, dtype, self._threads, self._dropout, seed
+        self._engine = self._backend.Engine(*settings)
         self._guard = self._backend.Guard()
         self._trainable = Trainable(
             self._engine, self._backend, self._guard, self._loss, self._activations[-1].name, seed, sizes
@@ -154,7 +165,7 @@ class Network(Learner):
     @property
     def loss_name(self):
         """The loss's name, or (name, parameters) if it has parameters."""
-        return self._loss.public()
+        return tables.shortest(self._loss, tables.LOSSES)
 
     @property
     def dtype(self):
@@ -165,6 +176,11 @@ class Network(Learner):
     def seed(self):
         """The seed of the starting weights and of the order of samples, as given or drawn."""
         return self._seed
+
+    @property
+    def dropout(self):
+        """For each hidden layer the share of outputs that training makes 0; read-only."""
+        return self._dropout[:-1]
 
     @property
     def epochs_done(self):
@@ -237,10 +253,13 @@ class Network(Learner):
         """
         return summaries.of_network(self, self._backend.NAME)
 
+    def _dropout_in_words(self):
+        return f", dropout={list(self.dropout)}" if any(self.dropout) else ""
+
     def __repr__(self):
         return (
             f"Network({list(self._sizes)}, activations={list(self.activations)}, loss={self.loss_name!r}, "
-            f"dtype={self._dtype.name!r}, seed={self._seed})"
+            f"dtype={self._dtype.name!r}, seed={self._seed}{self._dropout_in_words()})"
         )
 
     # --- forward ----------------------------------------------------------------------------------
@@ -445,6 +464,8 @@ class Network(Learner):
             "epochs_done": self._trainable.epochs_done,
             "backend": self._backend_name,
             "threads": self._threads,
+            "dropout": list(self._dropout[:-1]),
+            "updates": self._engine.updates(),
         }
 
     def __setstate__(self, state):
@@ -457,8 +478,10 @@ class Network(Learner):
             state["seed"],
             state.get("backend", "auto"),
             state.get("threads"),
+            state.get("dropout", 0.0),
         )
         made.set_parameters(state["parameters"])
+        made._engine.set_updates(state["updates"])
         trained = made._trainable
         trained.epochs_done = state["epochs_done"]
         trained.first_loss, trained.last_loss = state["losses"]

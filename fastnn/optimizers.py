@@ -302,7 +302,212 @@ class AdamW(Adam):
         super().__init__(lr, betas, eps, weight_decay)
 
 
-OPTIMIZERS = (SGD, Adam, AdamW)
+class NAdam(Adam):
+    """Adam with Nesterov's momentum.
+
+    ::
+
+        g += weight_decay * w
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g^2
+        mu_i = beta1 * (1 - 0.96^(i * momentum_decay) / 2)
+        n = (1 - mu_t) / (1 - mu_1 .. mu_t) * g + mu_(t+1) / (1 - mu_1 .. mu_(t+1)) * m
+        w -= lr * n / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+
+    Parameters
+    ----------
+    lr, betas, eps, weight_decay
+        As for :class:`Adam`; the default of `lr` is 0.002.
+    momentum_decay : float
+        How quickly the momentum mu grows to beta1; at least 0. It may be changed between calls.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not a number or out of range.
+
+    Notes
+    -----
+    T. Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016, in the form of
+    ``torch.optim.NAdam`` (decoupled_weight_decay=False).
+
+    Examples
+    --------
+    >>> NAdam()
+    NAdam(lr=0.002, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0, momentum_decay=0.004)
+    """
+
+    __slots__ = ("_momentum_decay",)
+    kind = "NAdam"
+    _fields = (*Adam._fields, "_momentum_decay")
+    _values = operator.attrgetter(*_fields)
+    _names = (*Adam._names, "momentum_decay")
+
+    @hints.explained
+    def __init__(self, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, momentum_decay=4e-3):
+        super().__init__(lr, betas, eps, weight_decay)
+        self.momentum_decay = momentum_decay
+
+    @property
+    def momentum_decay(self):
+        """How quickly the momentum grows to beta1."""
+        return self._momentum_decay
+
+    @momentum_decay.setter
+    def momentum_decay(self, value):
+        self._momentum_decay = real_parameter(value, "momentum_decay")
+
+
+class RMSprop(_Optimizer):
+    """RMSprop: the gradient divided by the root of its mean square.
+
+    ::
+
+        g += weight_decay * w
+        v = alpha * v + (1 - alpha) * g^2
+        w -= lr * g / (sqrt(v) + eps)                      # without momentum
+
+        buf = momentum * buf + g / (sqrt(v) + eps)         # with momentum
+        w -= lr * buf
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate, finite and at least 0.
+    alpha : float
+        The factor of v, at least 0 and less than 1.
+    eps : float
+        As for :class:`Adam`.
+    weight_decay : float
+        Coupled weight decay, added to the gradient of W and of b.
+    momentum : float
+        At least 0, less than 1. A change of `momentum` or `alpha` starts a new state.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not a number or out of range.
+
+    Notes
+    -----
+    T. Tieleman and G. Hinton, "Lecture 6.5 - rmsprop", COURSERA, 2012, in the form of ``torch.optim.RMSprop``
+    (centered=False).
+
+    Examples
+    --------
+    >>> RMSprop(lr=0.001)
+    RMSprop(lr=0.001, alpha=0.99, eps=1e-08, weight_decay=0.0, momentum=0.0)
+    """
+
+    __slots__ = ("_alpha", "_eps", "_momentum")
+    kind = "RMSprop"
+    _fields = ("_lr", "_weight_decay", "_alpha", "_eps", "_momentum")
+    _values = operator.attrgetter(*_fields)
+    _names = ("lr", "alpha", "eps", "weight_decay", "momentum")
+    eps = Adam.eps
+
+    @hints.explained
+    def __init__(self, lr=0.01, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0):
+        self.lr = lr
+        self.alpha = alpha
+        self.eps = eps
+        self.weight_decay = weight_decay
+        self.momentum = momentum
+
+    @property
+    def alpha(self):
+        """The factor by which v is multiplied in each step."""
+        return self._alpha
+
+    @alpha.setter
+    def alpha(self, value):
+        self._alpha = _share(value, "alpha")
+
+    @property
+    def momentum(self):
+        """The factor by which the buffer is multiplied in each step."""
+        return self._momentum
+
+    @momentum.setter
+    def momentum(self, value):
+        self._momentum = _share(value, "momentum")
+
+    @property
+    def slots(self):
+        """How many moments a network keeps for each weight and bias."""
+        return 2 if self._momentum else 1
+
+    def key(self):
+        """The kind, and the settings whose change makes a network's state start afresh."""
+        return self.kind, self._alpha, self._momentum
+
+
+class Adagrad(_Optimizer):
+    """Adagrad: the gradient divided by the root of the sum of all its squares.
+
+    ::
+
+        g += weight_decay * w
+        v += g^2
+        w -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(v) + eps)
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate, finite and at least 0.
+    lr_decay : float
+        At least 0.
+    weight_decay : float
+        Coupled weight decay, added to the gradient of W and of b.
+    eps : float
+        As for :class:`Adam`; the default is 1e-10.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is not a number or out of range.
+
+    Notes
+    -----
+    J. Duchi, E. Hazan and Y. Singer, "Adaptive subgradient methods for online learning and stochastic optimization",
+    JMLR 12, 2011, in the form of ``torch.optim.Adagrad`` (initial_accumulator_value=0).
+
+    Examples
+    --------
+    >>> Adagrad()
+    Adagrad(lr=0.01, lr_decay=0.0, weight_decay=0.0, eps=1e-10)
+    """
+
+    __slots__ = ("_eps", "_lr_decay")
+    kind = "Adagrad"
+    slots = 1
+    _fields = ("_lr", "_weight_decay", "_lr_decay", "_eps")
+    _values = operator.attrgetter(*_fields)
+    _names = ("lr", "lr_decay", "weight_decay", "eps")
+    eps = Adam.eps
+
+    @hints.explained
+    def __init__(self, lr=0.01, lr_decay=0.0, weight_decay=0.0, eps=1e-10):
+        self.lr = lr
+        self.lr_decay = lr_decay
+        self.weight_decay = weight_decay
+        self.eps = eps
+
+    @property
+    def lr_decay(self):
+        """How quickly the learning rate falls with the count of steps."""
+        return self._lr_decay
+
+    @lr_decay.setter
+    def lr_decay(self, value):
+        self._lr_decay = real_parameter(value, "lr_decay")
+
+    def key(self):
+        """The kind: no other setting starts a new state."""
+        return (self.kind,)
+
+
+OPTIMIZERS = (SGD, Adam, AdamW, NAdam, RMSprop, Adagrad)
 _BY_KIND = {optimizer.kind: optimizer for optimizer in OPTIMIZERS}
 hints.tell_elsewhere(
     _Optimizer, ("learning_rate", "eta", "alpha", "l2", "epsilon"), lambda name: f"write {hints.ours(name)[0]}"
@@ -339,7 +544,7 @@ def from_spec(stored):
 
 
 def check_optimizer(optimizer):
-    """Return `optimizer` if it is an SGD, Adam or AdamW; else raise a TypeError that says what to write."""
+    """Return `optimizer` if it is one of OPTIMIZERS; else raise a TypeError that says what to write."""
     if isinstance(optimizer, OPTIMIZERS):
         return optimizer
     if isinstance(optimizer, (int, float)) and not isinstance(optimizer, bool):

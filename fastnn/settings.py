@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from . import arrays
+from . import arrays, tables
 
 _MOST_WEIGHTS = 2**46
 
@@ -40,6 +40,27 @@ def checked_seed(seed):
     if seed is None:
         return int.from_bytes(os.urandom(8), "little")
     return arrays.whole_number(seed, "seed", 0, 2**64 - 1)
+
+
+def checked_dropout(dropout, layers):
+    """Return `dropout` as a tuple of one float for each of the `layers`; 0 for the last one, the output."""
+    if isinstance(dropout, (str, bytes)) or not hasattr(dropout, "__len__"):
+        rates, names = [dropout] * (layers - 1), ["dropout"] * (layers - 1)
+        if not rates:
+            rates, names = [dropout], ["dropout"]  # to check it
+    else:
+        rates, names = list(dropout), [f"dropout[{i}]" for i in range(len(dropout))]
+        if len(rates) != layers - 1:
+            raise ValueError(f"dropout has {len(rates)} rates, wanted {layers - 1}: one for each hidden layer")
+    rates = [tables.real_parameter(rate, name) for rate, name in zip(rates, names, strict=True)]
+    for rate, name in zip(rates, names, strict=True):
+        if not 0 <= rate < 1:
+            raise ValueError(f"{name} must be a share below 1, got {rate:g}")
+    if layers == 1:
+        if rates and rates[0]:
+            raise ValueError(f"dropout is for hidden layers, and this network has none: got {dropout!r:.80}")
+        rates = []
+    return (*rates, 0.0)
 
 
 def check_flag(name, flag):

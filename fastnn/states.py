@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from . import arrays, optimizers
-from .settings import checked_dtype, checked_seed, checked_sizes
+from .settings import checked_dropout, checked_dtype, checked_seed, checked_sizes
 
 _MOST_STEPS = 2**62
 _IN_FILES = ("sizes", "activations", "loss", "dtype", "seed", "epochs_done")  # keys of a header; "optimizer" is extra
@@ -13,7 +13,9 @@ _IN_FILES = ("sizes", "activations", "loss", "dtype", "seed", "epochs_done")  # 
 
 def to_file(state, optimizer):
     """Header and arrays of a file: what :func:`fastnn.files.save` takes."""
-    header = {key: state[key] for key in _IN_FILES}
+    header = {key: state[key] for key in _IN_FILES} | {"updates": state["updates"]}
+    if any(state["dropout"]):
+        header["dropout"] = state["dropout"]
     arrays = _named("", state["parameters"])
     if optimizer:
         header["optimizer"] = optimizers.spec(state["optimizer"])
@@ -35,6 +37,7 @@ def from_file(header, arrays):
     optimizer = optimizers.from_spec(header["optimizer"]) if "optimizer" in header else None
     return {
         **{key: header[key] for key in _IN_FILES},
+        **{key: header[key] for key in ("updates", "dropout") if key in header},  # release 0.1 wrote none of them
         "activations": [_from_json(a) for a in header["activations"]],
         "loss": _from_json(header["loss"]),
         "optimizer": optimizer,
@@ -99,6 +102,8 @@ def checked(state):
         "dtype": dtype,
         "seed": checked_seed(state["seed"]),
         "epochs_done": arrays.whole_number(state["epochs_done"], "epochs_done", 0, _MOST_STEPS),
+        "updates": arrays.whole_number(state.get("updates", 0), "updates", 0, _MOST_STEPS),
+        "dropout": list(checked_dropout(state.get("dropout", 0.0), len(sizes) - 1)[:-1]),
         "attributes": attributes,
         "losses": _checked_losses(state.get("losses")),
         "optimizer_state": _checked_moments(state.get("optimizer_state"), optimizer, sizes, dtype),

@@ -127,4 +127,6 @@ class Stopper:
         """Go back to the best weights, if that is wanted and there are any."""
         if self.state is not None:
             with trainable.guard.writing:
+                updates = trainable.engine.updates()
                 trainable.go_back(self.state)
+                trainable.engine.set_updates(updates)  # the masks of dropout do not come again

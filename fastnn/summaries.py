@@ -11,9 +11,10 @@ def of_network(net, backend):
         rows.append((str(i), str(n_out), _short(g), f"({n_out}, {n_in})", f"{n_out * (n_in + 1):,}"))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    dropout = f", dropout {', '.join(f'{rate:g}' for rate in net.dropout)}" if any(net.dropout) else ""
     lines.append(
         f"{net.sizes[0]} inputs, {net.n_params:,} parameters, {net.dtype}, loss {_short(net.loss_name)}, "
-        f"{backend} backend"
+        f"{backend} backend{dropout}"
     )
     return "\n".join(lines)
 

@@ -73,6 +73,8 @@ class MetricRow(NamedTuple):
     parameters: Mapping = MappingProxyType({})
 
 
+_SMOOTHING = Parameter(0.0, high=1.0)
+
 # The position of a row is its code in the C core (csrc/fastnn.h): add new rows at the end.
 ACTIVATIONS = {
     "identity": Row("z"),
@@ -83,8 +85,18 @@ ACTIVATIONS = {
     "leaky_relu": Row("z where z > 0, else slope z", {"slope": Parameter(0.01)}),
 }
 LOSSES = {
-    "binary_cross_entropy": LossRow("-y log a - (1 - y) log(1 - a)", "sigmoid", "probabilities"),
-    "cross_entropy": LossRow("-y log a", "softmax", "classes"),
+    "binary_cross_entropy": LossRow(
+        "-pos_weight y log a - (1 - y) log(1 - a), with y (1 - label_smoothing) + label_smoothing / 2 for y",
+        "sigmoid",
+        "probabilities",
+        {"label_smoothing": _SMOOTHING, "pos_weight": Parameter(1.0, low=float(np.finfo(np.float32).tiny))},
+    ),
+    "cross_entropy": LossRow(
+        "-y log a, with y (1 - label_smoothing) + label_smoothing / n_L for y",
+        "softmax",
+        "classes",
+        {"label_smoothing": _SMOOTHING},
+    ),
     "mse": LossRow("(a - y)^2", None, "values"),
     "mae": LossRow("|a - y|, its derivative 0 at 0", None, "values"),
 }
@@ -116,7 +128,8 @@ INITIALISERS = {
 }
 
 # The optimizers of the C core in the order of their codes: name -> moments that it keeps for each parameter.
-OPTIMIZERS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}
+OPTIMIZERS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "nadam": 2}
+OPTIMIZERS |= {"rmsprop": 1, "rmsprop_momentum": 2, "adagrad": 1}
 
 
 def rows_of_core():
@@ -134,6 +147,12 @@ OUTPUT_LOSS = {row.output: name for name, row in LOSSES.items() if row.output}
 def default(name, table):
     """The :class:`Spec` of a name with its default parameters."""
     return Spec(name, {key: parameter.default for key, parameter in table[name].parameters.items()})
+
+
+def shortest(spec, table):
+    """As Spec.public(), without the parameters that have their default."""
+    params = {key: value for key, value in spec.params.items() if value != table[spec.name].parameters[key].default}
+    return Spec(spec.name, params).public()
 
 
 def in_words(table):
@@ -201,7 +220,8 @@ def real_parameter(value, what, low=0.0, high=_LARGEST):
     if not low <= number < float("inf"):
         raise ValueError(f"{what} must be finite and at least {low:g}, got {value!r}")
     if number > high:
-        raise ValueError(f"{what} must be at most {high:g}, the largest float32, got {value!r}")
+        told = ", the largest float32" if high > 1e38 else ""
+        raise ValueError(f"{what} must be at most {high:g}{told}, got {value!r}")
     return number
 
 

@@ -42,7 +42,7 @@ class Optimizer(Sized):
 
 
 class Layer(Sized):
-    _fields_ = [("size", ctypes.c_size_t), ("units", _SIZE), ("activation", Spec)]
+    _fields_ = [("size", ctypes.c_size_t), ("units", _SIZE), ("activation", Spec), ("dropout", _DOUBLE)]
 
 
 class Fit(Sized):
@@ -69,6 +69,7 @@ class Fit(Sized):
         ("ended", _POINTER),
         ("ended_count", _SIZE),
         ("samples", _POINTER),
+        ("mask_seed", ctypes.c_uint64),
     ]
 
 

@@ -195,14 +195,21 @@ def target_matrix(y, n, dtype):
     return (np.arange(n)[:, np.newaxis] == y).astype(np.float64)
 
 
-def _binary_cross_entropy(z, Y, S_Z):
+def _smoothed(Y, label_smoothing, classes):
+    return (1 - label_smoothing) * Y + label_smoothing / classes
+
+
+def _binary_cross_entropy(z, Y, S_Z, label_smoothing, pos_weight):
+    Y = _smoothed(Y, label_smoothing, 2)
     # The usual max(z, 0) - z y + ... subtracts what may be near: no harm for y of 0 or 1
-    L = (1 - Y) * np.logaddexp(0, z) + Y * np.logaddexp(0, -z)
+    L = (1 - Y) * np.logaddexp(0, z) + pos_weight * Y * np.logaddexp(0, -z)
     soft = (Y > 0) & (Y < 1)
-    return L, L + soft * np.abs(z) * (1 + Y) + np.abs(_sigmoid(z) - Y) * S_Z
+    d = (1 - Y) * _sigmoid(z) - pos_weight * Y * _sigmoid(-z)
+    return L, L + soft * np.abs(z) * (1 + Y) + np.abs(d) * S_Z
 
 
-def _cross_entropy(z, Y, S_Z):
+def _cross_entropy(z, Y, S_Z, label_smoothing):
+    Y = _smoothed(Y, label_smoothing, len(Y))
     below = z.max(axis=0) - z
     A, log_sum = _softmax(z), np.log(np.exp(-below).sum(axis=0))
     L = Y * (log_sum + below)
@@ -217,8 +224,13 @@ def _mse(a, Y, S_A):
 def _output_less_target(output, mass):
     """dZ of a cross-entropy: A times the mass of its targets, less these."""
 
-    def dZ(Z, Y, S_Z):
+    def dZ(Z, Y, S_Z, label_smoothing, pos_weight=1.0):
         A, S_A = activation_forward(Z, output, S_Z)
+        Y = _smoothed(Y, label_smoothing, 2 if output == "sigmoid" else len(Y))
+        if pos_weight != 1:
+            d = (1 - Y) * A - pos_weight * Y * (1 - A)
+            weight = 1 + (pos_weight - 1) * Y
+            return d, np.abs(d) + weight * (A + S_A) + pos_weight * Y
         d = A * mass(Y) - Y
         return d, np.abs(d) + mass(Y) * (A + S_A)
 
@@ -238,7 +250,12 @@ class Loss(NamedTuple):
 
 LOSSES = {
     "binary_cross_entropy": Loss(
-        _binary_cross_entropy, _output_less_target("sigmoid", lambda Y: 1.0), "Z", "sigmoid", "probabilities"
+        _binary_cross_entropy,
+        _output_less_target("sigmoid", lambda Y: 1.0),
+        "Z",
+        "sigmoid",
+        "probabilities",
+        {"label_smoothing": 0.0, "pos_weight": 1.0},
     ),
     "cross_entropy": Loss(
         # columns need not sum to 1
@@ -247,6 +264,7 @@ LOSSES = {
         "Z",
         "softmax",
         "classes",
+        {"label_smoothing": 0.0},
     ),
     "mse": Loss(_mse, lambda a, Y, S_A: (2 * (a - Y), np.abs(2 * (a - Y)) + 2 * S_A), "A", None, "values"),
     "mae": Loss(
@@ -389,8 +407,28 @@ def sides(parameters, activations, X, bound, tested):
 class Optimizer:
     """torch.optim's rules for one array w, in float64, by the formulas of their papers."""
 
-    def __init__(self, kind, lr, momentum=0.0, nesterov=False, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
-        self.rule = {"SGD": self._sgd, "Adam": self._adam, "AdamW": self._adamw}[kind]
+    def __init__(
+        self,
+        kind,
+        lr,
+        momentum=0.0,
+        nesterov=False,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0.0,
+        alpha=0.99,
+        lr_decay=0.0,
+        momentum_decay=4e-3,
+    ):
+        self.rule = {
+            "SGD": self._sgd,
+            "Adam": self._adam,
+            "AdamW": self._adamw,
+            "NAdam": self._nadam,
+            "RMSprop": self._rmsprop,
+            "Adagrad": self._adagrad,
+        }[kind]
+        self.alpha, self.lr_decay, self.momentum_decay = alpha, lr_decay, momentum_decay
         self.lr, self.momentum, self.nesterov, self.weight_decay = lr, momentum, nesterov, weight_decay
         self.betas, self.eps = betas, eps
         self.t, self.buf, self.m, self.v = 0, 0.0, 0.0, 0.0
@@ -410,6 +448,27 @@ class Optimizer:
 
     def _adamw(self, w, g):
         return w - self.lr * self.weight_decay * w - self._adaptive(g)
+
+    def _nadam(self, w, g):
+        g = g + self.weight_decay * w
+        beta1, beta2 = self.betas
+        mu = [beta1 * (1 - 0.5 * 0.96 ** (i * self.momentum_decay)) for i in range(1, self.t + 2)]
+        self.m = beta1 * self.m + (1 - beta1) * g
+        self.v = beta2 * self.v + (1 - beta2) * np.square(g)
+        denominator = np.sqrt(self.v / (1 - beta2**self.t)) + self.eps
+        w = w - self.lr * (1 - mu[-2]) / (1 - np.prod(mu[:-1])) * g / denominator
+        return w - self.lr * mu[-1] / (1 - np.prod(mu)) * self.m / denominator
+
+    def _rmsprop(self, w, g):
+        g = g + self.weight_decay * w
+        self.v = self.alpha * self.v + (1 - self.alpha) * np.square(g)
+        self.buf = self.momentum * self.buf + g / (np.sqrt(self.v) + self.eps)
+        return w - self.lr * self.buf
+
+    def _adagrad(self, w, g):
+        g = g + self.weight_decay * w
+        self.v = self.v + np.square(g)
+        return w - self.lr / (1 + (self.t - 1) * self.lr_decay) * g / (np.sqrt(self.v) + self.eps)
 
     def _adaptive(self, g):
         beta1, beta2 = self.betas

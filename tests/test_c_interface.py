@@ -250,6 +250,26 @@ def test_a_struct_that_is_too_short_is_refused(small):
         assert in_c("net_new", ISA, (1,), 4, (1,), short, Spec(MSE), result=VOID) is None
 
 
+@pytest.mark.parametrize("rate", [-0.1, 1.0, np.nan, 2.0])
+def test_a_rate_of_dropout_that_is_not_legal_is_refused(rate):
+    for rates in ((rate, 0.0), (0.0, 0.5)):  # the last layer has none
+        layers = (Layer * 2)(*(Layer(units=3, dropout=one) for one in rates))
+        assert in_c("net_new", ISA, (1,), 4, (2,), layers, Spec(MSE), result=VOID) is None
+
+
+def test_updates_are_counted(small):
+    arrays, net = small
+    x, y, m = samples(arrays)
+    assert in_c("net_updates", net, result=ctypes.c_uint64) == 0
+    for _ in range(3):
+        trained(net, x, y, m, Optimizer(kind=SGD, lr=1e-3))
+    in_c("net_start_optimizer", net, (0,))
+    assert in_c("net_updates", net, result=ctypes.c_uint64) == 3
+    in_c("net_set_updates", net, ctypes.c_uint64(2**40), result=None)
+    trained(net, x, y, m, Optimizer(kind=SGD, lr=1e-3))
+    assert in_c("net_updates", net, result=ctypes.c_uint64) == 2**40 + 1
+
+
 def longer(struct):
     """`struct` as a caller of a later release has it: larger than the core knows, its last bytes not 0."""
     room = ctypes.create_string_buffer(bytes(struct) + b"\xff" * 24)

@@ -95,9 +95,10 @@ def tree(tmp_path_factory):
 
 def test_they_compute_the_same_everywhere(tree):
     """Both backends, every instruction set, as hidden and as output layers of few and of many units."""
-    chosen = "linear_forward or activation_backward or every_size or network or gradients or lists or nan or bits"
+    chosen = "linear_forward or activation_backward or every_size or network or gradients or lists or nan"
+    chosen += " or bits or by_hand"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("FASTNN_", "PYTEST_"))}
-    files = [f"tests/test_{name}.py" for name in ("parity", "gradients", "lists", "bits", "files")]
+    files = [f"tests/test_{name}.py" for name in ("parity", "gradients", "lists", "bits", "files", "dropout")]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *files, "-k", chosen],
         cwd=tree,
