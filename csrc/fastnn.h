@@ -176,6 +176,12 @@ typedef struct {
   int kind;
   double lr, weight_decay, momentum, beta1, beta2, eps; /* beta2: alpha of rmsprop */
   double lr_decay, momentum_decay;                      /* of adagrad, of nadam */
+  /* What is done to the gradient g before all else; 0: nothing. In this order: each number of g is cut to
+     -clip_value .. clip_value; g is multiplied by clip_norm / (norm + 1e-6) if that is below 1, where norm is the root
+     of the sum of all squares; l1 * sign(w) is added to the gradient of W. fnn_optimizer_update ignores clip_norm: it
+     does not know the other gradients. */
+  double clip_value, clip_norm, l1;
+  int spares_b; /* weight_decay does not act on b */
 } fnn_optimizer;
 
 /* Makes step number t (the first is 1) with the gradient dw: changes w (n x m) and its moments in place. A moment that
@@ -192,6 +198,7 @@ typedef struct {
   ptrdiff_t units;
   fnn_spec activation;
   double dropout; /* the share of its outputs that training makes 0, within 0..1; 0 in the last layer */
+  int frozen;     /* training leaves its parameters and their moments as they are */
 } fnn_layer;
 /* A layer's parameters, in the order of this list. */
 enum fnn_parameter {
@@ -220,8 +227,16 @@ int fnn_net_get_moment(const fnn_net *net, int slot, int layer, int parameter, c
 /* The count of updates in the network's life, which dropout depends on. */
 uint64_t fnn_net_updates(const fnn_net *net);
 void fnn_net_set_updates(fnn_net *net, uint64_t updates);
-/* A copy of all that training changes (parameters, moments, steps, updates): its bytes; make it; set the network back
- * to it. */
+/* Sets whether a layer is frozen. */
+int fnn_net_freeze(fnn_net *net, int layer, int frozen);
+/* From now on keep an exponential moving average of all parameters, which begins with the present ones; it is part of
+   the optimizer's state, and ends with it. An update makes it share * average + (1 - share) * parameter. */
+int fnn_net_start_average(fnn_net *net, double share);
+double fnn_net_average_share(const fnn_net *net); /* 0: there is no average */
+int fnn_net_set_average(fnn_net *net, int layer, int parameter, const fnn_matrix *from);
+int fnn_net_get_average(const fnn_net *net, int layer, int parameter, const fnn_matrix *to);
+/* A copy of all that training changes (parameters, moments, average, steps, updates): its bytes; make it; set the
+   network back to it. */
 size_t fnn_net_bytes(const fnn_net *net);
 void fnn_net_snapshot(const fnn_net *net, void *to);
 int fnn_net_restore(fnn_net *net, const void *from);
@@ -295,7 +310,8 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   F(net_predict) F(net_loss) F(net_gradients) F(net_train) F(net_finite) \
   F(openmp_procs) F(magnitude) F(net_first_loss) F(net_fit_threads) \
   F(net_parameters) F(activation_row) F(loss_row) F(optimizer_row) F(abi_number) \
-  F(net_updates) F(net_set_updates)
+  F(net_updates) F(net_set_updates) \
+  F(net_freeze) F(net_start_average) F(net_average_share) F(net_set_average) F(net_get_average)
 /* clang-format on */
 
 /* Raised when a function changes, or a struct changes in another way than by new members at its end. A larger table
@@ -369,6 +385,11 @@ typedef struct {
   int (*abi_number)(void);
   uint64_t (*net_updates)(const fnn_net *net);
   void (*net_set_updates)(fnn_net *net, uint64_t updates);
+  int (*net_freeze)(fnn_net *net, int layer, int frozen);
+  int (*net_start_average)(fnn_net *net, double share);
+  double (*net_average_share)(const fnn_net *net);
+  int (*net_set_average)(fnn_net *net, int layer, int parameter, const fnn_matrix *from);
+  int (*net_get_average)(const fnn_net *net, int layer, int parameter, const fnn_matrix *to);
 } fnn_api;
 
 const fnn_api *fnn_get_api(void);

@@ -112,7 +112,13 @@ typedef struct {
   double root; /* 1 / sqrt(1 - beta2^t) */
   double eps;
   double of_gradient, of_moment; /* nadam: what moves is of_gradient * g + of_moment * m */
+  int mends;                     /* clip_value or l1 is not 0 */
+  double clip_value, shrink, l1; /* the gradient is shrink * (scale * sum, cut to +-clip_value) + l1 sign(w) */
 } fnn_update;
+
+/* Squares of gradients are added in blocks of so many. */
+#define FNN_SQUARES 1024
+static inline ptrdiff_t fnn_squares(ptrdiff_t n) { return (n + FNN_SQUARES - 1) / FNN_SQUARES; }
 
 /* The factors of a product, A (m x k) and B (k x n). Each element of A B is a sum over k in a fixed order, the same in
    every tile. A lies by rows (elements of a row are adjacent) or by columns: that depends on the kernel. */
@@ -223,6 +229,11 @@ typedef struct {
                      double scale);
   /* An optimizer's step on n parameters, padded, with their moments and the gradients u->scale * sums. */
   void (*update)(const fnn_update *u, void *w, void *moment_1, void *moment_2, const void *sums, ptrdiff_t n);
+  /* squares[i] = the sum of the squares of block i of n gradients, which are as for `update`, before `shrink` and l1.
+   */
+  void (*squares)(const fnn_update *u, double *squares, const void *sums, ptrdiff_t n);
+  /* average = share * average + (1 - share) * w, for whole vectors of n elements. */
+  void (*average)(void *average, const void *w, double share, ptrdiff_t n);
   /* A = g(Z), row by row; in place too. */
   void (*activation)(void *A, ptrdiff_t ld_out, const void *Z, ptrdiff_t ld, const fnn_spec *g, ptrdiff_t rows,
                      ptrdiff_t n);

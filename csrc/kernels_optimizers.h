@@ -133,6 +133,67 @@ FNN_INLINE V FN(adagrad)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
   return FN(fma)(-c->rate, FN(divided)(c, g, -FN(sqrt)(v) - c->eps), w);
 }
 
+/* The gradient of n parameters w with clip_value, shrink and l1. */
+static void FN(mend)(const fnn_update *u, REAL *g, const REAL *w, const REAL *s, ptrdiff_t n) {
+  const REAL scale = (REAL)u->scale, most = (REAL)u->clip_value, shrink = (REAL)u->shrink, l1 = (REAL)u->l1;
+  for (ptrdiff_t j = 0; j < n; j++) {
+    REAL x = scale * s[j];
+    x = x > most ? most : x < -most ? -most : x;
+    g[j] = shrink * x + (w[j] > 0 ? l1 : w[j] < 0 ? -l1 : 0);
+  }
+}
+
+static void FN(update)(const fnn_update *u, void *parameters, void *moment_1, void *moment_2, const void *sums,
+                       ptrdiff_t n);
+
+/* An update with mended gradients, block by block. */
+static void FN(update_mended)(const fnn_update *u, REAL *w, REAL *m1, REAL *m2, const REAL *s, ptrdiff_t n) {
+  enum {
+    BLOCK = 256
+  };
+  V room[BLOCK / VL];
+  REAL *g = (REAL *)room;
+  fnn_update rest = *u;
+  rest.mends = 0, rest.scale = 1, rest.scaled_rate = u->rate, rest.at_once = 1;
+  for (ptrdiff_t j = 0; j < n; j += BLOCK) {
+    FN(mend)(u, g, w + j, s + j, fnn_min(BLOCK, n - j));
+    FN(update)(&rest, w + j, m1 + j, m2 + j, g, fnn_min(BLOCK, n - j));
+  }
+}
+
+/* The lanes are 16 for each instruction set, and nothing is fused: so all of them give the same bits. */
+static void FN(squares)(const fnn_update *u, double *squares, const void *sums, ptrdiff_t n) {
+  const REAL *s = sums, scale = (REAL)u->scale, most = (REAL)u->clip_value;
+  for (ptrdiff_t from = 0; from < n; from += FNN_SQUARES) {
+    const ptrdiff_t to = fnn_min(from + FNN_SQUARES, n);
+    double lanes[16] = {0}, total = 0;
+    ptrdiff_t j = from;
+    for (; j + 16 <= to; j += 16)
+      for (int i = 0; i < 16; i++) {
+        REAL x = scale * s[j + i];
+        x = x > most ? most : x < -most ? -most : x;
+        lanes[i] += (double)x * (double)x;
+      }
+    for (; j < to; j++) {
+      REAL x = scale * s[j];
+      x = x > most ? most : x < -most ? -most : x;
+      lanes[j % 16] += (double)x * (double)x;
+    }
+    for (int i = 0; i < 16; i++) total += lanes[i];
+    squares[from / FNN_SQUARES] = total;
+  }
+}
+
+static void FN(average)(void *average, const void *parameters, double share, ptrdiff_t n) {
+  REAL *a = average;
+  const REAL *w = parameters;
+  const V rest = FN(set1)((REAL)(1 - share));
+  for (ptrdiff_t j = 0; j < n; j += VL) {
+    const V old = FN(load)(a + j);
+    FN(store)(a + j, FN(fma)(rest, FN(load)(w + j) - old, old));
+  }
+}
+
 /* n parameters, whole vectors of them. */
 static __attribute__((noinline)) void FN(update)(const fnn_update *u, void *parameters, void *moment_1, void *moment_2,
                                                  const void *sums, ptrdiff_t n) {
@@ -140,6 +201,10 @@ static __attribute__((noinline)) void FN(update)(const fnn_update *u, void *para
   const REAL *s = sums;
   if (u->kind == FNN_STORE) {
     memcpy(w, s, (size_t)n * sizeof(REAL));
+    return;
+  }
+  if (u->mends) {
+    FN(update_mended)(u, w, m1, m2, s, n);
     return;
   }
   const FN(rates) c = FN(rates_of)(u);

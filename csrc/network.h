@@ -14,8 +14,9 @@ typedef struct {
   ptrdiff_t n_in, n_out;
   fnn_spec activation;
   uint32_t dropped; /* dropout: so many of FNN_DROPS outputs */
-  void *WT;         /* panels of W^T (n_in x n_out): forward multiplies by them, and the update changes them */
-  void *W;          /* panels of W (n_out x n_in), a copy for dA_prev = W^T dZ; NULL in the first layer */
+  int frozen;
+  void *WT;   /* panels of W^T (n_in x n_out): forward multiplies by them, and the update changes them */
+  void *W;    /* panels of W (n_out x n_in), a copy for dA_prev = W^T dZ; NULL in the first layer */
   int turned; /* the update changes W instead, and WT is the copy: for layers where dW has less padding than dW^T */
   void *b;    /* n_out, padded */
   void *moment[FNN_SLOTS], *moment_b[FNN_SLOTS]; /* of the optimizer; laid out as the weights that the update changes,
@@ -48,6 +49,7 @@ typedef struct {
   int32_t *codes;
   double *weights, *losses;
   void **dW; /* room for gradients, laid out as the weights that the update changes; or NULL: they are not stored */
+  double *squares; /* beside it, sums of squares of the gradients: one for each FNN_SQUARES of them */
 } fnn_workspace;
 
 struct fnn_net {
@@ -56,9 +58,11 @@ struct fnn_net {
   fnn_spec loss;
   int forced; /* threads that were asked for; 0: what pays */
   fnn_layer_state *layer;
-  void *parameters; /* one block: WT, W and b of all layers, and as much again for each slot of moments */
+  void *parameters; /* one block: WT, W and b of all layers; as much again for each slot, and for the average */
   size_t parameter_bytes;
-  int slots; /* of the optimizer's moments: 0 .. FNN_SLOTS */
+  ptrdiff_t freezes;    /* how often a layer was frozen, or the reverse: plans depend on it */
+  int slots;            /* of the optimizer's moments: 0 .. FNN_SLOTS */
+  double average_share; /* of the old average in the new one; 0: no average is kept */
   uint64_t steps;
   uint64_t updates;            /* in the network's life */
   double bound[1 + FNN_SLOTS]; /* of |parameter|: bound[0]; of |moment| of slot i: bound[1 + i]; INFINITY: not known */
@@ -74,6 +78,11 @@ static inline void *fnn_updated_weights(const fnn_layer_state *y) { return y->tu
 /* Rows and columns of fnn_updated_weights, and of their moments and gradients: the shape of W^T, or of W if turned. */
 static inline ptrdiff_t fnn_updated_rows(const fnn_layer_state *y) { return y->turned ? y->n_out : y->n_in; }
 static inline ptrdiff_t fnn_updated_columns(const fnn_layer_state *y) { return y->turned ? y->n_in : y->n_out; }
+static inline ptrdiff_t fnn_updated_padded(const fnn_kernels *K, const fnn_layer_state *y) {
+  return fnn_padded(K, fnn_updated_columns(y));
+}
+/* The numbers of the average lie as the parameters do, so many bytes behind them. */
+static inline size_t fnn_average_at(const fnn_net *net) { return net->parameter_bytes * (size_t)(1 + net->slots); }
 static inline const fnn_layer_state *fnn_last(const fnn_net *net) { return &net->layer[net->layers - 1]; }
 /* Whether x is of the network's dtype. */
 static inline int fnn_is_own_dtype(const fnn_net *net, const fnn_matrix *x) {
@@ -88,7 +97,7 @@ static inline int fnn_is_readable(const fnn_kernels *K, const fnn_matrix *X) {
 /* Gives `work` memory for a batch of m samples and so many threads; does nothing if it has enough. There is room for
    slopes in layers whose slope is FROM_Z; with `keeps_slopes` in every hidden layer whose activation has slopes. */
 int fnn_reserve(const fnn_net *net, fnn_workspace *work, ptrdiff_t m, int threads, int keeps_slopes);
-/* Gives `work` memory for the gradients of all weights (dW). */
+/* Gives `work` memory for the gradients of all weights (dW), and for sums of squares. */
 int fnn_reserve_gradients(const fnn_net *net, fnn_workspace *work);
 void fnn_release_workspace(fnn_workspace *work);
 /* Bytes of the scratch memory of fnn_head for the last layer. */

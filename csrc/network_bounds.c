@@ -19,7 +19,8 @@ void fnn_measure_rows(fnn_worker *me) {
     A = fnn_larger(A, K->magnitude(fnn_at(K, first->A, me->from * first->a_step), first->a_step, rows, n_in));
   for (int l = 0; l < net->layers; l++) {
     const ptrdiff_t n = net->layer[l].n_out, ld = fnn_ld(K, n);
-    dZ = fnn_larger(dZ, K->magnitude(fnn_at(K, w->dZ[l], me->from * ld), ld, rows, fnn_padded(K, n)));
+    if (l >= me->plan->lowest)
+      dZ = fnn_larger(dZ, K->magnitude(fnn_at(K, w->dZ[l], me->from * ld), ld, rows, fnn_padded(K, n)));
     if (l < net->layers - 1) A = fnn_larger(A, K->magnitude(fnn_at(K, w->A[l], me->from * ld), ld, rows, n));
   }
   mine->largest_A = A;
@@ -39,6 +40,7 @@ int fnn_is_safe(fnn_worker *me, const fnn_update *u) {
   /* These are cast to the network's dtype. If one became inf there, a weight that is 0 would become NaN. */
   if (!(u->rate < limit && fabs(u->keep) < limit && u->decay < limit && u->eps < limit && u->root < limit)) return 0;
   if (u->kind != FNN_SGD && u->kind != FNN_ADAMW) g += u->decay * w;
+  g += u->l1;
   switch (fnn_step_of(u->kind)) {
   case FNN_BY_QUOTIENT:
     if (!(u->eps > 1 / limit)) return 0;

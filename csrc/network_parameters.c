@@ -73,7 +73,8 @@ static int set_layers(fnn_net *net, ptrdiff_t n_in, const fnn_layer *layers) {
     if (!FNN_TAKE(given, (const char *)layers + (size_t)l * layers->size, activation)) return 0;
     if (!fnn_is_size(n_in) || !fnn_is_size(given.units) || !fnn_is_activation(&given.activation)) return 0;
     if (!(given.dropout >= 0 && given.dropout < 1) || (given.dropout > 0 && l == net->layers - 1)) return 0;
-    net->layer[l] = (fnn_layer_state){.n_in = n_in, .n_out = given.units, .activation = given.activation};
+    net->layer[l] = (fnn_layer_state){
+        .n_in = n_in, .n_out = given.units, .activation = given.activation, .frozen = given.frozen != 0};
     net->layer[l].dropped = (uint32_t)fmin(nearbyint(given.dropout * FNN_DROPS), FNN_DROPS - 1);
     net->layer[l].turned = is_turned(net->K, &net->layer[l], l);
     n_in = given.units;
@@ -186,7 +187,7 @@ int fnn_reserve(const fnn_net *net, fnn_workspace *old, ptrdiff_t m, int threads
   w.dZ = w.A + net->layers, w.db = w.dZ + net->layers, w.S = w.db + net->layers;
   const ptrdiff_t bytes = lay_out_workspace(net, &w, NULL);
   w.block = fnn_alloc(bytes);
-  w.dW = old->dW, old->dW = NULL;
+  w.dW = old->dW, w.squares = old->squares, old->dW = NULL;
   fnn_release_workspace(old);
   if (!w.block) {
     fnn_release_workspace(&w);
@@ -197,25 +198,27 @@ int fnn_reserve(const fnn_net *net, fnn_workspace *old, ptrdiff_t m, int threads
   return FNN_OK;
 }
 
-static ptrdiff_t lay_out_gradients(const fnn_net *net, void **dW, char *block) {
-  ptrdiff_t used = 0;
+static ptrdiff_t lay_out_gradients(const fnn_net *net, fnn_workspace *work, void **dW, char *block) {
+  ptrdiff_t used = 0, squares = 0;
   for (int l = 0; l < net->layers; l++) {
     const fnn_layer_state *y = &net->layer[l];
-    const ptrdiff_t columns = fnn_padded(net->K, fnn_updated_columns(y));
-    dW[l] = piece(block, &used, matrix_bytes(net->K, fnn_updated_rows(y), columns));
+    dW[l] = piece(block, &used, matrix_bytes(net->K, fnn_updated_rows(y), fnn_updated_padded(net->K, y)));
+    squares +=
+        fnn_squares(fnn_updated_rows(y) * fnn_updated_padded(net->K, y)) + fnn_squares(fnn_padded(net->K, y->n_out));
   }
+  work->squares = piece(block, &used, fnn_times(squares, sizeof *work->squares));
   return used;
 }
 
 int fnn_reserve_gradients(const fnn_net *net, fnn_workspace *work) {
   if (work->dW) return FNN_OK;
   void **dW = calloc((size_t)net->layers, sizeof *dW);
-  char *block = dW ? fnn_alloc(lay_out_gradients(net, dW, NULL)) : NULL;
+  char *block = dW ? fnn_alloc(lay_out_gradients(net, work, dW, NULL)) : NULL;
   if (!block) {
     free(dW);
     return FNN_NO_MEMORY;
   }
-  lay_out_gradients(net, dW, block);
+  lay_out_gradients(net, work, dW, block);
   work->dW = dW;
   return FNN_OK;
 }
@@ -254,47 +257,71 @@ static int is_parameter(const fnn_net *net, int l, int parameter, const fnn_matr
   return l >= 0 && l < net->layers && (parameter == FNN_W || parameter == FNN_B) && fnn_is_own_dtype(net, x);
 }
 
-int fnn_net_set(fnn_net *net, int l, int parameter, const fnn_matrix *from) {
-  if (!is_parameter(net, l, parameter, from)) return FNN_REFUSED;
+/* The functions below set and get parameters, and the numbers of the average, which lie `behind` bytes behind them. */
+static int set_numbers(const fnn_net *net, size_t behind, int l, int parameter, const fnn_matrix *from) {
   const fnn_layer_state *y = &net->layer[l];
-  forget_bounds(net);
   if (parameter == FNN_B) {
-    net->K->gather(y->b, 0, from, NULL, 0, 1, y->n_out);
+    net->K->gather((char *)y->b + behind, 0, from, NULL, 0, 1, y->n_out);
     return FNN_OK;
   }
-  put_panels(net->K, y, y->WT, 0, from);
-  if (y->W) put_panels(net->K, y, y->W, 1, from);
+  put_panels(net->K, y, (char *)y->WT + behind, 0, from);
+  if (y->W) put_panels(net->K, y, (char *)y->W + behind, 1, from);
   return FNN_OK;
 }
 
-int fnn_net_get(const fnn_net *net, int l, int parameter, const fnn_matrix *to) {
-  if (!is_parameter(net, l, parameter, to)) return FNN_REFUSED;
+static int get_numbers(const fnn_net *net, size_t behind, int l, int parameter, const fnn_matrix *to) {
   const fnn_layer_state *y = &net->layer[l];
   if (parameter == FNN_B)
-    net->K->scatter(to, 0, y->b, 0, 1, y->n_out);
+    net->K->scatter(to, 0, (char *)y->b + behind, 0, 1, y->n_out);
   else
-    take_panels(net->K, y, y->WT, 0, to);
+    take_panels(net->K, y, (char *)y->WT + behind, 0, to);
+  return FNN_OK;
+}
+
+int fnn_net_set(fnn_net *net, int l, int parameter, const fnn_matrix *from) {
+  if (!is_parameter(net, l, parameter, from)) return FNN_REFUSED;
+  forget_bounds(net);
+  return set_numbers(net, 0, l, parameter, from);
+}
+
+int fnn_net_get(const fnn_net *net, int l, int parameter, const fnn_matrix *to) {
+  return is_parameter(net, l, parameter, to) ? get_numbers(net, 0, l, parameter, to) : FNN_REFUSED;
+}
+
+int fnn_net_freeze(fnn_net *net, int l, int frozen) {
+  if (l < 0 || l >= net->layers) return FNN_REFUSED;
+  net->layer[l].frozen = frozen != 0;
+  net->freezes++;
   return FNN_OK;
 }
 
 /* --- the optimizer's state: moments and a count of steps, which follow the weights in a snapshot --- */
 
-int fnn_net_start_optimizer(fnn_net *net, int slots) {
-  if (slots < 0 || slots > FNN_SLOTS) return FNN_REFUSED;
-  const size_t bytes = (size_t)fnn_times(1 + slots, (ptrdiff_t)net->parameter_bytes);
-  if (slots != net->slots) {
-    void *block = fnn_alloc((ptrdiff_t)bytes);
+/* Gives the block of parameters so many slots of moments, and room for an average or none. The parameters stay; the
+   moments become 0 and the average becomes the parameters. */
+static int resize(fnn_net *net, int slots, double average_share) {
+  const size_t each = net->parameter_bytes;
+  const int parts = slots + (average_share > 0), now = net->slots + (net->average_share > 0);
+  if (parts != now) {
+    void *block = fnn_alloc(fnn_times(1 + parts, (ptrdiff_t)each));
     if (!block) return FNN_NO_MEMORY;
-    memcpy(block, net->parameters, net->parameter_bytes);
+    memcpy(block, net->parameters, each);
     fnn_free(net->parameters);
     net->parameters = block;
-    net->slots = slots;
-    lay_out_parameters(net, block);
   }
-  memset((char *)net->parameters + net->parameter_bytes, 0, bytes - net->parameter_bytes);
-  net->steps = 0;
+  net->slots = slots, net->average_share = average_share;
+  lay_out_parameters(net, net->parameters);
+  memset((char *)net->parameters + each, 0, (size_t)slots * each);
+  if (average_share > 0) memcpy((char *)net->parameters + fnn_average_at(net), net->parameters, each);
   forget_bounds(net);
   return FNN_OK;
+}
+
+int fnn_net_start_optimizer(fnn_net *net, int slots) {
+  if (slots < 0 || slots > FNN_SLOTS) return FNN_REFUSED;
+  const int status = resize(net, slots, 0);
+  if (status == FNN_OK) net->steps = 0;
+  return status;
 }
 
 int fnn_net_slots(const fnn_net *net) { return net->slots; }
@@ -327,17 +354,54 @@ int fnn_net_get_moment(const fnn_net *net, int slot, int l, int parameter, const
   return FNN_OK;
 }
 
-static size_t numbers_bytes(const fnn_net *net) { return net->parameter_bytes * (size_t)(1 + net->slots); }
+/* --- the average of the parameters --- */
+
+int fnn_net_start_average(fnn_net *net, double share) {
+  if (!(share > 0 && share < 1)) return FNN_REFUSED;
+  if (net->average_share > 0) {
+    net->average_share = share;
+    memcpy((char *)net->parameters + fnn_average_at(net), net->parameters, net->parameter_bytes);
+    return FNN_OK;
+  }
+  const size_t bytes = fnn_average_at(net);
+  void *block = fnn_alloc(fnn_times(2 + net->slots, (ptrdiff_t)net->parameter_bytes));
+  if (!block) return FNN_NO_MEMORY;
+  memcpy(block, net->parameters, bytes);
+  memcpy((char *)block + bytes, net->parameters, net->parameter_bytes);
+  fnn_free(net->parameters);
+  net->parameters = block, net->average_share = share;
+  lay_out_parameters(net, block);
+  return FNN_OK;
+}
+
+double fnn_net_average_share(const fnn_net *net) { return net->average_share; }
+
+int fnn_net_set_average(fnn_net *net, int l, int parameter, const fnn_matrix *from) {
+  if (!net->average_share || !is_parameter(net, l, parameter, from)) return FNN_REFUSED;
+  return set_numbers(net, fnn_average_at(net), l, parameter, from);
+}
+
+int fnn_net_get_average(const fnn_net *net, int l, int parameter, const fnn_matrix *to) {
+  if (!net->average_share || !is_parameter(net, l, parameter, to)) return FNN_REFUSED;
+  return get_numbers(net, fnn_average_at(net), l, parameter, to);
+}
+
+/* --- snapshots --- */
+
+static size_t numbers_bytes(const fnn_net *net) {
+  return fnn_average_at(net) + (net->average_share > 0 ? net->parameter_bytes : 0);
+}
 
 /* The first bytes of a snapshot. */
 typedef struct {
   uint64_t steps, updates, slots;
+  double average_share;
 } snapshot_head;
 
 size_t fnn_net_bytes(const fnn_net *net) { return sizeof(snapshot_head) + numbers_bytes(net); }
 
 void fnn_net_snapshot(const fnn_net *net, void *to) {
-  const snapshot_head head = {net->steps, net->updates, (uint64_t)net->slots};
+  const snapshot_head head = {net->steps, net->updates, (uint64_t)net->slots, net->average_share};
   memcpy(to, &head, sizeof head);
   memcpy((char *)to + sizeof head, net->parameters, numbers_bytes(net));
 }
@@ -345,7 +409,9 @@ void fnn_net_snapshot(const fnn_net *net, void *to) {
 int fnn_net_restore(fnn_net *net, const void *from) {
   snapshot_head head;
   memcpy(&head, from, sizeof head);
-  if ((int)head.slots != net->slots && fnn_net_start_optimizer(net, (int)head.slots)) return FNN_NO_MEMORY;
+  if (((int)head.slots != net->slots || head.average_share != net->average_share) &&
+      resize(net, (int)head.slots, head.average_share))
+    return FNN_NO_MEMORY;
   memcpy(net->parameters, (const char *)from + sizeof head, numbers_bytes(net));
   net->steps = head.steps;
   net->updates = head.updates;

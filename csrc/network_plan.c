@@ -16,9 +16,9 @@ typedef struct {
   int columns_pending; /* the last output was split by columns, and nobody has waited since */
 } compiler;
 
-/* A plan has at most eleven operations for each layer, and five for the whole step. */
+/* A plan has at most thirteen operations for each layer, and seven for the whole step. */
 ptrdiff_t fnn_plan_bytes(const fnn_net *net) {
-  return (ptrdiff_t)(sizeof(fnn_plan) + (11 * (size_t)net->layers + 5) * sizeof(fnn_operation_of_step));
+  return (ptrdiff_t)(sizeof(fnn_plan) + (13 * (size_t)net->layers + 7) * sizeof(fnn_operation_of_step));
 }
 
 void fnn_clear_plan(void *plan) { ((fnn_plan *)plan)->key = (fnn_plan_key){0}; }
@@ -164,14 +164,12 @@ static fnn_factors gradient_factors(const compiler *c, int l) {
       .m = y->n_in, .n = y->n_out, .k = c->key->m, .A = A_prev, .a_step = A_step, .B = dZ, .b_step = dZ_step};
 }
 
-/* db of layer l, and what is done with it. */
-static void compile_b(compiler *c, int l, enum fnn_step_operation then) {
+/* An operation on this thread's share of b of layer l. */
+static void compile_b(compiler *c, int l, enum fnn_step_operation what) {
   ptrdiff_t from, to;
   fnn_share(fnn_padded(c->K, c->net->layer[l].n_out), c->K->vl, c->key->threads, c->key->thread, &from, &to);
   if (from >= to) return;
-  fnn_operation_of_step *o = add(c, FNN_SUM_B, l, 0);
-  o->i0 = from, o->i1 = to;
-  o = add(c, then, l, 0);
+  fnn_operation_of_step *o = add(c, what, l, 0);
   o->i0 = from, o->i1 = to;
 }
 
@@ -184,7 +182,7 @@ static void compile_update(compiler *c, int l) {
       (fnn_weights){.factors = gradient_factors(c, l),
                     .room = w->packed ? fnn_at(c->K, w->packed, c->key->thread * c->K->chunk * c->key->m) : NULL};
   share_update(c, o, o->weights.factors.m, o->weights.factors.n);
-  if (c->key->is_plain) {
+  if (c->key->stores) {
     o->weights.W = o->weights.moment[0] = o->weights.moment[1] = w->dW[l];
     o->weights.update = &c->plan->store;
   } else {
@@ -196,18 +194,48 @@ static void compile_update(compiler *c, int l) {
   if (!l) c->plan->first_products[1] = &o->weights.factors;
 }
 
-/* The updates of all weights with stored gradients, and then the copies of the weights. */
-static void compile_moves(compiler *c) {
+/* Elements of the weights of layer l that the update changes, with their padding. */
+static ptrdiff_t elements(const compiler *c, int l) {
+  return fnn_updated_rows(&c->net->layer[l]) * fnn_updated_padded(c->K, &c->net->layer[l]);
+}
+
+/* The sums of squares of n gradients of layer l, of which each thread computes whole blocks. */
+static void compile_squares(compiler *c, enum fnn_step_operation what, int l, ptrdiff_t n, int waits) {
+  fnn_operation_of_step *o = add(c, what, l, waits);
+  fnn_share(n, FNN_SQUARES, c->key->threads, c->key->thread, &o->i0, &o->i1);
+  o->p0 = c->plan->squares + o->i0 / FNN_SQUARES;
+  c->plan->squares += fnn_squares(n);
+}
+
+/* The norm of all stored gradients. */
+static void compile_clip(compiler *c) {
+  int waits = 1; /* for the gradients */
   for (int l = 0; l < c->net->layers; l++) {
-    const fnn_layer_state *y = &c->net->layer[l];
-    const ptrdiff_t elements = fnn_updated_rows(y) * fnn_padded(c->K, fnn_updated_columns(y));
-    fnn_operation_of_step *o = add(c, FNN_MOVE_W, l, l == 0);
-    fnn_share(elements, FNN_LINE, c->key->threads, c->key->thread, &o->i0, &o->i1);
+    if (c->net->layer[l].frozen) continue;
+    compile_squares(c, FNN_SQUARE_W, l, elements(c, l), waits);
+    compile_squares(c, FNN_SQUARE_B, l, fnn_padded(c->K, c->net->layer[l].n_out), 0);
+    waits = 0;
   }
+  add(c, FNN_CLIP, 0, 1);
+}
+
+/* The updates of all parameters with stored gradients, and then the copies of the weights. */
+static void compile_moves(compiler *c) {
+  int waits = 1;
+  for (int l = 0; l < c->net->layers; l++) {
+    if (c->net->layer[l].frozen) continue;
+    fnn_operation_of_step *o = add(c, FNN_MOVE_W, l, waits);
+    fnn_share(elements(c, l), FNN_LINE, c->key->threads, c->key->thread, &o->i0, &o->i1);
+    compile_b(c, l, FNN_MOVE_B);
+    waits = 0;
+  }
+  waits = 1;
   for (int l = 1; l < c->net->layers; l++) {
     const fnn_layer_state *y = &c->net->layer[l];
-    fnn_operation_of_step *o = add(c, FNN_COPY_W, l, l == 1);
+    if (y->frozen) continue;
+    fnn_operation_of_step *o = add(c, FNN_COPY_W, l, waits);
     share_update(c, o, fnn_updated_rows(y), fnn_updated_columns(y));
+    waits = 0;
   }
 }
 
@@ -225,26 +253,43 @@ static void compile_gradient(compiler *c, int l) {
   if (!l) c->plan->first_products[1] = &o->gradient.factors;
 }
 
+/* The first layer that is not frozen; the last layer if all are. */
+static int lowest_trained(const compiler *c) {
+  int l = 0;
+  while (l < c->net->layers - 1 && c->net->layer[l].frozen) l++;
+  return l;
+}
+
 void fnn_compile_step(fnn_plan *plan, const fnn_train_job *job, const fnn_plan_key *key) {
   compiler c = {.job = job, .net = job->net, .K = job->net->K, .plan = plan, .key = key};
   const int layers = job->net->layers;
+  plan->squares = 0;
+  plan->first_products[1] = &plan->no_product;
   fnn_share(key->m, 1, key->threads, key->thread, &c.from, &c.to);
   add(&c, FNN_READ_BATCH, 0, 0);
   c.columns_pending =
       !key->in_place && key->threads > 1; /* a first layer that is split by columns needs all rows of the copy of X */
   for (int l = 0; l < layers; l++) compile_forward(&c, l);
   compile_loss(&c);
-  for (int l = layers - 1; l >= 1; l--) compile_backward(&c, l);
+  plan->lowest = key->trains ? lowest_trained(&c) : 0;
+  for (int l = layers - 1; l > plan->lowest; l--) compile_backward(&c, l);
   if (key->is_cautious) add(&c, FNN_MEASURE, 0, 0);
   add(&c, FNN_DECIDE, 0, 1); /* after this wait all dZ are complete */
   for (int l = layers - 1; l >= 0; l--) {
-    compile_b(&c, l, key->trains ? FNN_MOVE_B : FNN_GIVE_DB);
+    if (key->trains && job->net->layer[l].frozen) continue;
+    compile_b(&c, l, FNN_SUM_B);
+    if (!key->stores) compile_b(&c, l, key->trains ? FNN_MOVE_B : FNN_GIVE_DB);
     if (key->trains)
       compile_update(&c, l);
     else
       compile_gradient(&c, l);
   }
-  if (key->is_plain) compile_moves(&c);
+  if (key->clips) compile_clip(&c);
+  if (key->stores) compile_moves(&c);
+  if (key->averages) {
+    fnn_operation_of_step *o = add(&c, FNN_AVERAGE, 0, 1);
+    fnn_share((ptrdiff_t)job->net->parameter_bytes / c.K->size, FNN_LINE, key->threads, key->thread, &o->i0, &o->i1);
+  }
   add(&c, FNN_END, 0, 1); /* wait: the next step writes to memory that other threads may still read in this one */
   plan->store = (fnn_update){.kind = FNN_STORE};
   plan->key = *key;

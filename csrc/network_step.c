@@ -22,6 +22,7 @@ static void plan_step(fnn_worker *me) {
   const fnn_net *net = job->net;
   const int in_place = is_in_place(net->K, job->X);
   const fnn_plan_key key = {.m = me->m,
+                            .freezes = net->freezes,
                             .x_step = in_place ? job->X->column_step : fnn_ld(net->K, net->layer[0].n_in),
                             .threads = me->threads,
                             .thread = me->thread,
@@ -31,6 +32,9 @@ static void plan_step(fnn_worker *me) {
                             .is_cautious = job->fit && job->fit->cautious,
                             .trains = job->fit != NULL,
                             .is_plain = job->fit && job->fit->plain,
+                            .stores = job->fit && fnn_stores(job->fit, &job->optimizer),
+                            .clips = job->fit && job->optimizer.clip_norm > 0,
+                            .averages = job->fit && net->average_share > 0,
                             .slots = net->slots,
                             .parameters = net->parameters,
                             .block = job->work->block};
@@ -138,6 +142,11 @@ static enum fnn_step_result decide(fnn_worker *me) {
   if (!job->fit) return FNN_STEP_DONE;
   if (me->loss - me->loss != 0) return FNN_STEP_FAILED; /* a loss, or their sum, is inf or NaN */
   me->plan->update = fnn_update_of(job->net->K, &job->optimizer, me->steps + 1, scale_of(me));
+  me->plan->for_b = &me->plan->update;
+  if (job->optimizer.spares_b || job->optimizer.l1 > 0) {
+    me->plan->update_of_b = fnn_update_of_b(&me->plan->update, &job->optimizer);
+    me->plan->for_b = &me->plan->update_of_b;
+  }
   if (job->fit->cautious && !fnn_is_safe(me, &me->plan->update)) return FNN_STEP_UNSAFE;
   me->steps++;
   me->updates++;
@@ -157,8 +166,33 @@ static void sum_b(fnn_worker *me, const fnn_operation_of_step *o) {
 static void move_b(fnn_worker *me, const fnn_operation_of_step *o) {
   const fnn_kernels *K = me->job->net->K;
   const fnn_layer_state *y = &me->job->net->layer[o->layer];
-  K->update(&me->plan->update, fnn_at(K, y->b, o->i0), fnn_at(K, y->moment_b[0], o->i0),
-            fnn_at(K, y->moment_b[1], o->i0), fnn_at(K, me->job->work->db[o->layer], o->i0), o->i1 - o->i0);
+  K->update(me->plan->for_b, fnn_at(K, y->b, o->i0), fnn_at(K, y->moment_b[0], o->i0), fnn_at(K, y->moment_b[1], o->i0),
+            fnn_at(K, me->job->work->db[o->layer], o->i0), o->i1 - o->i0);
+}
+
+/* PyTorch's clip_grad_norm_. */
+static void clip(fnn_worker *me) {
+  fnn_plan *plan = me->plan;
+  const double most = me->job->optimizer.clip_norm, *squares = me->job->work->squares;
+  double sum = 0;
+  for (ptrdiff_t i = 0; i < plan->squares; i++) sum += squares[i];
+  const double factor = most / (sqrt(sum) + 1e-6);
+  if (factor >= 1) return;
+  fnn_shrink(&plan->update, factor);
+  if (plan->for_b != &plan->update) fnn_shrink(&plan->update_of_b, factor);
+}
+
+static void square(const fnn_worker *me, const fnn_operation_of_step *o, const void *gradients) {
+  const fnn_kernels *K = me->job->net->K;
+  if (o->i0 < o->i1)
+    K->squares(&me->plan->update, me->job->work->squares + o->p0, fnn_at(K, gradients, o->i0), o->i1 - o->i0);
+}
+
+static void move_average(const fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_net *net = me->job->net;
+  if (o->i0 < o->i1)
+    net->K->average(fnn_at(net->K, (char *)net->parameters + fnn_average_at(net), o->i0),
+                    fnn_at(net->K, net->parameters, o->i0), net->average_share, o->i1 - o->i0);
 }
 
 static void give_db(fnn_worker *me, const fnn_operation_of_step *o) {
@@ -216,6 +250,10 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
       break;
     }
     case FNN_SUM_B: sum_b(me, o); break;
+    case FNN_SQUARE_B: square(me, o, me->job->work->db[o->layer]); break;
+    case FNN_SQUARE_W: square(me, o, me->job->work->dW[o->layer]); break;
+    case FNN_CLIP: clip(me); break;
+    case FNN_AVERAGE: move_average(me, o); break;
     case FNN_MOVE_B: move_b(me, o); break;
     case FNN_GIVE_DB: give_db(me, o); break;
     case FNN_UPDATE_W: K->update_weights(&o->weights, o->i0, o->i1, o->p0, o->p1); break;

@@ -38,13 +38,17 @@ enum fnn_step_operation {
   FNN_MEASURE,       /* the largest numbers, for the bounds */
   FNN_DECIDE,        /* whether the update is made; all threads decide alike */
   FNN_SUM_B,         /* the sum over samples of db */
-  FNN_MOVE_B,        /* the update of b with this sum */
-  FNN_GIVE_DB,       /* db into the caller's matrix */
-  FNN_UPDATE_W,      /* the product dW; its tiles update W, or (plain) store dW */
-  FNN_MOVE_W,        /* the update of W with a stored dW */
-  FNN_COPY_W,        /* the other copy of W */
-  FNN_GIVE_DW,       /* dW into the caller's matrix */
-  FNN_END            /* of the step */
+  FNN_SQUARE_B,      /* the sums of squares of stored gradients */
+  FNN_SQUARE_W,
+  FNN_CLIP,     /* the norm of the gradient, and by how much it is too large; all threads compute it alike */
+  FNN_MOVE_B,   /* the update of b with this sum */
+  FNN_GIVE_DB,  /* db into the caller's matrix */
+  FNN_UPDATE_W, /* the product dW; its tiles update W, or (plain) store dW */
+  FNN_MOVE_W,   /* the update of W with a stored dW */
+  FNN_COPY_W,   /* the other copy of W */
+  FNN_AVERAGE,  /* the average of all parameters */
+  FNN_GIVE_DW,  /* dW into the caller's matrix */
+  FNN_END       /* of the step */
 };
 
 typedef struct {
@@ -64,18 +68,22 @@ typedef struct {
 
 /* What a plan is compiled for: the plan is used again as long as its key is the same. Keys are compared as bytes. */
 typedef struct {
-  ptrdiff_t m, x_step;
+  ptrdiff_t m, x_step, freezes;
   int threads, thread, in_place, has_codes, has_weights, is_cautious, trains, is_plain, slots;
-  int without_gaps;               /* always 0: with it the struct has no padding */
+  int stores, clips, averages;    /* gradients are stored before the update; clip_norm; there is an average */
   const void *parameters, *block; /* the memory that the plan points into */
 } fnn_plan_key;
-_Static_assert(sizeof(fnn_plan_key) == 2 * sizeof(ptrdiff_t) + 10 * sizeof(int) + 2 * sizeof(void *), "it has gaps");
+_Static_assert(sizeof(fnn_plan_key) == 3 * sizeof(ptrdiff_t) + 12 * sizeof(int) + 2 * sizeof(void *), "it has gaps");
 
 /* The plan of one thread, kept in the workspace from call to call. Each thread has two: the last batch may be short. */
 typedef struct {
   fnn_plan_key key;               /* m is 0 where nothing was compiled yet */
   fnn_factors *first_products[2]; /* of layer 0, forward and gradient: A is X of the batch, in its order */
-  fnn_update update, store;
+  int lowest;                     /* dZ is computed from this layer on: the first one that is not frozen */
+  fnn_factors no_product;         /* in the place of the gradient's, if layer 0 is frozen */
+  fnn_update update, update_of_b, store;
+  const fnn_update *for_b; /* one of the first two */
+  ptrdiff_t squares;       /* how many sums of squares FNN_CLIP adds */
   fnn_operation_of_step operations[];
 } fnn_plan;
 

@@ -5,6 +5,7 @@
 
 #include "fpmode.h"
 #include "network_step.h"
+#include "optimizers.h"
 #include "random.h"
 
 static fnn_worker worker_of(fnn_train_job *job, fnn_member *member) {
@@ -128,7 +129,7 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   if (!fnn_is_optimizer(job.optimizer.kind) || fnn_slots_of(job.optimizer.kind) > net->slots) return FNN_REFUSED;
   const ptrdiff_t batch = fnn_min(fit.batch, m);
   if (fnn_reserve(net, job.work, batch, threads, fit.plain)) return FNN_NO_MEMORY;
-  if (fit.plain && fnn_reserve_gradients(net, job.work)) return FNN_NO_MEMORY;
+  if (fnn_stores(&fit, &job.optimizer) && fnn_reserve_gradients(net, job.work)) return FNN_NO_MEMORY;
   net->first_loss = NAN;
   /* A call of a single step is another kind of work than a long call: it pays for the start of its team. */
   const int single = fit.max_batches == 1;

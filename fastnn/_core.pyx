@@ -61,11 +61,14 @@ cdef extern from "fastnn.h" nogil:
         size_t size
         int kind
         double lr, weight_decay, momentum, beta1, beta2, eps, lr_decay, momentum_decay
+        double clip_value, clip_norm, l1
+        int spares_b
     ctypedef struct fnn_layer:
         size_t size
         ptrdiff_t units
         fnn_spec activation
         double dropout
+        int frozen
     ctypedef struct fnn_fit:
         size_t size
         const fnn_optimizer *optimizer
@@ -131,6 +134,11 @@ cdef extern from "fastnn.h" nogil:
     void fnn_net_set_steps(fnn_net *net, uint64_t steps)
     uint64_t fnn_net_updates(const fnn_net *net)
     void fnn_net_set_updates(fnn_net *net, uint64_t updates)
+    int fnn_net_freeze(fnn_net *net, int layer, int frozen)
+    int fnn_net_start_average(fnn_net *net, double share)
+    double fnn_net_average_share(const fnn_net *net)
+    int fnn_net_set_average(fnn_net *net, int layer, int parameter, const fnn_matrix *source)
+    int fnn_net_get_average(const fnn_net *net, int layer, int parameter, const fnn_matrix *to)
     int fnn_net_set_moment(fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *source)
     int fnn_net_get_moment(const fnn_net *net, int slot, int layer, int parameter, const fnn_matrix *to)
     size_t fnn_net_bytes(const fnn_net *net)
@@ -456,6 +464,7 @@ cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
     # The kind of SGD follows from the existing moments, because another thread may change `momentum` at any time.
     o.size = sizeof(fnn_optimizer)
     o.momentum = o.beta1 = o.beta2 = o.eps = o.lr_decay = o.momentum_decay = 0  # where the kind has none
+    o.clip_value = o.clip_norm = o.l1 = o.spares_b = 0
     o.kind = FNN_SGD if type(optimizer) is _SGD else _KINDS[optimizer.kind]
     o.lr, o.weight_decay = optimizer._lr, optimizer._weight_decay
     if o.kind == FNN_RMSPROP:
@@ -470,6 +479,9 @@ cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
             o.momentum_decay = optimizer._momentum_decay
     elif slots:
         o.kind, o.momentum = FNN_NESTEROV if optimizer._nesterov else FNN_MOMENTUM, optimizer._momentum
+    if optimizer._extras is not None:
+        o.clip_norm, o.clip_value, o.l1, decay_b = optimizer._extras
+        o.spares_b = not decay_b
     return 0
 
 

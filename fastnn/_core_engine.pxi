@@ -45,6 +45,7 @@ cdef class Engine:
     cdef public object optimizer, state_key  # the owner of the optimizer state; set by Trainable
     cdef public bint cautioned  # whether train_step has given its DataWarning; set by one_step.py
     cdef public bint plain  # fnn_fit.plain: whether gradients are stored before the update; tests compare both ways
+    cdef bint is_frozen  # all layers are
     cdef uint64_t seed  # of dropout's masks
     cdef object settings
 
@@ -63,7 +64,7 @@ cdef class Engine:
             for i in range(count):
                 layers[i].size, layers[i].units = sizeof(fnn_layer), sizes[i + 1]
                 layers[i].activation = _spec(activations[i], _ACTIVATIONS)
-                layers[i].dropout = 0.0 if dropout is None else dropout[i]
+                layers[i].dropout, layers[i].frozen = 0.0 if dropout is None else dropout[i], False
             self.net = fnn_net_new(self.isa, dtype.itemsize == 8, self.n_in, count, layers, &c_loss)
             if self.net == NULL:
                 raise MemoryError(f"fastnn: no memory for the weights of {sizes}")
@@ -88,7 +89,7 @@ cdef class Engine:
         return self._pairs(-1)
 
     cdef list _pairs(self, int slot):
-        """Copies of the (W, b) of every layer (slot -1), or of the moments of a slot."""
+        """Copies of the (W, b) of every layer (slot -1), of their average (-2), or of the moments of a slot."""
         cdef int i
         cdef fnn_matrix w, c
         pairs = []
@@ -96,7 +97,10 @@ cdef class Engine:
             W = np.empty((self.sizes[i + 1], self.sizes[i]), self.dtype)
             b = np.empty((self.sizes[i + 1], 1), self.dtype)
             w, c = _matrix(W), _matrix(b)
-            if slot < 0:
+            if slot == -2:
+                fnn_net_get_average(self.net, i, FNN_W, &w)
+                fnn_net_get_average(self.net, i, FNN_B, &c)
+            elif slot < 0:
                 fnn_net_get(self.net, i, FNN_W, &w)
                 fnn_net_get(self.net, i, FNN_B, &c)
             else:
@@ -105,23 +109,43 @@ cdef class Engine:
             pairs.append((W, b))
         return pairs
 
-    def start_optimizer(self, slots):
-        """Start a new optimizer state: `slots` moments of 0 for each parameter, and a step count of 0."""
+    def freeze(self, frozen):
+        """Set for each layer whether training leaves it as it is."""
+        cdef int i
+        self.is_frozen = all(frozen)
+        for i, each in enumerate(frozen):
+            _done(fnn_net_freeze(self.net, i, each))
+
+    def start_optimizer(self, slots, average=0.0):
+        """Start a new optimizer state: `slots` moments of 0 for each parameter, no steps, perhaps an average."""
         _done(fnn_net_start_optimizer(self.net, slots))
+        if average:
+            _done(fnn_net_start_average(self.net, average))
+
+    def average(self):
+        """Copies of the averages of (W, b) of every layer; None if no average is kept."""
+        return self._pairs(-2) if fnn_net_average_share(self.net) else None
 
     def optimizer_state(self):
         """A copy of the optimizer's state for :meth:`set_optimizer_state`; None if there is no slot or no step yet."""
         cdef int slot, slots = fnn_net_slots(self.net)
-        if not slots or not fnn_net_steps(self.net):
+        cdef double share = fnn_net_average_share(self.net)
+        if not (slots or share) or not fnn_net_steps(self.net):
             return None
-        return {"steps": fnn_net_steps(self.net), "moments": [self._pairs(slot) for slot in range(slots)]}
+        state = {"steps": fnn_net_steps(self.net), "moments": [self._pairs(slot) for slot in range(slots)]}
+        return state | {"average": (share, self._pairs(-2))} if share else state
 
     def set_optimizer_state(self, state):
         """Copy `state` into the engine; None: drop the state, so that there are no slots."""
         cdef int slot, i
         cdef fnn_matrix w, c
         moments = state["moments"] if state else []
-        self.start_optimizer(len(moments))
+        share, averages = state.get("average", (0.0, ())) if state else (0.0, ())
+        self.start_optimizer(len(moments), share)
+        for i, (W, b) in enumerate(averages):
+            w, c = _matrix(W), _matrix(b)
+            fnn_net_set_average(self.net, i, FNN_W, &w)
+            fnn_net_set_average(self.net, i, FNN_B, &c)
         for slot, pairs in enumerate(moments):
             for i, (W, b) in enumerate(pairs):
                 w, c = _matrix(W), _matrix(b)
@@ -261,6 +285,8 @@ cdef class Engine:
             if optimizer is None:
                 optimizer = self.optimizer
             if optimizer is not self.optimizer or self.state_key is None or optimizer.key() != self.state_key:
+                return None
+            if self.is_frozen:
                 return None
             return self._step(X, y, optimizer)
         finally:

@@ -182,7 +182,9 @@ cdef bint _quick_optimizer_update(optimizer, W, dW, tuple moments, step, tuple o
     cdef operand w, g
     cdef operand[2] m
     cdef fnn_optimizer settings
-    if slots != _moments_of(optimizer) or len(out) != slots + 1 or not 0 < t < 1LL << 53 or _type(W) < 0:
+    if slots != _moments_of(optimizer) or optimizer._extras is not None or optimizer._average:
+        return False
+    if len(out) != slots + 1 or not 0 < t < 1LL << 53 or _type(W) < 0:
         return False
     if cnp.PyArray_NDIM(W) not in (1, 2) or not _in_one_piece(W):
         return False

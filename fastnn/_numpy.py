@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from . import _philox
+from . import _philox, optimizers
 from .arrays import FLOATS
 from .guard import Guard  # noqa: F401 - a part of the backend
 from .tables import ACTIVATIONS, IDENTITY
@@ -302,20 +302,23 @@ def _nadam(w, g, moments, t, nadam):
     m += (1 - beta1) * g
     v *= beta2
     v += (1 - beta2) * g * g
-    product = 1.0  # mu_1 .. mu_t; below 1e-18 it is nothing beside 1
-    for i in range(1, t + 1):
-        product *= _nadam_mu(nadam, i)
-        if product < 1e-18:
-            break
-    mu = _nadam_mu(nadam, t + 1)
-    # w -= lr ((1 - mu_t) / (1 - product) g + mu_(t+1) / (1 - product mu_(t+1)) m) / (sqrt(v) / sqrt(1 - beta2^t) + eps)
-    step = (1 - _nadam_mu(nadam, t)) / (1 - product) * g + mu / (1 - product * mu) * m
+    of_gradient, of_moment = _nadam_shares(beta1, nadam.momentum_decay, t)
+    # w -= lr (of_gradient g + of_moment m) / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+    step = of_gradient * g + of_moment * m
     step /= np.sqrt(v) / math.sqrt(1 - beta2**t) + max(nadam.eps, _SMALLEST[w.dtype])
     w -= nadam.lr * step
 
 
-def _nadam_mu(nadam, i):
-    return nadam.betas[0] * (1 - 0.5 * 0.96 ** (i * nadam.momentum_decay))
+@functools.lru_cache(16)  # the same for all arrays of a step
+def _nadam_shares(beta1, momentum_decay, t):
+    """(1 - mu_t) / (1 - mu_1 .. mu_t) and mu_(t+1) / (1 - mu_1 .. mu_(t+1))."""
+    now, following = (beta1 * (1 - 0.96 ** (i * momentum_decay) / 2) for i in (t, t + 1))
+    base = 0.96**momentum_decay
+    product, power, i = beta1**t, base, 1  # the product of mu_1 .. mu_t
+    # Ends where the product is nothing beside 1, or where the remaining factors are 1: after at most 2700 of them.
+    while i <= t and product > 1e-18 and power > 1e-16:
+        product, power, i = product * (1 - power / 2), power * base, i + 1
+    return (1 - now) / (1 - product), following / (1 - product * following)
 
 
 def _rmsprop(w, g, moments, t, rmsprop):
@@ -344,13 +347,28 @@ def _adagrad(w, g, moments, t, adagrad):
 _UPDATES = {"SGD": _sgd, "Adam": _adam, "AdamW": _adamw, "NAdam": _nadam, "RMSprop": _rmsprop, "Adagrad": _adagrad}
 
 
+def _mended(gradients, parameters, optimizer):
+    """The (dW, db) of the layers with clip_value, clip_norm and l1."""
+    if optimizer.clip_value:
+        gradients = [tuple(np.clip(g, -optimizer.clip_value, optimizer.clip_value) for g in pair) for pair in gradients]
+    if optimizer.clip_norm:
+        norm = math.sqrt(sum(np.square(g, dtype=np.float64).sum() for pair in gradients for g in pair))
+        shrink = min(1.0, optimizer.clip_norm / (norm + 1e-6))
+        gradients = [tuple(g * shrink for g in pair) for pair in gradients]
+    if optimizer.l1:
+        pairs = zip(gradients, parameters, strict=True)
+        gradients = [(dW + optimizer.l1 * np.sign(W), db) for (dW, db), (W, _) in pairs]
+    return gradients
+
+
 BATCH_FLOP = 1e5  # the fixed cost of a batch, in FLOP of a slow machine (1 ns): for the length of fit's first slice
 
 
 @_quiet
 def optimizer_update(optimizer, w, g, moments, t):
     """One update of w and its moments, in place."""
-    _UPDATES[optimizer.kind](w, g.copy(), moments, t, optimizer)
+    most = optimizer.clip_value
+    _UPDATES[optimizer.kind](w, np.clip(g, -most, most) if most else g.copy(), moments, t, optimizer)
 
 
 def quick_codes(y, n_out, m):
@@ -393,7 +411,7 @@ class Engine:
         self._dropped = [min(round(rate * 65536), 65535) for rate in dropout or [0] * len(activations)]
         self._seed, self._updates, self._no_masks = seed, 0, [None] * len(activations)
         self._activations, self._loss = activations, loss
-        self._parameters = []
+        self._parameters, self._frozen = [], [False] * len(activations)
         self.optimizer = self.state_key = None  # the owner of the optimizer state; set by Trainable
         self.cautioned = False  # whether train_step has given its DataWarning; set by one_step.py
         self.start_optimizer(0)
@@ -406,8 +424,13 @@ class Engine:
         """Copies of the (W, b) of every layer."""
         return [(W.copy(), b.copy()) for W, b in self._parameters]
 
-    def start_optimizer(self, slots):
-        """Start a new optimizer state: `slots` moments of 0 for each parameter, and a step count of 0."""
+    def freeze(self, frozen):
+        """Set for each layer whether training leaves it as it is."""
+        self._frozen = list(frozen)
+
+    def start_optimizer(self, slots, average=0.0):
+        """Start a new optimizer state: `slots` moments of 0 for each parameter, no steps, perhaps an average."""
+        self._share, self._average = average, self.parameters() if average else None
         shapes = [((n_out, n_in), (n_out, 1)) for n_in, n_out in itertools.pairwise(self.sizes)]
         moments = [[tuple(np.zeros(s, self.dtype) for s in pair) for pair in shapes] for _ in range(slots)]
         self._moments, self._steps = moments, 0
@@ -418,21 +441,30 @@ class Engine:
         Returns
         -------
         dict or None
-            "steps": the step count; "moments": for each slot a list of (mW, mb), one per layer.
-            None if there is no slot, or no step was made yet.
+            "steps": the step count; "moments": for each slot a list of (mW, mb), one per layer; with an
+            average "average": the share of the old average in the new one, and the averages of the (W, b).
+            None if there is neither a slot nor an average, or no step was made yet.
         """
-        if not self._moments or not self._steps:
+        if not (self._moments or self._share) or not self._steps:
             return None
-        return {"steps": self._steps, "moments": [_copies(slot, self.dtype) for slot in self._moments]}
+        state = {"steps": self._steps, "moments": [_copies(slot, self.dtype) for slot in self._moments]}
+        return state | {"average": (self._share, self.average())} if self._share else state
+
+    def average(self):
+        """Copies of the averages of (W, b) of every layer; None if no average is kept."""
+        return _copies(self._average, self.dtype) if self._share else None
 
     def set_optimizer_state(self, state):
         """Copy `state` into the engine; None: drop the state, so that there are no slots."""
         self._steps = state["steps"] if state else 0
         self._moments = [_copies(slot, self.dtype) for slot in state["moments"]] if state else []
+        self._share, averages = state.get("average", (0.0, None)) if state else (0.0, None)
+        self._average = _copies(averages, self.dtype) if self._share else None
 
     def snapshot(self, spare=None):
         """A copy of everything that training changes, for :meth:`restore`; `spare` is ignored here."""
-        return self.parameters(), self._steps, [_copies(slot, self.dtype) for slot in self._moments], self._updates
+        state = {"steps": self._steps, "moments": [_copies(slot, self.dtype) for slot in self._moments]}
+        return self.parameters(), state | {"average": (self._share, self.average())}, self._updates
 
     def quick_predict(self, X, out, guard):
         """A[L] of X if X and `out` can be checked quickly. Here always None, so that passes.predict() does the work."""
@@ -449,9 +481,9 @@ class Engine:
 
     def restore(self, snapshot):
         """Go back to a snapshot, also to one with another number of slots."""
-        parameters, steps, moments, self._updates = snapshot
+        parameters, state, self._updates = snapshot
         self.set_parameters(parameters)
-        self.set_optimizer_state({"steps": steps, "moments": moments})
+        self.set_optimizer_state(state)
 
     def steps(self):
         """Updates since the optimizer's state was started."""
@@ -579,10 +611,18 @@ class Engine:
         parameters = _copies(self._parameters, self.dtype)
         moments = [_copies(slot, self.dtype) for slot in self._moments]
         steps, update = self._steps + 1, _UPDATES[optimizer.kind]
-        for layer, pairs in enumerate(zip(parameters, gradients, strict=True)):
-            for i, (parameter, gradient) in enumerate(zip(*pairs, strict=True)):
-                update(parameter, gradient, [slot[layer][i] for slot in moments], steps, optimizer)
-        self._parameters, self._moments, self._steps = parameters, moments, steps
+        trained = [layer for layer, frozen in enumerate(self._frozen) if not frozen]
+        mended = _mended([gradients[layer] for layer in trained], [parameters[layer] for layer in trained], optimizer)
+        of_each = optimizer, optimizers.for_b(optimizer)
+        for layer, pair in zip(trained, mended, strict=True):
+            for i, (parameter, gradient) in enumerate(zip(parameters[layer], pair, strict=True)):
+                update(parameter, gradient, [slot[layer][i] for slot in moments], steps, of_each[i])
+        average = self._average
+        if self._share:
+            both = zip(average, parameters, strict=True)
+            rest = self.dtype.type(1 - self._share)
+            average = [tuple(a + rest * (w - a) for a, w in zip(*pairs, strict=True)) for pairs in both]
+        self._parameters, self._moments, self._steps, self._average = parameters, moments, steps, average
         self._updates += 1
         return True
 

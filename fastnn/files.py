@@ -16,7 +16,7 @@ import numpy as np
 
 from . import filesystem
 
-FORMAT = 1
+FORMAT = 2  # the newest; states.py says which one a network needs
 _HEADER = "header.json"
 _PATHS = (str, bytes, os.PathLike)
 _LONGEST_PATH = 4096
@@ -32,7 +32,7 @@ def save(target, header, arrays):
     target : path-like or binary file object
         A path is written as it is; no suffix is added.
     header : dict
-        Values that JSON can represent.
+        Values that JSON can represent; with "format" unless it is 1.
     arrays : dict of str to ndarray
 
     Raises
@@ -43,7 +43,7 @@ def save(target, header, arrays):
     is_path = _is_path(target, "write")
     path = os.fsdecode(target) if is_path else None
     members = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
-    header = {"format": FORMAT, **header}
+    header = {"format": 1, **header}
     header["sha256"] = _digest(header, members)
     members = {_HEADER: json.dumps(header).encode(), **members}
     data = io.BytesIO()
@@ -167,7 +167,7 @@ def _read(file):
     header = json.loads(members.pop(_HEADER))
     if not isinstance(header, dict):
         raise ValueError("its header is not a JSON object")
-    if header.get("format") != FORMAT:
+    if type(header.get("format")) is not int or not 1 <= header["format"] <= FORMAT:
         raise ValueError(f"format {header.get('format')!r}, this release reads 1..{FORMAT}")
     if header.get("sha256") != _digest(header, members):
         raise ValueError("its checksum does not match: it is damaged")

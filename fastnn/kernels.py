@@ -444,7 +444,8 @@ def optimizer_update(optimizer, W, dW, moments=(), step=1, out=None, copy="if_ne
     Raises
     ------
     ValueError
-        If shapes or the number of moments do not match, or a setting is too large for W's dtype.
+        If shapes or the number of moments do not match, or a setting is too large for W's dtype; for a setting that
+        needs more than this array: clip_norm, average, l1, decay_b=False.
     TypeError
         If `optimizer` is not an SGD, Adam or AdamW, or an argument does not hold real numbers.
 
@@ -461,6 +462,7 @@ def optimizer_update(optimizer, W, dW, moments=(), step=1, out=None, copy="if_ne
     array([[0.5, 0. ]])
     """
     may_copy, optimizer = _may_copy(copy), optimizers.check_optimizer(optimizer)
+    optimizers.refuse_in_kernels(optimizer)
     step = arrays.whole_number(step, "step", 1, 2**53)
     W = arrays.real_array(W, "W", may_copy)
     shape = W.shape

@@ -10,7 +10,7 @@ from . import backend as backends
 from .initializers import initial_parameters
 from .network_learning import Learner
 from .optimizers import SGD
-from .settings import check_flag, checked_dropout, checked_dtype, checked_seed, checked_sizes
+from .settings import check_flag, checked_dropout, checked_dtype, checked_seed, checked_sizes, checked_trainable
 from .trainable import Trainable
 
 _MOST_THREADS = 256  # a limit, because OpenMP ends the process when it cannot start a thread
@@ -132,7 +132,8 @@ class Network(Learner):
         if name[:1] != "_":
             own = vars(Network).get(name) or vars(Learner).get(name)
             is_ours = own is not None and not isinstance(own, hints.Elsewhere)
-            if is_ours and _defined(type(self), name) is own:  # a subclass may redefine it
+            is_fixed = is_ours and getattr(own, "fset", None) is None
+            if is_fixed and _defined(type(self), name) is own:  # a subclass may redefine it
                 what = "a property" if isinstance(own, property) else "a method"
                 told = f"; {hints.assignment(name)}" if hints.is_setting_elsewhere(name) else ""
                 raise AttributeError(f"{name} is {what} of a Network and cannot be assigned{told}")
@@ -181,6 +182,21 @@ class Network(Learner):
     def dropout(self):
         """For each hidden layer the share of outputs that training makes 0; read-only."""
         return self._dropout[:-1]
+
+    @property
+    def trainable(self):
+        """For each layer whether fit and train_step change it; assign a list of bool.
+
+        A frozen layer keeps its W and b, and their moments: it has no weight decay, and its gradient
+        does not count in clip_norm. gradients() computes the gradients of all layers.
+        """
+        return tuple(not frozen for frozen in self._trainable.frozen)
+
+    @trainable.setter
+    def trainable(self, value):
+        frozen = tuple(not each for each in checked_trainable(value, len(self._sizes) - 1))
+        with self._guard.writing:
+            self._trainable.freeze(frozen)
 
     @property
     def epochs_done(self):
@@ -243,6 +259,39 @@ class Network(Learner):
         """
         with self._guard.writing:
             self._trainable.reset_optimizer()
+
+    def averaged(self):
+        """A network with the averages of the weights that an optimizer with `average` keeps.
+
+        Returns
+        -------
+        Network
+            A copy of this network with these weights, without optimizer state.
+
+        Raises
+        ------
+        ValueError
+            If no average is kept: the last optimizer has average=0, or its state was dropped.
+
+        Notes
+        -----
+        B. T. Polyak and A. B. Juditsky, "Acceleration of stochastic approximation by averaging", 1992, in the form of
+        an exponential moving average.
+
+        Examples
+        --------
+        >>> net = Network([1, 1], ["identity"], init="zeros", dtype="float64", seed=0)
+        >>> loss = net.train_step([[1.0]], [1.0], SGD(lr=0.5, average=0.75))
+        >>> net.predict([[1.0]]), net.averaged().predict([[1.0]])
+        (array([[2.]]), array([[0.5]]))
+        """
+        with self._guard.reading:
+            average = self._engine.average()
+        if average is None:
+            raise ValueError("no average is kept: train with an optimizer that has one, such as Adam(average=0.99)")
+        twin = object.__new__(type(self))
+        twin.__setstate__({**self.__getstate__(), "parameters": average, "optimizer_state": None})
+        return twin
 
     def summary(self):
         """A table of the layers, as a string.
@@ -466,6 +515,7 @@ class Network(Learner):
             "threads": self._threads,
             "dropout": list(self._dropout[:-1]),
             "updates": self._engine.updates(),
+            "trainable": list(self.trainable),
         }
 
     def __setstate__(self, state):
@@ -482,6 +532,7 @@ class Network(Learner):
         )
         made.set_parameters(state["parameters"])
         made._engine.set_updates(state["updates"])
+        made.trainable = state["trainable"]
         trained = made._trainable
         trained.epochs_done = state["epochs_done"]
         trained.first_loss, trained.last_loss = state["losses"]

@@ -14,6 +14,7 @@ def careful_step(trainable, X, y, optimizer, sample_weight=None):
     """One update for any arguments, with clear errors; a snapshot of all weights is restored after a failure."""
     with trainable.guard.training:
         optimizer = trainable.optimizer if optimizer is None else check_optimizer(optimizer)
+        trainable.refuse_all_frozen()
         X, y, sample_weight = trainable.data(X, y, sample_weight)
         if not trainable.engine.cautioned:
             trainable.engine.cautioned = True

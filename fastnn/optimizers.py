@@ -13,16 +13,50 @@ from . import hints
 from .tables import real_parameter
 
 
+def _share(value, what):
+    """Return `value` as a float in [0, 1)."""
+    number = real_parameter(value, what)
+    if number >= 1:
+        raise ValueError(f"{what} must be at least 0 and less than 1, got {value!r}")
+    return number
+
+
+def for_b(optimizer):
+    """The optimizer as it treats b: without weight decay if decay_b is False."""
+    if optimizer.decay_b or not optimizer.weight_decay:
+        return optimizer
+    values = dict(zip(optimizer._fields, optimizer._values(optimizer), strict=True)) | {"_weight_decay": 0.0}
+    return _twin(optimizer.kind, tuple(values.values()), 8)
+
+
+def refuse_in_kernels(optimizer):
+    """Refuse the settings that need more than one array and its gradient."""
+    for name in ("clip_norm", "l1", "decay_b", "average"):
+        if getattr(optimizer, name) != _RARER[name]:
+            raise ValueError(
+                f"optimizer has {name}={getattr(optimizer, name)!r}, which needs more than one array and its gradient: "
+                f"use Network.train_step"
+            )
+
+
+def _setting(name, doc, accepted=real_parameter):
+    """A property for the slot of `name`; its setter keeps ``accepted(value, name)``."""
+    slot = "_" + name
+    return property(
+        operator.attrgetter(slot), lambda self, value: object.__setattr__(self, slot, accepted(value, name)), doc=doc
+    )
+
+
 class _Optimizer:
     """Base class: lr, weight_decay, and the methods that engines and files use.
 
     A subclass adds a row to ``OPTIMIZERS`` and its update to each backend's table.
     """
 
-    __slots__ = ("_lr", "_weight_decay")
+    __slots__ = ("_average", "_extras", "_lr", "_weight_decay")
     kind = None  # the name in files and in the backends' tables
     slots = None  # how many moments a network keeps for each weight and bias
-    _fields = ()  # names of the attributes that hold the settings
+    _fields = ("_lr", "_weight_decay", "_extras", "_average")  # names of the attributes that hold the settings
     _values = None  # a function of the object: these attributes as a tuple
     _names = ()  # names of the settings in the constructor
 
@@ -49,13 +83,83 @@ class _Optimizer:
     def weight_decay(self, value):
         self._weight_decay = real_parameter(value, "weight_decay")
 
+    def _set_rarer(self, clip_norm, clip_value, l1, decay_b, average):
+        self._extras = None
+        self.clip_norm, self.clip_value, self.l1, self.decay_b = clip_norm, clip_value, l1, decay_b
+        self.average = average
+
+    # Four settings that most optimizers do without are one attribute, which is then None: so a step asks for one only.
+
+    def _extra(self, place):
+        return (self._extras or _NO_EXTRAS)[place]
+
+    def _set_extra(self, place, value):
+        extras = list(self._extras or _NO_EXTRAS)
+        extras[place] = value
+        self._extras = None if tuple(extras) == _NO_EXTRAS else tuple(extras)
+
+    @property
+    def clip_norm(self):
+        """The largest norm of the whole gradient; None: any."""
+        return self._extra(0) or None
+
+    @clip_norm.setter
+    def clip_norm(self, value):
+        self._set_extra(0, _bound(value, "clip_norm"))
+
+    @property
+    def clip_value(self):
+        """The largest absolute value of a number in the gradient; None: any."""
+        return self._extra(1) or None
+
+    @clip_value.setter
+    def clip_value(self, value):
+        self._set_extra(1, _bound(value, "clip_value"))
+
+    @property
+    def l1(self):
+        """Coefficient of the l1 penalty on W."""
+        return self._extra(2)
+
+    @l1.setter
+    def l1(self, value):
+        self._set_extra(2, real_parameter(value, "l1"))
+
+    @property
+    def decay_b(self):
+        """Whether weight_decay acts on b."""
+        return self._extra(3)
+
+    @decay_b.setter
+    def decay_b(self, value):
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"decay_b must be True or False, got {value!r}")
+        self._set_extra(3, bool(value))
+
+    @property
+    def average(self):
+        """The share of the old average of the weights in the new one; 0: no average is kept."""
+        return self._average
+
+    @average.setter
+    def average(self, value):
+        self._average = _share(value, "average")
+
     def key(self):
         """The kind and those settings whose change makes the network start a new optimizer state."""
         raise NotImplementedError
 
     def settings(self):
-        """The settings, as the constructor takes them."""
-        return {name: getattr(self, name) for name in self._names}
+        """The settings, as the constructor takes them; of the rarer ones those that are not the default."""
+        rarer = {name: getattr(self, name) for name, default in _RARER.items() if getattr(self, name) != default}
+        return {name: getattr(self, name) for name in self._names} | rarer
+
+    def __setstate__(self, state):
+        # Pickles of release 0.1 lack these two.
+        self._extras, self._average = None, 0.0
+        in_dict, in_slots = state if isinstance(state, tuple) else (state, None)
+        for name, value in {**(in_dict or {}), **(in_slots or {})}.items():
+            object.__setattr__(self, name, value)
 
     def frozen(self, dtype):
         """A copy with the present settings, which no other thread changes; a setting must be finite in `dtype`."""
@@ -64,7 +168,8 @@ class _Optimizer:
     def __setattr__(self, name, value):
         # A subclass may have any attributes.
         if type(self) is _BY_KIND[self.kind] and name not in self._fields and not hasattr(type(self), name):
-            told = hints.did_you_mean(name, self._names) or f"; it has {', '.join(self._names)}"
+            names = (*self._names, *_RARER)
+            told = hints.did_you_mean(name, names) or f"; it has {', '.join(names)}"
             raise AttributeError(f"{type(self).__name__} has no setting {name!r}{told}")
         object.__setattr__(self, name, value)
 
@@ -72,6 +177,32 @@ class _Optimizer:
         return f"{self.kind}({', '.join(f'{key}={value!r}' for key, value in self.settings().items())})"
 
 
+_RARER = {"clip_norm": None, "clip_value": None, "l1": 0.0, "decay_b": True, "average": 0.0}
+_NO_EXTRAS = (0.0, 0.0, 0.0, True)
+_RARER_IN_WORDS = """clip_norm : float, optional
+    If the norm of the gradient of all W and b that are trained is larger, the gradient is
+    multiplied by clip_norm / (norm + 1e-6).
+clip_value : float, optional
+    Numbers in the gradient are cut to -clip_value .. clip_value; before clip_norm.
+l1 : float
+    l1 * sign(w) is added to the gradient of each W, after clipping; it is not part of any
+    reported loss.
+decay_b : bool
+    Whether `weight_decay` acts on b as it does on W.
+average : float
+    At least 0, less than 1. If it is not 0, the network keeps a = average * a + (1 - average) * w
+    of each parameter w, from the w at the state's start on; :meth:`Network.averaged` gives a
+    network with these."""
+
+
+def _documented(optimizer):
+    """Decorator: replace ``|rarer|`` in a docstring by the text on the settings that all optimizers share."""
+    text = "\n".join(f"    {line}" for line in _RARER_IN_WORDS.splitlines())
+    optimizer.__doc__ = optimizer.__doc__ and optimizer.__doc__.replace("    |rarer|", text)
+    return optimizer
+
+
+@_documented
 class SGD(_Optimizer):
     """Stochastic gradient descent, with momentum and Nesterov's momentum.
 
@@ -101,6 +232,7 @@ class SGD(_Optimizer):
     weight_decay : float
         Coupled weight decay, added to the gradient of W and of b; it is not part of any reported
         loss.
+    |rarer|
 
     Raises
     ------
@@ -124,17 +256,30 @@ class SGD(_Optimizer):
 
     __slots__ = ("_momentum", "_nesterov")
     kind = "SGD"
-    _fields = ("_lr", "_weight_decay", "_momentum", "_nesterov")
+    _fields = (*_Optimizer._fields, "_momentum", "_nesterov")
     _values = operator.attrgetter(*_fields)
     _names = ("lr", "momentum", "nesterov", "weight_decay")
 
     @hints.explained
-    def __init__(self, lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0):
+    def __init__(
+        self,
+        lr=0.01,
+        momentum=0.0,
+        nesterov=False,
+        weight_decay=0.0,
+        *,
+        clip_norm=None,
+        clip_value=None,
+        l1=0.0,
+        decay_b=True,
+        average=0.0,
+    ):
         self.lr = lr
         self._nesterov = False
         self.momentum = momentum
         self.nesterov = nesterov
         self.weight_decay = weight_decay
+        self._set_rarer(clip_norm, clip_value, l1, decay_b, average)
 
     @property
     def momentum(self):
@@ -168,9 +313,10 @@ class SGD(_Optimizer):
 
     def key(self):
         """The kind, and the settings whose change makes a network's state start afresh."""
-        return self.kind, self._momentum, self._nesterov
+        return self.kind, self._average, self._momentum, self._nesterov
 
 
+@_documented
 class Adam(_Optimizer):
     """Adam: each parameter moves by about lr per step, whatever the size of the gradient.
 
@@ -197,6 +343,7 @@ class Adam(_Optimizer):
     weight_decay : float
         Coupled weight decay, added to the gradient of W and of b; it is not part of any reported
         loss.
+    |rarer|
 
     Raises
     ------
@@ -222,16 +369,29 @@ class Adam(_Optimizer):
     __slots__ = ("_betas", "_eps")
     kind = "Adam"
     slots = 2
-    _fields = ("_lr", "_weight_decay", "_betas", "_eps")
+    _fields = (*_Optimizer._fields, "_betas", "_eps")
     _values = operator.attrgetter(*_fields)
     _names = ("lr", "betas", "eps", "weight_decay")
 
     @hints.explained
-    def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    def __init__(
+        self,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0.0,
+        *,
+        clip_norm=None,
+        clip_value=None,
+        l1=0.0,
+        decay_b=True,
+        average=0.0,
+    ):
         self.lr = lr
         self.betas = betas
         self.eps = eps
         self.weight_decay = weight_decay
+        self._set_rarer(clip_norm, clip_value, l1, decay_b, average)
 
     @property
     def betas(self):
@@ -262,9 +422,10 @@ class Adam(_Optimizer):
 
     def key(self):
         """The kind, and the settings whose change makes a network's state start afresh."""
-        return self.kind, self._betas
+        return self.kind, self._average, self._betas
 
 
+@_documented
 class AdamW(Adam):
     """Adam with decoupled weight decay.
 
@@ -277,6 +438,7 @@ class AdamW(Adam):
         As for :class:`Adam`.
     weight_decay : float
         Decoupled weight decay, of W and of b.
+    |rarer|
 
     Raises
     ------
@@ -298,10 +460,33 @@ class AdamW(Adam):
     kind = "AdamW"
 
     @hints.explained
-    def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
-        super().__init__(lr, betas, eps, weight_decay)
+    def __init__(
+        self,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0.01,
+        *,
+        clip_norm=None,
+        clip_value=None,
+        l1=0.0,
+        decay_b=True,
+        average=0.0,
+    ):
+        super().__init__(
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            l1=l1,
+            decay_b=decay_b,
+            average=average,
+        )
 
 
+@_documented
 class NAdam(Adam):
     """Adam with Nesterov's momentum.
 
@@ -320,6 +505,7 @@ class NAdam(Adam):
         As for :class:`Adam`; the default of `lr` is 0.002.
     momentum_decay : float
         How quickly the momentum mu grows to beta1; at least 0. It may be changed between calls.
+    |rarer|
 
     Raises
     ------
@@ -342,21 +528,35 @@ class NAdam(Adam):
     _fields = (*Adam._fields, "_momentum_decay")
     _values = operator.attrgetter(*_fields)
     _names = (*Adam._names, "momentum_decay")
+    momentum_decay = _setting("momentum_decay", "How quickly the momentum grows to beta1.")
 
     @hints.explained
-    def __init__(self, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, momentum_decay=4e-3):
-        super().__init__(lr, betas, eps, weight_decay)
+    def __init__(
+        self,
+        lr=2e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0.0,
+        momentum_decay=4e-3,
+        *,
+        clip_norm=None,
+        clip_value=None,
+        l1=0.0,
+        decay_b=True,
+        average=0.0,
+    ):
+        super().__init__(
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            l1=l1,
+            decay_b=decay_b,
+            average=average,
+        )
         self.momentum_decay = momentum_decay
-
-    @property
-    def momentum_decay(self):
-        """How quickly the momentum grows to beta1."""
-        return self._momentum_decay
-
-    @momentum_decay.setter
-    def momentum_decay(self, value):
-        self._momentum_decay = real_parameter(value, "momentum_decay")
-
 
 class RMSprop(_Optimizer):
     """RMSprop: the gradient divided by the root of its mean square.
@@ -382,6 +582,7 @@ class RMSprop(_Optimizer):
         Coupled weight decay, added to the gradient of W and of b.
     momentum : float
         At least 0, less than 1. A change of `momentum` or `alpha` starts a new state.
+    |rarer|
 
     Raises
     ------
@@ -401,36 +602,34 @@ class RMSprop(_Optimizer):
 
     __slots__ = ("_alpha", "_eps", "_momentum")
     kind = "RMSprop"
-    _fields = ("_lr", "_weight_decay", "_alpha", "_eps", "_momentum")
+    _fields = (*_Optimizer._fields, "_alpha", "_eps", "_momentum")
     _values = operator.attrgetter(*_fields)
     _names = ("lr", "alpha", "eps", "weight_decay", "momentum")
+    alpha = _setting("alpha", "The factor by which v is multiplied in each step.", _share)
     eps = Adam.eps
+    momentum = _setting("momentum", SGD.momentum.__doc__, _share)
 
     @hints.explained
-    def __init__(self, lr=0.01, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0):
+    def __init__(
+        self,
+        lr=0.01,
+        alpha=0.99,
+        eps=1e-8,
+        weight_decay=0.0,
+        momentum=0.0,
+        *,
+        clip_norm=None,
+        clip_value=None,
+        l1=0.0,
+        decay_b=True,
+        average=0.0,
+    ):
         self.lr = lr
         self.alpha = alpha
         self.eps = eps
         self.weight_decay = weight_decay
         self.momentum = momentum
-
-    @property
-    def alpha(self):
-        """The factor by which v is multiplied in each step."""
-        return self._alpha
-
-    @alpha.setter
-    def alpha(self, value):
-        self._alpha = _share(value, "alpha")
-
-    @property
-    def momentum(self):
-        """The factor by which the buffer is multiplied in each step."""
-        return self._momentum
-
-    @momentum.setter
-    def momentum(self, value):
-        self._momentum = _share(value, "momentum")
+        self._set_rarer(clip_norm, clip_value, l1, decay_b, average)
 
     @property
     def slots(self):
@@ -439,9 +638,10 @@ class RMSprop(_Optimizer):
 
     def key(self):
         """The kind, and the settings whose change makes a network's state start afresh."""
-        return self.kind, self._alpha, self._momentum
+        return self.kind, self._average, self._alpha, self._momentum
 
 
+@_documented
 class Adagrad(_Optimizer):
     """Adagrad: the gradient divided by the root of the sum of all its squares.
 
@@ -461,6 +661,7 @@ class Adagrad(_Optimizer):
         Coupled weight decay, added to the gradient of W and of b.
     eps : float
         As for :class:`Adam`; the default is 1e-10.
+    |rarer|
 
     Raises
     ------
@@ -481,30 +682,35 @@ class Adagrad(_Optimizer):
     __slots__ = ("_eps", "_lr_decay")
     kind = "Adagrad"
     slots = 1
-    _fields = ("_lr", "_weight_decay", "_lr_decay", "_eps")
+    _fields = (*_Optimizer._fields, "_lr_decay", "_eps")
     _values = operator.attrgetter(*_fields)
     _names = ("lr", "lr_decay", "weight_decay", "eps")
+    lr_decay = _setting("lr_decay", "How quickly the learning rate falls with the count of steps.")
     eps = Adam.eps
 
     @hints.explained
-    def __init__(self, lr=0.01, lr_decay=0.0, weight_decay=0.0, eps=1e-10):
+    def __init__(
+        self,
+        lr=0.01,
+        lr_decay=0.0,
+        weight_decay=0.0,
+        eps=1e-10,
+        *,
+        clip_norm=None,
+        clip_value=None,
+        l1=0.0,
+        decay_b=True,
+        average=0.0,
+    ):
         self.lr = lr
         self.lr_decay = lr_decay
         self.weight_decay = weight_decay
         self.eps = eps
-
-    @property
-    def lr_decay(self):
-        """How quickly the learning rate falls with the count of steps."""
-        return self._lr_decay
-
-    @lr_decay.setter
-    def lr_decay(self, value):
-        self._lr_decay = real_parameter(value, "lr_decay")
+        self._set_rarer(clip_norm, clip_value, l1, decay_b, average)
 
     def key(self):
         """The kind: no other setting starts a new state."""
-        return (self.kind,)
+        return self.kind, self._average
 
 
 OPTIMIZERS = (SGD, Adam, AdamW, NAdam, RMSprop, Adagrad)
@@ -515,11 +721,13 @@ hints.tell_elsewhere(
 _FLOAT32_ENDS = 2.0**128 - 2.0**103  # from here on a number is infinite in float32
 
 
-def _share(value, what):
-    """Return `value` as a float in [0, 1)."""
+def _bound(value, what):
+    """Return `value`, None or a number above 0, as a float; 0 for None."""
+    if value is None:
+        return 0.0
     number = real_parameter(value, what)
-    if number >= 1:
-        raise ValueError(f"{what} must be at least 0 and less than 1, got {value!r}")
+    if not number:
+        raise ValueError(f"{what} must be more than 0, or None for no limit, got {value!r}")
     return number
 
 
@@ -561,8 +769,10 @@ def _twin(kind, values, itemsize):
     """An optimizer with these values of its fields, none infinite in a dtype of that size. Nobody changes it."""
     twin = object.__new__(_BY_KIND[kind])
     for field, value in zip(twin._fields, values, strict=True):
-        if itemsize == 4 and type(value) is float and value >= _FLOAT32_ENDS:
-            raise ValueError(f"{kind}: {field[1:]}={value!r} is infinite in float32; it must be below 3.4e38")
+        numbers = {field[1:]: value} if field != "_extras" else dict(zip(_RARER, value or (), strict=False))
+        for name, number in numbers.items():
+            if itemsize == 4 and type(number) is float and number >= _FLOAT32_ENDS:
+                raise ValueError(f"{kind}: {name}={number!r} is infinite in float32; it must be below 3.4e38")
         object.__setattr__(twin, field, value)  # without the setters: values were checked before
     return twin
 

@@ -67,3 +67,19 @@ def check_flag(name, flag):
     """Refuse what is neither True nor False."""
     if not isinstance(flag, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {' '.join(repr(flag).split()):.80}")
+
+
+def checked_trainable(value, layers):
+    """Return `value`, one bool for each layer, as a tuple."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"trainable must be a list with a bool for each layer, got {value!r}: write {[value] * layers}")
+    try:
+        value = tuple(value)
+    except TypeError:
+        raise TypeError(f"trainable must be a list with a bool for each layer, got {value!r:.80}") from None
+    if len(value) != layers:
+        raise ValueError(f"trainable has {len(value)} entries, wanted {layers}: one for each layer after the input")
+    for i, each in enumerate(value):
+        if not isinstance(each, (bool, np.bool_)):
+            raise TypeError(f"trainable[{i}] must be True or False, got {each!r:.80}")
+    return tuple(bool(each) for each in value)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from . import arrays, optimizers
-from .settings import checked_dropout, checked_dtype, checked_seed, checked_sizes
+from .settings import checked_dropout, checked_dtype, checked_seed, checked_sizes, checked_trainable
 
 _MOST_STEPS = 2**62
 _IN_FILES = ("sizes", "activations", "loss", "dtype", "seed", "epochs_done")  # keys of a header; "optimizer" is extra
@@ -16,6 +16,8 @@ def to_file(state, optimizer):
     header = {key: state[key] for key in _IN_FILES} | {"updates": state["updates"]}
     if any(state["dropout"]):
         header["dropout"] = state["dropout"]
+    if not all(state["trainable"]):
+        header["trainable"] = state["trainable"]
     arrays = _named("", state["parameters"])
     if optimizer:
         header["optimizer"] = optimizers.spec(state["optimizer"])
@@ -23,7 +25,29 @@ def to_file(state, optimizer):
             header["steps"] = state["optimizer_state"]["steps"]
             for slot, pairs in enumerate(state["optimizer_state"]["moments"], start=1):
                 arrays |= _named(f"m{slot}_", pairs)
-    return header, arrays
+            if "average" in state["optimizer_state"]:
+                arrays |= _named("average_", state["optimizer_state"]["average"][1])
+    return {"format": _format(header), **header}, arrays
+
+
+# What release 0.1 knew: it reads format 1. A file that it could not run, or would go on with in another way, is 2.
+_FIRST_KEYS = {*_IN_FILES, "updates", "optimizer", "steps"}
+_FIRST_NAMES = {"identity", "sigmoid", "tanh", "relu", "softmax", "binary_cross_entropy", "cross_entropy", "mse"}
+_FIRST_SETTINGS = {
+    "SGD": {"lr", "momentum", "nesterov", "weight_decay"},
+    "Adam": {"lr", "betas", "eps", "weight_decay"},
+    "AdamW": {"lr", "betas", "eps", "weight_decay"},
+}
+
+
+def _format(header):
+    kind, settings = header.get("optimizer", ("SGD", {}))
+    is_first = (
+        header.keys() <= _FIRST_KEYS
+        and all(isinstance(name, str) and name in _FIRST_NAMES for name in (*header["activations"], header["loss"]))
+        and settings.keys() <= _FIRST_SETTINGS.get(kind, set())
+    )
+    return 1 if is_first else 2
 
 
 def from_file(header, arrays):
@@ -37,7 +61,9 @@ def from_file(header, arrays):
     optimizer = optimizers.from_spec(header["optimizer"]) if "optimizer" in header else None
     return {
         **{key: header[key] for key in _IN_FILES},
-        **{key: header[key] for key in ("updates", "dropout") if key in header},  # release 0.1 wrote none of them
+        **{
+            key: header[key] for key in ("updates", "dropout", "trainable") if key in header
+        },  # release 0.1 wrote none of them
         "activations": [_from_json(a) for a in header["activations"]],
         "loss": _from_json(header["loss"]),
         "optimizer": optimizer,
@@ -62,11 +88,16 @@ def _optimizer_state(header, named, optimizer):
     found = sorted(name for name in named if name.startswith("m"))
     if found != sorted(wanted):
         raise ValueError(f"it has {len(found)} arrays of moments, wanted {', '.join(wanted) or 'none'}")
-    if not slots:
+    average = optimizer.average if optimizer and "steps" in header else 0.0
+    if not slots and not average:
         return None
     flat = iter([named[name] for name in wanted])
     moments = [[(next(flat), next(flat)) for _ in header["sizes"][1:]] for _ in range(slots)]
-    return {"steps": header["steps"], "moments": moments}
+    state = {"steps": header["steps"], "moments": moments}
+    if average:
+        pairs = [(named[f"average_W{i}"], named[f"average_b{i}"]) for i in range(1, len(header["sizes"]))]
+        state["average"] = average, pairs
+    return state
 
 
 def attributes(default, own):
@@ -104,6 +135,7 @@ def checked(state):
         "epochs_done": arrays.whole_number(state["epochs_done"], "epochs_done", 0, _MOST_STEPS),
         "updates": arrays.whole_number(state.get("updates", 0), "updates", 0, _MOST_STEPS),
         "dropout": list(checked_dropout(state.get("dropout", 0.0), len(sizes) - 1)[:-1]),
+        "trainable": list(checked_trainable(state.get("trainable", [True] * (len(sizes) - 1)), len(sizes) - 1)),
         "attributes": attributes,
         "losses": _checked_losses(state.get("losses")),
         "optimizer_state": _checked_moments(state.get("optimizer_state"), optimizer, sizes, dtype),
@@ -120,20 +152,29 @@ def _checked_moments(state, optimizer, sizes, dtype):
     """The optimizer's state, checked and converted to arrays that an engine can read in place; None for None."""
     if state is None:
         return None
-    slots = optimizer.slots if optimizer else 0
+    slots, share = (optimizer.slots, optimizer.average) if optimizer else (0, 0.0)
     if not isinstance(state, dict) or not {"steps", "moments"} <= set(state):
         raise ValueError(f"the optimizer's state must be a dict of steps and moments, got {state!r:.80}")
-    if not isinstance(state["moments"], (list, tuple)) or len(state["moments"]) != slots or not slots:
+    if not isinstance(state["moments"], (list, tuple)) or len(state["moments"]) != slots or not (slots or share):
         raise ValueError(f"the optimizer's moments must be a list of {slots} for {optimizer!r}")
     for slot, pairs in enumerate(state["moments"], start=1):
         _check_shapes(f"m{slot}_", pairs, sizes, dtype)
-    return {
+    clean = {
         "steps": arrays.whole_number(state["steps"], "steps", 1, _MOST_STEPS),
-        "moments": [
-            [tuple(arrays.operand(T, "a moment", 2, dtype) for T in pair) for pair in pairs]
-            for pairs in state["moments"]
-        ],
+        "moments": [_operands(pairs, dtype) for pairs in state["moments"]],
     }
+    if ("average" in state) != bool(share):
+        raise ValueError(f"the optimizer's state must have an average if, and only if, {optimizer!r} has one")
+    if share:
+        if not isinstance(state["average"], tuple) or len(state["average"]) != 2 or state["average"][0] != share:
+            raise ValueError(f"the optimizer's average must be a pair ({share}, averages)")
+        _check_shapes("average_", state["average"][1], sizes, dtype)
+        clean["average"] = share, _operands(state["average"][1], dtype)
+    return clean
+
+
+def _operands(pairs, dtype):
+    return [tuple(arrays.operand(T, "a moment", 2, dtype) for T in pair) for pair in pairs]
 
 
 def _check_shapes(prefix, pairs, sizes, dtype):

@@ -37,6 +37,7 @@ class Trainable:
         self.epochs_done = 0
         # The loss before all training and that of the last epoch; None after weights were set in another way.
         self.first_loss = self.last_loss = None
+        self.frozen = (False,) * (len(sizes) - 1)  # for each layer whether training leaves it as it is
         self.changes = 0  # number of changes to weights or optimizer other than by training
 
     # `optimizer` and `state_key` are stored in the engine, because its quick_step needs them.
@@ -81,6 +82,17 @@ class Trainable:
         self.first_loss = self.last_loss = None
         self.engine.set_parameters(parameters)
 
+    def freeze(self, frozen):
+        """Set for each layer whether training leaves it as it is."""
+        self.changes += 1
+        self.engine.freeze(frozen)
+        self.frozen = frozen
+
+    def refuse_all_frozen(self):
+        """Raise ValueError if there is no layer to train."""
+        if all(self.frozen):
+            raise ValueError("trainable is False for all layers: there is nothing to train; set net.trainable")
+
     def reset_optimizer(self):
         """Drop the optimizer's state; its settings and the weights stay."""
         self.changes += 1
@@ -96,7 +108,7 @@ class Trainable:
             self.optimizer, self.state_key, self.unclaimed_key = optimizer, key, None
             return False
         self.state_key = self.unclaimed_key = None  # no valid state until the last line; Ctrl-C may come before it
-        self.engine.start_optimizer(optimizer.slots)
+        self.engine.start_optimizer(optimizer.slots, optimizer.average)
         self.optimizer, self.state_key = optimizer, key
         return True
 

@@ -101,6 +101,7 @@ def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample
             try:
                 afresh = trainable.make_current(optimizer)
                 if epochs:
+                    trainable.refuse_all_frozen()
                     trainable.refuse_non_finite()
                 job = Fit(trainable, data, optimizer, min(batch_size or m, m), shuffle, before, afresh, options)
                 if epochs and not is_large:  # else there was a warning about X already
@@ -284,6 +285,7 @@ class Fit:
         """Before a slice: if a callback or another thread has changed the network, check it and take a snapshot."""
         changed = self._is_changed() | self.trainable.make_current(self.optimizer)
         if changed:
+            self.trainable.refuse_all_frozen()
             self.trainable.refuse_non_finite()
             self._take_snapshot()
 
