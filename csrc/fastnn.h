@@ -261,6 +261,16 @@ int fnn_net_loss(const fnn_net *net, double *total, const fnn_matrix *X, const f
 int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
                       const fnn_targets *targets, ptrdiff_t m, int threads);
 
+/* What is measured of a layer in a step. A frozen layer has no gradient (NaN), and its update is 0. */
+enum fnn_diagnostic {
+  FNN_GRADIENT_NORM, /* of dW and db together; after clip_value, before clip_norm */
+  FNN_UPDATE_NORM,   /* of the change of W */
+  FNN_WEIGHT_NORM,   /* of W after it */
+  FNN_QUIET_UNITS,   /* the share of units that are 0 (relu), or whose slope is below 1% of the largest (sigmoid, tanh),
+                        for all samples that dropout has left; NaN for other activations, and in the last layer */
+  FNN_DIAGNOSTICS
+};
+
 /* A training call: first its settings, then its progress, which the call updates. */
 typedef struct {
   size_t size;
@@ -285,6 +295,7 @@ typedef struct {
   ptrdiff_t ended_count;
   const uint32_t *samples; /* NULL, or the m samples of X that an epoch visits: any, also more than once */
   uint64_t mask_seed;      /* of dropout */
+  double *diagnostics;     /* NULL, or FNN_DIAGNOSTICS numbers for each layer, of the last batch of this call */
 } fnn_fit;
 
 /* Whether all weights and moments are finite. */

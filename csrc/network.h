@@ -49,7 +49,9 @@ typedef struct {
   int32_t *codes;
   double *weights, *losses;
   void **dW; /* room for gradients, laid out as the weights that the update changes; or NULL: they are not stored */
-  double *squares; /* beside it, sums of squares of the gradients: one for each FNN_SQUARES of them */
+  ptrdiff_t blocks; /* how many there are of the next */
+  double *squares; /* sums of squares, each of FNN_SQUARES numbers: of gradients, and behind them as many of updates and
+                      as many of weights */
 } fnn_workspace;
 
 struct fnn_net {

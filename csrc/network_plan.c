@@ -16,9 +16,9 @@ typedef struct {
   int columns_pending; /* the last output was split by columns, and nobody has waited since */
 } compiler;
 
-/* A plan has at most thirteen operations for each layer, and seven for the whole step. */
+/* A plan has at most thirteen operations for each layer, and eight for the whole step. */
 ptrdiff_t fnn_plan_bytes(const fnn_net *net) {
-  return (ptrdiff_t)(sizeof(fnn_plan) + (13 * (size_t)net->layers + 7) * sizeof(fnn_operation_of_step));
+  return (ptrdiff_t)(sizeof(fnn_plan) + (13 * (size_t)net->layers + 8) * sizeof(fnn_operation_of_step));
 }
 
 void fnn_clear_plan(void *plan) { ((fnn_plan *)plan)->key = (fnn_plan_key){0}; }
@@ -207,8 +207,8 @@ static void compile_squares(compiler *c, enum fnn_step_operation what, int l, pt
   c->plan->squares += fnn_squares(n);
 }
 
-/* The norm of all stored gradients. */
-static void compile_clip(compiler *c) {
+/* The sums of squares of all stored gradients. */
+static void compile_norms(compiler *c) {
   int waits = 1; /* for the gradients */
   for (int l = 0; l < c->net->layers; l++) {
     if (c->net->layer[l].frozen) continue;
@@ -216,16 +216,19 @@ static void compile_clip(compiler *c) {
     compile_squares(c, FNN_SQUARE_B, l, fnn_padded(c->K, c->net->layer[l].n_out), 0);
     waits = 0;
   }
-  add(c, FNN_CLIP, 0, 1);
+  if (c->key->clips) add(c, FNN_CLIP, 0, 1);
 }
 
 /* The updates of all parameters with stored gradients, and then the copies of the weights. */
 static void compile_moves(compiler *c) {
   int waits = 1;
+  ptrdiff_t block = 0;
   for (int l = 0; l < c->net->layers; l++) {
     if (c->net->layer[l].frozen) continue;
     fnn_operation_of_step *o = add(c, FNN_MOVE_W, l, waits);
-    fnn_share(elements(c, l), FNN_LINE, c->key->threads, c->key->thread, &o->i0, &o->i1);
+    fnn_share(elements(c, l), FNN_SQUARES, c->key->threads, c->key->thread, &o->i0, &o->i1);
+    o->p0 = block + o->i0 / FNN_SQUARES;
+    block += fnn_squares(elements(c, l));
     compile_b(c, l, FNN_MOVE_B);
     waits = 0;
   }
@@ -284,12 +287,13 @@ void fnn_compile_step(fnn_plan *plan, const fnn_train_job *job, const fnn_plan_k
     else
       compile_gradient(&c, l);
   }
-  if (key->clips) compile_clip(&c);
+  if (key->clips || key->diagnoses) compile_norms(&c);
   if (key->stores) compile_moves(&c);
   if (key->averages) {
     fnn_operation_of_step *o = add(&c, FNN_AVERAGE, 0, 1);
     fnn_share((ptrdiff_t)job->net->parameter_bytes / c.K->size, FNN_LINE, key->threads, key->thread, &o->i0, &o->i1);
   }
+  if (key->diagnoses) add(&c, FNN_DIAGNOSE, 0, 1);
   add(&c, FNN_END, 0, 1); /* wait: the next step writes to memory that other threads may still read in this one */
   plan->store = (fnn_update){.kind = FNN_STORE};
   plan->key = *key;

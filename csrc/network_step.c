@@ -35,6 +35,7 @@ static void plan_step(fnn_worker *me) {
                             .stores = job->fit && fnn_stores(job->fit, &job->optimizer),
                             .clips = job->fit && job->optimizer.clip_norm > 0,
                             .averages = job->fit && net->average_share > 0,
+                            .diagnoses = job->fit && job->fit->diagnostics,
                             .slots = net->slots,
                             .parameters = net->parameters,
                             .block = job->work->block};
@@ -206,7 +207,10 @@ static void give_db(fnn_worker *me, const fnn_operation_of_step *o) {
 static void move_W(fnn_worker *me, const fnn_operation_of_step *o) {
   const fnn_kernels *K = me->job->net->K;
   const fnn_layer_state *y = &me->job->net->layer[o->layer];
-  if (o->i0 < o->i1)
+  if (me->plan->key.diagnoses)
+    fnn_move_and_note(me, &me->plan->update, o, fnn_updated_weights(y), y->moment[0], y->moment[1],
+                      me->job->work->dW[o->layer]);
+  else if (o->i0 < o->i1)
     K->update(&me->plan->update, fnn_at(K, fnn_updated_weights(y), o->i0), fnn_at(K, y->moment[0], o->i0),
               fnn_at(K, y->moment[1], o->i0), fnn_at(K, me->job->work->dW[o->layer], o->i0), o->i1 - o->i0);
 }
@@ -253,6 +257,7 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
     case FNN_SQUARE_B: square(me, o, me->job->work->db[o->layer]); break;
     case FNN_SQUARE_W: square(me, o, me->job->work->dW[o->layer]); break;
     case FNN_CLIP: clip(me); break;
+    case FNN_DIAGNOSE: fnn_diagnose(me); break;
     case FNN_AVERAGE: move_average(me, o); break;
     case FNN_MOVE_B: move_b(me, o); break;
     case FNN_GIVE_DB: give_db(me, o); break;

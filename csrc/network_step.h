@@ -40,6 +40,7 @@ enum fnn_step_operation {
   FNN_SUM_B,         /* the sum over samples of db */
   FNN_SQUARE_B,      /* the sums of squares of stored gradients */
   FNN_SQUARE_W,
+  FNN_DIAGNOSE, /* what fnn_fit.diagnostics asks for; thread 0 alone */
   FNN_CLIP,     /* the norm of the gradient, and by how much it is too large; all threads compute it alike */
   FNN_MOVE_B,   /* the update of b with this sum */
   FNN_GIVE_DB,  /* db into the caller's matrix */
@@ -71,9 +72,10 @@ typedef struct {
   ptrdiff_t m, x_step, freezes;
   int threads, thread, in_place, has_codes, has_weights, is_cautious, trains, is_plain, slots;
   int stores, clips, averages;    /* gradients are stored before the update; clip_norm; there is an average */
+  int diagnoses, without_gaps;    /* without_gaps is always 0: with it the struct has no padding */
   const void *parameters, *block; /* the memory that the plan points into */
 } fnn_plan_key;
-_Static_assert(sizeof(fnn_plan_key) == 3 * sizeof(ptrdiff_t) + 12 * sizeof(int) + 2 * sizeof(void *), "it has gaps");
+_Static_assert(sizeof(fnn_plan_key) == 3 * sizeof(ptrdiff_t) + 14 * sizeof(int) + 2 * sizeof(void *), "it has gaps");
 
 /* The plan of one thread, kept in the workspace from call to call. Each thread has two: the last batch may be short. */
 typedef struct {
@@ -115,6 +117,13 @@ void fnn_compile_step(fnn_plan *plan, const fnn_train_job *job, const fnn_plan_k
 /* One batch, `m` samples from place `first` of the epoch on. Every thread returns the same; only FNN_STEP_DONE has made
    the update. */
 enum fnn_step_result fnn_step(fnn_worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m);
+
+/* --- network_diagnostics.c --- */
+/* An update with stored gradients of n parameters w, block by block; notes the squares of the change, and of w. */
+void fnn_move_and_note(const fnn_worker *me, const fnn_update *u, const fnn_operation_of_step *o, void *w, void *m1,
+                       void *m2, const void *gradients);
+/* Stores the numbers of fnn_fit.diagnostics. */
+void fnn_diagnose(const fnn_worker *me);
 
 /* --- network_bounds.c --- */
 /* Tells the other threads of the largest numbers in this one's rows. */

@@ -8,7 +8,7 @@
 
 /* Whether a step has to know all gradients before it changes a parameter, or a tile of dW cannot make the update. */
 static inline int fnn_stores(const fnn_fit *fit, const fnn_optimizer *o) {
-  return fit->plain || o->clip_norm > 0 || o->clip_value > 0 || o->l1 > 0;
+  return fit->plain || fit->diagnostics || o->clip_norm > 0 || o->clip_value > 0 || o->l1 > 0;
 }
 
 /* NAdam's shares of the gradient and of the moment: mu_i = beta1 (1 - 0.96^(i momentum_decay) / 2),

@@ -87,6 +87,7 @@ cdef extern from "fastnn.h" nogil:
         ptrdiff_t ended_count
         const uint32_t *samples
         uint64_t mask_seed
+        double *diagnostics
     ctypedef struct fnn_net:
         pass
     const char *fnn_activation_row(int index)

@@ -317,7 +317,7 @@ cdef class Engine:
         _set_optimizer(&settings, optimizer, fnn_net_slots(self.net))
         fit.size, fit.optimizer = sizeof(fnn_fit), &settings
         fit.batch, fit.max_batches, fit.max_epochs, fit.cautious, fit.unchecked = m, 1, 1, True, False
-        fit.samples, fit.mask_seed = NULL, self.seed
+        fit.samples, fit.mask_seed, fit.diagnostics = NULL, self.seed, NULL
         fit.plain = self.plain
         fit.shuffle = fit.order_is_valid = 0
         fit.seed = fit.epoch = fit.position = 0
@@ -347,9 +347,11 @@ cdef class Engine:
         fit.batch = batch_size
         fit.shuffle = seed is not None
         fit.seed = seed or 0
-        fit.samples, fit.mask_seed = NULL, self.seed
+        fit.samples, fit.mask_seed, fit.diagnostics = NULL, self.seed, NULL
         if chosen is not None:
             fit.samples = <uint32_t *>cnp.PyArray_DATA(chosen)
+        if state.diagnostics is not None:
+            fit.diagnostics = <double *>cnp.PyArray_DATA(<cnp.ndarray>state.diagnostics)
         _set_optimizer(&settings, optimizer, fnn_net_slots(self.net))
         fit.size, fit.optimizer = sizeof(fnn_fit), &settings
         fit.position, fit.epoch = state.position, state.epoch

@@ -530,7 +530,7 @@ class Engine:
     @_quiet
     def gradients(self, X, y, sample_weight):
         """Mean loss, and (dW, db) of every layer."""
-        total, weight, gradients = self._backward(self._cast(X), y, sample_weight)
+        total, weight, gradients, _ = self._backward(self._cast(X), y, sample_weight)
         return total / weight, gradients
 
     @_quiet
@@ -599,7 +599,7 @@ class Engine:
         if weights is not None and not weights.any():
             return True  # a batch that counts for nothing is skipped
         X = self._cast(X[:, columns])
-        total, weight, gradients = self._backward(X, y[..., columns], weights, self._masks(X.shape[1]))
+        total, weight, gradients, outputs = self._backward(X, y[..., columns], weights, self._masks(X.shape[1]))
         if not np.isfinite(total):
             state.failed = True
             return False
@@ -612,11 +612,16 @@ class Engine:
         moments = [_copies(slot, self.dtype) for slot in self._moments]
         steps, update = self._steps + 1, _UPDATES[optimizer.kind]
         trained = [layer for layer, frozen in enumerate(self._frozen) if not frozen]
+        if state.diagnostics is not None:
+            state.diagnostics[:] = self._diagnostics(gradients, outputs, trained, optimizer.clip_value)
         mended = _mended([gradients[layer] for layer in trained], [parameters[layer] for layer in trained], optimizer)
         of_each = optimizer, optimizers.for_b(optimizer)
         for layer, pair in zip(trained, mended, strict=True):
             for i, (parameter, gradient) in enumerate(zip(parameters[layer], pair, strict=True)):
                 update(parameter, gradient, [slot[layer][i] for slot in moments], steps, of_each[i])
+        for layer in trained if state.diagnostics is not None else ():
+            W, old = parameters[layer][0].astype(np.float64), self._parameters[layer][0]
+            state.diagnostics[layer, 1:3] = np.linalg.norm(W - old), np.linalg.norm(W)
         average = self._average
         if self._share:
             both = zip(average, parameters, strict=True)
@@ -625,6 +630,21 @@ class Engine:
         self._parameters, self._moments, self._steps, self._average = parameters, moments, steps, average
         self._updates += 1
         return True
+
+    def _diagnostics(self, gradients, outputs, trained, clip_value):
+        """For each layer: norm of dW and db, norm of the change of W and of W (set later), share of quiet units."""
+        numbers = np.array([[np.nan, 0.0, 1.0, np.nan]] * len(gradients))
+        for layer in trained:
+            most = clip_value or np.inf
+            flat = [np.clip(g, -most, most).astype(np.float64).ravel() for g in gradients[layer]]
+            numbers[layer, 0] = np.linalg.norm(np.concatenate(flat))
+        for layer, (g, A) in enumerate(zip(self._activations[:-1], outputs, strict=False)):
+            quiet = _QUIET.get(g.name)
+            if quiet is not None:
+                dropped = self._dropped[layer]
+                is_quiet = quiet(A.astype(np.float64) * (65536 - dropped) / 65536)
+                numbers[layer, 3] = (is_quiet | (A == 0) if dropped else is_quiet).all(axis=1).mean()
+        return numbers
 
     def _masks(self, m):
         """Dropout's factors of each layer in the next update, (n_l, m): 0, or 1 / the share that is kept; or None."""
@@ -652,7 +672,7 @@ class Engine:
         return layers
 
     def _backward(self, X, y, sample_weight, masks=None):
-        """Sum of w_i L_i, sum of w_i, and (dW, db) of every layer."""
+        """Sum of w_i L_i, sum of w_i, (dW, db) of every layer, and the outputs of every layer."""
         layers, masks = self._forward(X, masks), masks or self._no_masks
         losses, dZ = _losses_and_gradient(self._loss, layers[-1][0], y, self._activations[-1])
         if sample_weight is None:
@@ -668,7 +688,7 @@ class Engine:
             if layer:
                 dA, (Z, A, _), mask = self._parameters[layer][0].T @ dZ, layers[layer - 1], masks[layer - 1]
                 dZ = _backward(self._activations[layer - 1], dA if mask is None else dA * mask, A, Z)
-        return float(total), float(weight), gradients
+        return float(total), float(weight), gradients, [A_out for _, _, A_out in layers]
 
 
 class Predictor:
@@ -695,6 +715,14 @@ class Predictor:
 
     def __deepcopy__(self, memo):
         return self  # a predictor never changes
+
+
+# name -> whether the slope at A is 0, or below 1% of the largest slope
+_QUIET = {
+    "relu": lambda A: A == 0,
+    "tanh": lambda A: 1 - A * A < 0.01,
+    "sigmoid": lambda A: 4 * A * (1 - A) < 0.01,
+}
 
 
 def _chosen(order, samples):

@@ -1,6 +1,7 @@
 """The rarer arguments of fit: which samples it trains on, with which weights, what it measures, when it stops."""
 
 from . import class_weights, splits, stopping, tables
+from .settings import check_flag
 from .validation import Measures
 
 
@@ -16,9 +17,11 @@ class Options:
     measures : Measures or None
     stopper : Stopper or None
     max_seconds : float or None
+    diagnoses : bool
     """
 
     samples = kept_back = measures = stopper = max_seconds = None
+    diagnoses = False
 
 
 NONE = Options()
@@ -26,9 +29,10 @@ NONE = Options()
 
 def are_absent(given):
     """Whether the rarer arguments, in the order that :func:`checked` takes them, all have their default."""
-    validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split = given
+    validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split, diagnostics = given
     return (
-        validation_data is class_weight is early_stopping is max_seconds is samples is None
+        diagnostics is False
+        and validation_data is class_weight is early_stopping is max_seconds is samples is None
         and type(metrics) is tuple
         and not metrics
         and type(validation_split) in (float, int)
@@ -47,16 +51,18 @@ def checked(trainable, data, y_given, given):
     y_given : object
         The targets as the user gave them.
     given : tuple
-        validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split.
+        validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split, diagnostics.
 
     Returns
     -------
     (Options, ndarray or None)
         And the weights of samples with those of their classes.
     """
-    validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split = given
+    validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split, diagnostics = given
     X, y, weights = data
     options, m, n_out, loss = Options(), X.shape[1], trainable.sizes[-1], trainable.loss.name
+    check_flag("diagnostics", diagnostics)
+    options.diagnoses = bool(diagnostics)
     if max_seconds is not None:
         options.max_seconds = tables.real_parameter(max_seconds, "max_seconds")
     validation_split = tables.real_parameter(validation_split, "validation_split")

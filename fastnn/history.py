@@ -18,6 +18,14 @@ class History:
         without validation data of the training data, "accuracy".
     validation_samples : ndarray of int, or None
         With ``validation_split`` the places of the samples that were kept for validation, in their given order.
+    diagnostics : dict of str to list, or None
+        With ``diagnostics=True`` for each epoch a list of one number for each layer, of the epoch's
+        last batch. "gradient_norm": the norm of dW and db together, after clip_value and before
+        clip_norm (NaN in a frozen layer). "update_ratio": the norm of the change of W over that of W
+        after it; about 0.001 is usual. "dead_units": the share of relu units that are 0 for all
+        samples of the batch. "saturated_units": the share of sigmoid or tanh units whose slope is
+        below 1% of the largest slope for all samples. The last two are NaN for other activations and
+        in the last layer.
     best_epoch : int or None
         With early stopping the place of the best epoch in these lists; else None.
     seconds : float
@@ -28,7 +36,7 @@ class History:
 
     def __init__(self):
         self.loss, self.val_loss, self.metrics = [], [], {}
-        self.validation_samples = self.best_epoch = None
+        self.validation_samples = self.best_epoch = self.diagnostics = None
         self.seconds = 0.0
         self.stopped = None
 
@@ -70,7 +78,18 @@ class History:
 class TrainState:
     """The position of training between two slices; an engine's train() advances it."""
 
-    __slots__ = ("ended", "epoch", "failed", "finite", "first_loss", "loss_sum", "order", "position", "weight_sum")
+    __slots__ = (
+        "diagnostics",
+        "ended",
+        "epoch",
+        "failed",
+        "finite",
+        "first_loss",
+        "loss_sum",
+        "order",
+        "position",
+        "weight_sum",
+    )
 
     def __init__(self, epoch, position=0, loss_sum=0.0, weight_sum=0.0):
         self.epoch = epoch  # counted from the network's first epoch
@@ -80,6 +99,7 @@ class TrainState:
         self.first_loss = None  # mean loss of the first batch that was trained
         self.failed = False  # whether a loss was not finite
         self.finite = True  # whether all weights and moments are finite
+        self.diagnostics = None  # where the engine stores what it measures in a batch; None: it measures nothing
         self.order = None  # the order of samples if it is shuffled; used by the engine and training._train_cast
 
     def next_epoch(self):

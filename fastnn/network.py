@@ -125,7 +125,7 @@ class Network(Learner):
         self._engine = self._backend.Engine(*settings)
         self._guard = self._backend.Guard()
         self._trainable = Trainable(
-            self._engine, self._backend, self._guard, self._loss, self._activations[-1].name, seed, sizes
+            self._engine, self._backend, self._guard, self._loss, self._activations, seed, sizes
         )
 
     def __setattr__(self, name, value):

@@ -141,6 +141,7 @@ class Learner:
         max_seconds=None,
         samples=None,
         validation_split=0.0,
+        diagnostics=False,
     ):
         """Train on mini-batches; another fit with the same optimizer continues where this one ended.
 
@@ -199,6 +200,9 @@ class Learner:
             Share of the samples to keep for validation (of each class its share), drawn by the
             network's seed alone; ``history.validation_samples`` are their places in X. They keep
             their sample_weight; class_weight does not count for them.
+        diagnostics : bool
+            True: record for each layer and epoch the norm of the gradient, the size of the updates
+            and the share of units that do not learn: see :class:`History`. The weights are the same.
 
         Returns
         -------
@@ -237,6 +241,7 @@ class Learner:
         """
         how = epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress
         rarer = validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split
+        rarer = *rarer, diagnostics
         return training.fit(self, self._trainable, X, y, *how, rarer)
 
     def train_step(self, X, y, optimizer=None, *, sample_weight=None):

@@ -558,6 +558,7 @@ class NAdam(Adam):
         )
         self.momentum_decay = momentum_decay
 
+
 class RMSprop(_Optimizer):
     """RMSprop: the gradient divided by the root of its mean square.
 

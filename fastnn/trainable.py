@@ -18,15 +18,15 @@ class Trainable:
     guard : Guard
         Says which calls may use the engine at the same time.
     loss : Spec
-    output : str
-        The activation of the last layer.
+    activations : tuple of Spec
     seed : int
     sizes : tuple of int
     """
 
-    def __init__(self, engine, backend, guard, loss, output, seed, sizes):
+    def __init__(self, engine, backend, guard, loss, activations, seed, sizes):
         self.engine, self.backend, self.guard = engine, backend, guard
-        self.loss, self.output, self.seed, self.sizes = loss, output, seed, sizes
+        self.loss, self.output, self.seed, self.sizes = loss, activations[-1].name, seed, sizes
+        self.activations = activations
         # Number of weights and biases.
         self.n_params = sum(n_out * (n_in + 1) for n_in, n_out in itertools.pairwise(sizes))
         self.is_chosen = True  # whether the user gave activations or loss; for a loaded network True: no warnings

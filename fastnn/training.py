@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from . import arrays, cautions, fit_options, hints, optimizers
+from . import arrays, cautions, diagnostics, fit_options, hints, optimizers
 from .history import History, TrainState
 from .one_step import NOT_FINITE_BEFORE
 from .progress import progress_bar
@@ -154,6 +154,7 @@ class Fit:
         "last_epoch",
         "last_loss",
         "m",
+        "measured",
         "optimizer",
         "options",
         "per_epoch",
@@ -188,6 +189,7 @@ class Fit:
         self.in_place = (self.y.ndim == 1 and self.engine.reads(self.X)) or arrays.in_place(self.X, self.y)
         self.batches = 1 + int(_FIRST_SLICE_FLOP / (6.0 * trainable.n_params * batch_size + self.backend.BATCH_FLOP))
         self.before = before
+        self.measured = None  # the diagnostics of the last step
         self.last_loss = None  # loss before this fit, to compare the first epoch with; None: do not compare
         # The version after our last slice; whether a callback or another thread has changed the network since.
         self.seen, self.disturbed = trainable.version(), False
@@ -203,7 +205,7 @@ class Fit:
         start, done = time.perf_counter(), 0
         options, bar = self.options, None
         # Whether something happens after each epoch: then a slice ends where an epoch ends.
-        looks = bool(callbacks) or options.measures is not None or options.stopper is not None
+        looks = bool(callbacks) or options.measures is not None or options.stopper is not None or options.diagnoses
         try:
             for callback in callbacks:
                 if getattr(callback, "begin", None) is not None:
@@ -254,6 +256,8 @@ class Fit:
     def _after_epoch(self, epoch, callbacks, history):
         """Measure, call the callbacks, and decide whether to stop early."""
         measures, stopper = self.options.measures, self.options.stopper
+        if self.options.diagnoses:
+            diagnostics.record(history, self.measured, [g.name for g in self.trainable.activations])
         if measures is not None:
             measures.take(history)
         for i, callback in enumerate(callbacks):
@@ -304,9 +308,14 @@ class Fit:
         self.used.append((before, self.settings))
         self.slice_state, state.ended = state, None
         due = start - self.snapshot_time > self.snapshot_every
-        last = self.batches >= epochs * self.per_epoch - state.position // self.batch_size
+        left, batches = epochs * self.per_epoch - state.position // self.batch_size, self.batches
+        if self.options.diagnoses:  # the last batch of an epoch is a slice of its own
+            batches = min(batches, max(1, left - 1))
+            state.diagnostics = diagnostics.room(len(self.trainable.sizes) - 1) if left == 1 else None
+        last = batches >= left
         self.unchecked = not (check or due or last)
-        sums = self._train(state, self.batches, epochs, not self.unchecked)
+        sums = self._train(state, batches, epochs, not self.unchecked)
+        self.measured, state.diagnostics = state.diagnostics, None
         if state.failed and self.unchecked:
             state.finite = self.engine.is_finite()
         if state.failed or not state.finite:
@@ -346,6 +355,7 @@ class Fit:
         y = self.y[columns] if self.y.ndim == 1 else arrays.columns_as(self.y, columns, self.engine.dtype)
         weights = None if self.sample_weight is None else self.sample_weight[columns]
         block = TrainState(0)
+        block.diagnostics = state.diagnostics
         sums = self.engine.train(X, y, weights, self.settings, self.batch_size, None, block, batches, 1, check)
         loss_sum, weight_sum = sums[0] if sums else (block.loss_sum, block.weight_sum)
         state.loss_sum += loss_sum

@@ -1,0 +1,81 @@
+/* What fnn_fit.diagnostics asks for: norms of gradients, updates and weights, and units that do not learn. It is
+   measured in one step of an epoch, so plain loops do. */
+#include <math.h>
+#include <string.h>
+
+#include "network_step.h"
+
+/* Sums of squares of the blocks that `count` numbers take, from block `first` on. */
+static double norm(const double *squares, ptrdiff_t first, ptrdiff_t count) {
+  double sum = 0;
+  for (ptrdiff_t i = 0; i < fnn_squares(count); i++) sum += squares[first + i];
+  return sqrt(sum);
+}
+
+static double number(const fnn_kernels *K, const void *x, ptrdiff_t i) {
+  return K->size == 4 ? (double)((const float *)x)[i] : ((const double *)x)[i];
+}
+
+void fnn_move_and_note(const fnn_worker *me, const fnn_update *u, const fnn_operation_of_step *o, void *w, void *m1,
+                       void *m2, const void *gradients) {
+  const fnn_kernels *K = me->job->net->K;
+  double old[FNN_SQUARES], *changes = me->job->work->squares + me->job->work->blocks + o->p0;
+  for (ptrdiff_t i = o->i0; i < o->i1; i += FNN_SQUARES, changes++) {
+    const ptrdiff_t n = fnn_min(FNN_SQUARES, o->i1 - i);
+    double change = 0, weight = 0;
+    memcpy(old, fnn_at(K, w, i), (size_t)(n * K->size));
+    K->update(u, fnn_at(K, w, i), fnn_at(K, m1, i), fnn_at(K, m2, i), fnn_at(K, gradients, i), n);
+    for (ptrdiff_t j = 0; j < n; j++) {
+      const double now = number(K, w, i + j), step = now - number(K, old, j);
+      change += step * step, weight += now * now;
+    }
+    changes[0] = change, changes[me->job->work->blocks] = weight;
+  }
+}
+
+/* Whether the slope at this output, which dropout has multiplied by `scale`, is 0 or nearly so. */
+static int is_quiet(int kind, double a, double scale) {
+  a /= scale;
+  return kind == FNN_RELU ? a == 0 : kind == FNN_TANH ? 1 - a * a < 0.01 : 4 * a * (1 - a) < 0.01;
+}
+
+/* The share of units of a hidden layer that are quiet for all samples. What dropout has made 0 is not looked at. */
+static double quiet_units(const fnn_worker *me, int l) {
+  const fnn_kernels *K = me->job->net->K;
+  const fnn_layer_state *y = &me->job->net->layer[l];
+  const int kind = y->activation.kind;
+  if (l == me->job->net->layers - 1 || (kind != FNN_RELU && kind != FNN_TANH && kind != FNN_SIGMOID)) return NAN;
+  const double scale = (double)FNN_DROPS / (FNN_DROPS - y->dropped);
+  ptrdiff_t count = 0;
+  for (ptrdiff_t unit = 0; unit < y->n_out; unit++) {
+    int quiet = 1;
+    for (ptrdiff_t i = 0; i < me->m && quiet; i++) {
+      const double a = number(K, me->job->work->A[l], i * fnn_ld(K, y->n_out) + unit);
+      quiet = (y->dropped && a == 0) || is_quiet(kind, a, scale);
+    }
+    count += quiet;
+  }
+  return (double)count / (double)y->n_out;
+}
+
+void fnn_diagnose(const fnn_worker *me) {
+  const fnn_net *net = me->job->net;
+  const double *gradients = me->job->work->squares, *updates = gradients + me->job->work->blocks;
+  const double *weights = updates + me->job->work->blocks;
+  ptrdiff_t of_gradients = 0, of_weights = 0;
+  if (me->thread) return;
+  for (int l = 0; l < net->layers; l++) {
+    const fnn_layer_state *y = &net->layer[l];
+    double *out = me->job->fit->diagnostics + FNN_DIAGNOSTICS * l;
+    const ptrdiff_t n = fnn_updated_rows(y) * fnn_updated_padded(net->K, y), n_b = fnn_padded(net->K, y->n_out);
+    out[FNN_QUIET_UNITS] = quiet_units(me, l);
+    if (y->frozen) {
+      out[FNN_GRADIENT_NORM] = NAN, out[FNN_UPDATE_NORM] = 0, out[FNN_WEIGHT_NORM] = 1;
+      continue;
+    }
+    out[FNN_GRADIENT_NORM] =
+        hypot(norm(gradients, of_gradients, n), norm(gradients, of_gradients + fnn_squares(n), n_b));
+    out[FNN_UPDATE_NORM] = norm(updates, of_weights, n), out[FNN_WEIGHT_NORM] = norm(weights, of_weights, n);
+    of_gradients += fnn_squares(n) + fnn_squares(n_b), of_weights += fnn_squares(n);
+  }
+}
