@@ -27,7 +27,7 @@ from libc.string cimport memmove
 
 from . import guard as _guard
 from . import threads as _threads
-from .optimizers import SGD, Adam, AdamW
+from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
 from . import tables as _tables
 from .tables import ACTIVATIONS as _ACTIVATION_ROWS, LOSSES as _LOSS_ROWS, default as _default
 
@@ -448,6 +448,7 @@ def loss_backward(Z, y, loss, sample_weight, out):
 
 
 cdef object _SGD = SGD, _ADAM = Adam, _ADAMW = AdamW  # C variables, faster than a module lookup
+cdef object _NADAM = NAdam, _RMSPROP = RMSprop, _ADAGRAD = Adagrad
 cdef dict _KINDS = {"SGD": FNN_SGD, "Adam": FNN_ADAM, "AdamW": FNN_ADAMW, "NAdam": FNN_NADAM, "RMSprop": FNN_RMSPROP,
                     "Adagrad": FNN_ADAGRAD}
 
@@ -476,7 +477,8 @@ cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
 cdef inline bint _held(const fnn_optimizer *o, int dtype) noexcept:
     """Whether all settings are finite in that dtype: in float32 large ones are infinite."""
     return dtype == cnp.NPY_DOUBLE or (
-        <float>o.lr <= FLT_MAX and <float>o.weight_decay <= FLT_MAX and <float>o.eps <= FLT_MAX)
+        <float>o.lr <= FLT_MAX and <float>o.weight_decay <= FLT_MAX and <float>o.eps <= FLT_MAX
+        and <float>(o.lr_decay + o.momentum_decay) <= FLT_MAX)  # one of the two is 0
 
 
 cdef int _update(const fnn_optimizer *settings, const operand *w, const operand *g, const operand *moments, int slots,

@@ -302,20 +302,23 @@ def _nadam(w, g, moments, t, nadam):
     m += (1 - beta1) * g
     v *= beta2
     v += (1 - beta2) * g * g
-    product = 1.0  # mu_1 .. mu_t; below 1e-18 it is nothing beside 1
-    for i in range(1, t + 1):
-        product *= _nadam_mu(nadam, i)
-        if product < 1e-18:
-            break
-    mu = _nadam_mu(nadam, t + 1)
-    # w -= lr ((1 - mu_t) / (1 - product) g + mu_(t+1) / (1 - product mu_(t+1)) m) / (sqrt(v) / sqrt(1 - beta2^t) + eps)
-    step = (1 - _nadam_mu(nadam, t)) / (1 - product) * g + mu / (1 - product * mu) * m
+    of_gradient, of_moment = _nadam_shares(beta1, nadam.momentum_decay, t)
+    # w -= lr (of_gradient g + of_moment m) / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+    step = of_gradient * g + of_moment * m
     step /= np.sqrt(v) / math.sqrt(1 - beta2**t) + max(nadam.eps, _SMALLEST[w.dtype])
     w -= nadam.lr * step
 
 
-def _nadam_mu(nadam, i):
-    return nadam.betas[0] * (1 - 0.5 * 0.96 ** (i * nadam.momentum_decay))
+@functools.lru_cache(16)  # the same for all arrays of a step
+def _nadam_shares(beta1, momentum_decay, t):
+    """(1 - mu_t) / (1 - mu_1 .. mu_t) and mu_(t+1) / (1 - mu_1 .. mu_(t+1))."""
+    now, following = (beta1 * (1 - 0.96 ** (i * momentum_decay) / 2) for i in (t, t + 1))
+    base = 0.96**momentum_decay
+    product, power, i = beta1**t, base, 1  # the product of mu_1 .. mu_t
+    # Ends where the product is nothing beside 1, or where the remaining factors are 1: after at most 2700 of them.
+    while i <= t and product > 1e-18 and power > 1e-16:
+        product, power, i = product * (1 - power / 2), power * base, i + 1
+    return (1 - now) / (1 - product), following / (1 - product * following)
 
 
 def _rmsprop(w, g, moments, t, rmsprop):

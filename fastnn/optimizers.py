@@ -13,6 +13,22 @@ from . import hints
 from .tables import real_parameter
 
 
+def _share(value, what):
+    """Return `value` as a float in [0, 1)."""
+    number = real_parameter(value, what)
+    if number >= 1:
+        raise ValueError(f"{what} must be at least 0 and less than 1, got {value!r}")
+    return number
+
+
+def _setting(name, doc, accepted=real_parameter):
+    """A property for the slot of `name`; its setter keeps ``accepted(value, name)``."""
+    slot = "_" + name
+    return property(
+        operator.attrgetter(slot), lambda self, value: setattr(self, slot, accepted(value, name)), doc=doc
+    )
+
+
 class _Optimizer:
     """Base class: lr, weight_decay, and the methods that engines and files use.
 
@@ -314,12 +330,17 @@ class NAdam(Adam):
         n = (1 - mu_t) / (1 - mu_1 .. mu_t) * g + mu_(t+1) / (1 - mu_1 .. mu_(t+1)) * m
         w -= lr * n / (sqrt(v) / sqrt(1 - beta2^t) + eps)
 
+    The object holds settings only: it may serve many networks, and all settings but `betas` may be
+    changed between calls. Each network keeps its own m, v and t while it is trained with this
+    object; a change of `betas` resets them to 0.
+
     Parameters
     ----------
     lr, betas, eps, weight_decay
         As for :class:`Adam`; the default of `lr` is 0.002.
     momentum_decay : float
-        How quickly the momentum mu grows to beta1; at least 0. It may be changed between calls.
+        How quickly mu grows from beta1 / 2 to beta1; finite and at least 0. If it is changed, all
+        mu_1 .. mu_t are those of the new value.
 
     Raises
     ------
@@ -335,6 +356,8 @@ class NAdam(Adam):
     --------
     >>> NAdam()
     NAdam(lr=0.002, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0, momentum_decay=0.004)
+    >>> net = Network([2, 3, 1], seed=0)
+    >>> loss = net.train_step([[0, 1], [1, 1]], [0, 1], NAdam(lr=0.01))
     """
 
     __slots__ = ("_momentum_decay",)
@@ -342,20 +365,12 @@ class NAdam(Adam):
     _fields = (*Adam._fields, "_momentum_decay")
     _values = operator.attrgetter(*_fields)
     _names = (*Adam._names, "momentum_decay")
+    momentum_decay = _setting("momentum_decay", "How quickly the momentum grows to beta1.")
 
     @hints.explained
     def __init__(self, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, momentum_decay=4e-3):
         super().__init__(lr, betas, eps, weight_decay)
         self.momentum_decay = momentum_decay
-
-    @property
-    def momentum_decay(self):
-        """How quickly the momentum grows to beta1."""
-        return self._momentum_decay
-
-    @momentum_decay.setter
-    def momentum_decay(self, value):
-        self._momentum_decay = real_parameter(value, "momentum_decay")
 
 
 class RMSprop(_Optimizer):
@@ -370,18 +385,23 @@ class RMSprop(_Optimizer):
         buf = momentum * buf + g / (sqrt(v) + eps)         # with momentum
         w -= lr * buf
 
+    The object holds settings only: it may serve many networks, and `lr`, `eps` and `weight_decay`
+    may be changed between calls. Each network keeps its own v and buf while it is trained with this
+    object; a change of `alpha` or `momentum` resets them to 0.
+
     Parameters
     ----------
     lr : float
         Learning rate, finite and at least 0.
     alpha : float
-        The factor of v, at least 0 and less than 1.
+        At least 0, less than 1. It is Keras's rho, whose default is 0.9.
     eps : float
         As for :class:`Adam`.
     weight_decay : float
-        Coupled weight decay, added to the gradient of W and of b.
+        Coupled weight decay, added to the gradient of W and of b; it is not part of any reported
+        loss.
     momentum : float
-        At least 0, less than 1. A change of `momentum` or `alpha` starts a new state.
+        At least 0, less than 1.
 
     Raises
     ------
@@ -390,13 +410,15 @@ class RMSprop(_Optimizer):
 
     Notes
     -----
-    T. Tieleman and G. Hinton, "Lecture 6.5 - rmsprop", COURSERA, 2012, in the form of ``torch.optim.RMSprop``
-    (centered=False).
+    T. Tieleman and G. Hinton, "Lecture 6.5 - rmsprop", COURSERA: Neural Networks for Machine
+    Learning, 2012, in the form of ``torch.optim.RMSprop`` (centered=False).
 
     Examples
     --------
     >>> RMSprop(lr=0.001)
     RMSprop(lr=0.001, alpha=0.99, eps=1e-08, weight_decay=0.0, momentum=0.0)
+    >>> net = Network([2, 3, 1], seed=0)
+    >>> loss = net.train_step([[0, 1], [1, 1]], [0, 1], RMSprop(momentum=0.9))
     """
 
     __slots__ = ("_alpha", "_eps", "_momentum")
@@ -404,7 +426,9 @@ class RMSprop(_Optimizer):
     _fields = ("_lr", "_weight_decay", "_alpha", "_eps", "_momentum")
     _values = operator.attrgetter(*_fields)
     _names = ("lr", "alpha", "eps", "weight_decay", "momentum")
+    alpha = _setting("alpha", "The factor by which v is multiplied in each step.", _share)
     eps = Adam.eps
+    momentum = _setting("momentum", SGD.momentum.__doc__, _share)
 
     @hints.explained
     def __init__(self, lr=0.01, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0):
@@ -413,24 +437,6 @@ class RMSprop(_Optimizer):
         self.eps = eps
         self.weight_decay = weight_decay
         self.momentum = momentum
-
-    @property
-    def alpha(self):
-        """The factor by which v is multiplied in each step."""
-        return self._alpha
-
-    @alpha.setter
-    def alpha(self, value):
-        self._alpha = _share(value, "alpha")
-
-    @property
-    def momentum(self):
-        """The factor by which the buffer is multiplied in each step."""
-        return self._momentum
-
-    @momentum.setter
-    def momentum(self, value):
-        self._momentum = _share(value, "momentum")
 
     @property
     def slots(self):
@@ -451,14 +457,18 @@ class Adagrad(_Optimizer):
         v += g^2
         w -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(v) + eps)
 
+    The object holds settings only: it may serve many networks, and every setting may be changed
+    between calls. Each network keeps its own v and t while it is trained with this object.
+
     Parameters
     ----------
     lr : float
-        Learning rate, finite and at least 0.
+        Learning rate of the first step, finite and at least 0.
     lr_decay : float
-        At least 0.
+        How quickly the learning rate falls with the count of steps; finite and at least 0.
     weight_decay : float
-        Coupled weight decay, added to the gradient of W and of b.
+        Coupled weight decay, added to the gradient of W and of b; it is not part of any reported
+        loss.
     eps : float
         As for :class:`Adam`; the default is 1e-10.
 
@@ -469,13 +479,16 @@ class Adagrad(_Optimizer):
 
     Notes
     -----
-    J. Duchi, E. Hazan and Y. Singer, "Adaptive subgradient methods for online learning and stochastic optimization",
-    JMLR 12, 2011, in the form of ``torch.optim.Adagrad`` (initial_accumulator_value=0).
+    J. Duchi, E. Hazan and Y. Singer, "Adaptive subgradient methods for online learning and
+    stochastic optimization", JMLR 12, 2011, in the form of ``torch.optim.Adagrad``
+    (initial_accumulator_value=0).
 
     Examples
     --------
     >>> Adagrad()
     Adagrad(lr=0.01, lr_decay=0.0, weight_decay=0.0, eps=1e-10)
+    >>> net = Network([2, 3, 1], seed=0)
+    >>> loss = net.train_step([[0, 1], [1, 1]], [0, 1], Adagrad(lr=0.1, lr_decay=1e-3))
     """
 
     __slots__ = ("_eps", "_lr_decay")
@@ -484,6 +497,7 @@ class Adagrad(_Optimizer):
     _fields = ("_lr", "_weight_decay", "_lr_decay", "_eps")
     _values = operator.attrgetter(*_fields)
     _names = ("lr", "lr_decay", "weight_decay", "eps")
+    lr_decay = _setting("lr_decay", "How quickly the learning rate falls with the count of steps.")
     eps = Adam.eps
 
     @hints.explained
@@ -492,15 +506,6 @@ class Adagrad(_Optimizer):
         self.lr_decay = lr_decay
         self.weight_decay = weight_decay
         self.eps = eps
-
-    @property
-    def lr_decay(self):
-        """How quickly the learning rate falls with the count of steps."""
-        return self._lr_decay
-
-    @lr_decay.setter
-    def lr_decay(self, value):
-        self._lr_decay = real_parameter(value, "lr_decay")
 
     def key(self):
         """The kind: no other setting starts a new state."""
@@ -513,14 +518,6 @@ hints.tell_elsewhere(
     _Optimizer, ("learning_rate", "eta", "alpha", "l2", "epsilon"), lambda name: f"write {hints.ours(name)[0]}"
 )
 _FLOAT32_ENDS = 2.0**128 - 2.0**103  # from here on a number is infinite in float32
-
-
-def _share(value, what):
-    """Return `value` as a float in [0, 1)."""
-    number = real_parameter(value, what)
-    if number >= 1:
-        raise ValueError(f"{what} must be at least 0 and less than 1, got {value!r}")
-    return number
 
 
 def spec(optimizer):
