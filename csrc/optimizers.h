@@ -7,10 +7,10 @@
 #include "kernels.h"
 
 /* NAdam's shares of the gradient and of the moment: mu_i = beta1 (1 - 0.96^(i momentum_decay) / 2),
-   of_gradient = (1 - mu_t) / (1 - mu_1 .. mu_t), of_moment = mu_(t+1) / (1 - mu_1 .. mu_(t+1)). T. Dozat, "Incorporating
-   Nesterov momentum into Adam", 2016, in PyTorch's form. The loop is short for any t: it ends where the product is
-   nothing beside 1, or where the remaining factors are 1. That takes 60 factors with the default momentum_decay, and
-   2700 at most, with one of 0.34. */
+   of_gradient = (1 - mu_t) / (1 - mu_1 .. mu_t), of_moment = mu_(t+1) / (1 - mu_1 .. mu_(t+1)). T. Dozat,
+   "Incorporating Nesterov momentum into Adam", 2016, in PyTorch's form. The loop is short for any t: it ends where the
+   product is nothing beside 1, or where the remaining factors are 1. That takes 60 factors with the default
+   momentum_decay, and 2700 at most, with one of 0.34. */
 static inline void fnn_weigh_momentum(fnn_update *u, const fnn_optimizer *o, uint64_t t) {
   const double base = pow(0.96, o->momentum_decay);
   double product = pow(o->beta1, (double)t), power = base;

@@ -477,8 +477,7 @@ cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
 cdef inline bint _held(const fnn_optimizer *o, int dtype) noexcept:
     """Whether all settings are finite in that dtype: in float32 large ones are infinite."""
     return dtype == cnp.NPY_DOUBLE or (
-        <float>o.lr <= FLT_MAX and <float>o.weight_decay <= FLT_MAX and <float>o.eps <= FLT_MAX
-        and <float>(o.lr_decay + o.momentum_decay) <= FLT_MAX)  # one of the two is 0
+        <float>o.lr <= FLT_MAX and <float>o.weight_decay <= FLT_MAX and <float>o.eps <= FLT_MAX)
 
 
 cdef int _update(const fnn_optimizer *settings, const operand *w, const operand *g, const operand *moments, int slots,

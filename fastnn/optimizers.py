@@ -24,9 +24,7 @@ def _share(value, what):
 def _setting(name, doc, accepted=real_parameter):
     """A property for the slot of `name`; its setter keeps ``accepted(value, name)``."""
     slot = "_" + name
-    return property(
-        operator.attrgetter(slot), lambda self, value: setattr(self, slot, accepted(value, name)), doc=doc
-    )
+    return property(operator.attrgetter(slot), lambda self, value: setattr(self, slot, accepted(value, name)), doc=doc)
 
 
 class _Optimizer:
@@ -518,6 +516,7 @@ hints.tell_elsewhere(
     _Optimizer, ("learning_rate", "eta", "alpha", "l2", "epsilon"), lambda name: f"write {hints.ours(name)[0]}"
 )
 _FLOAT32_ENDS = 2.0**128 - 2.0**103  # from here on a number is infinite in float32
+_NOT_CAST = ("_lr_decay", "_momentum_decay")  # only float64 numbers are computed from these
 
 
 def spec(optimizer):
@@ -558,7 +557,7 @@ def _twin(kind, values, itemsize):
     """An optimizer with these values of its fields, none infinite in a dtype of that size. Nobody changes it."""
     twin = object.__new__(_BY_KIND[kind])
     for field, value in zip(twin._fields, values, strict=True):
-        if itemsize == 4 and type(value) is float and value >= _FLOAT32_ENDS:
+        if itemsize == 4 and type(value) is float and value >= _FLOAT32_ENDS and field not in _NOT_CAST:
             raise ValueError(f"{kind}: {field[1:]}={value!r} is infinite in float32; it must be below 3.4e38")
         object.__setattr__(twin, field, value)  # without the setters: values were checked before
     return twin

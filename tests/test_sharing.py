@@ -150,6 +150,10 @@ RULES = [
     fastnn.SGD(lr=0.3, momentum=0.9, nesterov=True),
     fastnn.Adam(lr=0.1, weight_decay=0.1),
     fastnn.AdamW(lr=0.1, weight_decay=0.1),
+    fastnn.NAdam(lr=0.1, weight_decay=0.1),
+    fastnn.RMSprop(lr=0.1, weight_decay=0.1),
+    fastnn.RMSprop(lr=0.1, momentum=0.9),
+    fastnn.Adagrad(lr=0.1, lr_decay=0.1, weight_decay=0.1),
 ]
 
 
@@ -161,6 +165,12 @@ def rule(o, w, g, moments, t):
             return (w - o.lr * g,)
         buf = o.momentum * moments[0] + g
         return w - o.lr * (g + o.momentum * buf if o.nesterov else buf), buf
+    if o.kind in ("NAdam", "RMSprop", "Adagrad"):
+        oracle = reference.Optimizer(o.kind, **o.settings())
+        names, oracle.t = (["m", "v"] if o.kind == "NAdam" else ["v", "buf"])[: len(moments)], t - 1
+        for name, moment in zip(names, moments, strict=True):
+            setattr(oracle, name, moment)
+        return oracle.step(w, g), *(getattr(oracle, name) for name in names)
     if o.kind == "AdamW":
         w = w * (1 - o.lr * o.weight_decay)
     else:
