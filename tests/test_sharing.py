@@ -216,6 +216,19 @@ def test_optimizer_update_in_one_piece_is_in_place(backend, dtype):
     np.testing.assert_allclose(v, 0.004, rtol=1e-4)
 
 
+@pytest.mark.parametrize("optimizer", [fastnn.SGD(), *RULES], ids=repr)
+def test_optimizer_update_refuses_another_number_of_moments(backend, optimizer):
+    for count in range(4):
+        W, *moments = (np.ones((2, 3), "f4") for _ in range(1 + count))
+        for out in (None, (W, *moments)):
+            if count == optimizer.slots:
+                kernels.optimizer_update(optimizer, W, np.ones((2, 3), "f4"), tuple(moments), out=out)
+                continue
+            with pytest.raises(ValueError, match=f"moments must be a tuple of {optimizer.slots} for"):
+                kernels.optimizer_update(optimizer, W, np.ones((2, 3), "f4"), tuple(moments), out=out)
+            assert all((a == 1).all() for a in (W, *moments))
+
+
 def test_optimizer_update_refuses(backend):
     W = np.ones((2, 2))
     adam = fastnn.Adam()
