@@ -27,7 +27,7 @@ from libc.string cimport memmove
 
 from . import guard as _guard
 from . import threads as _threads
-from .optimizers import SGD, Adam, AdamW
+from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
 from . import tables as _tables
 from .tables import ACTIVATIONS as _ACTIVATION_ROWS, LOSSES as _LOSS_ROWS, default as _default
 
@@ -457,6 +457,7 @@ def loss_backward(Z, y, loss, sample_weight, out):
 
 
 cdef object _SGD = SGD, _ADAM = Adam, _ADAMW = AdamW  # C variables, faster than a module lookup
+cdef object _NADAM = NAdam, _RMSPROP = RMSprop, _ADAGRAD = Adagrad
 cdef dict _KINDS = {"SGD": FNN_SGD, "Adam": FNN_ADAM, "AdamW": FNN_ADAMW, "NAdam": FNN_NADAM, "RMSprop": FNN_RMSPROP,
                     "Adagrad": FNN_ADAGRAD}
 

@@ -170,9 +170,14 @@ def _optimizer_update_entry(optimizer, W, dW, moments=(), step=1, out=None, copy
 
 cdef int _moments_of(optimizer) except -2:
     """The optimizer's `slots`; -1 for a subclass, which may have other settings, and for any other object."""
-    if type(optimizer) is _SGD:
+    kind = type(optimizer)
+    if kind is _SGD:
         return optimizer._momentum != 0.0
-    return 2 if type(optimizer) is _ADAM or type(optimizer) is _ADAMW else -1
+    if kind is _ADAM or kind is _ADAMW or kind is _NADAM:
+        return 2
+    if kind is _RMSPROP:
+        return 1 + (optimizer._momentum != 0.0)
+    return 1 if kind is _ADAGRAD else -1
 
 
 cdef bint _quick_optimizer_update(optimizer, W, dW, tuple moments, step, tuple out) except -1:

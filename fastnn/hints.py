@@ -81,12 +81,16 @@ _SYNONYMS = {
     "eta0": "lr",
     "stepsize": "lr",
     "alpha": "weight_decay",
-    "decay": "weight_decay",
+    "decay": "weight_decay lr_decay",
     "l2": "weight_decay",
     "l2penalty": "weight_decay",
     "wd": "weight_decay",
     "mu": "momentum",
     "nesterovsmomentum": "nesterov",
+    "rho": "alpha",
+    "smoothingconstant": "alpha",
+    "learningratedecay": "lr_decay",
+    "scheduledecay": "momentum_decay",
     "epsilon": "eps",
     "beta1": "betas",
     "beta2": "betas",
@@ -222,7 +226,7 @@ _SYNONYMS = {
     "dense": "Network",
     "functional": "kernels",
     "ops": "kernels",
-    "optimizers": "SGD Adam AdamW",
+    "optimizers": "SGD Adam AdamW NAdam RMSprop Adagrad",
     "setnumthreads": "set_threads",
     "getnumthreads": "get_threads",
     "showversions": "info",
@@ -240,6 +244,9 @@ _PLACES = {
     "nesterov": "net.fit(X, y, optimizer=fastnn.SGD(momentum=0.9, nesterov=True))",
     "betas": "net.fit(X, y, optimizer=fastnn.Adam(betas=...))",
     "eps": "net.fit(X, y, optimizer=fastnn.Adam(eps=...))",
+    "alpha": "net.fit(X, y, optimizer=fastnn.RMSprop(alpha=...))",
+    "lr_decay": "net.fit(X, y, optimizer=fastnn.Adagrad(lr_decay=...))",
+    "momentum_decay": "net.fit(X, y, optimizer=fastnn.NAdam(momentum_decay=...))",
     "optimizer": "net.fit(X, y, optimizer=fastnn.Adam())",
     "epochs": "net.fit(X, y, epochs=...)",
     "batch_size": "net.fit(X, y, batch_size=...)",
@@ -266,7 +273,7 @@ _PLACES = {
 }
 # Of their synonyms, words that a user may well choose for an attribute with another meaning: these can be assigned.
 _WORDS = {"units", "layers", "hidden", "nfeaturesin", "batch", "cost", "objective", "iterations", "double", "half"}
-_WORDS |= {"mu", "beta", "decay", "opt", "metric", "metrics", "scoring", "patience"}
+_WORDS |= {"mu", "rho", "beta", "decay", "opt", "metric", "metrics", "scoring", "patience"}
 # What to write to read such a name, where that differs from what sets it.
 _READINGS = {
     "parameters": "net.parameters, a list of (W, b)",
@@ -335,12 +342,25 @@ def attribute(name):
     return f"write {read[0] if read else _PLACES[ours(name)[0]]}"
 
 
-_TRAINERS = ("Network", "fit", "SGD", "Adam", "AdamW")  # users often give an argument of one of these to another one
+_OPTIMIZERS = ("SGD", "Adam", "AdamW", "NAdam", "RMSprop", "Adagrad")
+_TRAINERS = ("Network", "fit", *_OPTIMIZERS)  # users often give an argument of one of these to another one
+# Settings of optimizers in PyTorch or Keras that have one value here.
+_ONE_VALUE = {
+    "amsgrad": "leave it out; here it is always False",
+    "centered": "leave it out; here it is always False",
+    "maximize": "leave it out; a network always minimises its loss",
+    "dampening": "leave it out; here it is always 0",
+    "initialaccumulatorvalue": "leave it out; here the sum of squares begins with 0",
+    "decoupledweightdecay": "fastnn.AdamW has decoupled weight decay, all others have coupled weight decay",
+    **dict.fromkeys(("foreach", "fused", "capturable", "differentiable"), "leave it out; it does not change the step"),
+}
 
 
 def argument(function, name, accepted):
     """The message of the TypeError for a keyword argument `name` that `function` does not have."""
     text, our = f"{function}() has no argument {name!r}", ours(name)[0]
+    if function in _OPTIMIZERS and _plain(name) in _ONE_VALUE:
+        return f"{text}: {_ONE_VALUE[_plain(name)]}"
     if our in accepted or our not in _PLACES or function not in _TRAINERS:
         return text + (did_you_mean(name, accepted) or f"; it has {', '.join(accepted)}")
     return f"{text}; write {_PLACES[our]}"

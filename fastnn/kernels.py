@@ -421,15 +421,16 @@ def optimizer_update(optimizer, W, dW, moments=(), step=1, out=None, copy="if_ne
 
     Parameters
     ----------
-    optimizer : SGD, Adam or AdamW
+    optimizer : SGD, Adam, AdamW, NAdam, RMSprop or Adagrad
     W : array_like, (n,) or (n, k)
     dW : array_like, of W's shape
         The gradient.
     moments : sequence of array_like, of W's shape
         The optimizer's state, ``optimizer.slots`` arrays, all zeros before the first step: none for
-        plain SGD, one (buf) with momentum, two (m and v) for Adam and AdamW.
+        plain SGD, one (buf) with momentum, two (m and v) for Adam, AdamW and NAdam, one (v) for
+        Adagrad and RMSprop, which has a second (buf) with momentum.
     step : int
-        t of the rule: 1 for the first update. Adam and AdamW use it for the bias correction.
+        t of the rule: 1 for the first update. SGD and RMSprop do not use it.
     out : tuple, optional
         Arrays for the new W and for each new moment; for a None a new array is allocated. They
         may be W and the moments themselves: ``out=(W, *moments)`` updates in place.
@@ -447,11 +448,12 @@ def optimizer_update(optimizer, W, dW, moments=(), step=1, out=None, copy="if_ne
         If shapes or the number of moments do not match, or a setting is too large for W's dtype; for a setting that
         needs more than this array: clip_norm, average, l1, decay_b=False.
     TypeError
-        If `optimizer` is not an SGD, Adam or AdamW, or an argument does not hold real numbers.
+        If `optimizer` is not an optimizer of fastnn, or an argument does not hold real numbers.
 
     Notes
     -----
-    The rules are given in :class:`fastnn.SGD`, :class:`fastnn.Adam` and :class:`fastnn.AdamW`.
+    The rules are given in :class:`fastnn.SGD`, :class:`fastnn.Adam`, :class:`fastnn.AdamW`,
+    :class:`fastnn.NAdam`, :class:`fastnn.RMSprop` and :class:`fastnn.Adagrad`.
 
     Examples
     --------

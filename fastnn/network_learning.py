@@ -157,11 +157,11 @@ class Learner:
         batch_size : int or None
             Samples per update; None, or more than m: all samples. The last batch of an epoch may
             be smaller; its loss is the mean over its own samples.
-        optimizer : SGD, Adam or AdamW, optional
+        optimizer : SGD, Adam, AdamW, NAdam, RMSprop or Adagrad, optional
             None: the last optimizer of this network, at first ``SGD()``. The network keeps the
             optimizer's state (moments and step count), and shares it with train_step. The same
             object continues with this state, even with a changed lr, eps or weight_decay; another
-            object, or a changed momentum, nesterov or betas, starts a new state.
+            object, or a changed momentum, nesterov, betas or alpha, starts a new state.
         shuffle : bool
             True: a new order of the samples in each epoch, which depends only on the network's seed
             and the epoch's number (and on m). False: the given order.
@@ -252,7 +252,7 @@ class Learner:
         X : array_like, (n_0, m)
         y : array_like
             As for :meth:`loss`.
-        optimizer : SGD, Adam or AdamW, optional
+        optimizer : SGD, Adam, AdamW, NAdam, RMSprop or Adagrad, optional
             As for :meth:`fit`, with the same optimizer state. None: the last optimizer of this
             network, at first ``SGD()``.
         sample_weight : array_like, (m,), optional

@@ -42,9 +42,7 @@ def refuse_in_kernels(optimizer):
 def _setting(name, doc, accepted=real_parameter):
     """A property for the slot of `name`; its setter keeps ``accepted(value, name)``."""
     slot = "_" + name
-    return property(
-        operator.attrgetter(slot), lambda self, value: object.__setattr__(self, slot, accepted(value, name)), doc=doc
-    )
+    return property(operator.attrgetter(slot), lambda self, value: setattr(self, slot, accepted(value, name)), doc=doc)
 
 
 class _Optimizer:
@@ -499,12 +497,17 @@ class NAdam(Adam):
         n = (1 - mu_t) / (1 - mu_1 .. mu_t) * g + mu_(t+1) / (1 - mu_1 .. mu_(t+1)) * m
         w -= lr * n / (sqrt(v) / sqrt(1 - beta2^t) + eps)
 
+    The object holds settings only: it may serve many networks, and all settings but `betas` may be
+    changed between calls. Each network keeps its own m, v and t while it is trained with this
+    object; a change of `betas` resets them to 0.
+
     Parameters
     ----------
     lr, betas, eps, weight_decay
         As for :class:`Adam`; the default of `lr` is 0.002.
     momentum_decay : float
-        How quickly the momentum mu grows to beta1; at least 0. It may be changed between calls.
+        How quickly mu grows from beta1 / 2 to beta1; finite and at least 0. If it is changed, all
+        mu_1 .. mu_t are those of the new value.
     |rarer|
 
     Raises
@@ -521,6 +524,8 @@ class NAdam(Adam):
     --------
     >>> NAdam()
     NAdam(lr=0.002, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0, momentum_decay=0.004)
+    >>> net = Network([2, 3, 1], seed=0)
+    >>> loss = net.train_step([[0, 1], [1, 1]], [0, 1], NAdam(lr=0.01))
     """
 
     __slots__ = ("_momentum_decay",)
@@ -571,18 +576,23 @@ class RMSprop(_Optimizer):
         buf = momentum * buf + g / (sqrt(v) + eps)         # with momentum
         w -= lr * buf
 
+    The object holds settings only: it may serve many networks, and `lr`, `eps` and `weight_decay`
+    may be changed between calls. Each network keeps its own v and buf while it is trained with this
+    object; a change of `alpha` or `momentum` resets them to 0.
+
     Parameters
     ----------
     lr : float
         Learning rate, finite and at least 0.
     alpha : float
-        The factor of v, at least 0 and less than 1.
+        At least 0, less than 1. It is Keras's rho, whose default is 0.9.
     eps : float
         As for :class:`Adam`.
     weight_decay : float
-        Coupled weight decay, added to the gradient of W and of b.
+        Coupled weight decay, added to the gradient of W and of b; it is not part of any reported
+        loss.
     momentum : float
-        At least 0, less than 1. A change of `momentum` or `alpha` starts a new state.
+        At least 0, less than 1.
     |rarer|
 
     Raises
@@ -592,13 +602,15 @@ class RMSprop(_Optimizer):
 
     Notes
     -----
-    T. Tieleman and G. Hinton, "Lecture 6.5 - rmsprop", COURSERA, 2012, in the form of ``torch.optim.RMSprop``
-    (centered=False).
+    T. Tieleman and G. Hinton, "Lecture 6.5 - rmsprop", COURSERA: Neural Networks for Machine
+    Learning, 2012, in the form of ``torch.optim.RMSprop`` (centered=False).
 
     Examples
     --------
     >>> RMSprop(lr=0.001)
     RMSprop(lr=0.001, alpha=0.99, eps=1e-08, weight_decay=0.0, momentum=0.0)
+    >>> net = Network([2, 3, 1], seed=0)
+    >>> loss = net.train_step([[0, 1], [1, 1]], [0, 1], RMSprop(momentum=0.9))
     """
 
     __slots__ = ("_alpha", "_eps", "_momentum")
@@ -652,14 +664,18 @@ class Adagrad(_Optimizer):
         v += g^2
         w -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(v) + eps)
 
+    The object holds settings only: it may serve many networks, and every setting may be changed
+    between calls. Each network keeps its own v and t while it is trained with this object.
+
     Parameters
     ----------
     lr : float
-        Learning rate, finite and at least 0.
+        Learning rate of the first step, finite and at least 0.
     lr_decay : float
-        At least 0.
+        How quickly the learning rate falls with the count of steps; finite and at least 0.
     weight_decay : float
-        Coupled weight decay, added to the gradient of W and of b.
+        Coupled weight decay, added to the gradient of W and of b; it is not part of any reported
+        loss.
     eps : float
         As for :class:`Adam`; the default is 1e-10.
     |rarer|
@@ -671,13 +687,16 @@ class Adagrad(_Optimizer):
 
     Notes
     -----
-    J. Duchi, E. Hazan and Y. Singer, "Adaptive subgradient methods for online learning and stochastic optimization",
-    JMLR 12, 2011, in the form of ``torch.optim.Adagrad`` (initial_accumulator_value=0).
+    J. Duchi, E. Hazan and Y. Singer, "Adaptive subgradient methods for online learning and
+    stochastic optimization", JMLR 12, 2011, in the form of ``torch.optim.Adagrad``
+    (initial_accumulator_value=0).
 
     Examples
     --------
     >>> Adagrad()
     Adagrad(lr=0.01, lr_decay=0.0, weight_decay=0.0, eps=1e-10)
+    >>> net = Network([2, 3, 1], seed=0)
+    >>> loss = net.train_step([[0, 1], [1, 1]], [0, 1], Adagrad(lr=0.1, lr_decay=1e-3))
     """
 
     __slots__ = ("_eps", "_lr_decay")
@@ -720,6 +739,7 @@ hints.tell_elsewhere(
     _Optimizer, ("learning_rate", "eta", "alpha", "l2", "epsilon"), lambda name: f"write {hints.ours(name)[0]}"
 )
 _FLOAT32_ENDS = 2.0**128 - 2.0**103  # from here on a number is infinite in float32
+_NOT_CAST = ("_lr_decay", "_momentum_decay")  # only float64 numbers are computed from these
 
 
 def _bound(value, what):
@@ -772,7 +792,7 @@ def _twin(kind, values, itemsize):
     for field, value in zip(twin._fields, values, strict=True):
         numbers = {field[1:]: value} if field != "_extras" else dict(zip(_RARER, value or (), strict=False))
         for name, number in numbers.items():
-            if itemsize == 4 and type(number) is float and number >= _FLOAT32_ENDS:
+            if itemsize == 4 and type(number) is float and number >= _FLOAT32_ENDS and field not in _NOT_CAST:
                 raise ValueError(f"{kind}: {name}={number!r} is infinite in float32; it must be below 3.4e38")
         object.__setattr__(twin, field, value)  # without the setters: values were checked before
     return twin

@@ -5,7 +5,7 @@ import ctypes
 from fastnn import _core
 
 FLOAT64 = 1
-SGD, MOMENTUM, ADAM = 0, 1, 3  # of FNN_EACH_OPTIMIZER
+SGD, MOMENTUM, ADAM, NADAM, RMSPROP, RMSPROP_MOMENTUM, ADAGRAD = 0, 1, 3, 5, 6, 7, 8  # of FNN_EACH_OPTIMIZER
 CROSS_ENTROPY, MSE = 1, 2  # of FNN_EACH_LOSS
 RELU, SOFTMAX, LEAKY_RELU = 3, 4, 5  # of FNN_EACH_ACTIVATION
 W, B = 0, 1  # a layer's parameters
@@ -38,6 +38,7 @@ class Optimizer(Sized):
         ("size", ctypes.c_size_t),
         ("kind", _INT),
         *[(name, _DOUBLE) for name in ("lr", "weight_decay", "momentum", "beta1", "beta2", "eps")],
+        *[(name, _DOUBLE) for name in ("lr_decay", "momentum_decay")],
     ]
 
 

@@ -414,7 +414,7 @@ class Optimizer:
         momentum=0.0,
         nesterov=False,
         betas=(0.9, 0.999),
-        eps=1e-8,
+        eps=None,
         weight_decay=0.0,
         alpha=0.99,
         lr_decay=0.0,
@@ -430,7 +430,7 @@ class Optimizer:
         }[kind]
         self.alpha, self.lr_decay, self.momentum_decay = alpha, lr_decay, momentum_decay
         self.lr, self.momentum, self.nesterov, self.weight_decay = lr, momentum, nesterov, weight_decay
-        self.betas, self.eps = betas, eps
+        self.betas, self.eps = betas, (1e-10 if kind == "Adagrad" else 1e-8) if eps is None else eps
         self.t, self.buf, self.m, self.v = 0, 0.0, 0.0, 0.0
 
     def step(self, w, g):

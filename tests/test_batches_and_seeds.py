@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import fastnn
 from case_helpers import affine, assert_all_refused, bits, complaint, python, weights_unchanged
 from conftest import BACKENDS, alone
-from fastnn import SGD, Adam, AdamW, Network, kernels
+from fastnn import SGD, Adagrad, Adam, AdamW, NAdam, Network, RMSprop, kernels
 
 VARIANTS = BACKENDS  # what is tested here is around the kernels
 
@@ -201,6 +201,12 @@ def settings_of(backend):
         ("betas", lambda v: AdamW(betas=[0.9, v]), [*NO_REALS, *BAD_REALS, 1, 1.5]),
         ("eps", lambda v: Adam(eps=v), [*NO_REALS, *BAD_REALS, 0, 0.0]),
         ("lr", lambda v: AdamW(lr=v), NO_REALS + BAD_REALS),
+        ("alpha", lambda v: RMSprop(alpha=v), [*NO_REALS, *BAD_REALS, 1, 1.5]),
+        ("momentum", lambda v: RMSprop(momentum=v), [*NO_REALS, *BAD_REALS, 1, 1.5]),
+        ("eps", lambda v: RMSprop(eps=v), [*NO_REALS, *BAD_REALS, 0, 0.0]),
+        ("lr_decay", lambda v: Adagrad(lr_decay=v), NO_REALS + BAD_REALS),
+        ("eps", lambda v: Adagrad(eps=v), [*NO_REALS, *BAD_REALS, 0, 0.0]),
+        ("momentum_decay", lambda v: NAdam(momentum_decay=v), NO_REALS + BAD_REALS),
         ("weight_decay", lambda v: AdamW(weight_decay=v), NO_REALS + BAD_REALS),
         ("n", fastnn.set_threads, [0, -1, -(2**70), *NO_INTEGERS]),
         ("sizes", lambda v: new(sizes=v), whole),

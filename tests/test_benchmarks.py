@@ -21,8 +21,10 @@ import regret
 import roofline
 import scale
 import threads as threads_script
+import training_options
 import two_trees
 from conftest import COMPILED
+from fastnn import optimizers
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
@@ -91,6 +93,7 @@ def test_roofline_checks_what_it_times(dtype):
         (overheads, "subnormal --nets 6-5-3x4"),
         (overheads, "subnormal --nets 6-5-3x4 --dtype float64"),
         pytest.param(overheads, "fork --nets 6-5-3x4", marks=may_fork),
+        (training_options, "--nets 6-5-3x4"),
         (scale, "--curves width depth --points 4 --passes 1"),
         pytest.param(scale, "--curves memory --points 1", marks=on_linux),
     ],
@@ -135,6 +138,17 @@ def test_pairs_keep_their_sides(monkeypatch):
     assert roofline.pairs(lambda: 2, lambda: 1, 0, lambda: prepared.append(1)) == [[2, 1]] * 5
     assert len(prepared) == 6
     assert roofline.ratio(lambda: 2, lambda: 1, 0) == 2
+
+
+def test_options_train_on_as_many_batches_as_plain_training():
+    ended = {}
+    for what, option in training_options.OPTIONS.items():
+        for which, share in ((option, 1.0), (training_options.Option(), option.trained)):
+            history = training_options.call_of(which, (6, 5, 10), 20, "float32", share)()
+            kept_back = 0 if history.validation_samples is None else len(history.validation_samples)
+            ended.setdefault(what, []).append((len(history.loss), round(share * 1000) - kept_back))
+    assert all(with_it == plain for with_it, plain in ended.values()), ended
+    assert {type(option.optimizer()) for option in training_options.OPTIONS.values()} == set(optimizers.OPTIMIZERS)
 
 
 def test_shapes_are_from_tiny_to_large():

@@ -156,6 +156,10 @@ EACH_OPTIMIZER = [
     fastnn.SGD(0.05, momentum=0.9, nesterov=True),
     fastnn.Adam(0.01, weight_decay=0.01),
     fastnn.AdamW(0.01),
+    fastnn.NAdam(0.01, weight_decay=0.01),
+    fastnn.RMSprop(0.01, weight_decay=0.01),
+    fastnn.RMSprop(0.01, momentum=0.9),
+    fastnn.Adagrad(0.1, lr_decay=0.1, weight_decay=0.01),
 ]
 
 

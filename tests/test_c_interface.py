@@ -13,14 +13,18 @@ if COMPILED is None:
     pytest.skip("the extension is not here", allow_module_level=True)
 
 from c_interface import (
+    ADAGRAD,
     ADAM,
     CROSS_ENTROPY,
     LEAKY_RELU,
     MOMENTUM,
     MSE,
+    NADAM,
     NO_MEMORY,
     REFUSED,
     RELU,
+    RMSPROP,
+    RMSPROP_MOMENTUM,
     SGD,
     SOFTMAX,
     VOID,
@@ -169,11 +173,22 @@ def test_kinds_that_there_are_none_of_are_refused(small, kind):
     assert before == [a.tobytes() for a in arrays]
 
 
-def test_an_optimizer_for_which_the_network_has_too_few_moments_is_refused(small):
+@pytest.mark.parametrize(
+    ("kind", "slots"),
+    [(MOMENTUM, 1), (ADAM, 2), (NADAM, 2), (RMSPROP, 1), (RMSPROP_MOMENTUM, 2), (ADAGRAD, 1)],
+)
+def test_an_optimizer_for_which_there_are_too_few_moments_is_refused(small, kind, slots):
     arrays, net = small
-    fit = step(1)
-    fit.optimizer = ctypes.pointer(Optimizer(kind=ADAM, lr=0.1, eps=1e-8))
-    assert in_c("net_train", net, *samples(arrays), fit, (1,)) == REFUSED
+    fit, optimizer, t = step(1), Optimizer(kind=kind, lr=0.1, eps=1e-8), ctypes.c_uint64(1)
+    fit.optimizer, fit.max_batches = ctypes.pointer(optimizer), 1
+    copies = [arrays[0].copy() for _ in range(3)]
+    w, m_1, m_2 = map(matrix, copies)
+    for given in range(3):
+        status = 0 if given >= slots else REFUSED
+        assert in_c("net_start_optimizer", net, (given,)) == 0
+        assert in_c("net_train", net, *samples(arrays), fit, (1,)) == status
+        moments = (m_1 if given > 0 else None, m_2 if given > 1 else None)
+        assert in_c("optimizer_update", ISA, optimizer, t, w, *moments, w, 3, 4, (1,)) == status
 
 
 def test_matrices_of_two_dtypes_or_of_none_are_refused(small):
@@ -384,6 +399,9 @@ def test_a_plan_is_kept_only_for_what_it_was_made_for():
     codes = np.arange(12, dtype="i4") % 3
     sgd, momentum = Optimizer(kind=SGD, lr=0.1), Optimizer(kind=MOMENTUM, lr=0.1, momentum=0.9)
     adam = Optimizer(kind=ADAM, lr=0.01, beta1=0.9, beta2=0.999, eps=1e-8)
+    nadam = Optimizer(kind=NADAM, lr=0.01, beta1=0.9, beta2=0.999, eps=1e-8, momentum_decay=4e-3)
+    rmsprop = Optimizer(kind=RMSPROP_MOMENTUM, lr=0.01, momentum=0.9, beta2=0.99, eps=1e-8)
+    adagrad = Optimizer(kind=ADAGRAD, lr=0.01, eps=1e-8, lr_decay=0.1)
     of_values, of_codes = {"Y": matrix(Y)}, {"codes": codes.ctypes.data}
     weights = {"weights": w.ctypes.data}
     calls = [
@@ -398,6 +416,9 @@ def test_a_plan_is_kept_only_for_what_it_was_made_for():
         (X, of_values, 6, adam, {"cautious": 1}),
         (X, of_values, 6, adam, {"plain": 1, "cautious": 1}),
         (X, of_values, 3, adam, {}),
+        (X, of_values, 3, nadam, {}),
+        (X, of_values, 3, rmsprop, {"cautious": 1}),
+        (X, of_values, 3, adagrad, {}),
         (rows, of_values, 12, adam, {}),
         (X, of_values, 6, sgd, {"cautious": 1}),
         (X, of_values, 6, momentum, {}),

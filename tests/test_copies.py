@@ -13,7 +13,7 @@ import pytest
 
 import fastnn
 from case_helpers import state_of, variant_environment
-from fastnn import SGD, Adam, AdamW, Network
+from fastnn import SGD, Adagrad, Adam, AdamW, NAdam, Network, RMSprop
 
 X = np.random.default_rng(0).standard_normal((3, 40))
 Y = np.arange(40) % 2
@@ -146,6 +146,9 @@ ALIKE = [
     (Adam(lr=0.01), Adam(lr=0.2, weight_decay=0.1, eps=1e-7)),
     (AdamW(lr=0.01), AdamW(lr=0.02, weight_decay=0)),
     (SGD(0.1, momentum=0.9), SGD(0.2, momentum=0.9, weight_decay=0.1)),
+    (NAdam(lr=0.01), NAdam(lr=0.02, eps=1e-7, momentum_decay=0.1)),
+    (RMSprop(lr=0.01, momentum=0.5), RMSprop(lr=0.02, momentum=0.5, eps=1e-7, weight_decay=0.1)),
+    (Adagrad(lr=0.01), Adagrad(lr=0.1, lr_decay=0.1, weight_decay=0.1, eps=1e-7)),
 ]
 APART = [
     (Adam(), Adam(betas=(0.8, 0.999))),
@@ -153,6 +156,11 @@ APART = [
     (SGD(momentum=0.9), SGD(momentum=0.8)),
     (SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True)),
     (SGD(momentum=0.9), SGD()),
+    (Adam(), NAdam()),
+    (NAdam(), NAdam(betas=(0.8, 0.999))),
+    (RMSprop(), RMSprop(alpha=0.9)),
+    (RMSprop(), RMSprop(momentum=0.5)),
+    (RMSprop(), Adagrad()),
 ]
 CARRIERS = {**{name: WAYS[name] for name in WAYS if name != "copy"}, "file": by_file}
 

@@ -1,6 +1,7 @@
 """Settings at the ends of what is legal, changed under way, and weights that cannot be trained: one answer of both."""
 
 import copy
+import math
 import os
 import random
 import re
@@ -12,7 +13,7 @@ import fastnn
 import reference as ref
 from case_helpers import assert_faultless, bits, python, state_of
 from conftest import DTYPES
-from fastnn import SGD, Adam, AdamW, Network, kernels, training
+from fastnn import SGD, Adagrad, Adam, AdamW, NAdam, Network, RMSprop, kernels, optimizers, training
 
 SMALL = [5e-324, 1e-300, 1e-45, 1e-40, 1e-38]
 LARGE = [1e20, 1e30, 1e38, 3.4e38, 1e39, 1e43, 1e300, 1.7e308]
@@ -26,7 +27,16 @@ KINDS = {
     "nesterov": lambda lr, decay, eps, a, b: SGD(lr, a, a > 0, decay),
     "adam": lambda lr, decay, eps, a, b: Adam(lr, (a, b), eps, decay),
     "adamw": lambda lr, decay, eps, a, b: AdamW(lr, (a, b), eps, decay),
+    "nadam": lambda lr, decay, eps, a, b: NAdam(lr, (a, b), eps, decay, momentum_decay=100 * a * b),
+    "rmsprop": lambda lr, decay, eps, a, b: RMSprop(lr, b, eps, decay),
+    "rmsprop with momentum": lambda lr, decay, eps, a, b: RMSprop(lr, b, eps, decay, a),
+    "adagrad": lambda lr, decay, eps, a, b: Adagrad(lr, a, decay, eps),
 }
+
+
+def test_each_optimizer_is_among_them():
+    made = {type(make(0.1, 0.1, 0.1, 0.5, 0.5)) for make in KINDS.values()}
+    assert made == set(optimizers.OPTIMIZERS)
 
 
 def network(backend, dtype, softmax):
@@ -63,19 +73,31 @@ def draw(rng, kind):
 def underflow(optimizer, dtype, steps):
     """By how much numbers below the normal ones move a weight: NumPy has them, a compiled network takes them as 0.
 
-    Those are lr, decay, a gradient or a moment of less than the smallest normal number; Adam may divide a moment by an
-    eps that is as small, and multiplies a quotient by a rate that may be as large as 1/eps.
+    Those are lr, decay, a gradient or a moment of less than the smallest normal number; all but SGD may divide such a
+    number by an eps that is as small, and multiply the quotient by a rate that may be as large as 1/eps.
     """
     tiny = float(np.finfo(dtype).tiny)
     if isinstance(optimizer, SGD):
         return 16 * steps * tiny
-    rate, eps = optimizer.lr / (1 - optimizer.betas[0]), max(optimizer.eps, tiny)
-    return 16 * steps * (tiny + rate * tiny * (1 + 1 / eps))
+    return 16 * steps * (tiny * leap(optimizer) + optimizer.lr * of_a_quotient(optimizer, tiny))
+
+
+def leap(optimizer):
+    """About the largest step, over lr, of an optimizer that divides the gradient by its size."""
+    if isinstance(optimizer, RMSprop):  # which corrects no bias
+        return 1 / math.sqrt(1 - optimizer.alpha) / (1 - optimizer.momentum)
+    return 1
+
+
+def of_a_quotient(optimizer, tiny):
+    """By how much such a number changes what lr multiplies."""
+    share = optimizer.betas[0] if isinstance(optimizer, Adam) else getattr(optimizer, "momentum", 0)
+    return tiny * (1 + 1 / max(optimizer.eps, tiny)) / (1 - share)
 
 
 def is_tame(optimizer):
     """Whether several steps can be compared: none makes a difference larger, or leaves no more than a rounding."""
-    return optimizer.lr <= 0.1 and optimizer.lr * optimizer.weight_decay <= 0.1
+    return optimizer.lr * leap(optimizer) <= 0.1 and optimizer.lr * optimizer.weight_decay <= 0.1
 
 
 def disagreement(how, dtype, softmax, optimizer):
@@ -108,12 +130,15 @@ def disagreement(how, dtype, softmax, optimizer):
     if outcomes[0] or (how == "fit" and not is_tame(optimizer)):
         return ""
     bound, tiny = ref.BOUND[dtype] * (1 if how == "step" else 10), float(np.finfo(dtype).tiny)
+    squares = 2 if isinstance(optimizer, Adam) else 1  # the slot of the moments of squares
     for slot, (left, right) in enumerate(zip(*map(numbers, nets), strict=True)):
         for T, U, before in zip(left, right, start, strict=True):
             size = np.abs(T).max() if slot else max(np.abs(before).max(), np.abs(T - before).max())
             off = np.abs(U.astype(float) - T).max()
-            # The second moment is of squares.
-            if off > bound * size * max(1, 2 * slot - 1) + (16 * steps * tiny if slot else allowed):
+            of_slot = allowed if slot == 0 else 16 * steps * tiny
+            if isinstance(optimizer, RMSprop) and slot == 2:  # of quotients
+                of_slot = 16 * steps * of_a_quotient(optimizer, tiny)
+            if off > bound * size * (3 if slot and slot == squares else 1) + of_slot:
                 return f"slot {slot}: off by {off} of {size}"
     return ""
 
@@ -136,6 +161,8 @@ TOO_LARGE = [
     ("lr", SGD(lr=1e39)), ("lr", SGD(1e300, 0.9, True)), ("weight_decay", SGD(0.1, weight_decay=1e43)),
     ("lr", Adam(3.41e38)), ("eps", Adam(eps=1e39)), ("weight_decay", Adam(weight_decay=1e39)),
     ("eps", AdamW(eps=1e300)), ("weight_decay", AdamW(lr=0, weight_decay=1e300)),
+    ("lr", NAdam(3.41e38)), ("eps", RMSprop(eps=1e39)), ("lr", RMSprop(1e39, momentum=0.5)),
+    ("weight_decay", Adagrad(weight_decay=1e40)), ("eps", Adagrad(eps=1e300)),
 ]  # fmt: skip
 
 
@@ -190,9 +217,24 @@ def test_the_largest_number_that_float32_holds_is_legal(backend):
         np.testing.assert_array_equal(W, -np.finfo("f4").max / 2)
 
 
+def test_what_is_computed_in_float64_only_may_be_larger(either_backend):
+    X, y = data(True)
+    for large, moderate in (
+        (Adagrad(0.1, lr_decay=1.7e308), Adagrad(0.1, lr_decay=1e20)),
+        (NAdam(momentum_decay=1.7e308), NAdam(momentum_decay=1e4)),
+    ):
+        nets = [network(either_backend, np.dtype("f4"), True) for _ in range(2)]
+        for net, optimizer in zip(nets, (large, moderate), strict=True):
+            net.fit(X, y, 2, 4, optimizer, False)
+            net.train_step(X.astype("f4", order="F"), y, optimizer)
+        for left, right in zip(*map(numbers, nets), strict=True):
+            for T, U in zip(left, right, strict=True):
+                np.testing.assert_allclose(T, U, rtol=1e-6)
+
+
 def test_weights_of_samples_that_vanish(either_backend):
     # 1 / 1e-300 is infinite in float32, and times a gradient of 0 it would be NaN
-    for optimizer in (SGD(1e20), SGD(0.1, 0.9), Adam()):
+    for optimizer in (SGD(1e20), SGD(0.1, 0.9), Adam(), NAdam(), RMSprop(), RMSprop(momentum=0.5), Adagrad()):
         net, twin = (network(either_backend, np.dtype("f4"), True) for _ in range(2))
         X, y = data(True)
         net.fit(X[:, :2], y[:2], 1, 1, optimizer, False, sample_weight=[1, 1e-300])

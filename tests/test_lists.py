@@ -9,7 +9,7 @@ import fastnn
 import reference as ref
 from case_helpers import python
 from conftest import COMPILED
-from fastnn import _numpy, optimizers, tables
+from fastnn import _numpy, hints, optimizers, tables
 
 PACKAGE = Path(fastnn.__file__).parent
 LISTS = {"activation": tables.ACTIVATIONS, "loss": tables.LOSSES}
@@ -45,6 +45,12 @@ print(fastnn.backend.default.NAME, *(warning.message for warning in told))
 def test_the_oracle_knows_each_optimizer_that_users_choose():
     for optimizer in optimizers.OPTIMIZERS:
         assert ref.Optimizer(optimizer.kind, lr=0.1).rule
+
+
+def test_suggestions_know_each_optimizer():
+    kinds = tuple(optimizer.kind for optimizer in optimizers.OPTIMIZERS)
+    assert hints._OPTIMIZERS == tuple(hints._SYNONYMS["optimizers"].split(" ")) == kinds
+    assert set(kinds) <= set(fastnn.__all__)
 
 
 @pytest.mark.parametrize("kind", LISTS)

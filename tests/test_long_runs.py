@@ -19,11 +19,12 @@ SECONDS = float(os.environ.get("FASTNN_LONG_RUN", "60"))
 MIXED = """
 import copy, ctypes, gc, os, pickle, random, sys, tempfile, threading, time
 import numpy as np, fastnn
-from fastnn import SGD, Adam, AdamW, Network, kernels
+from fastnn import SGD, Adagrad, Adam, AdamW, NAdam, Network, RMSprop, kernels
 backend, seconds = {backend!r}, {seconds}
 rng, choose = np.random.default_rng(0), random.Random(0)
 path = os.path.join(tempfile.mkdtemp(), "net")
 ACTIVATIONS, OPTIMIZERS = ["relu", "tanh", "sigmoid"], [SGD(lr=1e-3), SGD(lr=1e-3, momentum=0.9), Adam(), AdamW()]
+OPTIMIZERS += [NAdam(), RMSprop(lr=1e-3), RMSprop(lr=1e-4, momentum=0.9), Adagrad()]
 X, codes = rng.standard_normal((100, 3000), "f4"), np.arange(3000)
 done = {{}}
 

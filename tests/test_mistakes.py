@@ -23,7 +23,7 @@ import pytest
 import fastnn
 from case_helpers import bits, weights_unchanged
 from conftest import BACKENDS
-from fastnn import SGD, Adam, AdamW, DataWarning, Network, hints, kernels, tables
+from fastnn import SGD, Adagrad, Adam, AdamW, DataWarning, NAdam, Network, RMSprop, hints, kernels, optimizers, tables
 
 VARIANTS = BACKENDS  # what is tested here is around the kernels
 
@@ -181,7 +181,7 @@ def test_a_subclass_may_have_what_it_defines(backend):
     refused(lambda: setattr(net, "optimizer", 3), AttributeError, "fit(")
 
 
-@pytest.mark.parametrize("optimizer", [SGD(), Adam(), AdamW()])
+@pytest.mark.parametrize("optimizer", [optimizer() for optimizer in optimizers.OPTIMIZERS], ids=repr)
 def test_an_optimizer_s_settings_have_one_name(optimizer):
     for name in ("learning_rate", "eta", "Lr"):
         refused(lambda n=name: setattr(optimizer, n, 0.1), AttributeError, name, "did you mean 'lr'")
@@ -257,6 +257,8 @@ def test_names_of_the_package():
         "nn": "'Network'",
         "Dense": "'Network'",
         "adam": "'Adam'",
+        "Nadam": "'NAdam'",
+        "RMSProp": "'RMSprop'",
         "Sgd": "'SGD'",
         "optimizers_": "'SGD'",
         "set_num_threads": "'set_threads'",
@@ -374,6 +376,21 @@ ARGUMENTS = {
     "AdamW": (lambda n: AdamW(l2=0.1), ["AdamW()", "did you mean 'weight_decay'"]),
     "Adam beta": (lambda n: Adam(beta_1=0.1), ["did you mean 'betas'"]),
     "Adam epsilon": (lambda n: Adam(epsilon=0.1), ["did you mean 'eps'"]),
+    "RMSprop rho": (lambda n: RMSprop(rho=0.9), ["RMSprop()", "did you mean 'alpha'"]),
+    "RMSprop centered": (lambda n: RMSprop(centered=True), ["RMSprop() has no argument 'centered'", "always False"]),
+    "Adam rho": (lambda n: Adam(rho=0.9), ["optimizer=fastnn.RMSprop(alpha="]),
+    "Adam amsgrad": (lambda n: Adam(amsgrad=True), ["no argument 'amsgrad'", "always False"]),
+    "Adam fused": (lambda n: Adam(fused=True), ["does not change the step"]),
+    "SGD dampening": (lambda n: SGD(0.1, dampening=0), ["always 0"]),
+    "SGD maximize": (lambda n: SGD(0.1, maximize=True), ["minimises its loss"]),
+    "SGD decay": (lambda n: SGD(decay=0.1), ["did you mean 'weight_decay'?"]),
+    "Adagrad decay": (lambda n: Adagrad(decay=0.1), ["did you mean 'weight_decay' or 'lr_decay'?"]),
+    "Adagrad sum": (lambda n: Adagrad(initial_accumulator_value=0.1), ["the sum of squares begins with 0"]),
+    "NAdam decay": (lambda n: NAdam(schedule_decay=0.1), ["did you mean 'momentum_decay'"]),
+    "NAdam decoupled": (lambda n: NAdam(decoupled_weight_decay=True), ["fastnn.AdamW has decoupled"]),
+    "Adam lr_decay": (lambda n: Adam(lr_decay=0.1), ["optimizer=fastnn.Adagrad(lr_decay="]),
+    "fit lr_decay": (lambda n: n.fit(X, CODES, learning_rate_decay=0.1), ["optimizer=fastnn.Adagrad(lr_decay="]),
+    "fit amsgrad": (lambda n: n.fit(X, CODES, amsgrad=True), ["fit() has no argument 'amsgrad'; it has"]),
     "Adam parameters, lr": (lambda n: Adam(n.parameters, lr=0.1), ["Adam()", "lr twice"]),
     "Adam parameters": (lambda n: Adam(n.parameters), ["lr must be", "no parameters", "fastnn.Adam(lr="]),
     "SGD parameters, 0.1": (lambda n: SGD(n.parameters, 0.1), ["no parameters", "fastnn.SGD(lr="]),
@@ -385,9 +402,11 @@ ARGUMENTS = {
     "Network solver": (lambda n: Network([4, 3], solver="adam"), ["optimizer=fastnn.Adam()"]),
     "optimizer adam": (lambda n: n.fit(X, CODES, optimizer="adam"), ["write fastnn.Adam()"]),
     "optimizer SGD": (lambda n: n.train_step(X, CODES, "sgd"), ["write fastnn.SGD()"]),
+    "optimizer RMSProp": (lambda n: n.fit(X, CODES, optimizer="RMSProp"), ["write fastnn.RMSprop()"]),
+    "optimizer nadam": (lambda n: n.train_step(X, CODES, "nadam"), ["write fastnn.NAdam()"]),
     "optimizer class": (lambda n: n.fit(X, CODES, optimizer=Adam), ["write fastnn.Adam()"]),
     "optimizer number": (lambda n: n.train_step(X, CODES, 0.1), ["write fastnn.SGD(lr=0.1)"]),
-    "optimizer rmsprop": (lambda n: n.fit(X, CODES, optimizer="lion"), ["SGD, Adam, AdamW"]),
+    "optimizer lion": (lambda n: n.fit(X, CODES, optimizer="lion"), ["SGD, Adam, AdamW, NAdam, RMSprop, Adagrad"]),
 }
 
 

@@ -1,4 +1,4 @@
-"""SGD with momentum, Adam and AdamW: against torch's steps and the oracle, and the life of their state."""
+"""Optimizers: against torch's steps and the oracle, and the life of their state."""
 
 import copy
 import json
@@ -11,7 +11,7 @@ import pytest
 import fastnn
 import reference as ref
 from case_helpers import assert_refused, bits, state_of
-from fastnn import SGD, Adam, AdamW, Network, files, kernels
+from fastnn import SGD, Adagrad, Adam, AdamW, NAdam, Network, RMSprop, files, kernels
 
 with np.load(Path(__file__).parent / "data" / "torch_steps.npz") as file:  # see make_torch_steps.py beside it
     TORCH = dict(file)
@@ -20,7 +20,16 @@ NETWORKS = json.loads(str(TORCH["networks"]))
 AFTER = TORCH["after"].tolist()
 
 # One of each kind of state
-WITH_STATE = [SGD(lr=0.05, momentum=0.9), SGD(0.05, 0.8, True, 0.01), Adam(lr=0.01), AdamW(lr=0.01, weight_decay=0.1)]
+WITH_STATE = [
+    SGD(lr=0.05, momentum=0.9),
+    SGD(0.05, 0.8, True, 0.01),
+    Adam(lr=0.01),
+    AdamW(lr=0.01, weight_decay=0.1),
+    NAdam(lr=0.01, momentum_decay=0.1),
+    RMSprop(lr=0.005),
+    RMSprop(lr=0.005, momentum=0.9),
+    Adagrad(lr=0.05, lr_decay=0.1),
+]
 of_torch = pytest.mark.parametrize("number", range(len(OPTIMIZERS)), ids=lambda i: f"{i}-{OPTIMIZERS[i][0]}")
 with_state = pytest.mark.parametrize("optimizer", WITH_STATE, ids=str)
 
@@ -105,7 +114,7 @@ def test_steps_of_its_own_gradients(backend, dtype, rng, number, sizes):
 
 
 @pytest.mark.parametrize("eps", [1e-8, 1e-3, 1e-29, 1e-31, 1e-38])
-@pytest.mark.parametrize("cls", [Adam, AdamW])
+@pytest.mark.parametrize("cls", [Adam, AdamW, NAdam])
 def test_adam_divides_right_at_any_scale(backend, dtype, rng, cls, eps):
     # float32's quotient is one of multiplications, but for the smallest eps
     n = 1000
@@ -115,6 +124,38 @@ def test_adam_divides_right_at_any_scale(backend, dtype, rng, cls, eps):
     kernels.optimizer_update(cls(lr=1, betas=(0, 0.999), eps=eps), w, g, (m, v), 1, out=(w, m, v))
     want = -m.astype(float) / (np.sqrt(v.astype(float)) / np.sqrt(1 - 0.999) + eps)
     np.testing.assert_allclose(w, want, rtol={"f": 3e-7, "d": 1e-14}[dtype.char])
+
+
+@pytest.mark.parametrize("eps", [1e-10, 1e-3, 1e-29, 1e-31, 1e-38])
+@pytest.mark.parametrize("cls", [RMSprop, Adagrad])
+def test_gradients_are_divided_right_at_any_scale(backend, dtype, rng, cls, eps):
+    n = 1000
+    g = (rng.standard_normal((1, n)) * 10.0 ** rng.uniform(-12, 12, (1, n))).astype(dtype)
+    g[0, :3] = 0
+    w, v = np.zeros((1, n), dtype), np.zeros((1, n), dtype)
+    kernels.optimizer_update(cls(lr=1, eps=eps), w, g, (v,), 1, out=(w, v))
+    want = -g.astype(float) / (np.sqrt(v.astype(float)) + eps)
+    np.testing.assert_allclose(w, want, rtol={"f": 3e-7, "d": 1e-14}[dtype.char])
+    np.testing.assert_allclose(
+        v, (1 - 0.99 if cls is RMSprop else 1) * g.astype(float) ** 2, rtol=4 * np.finfo(dtype).eps
+    )
+
+
+@pytest.mark.parametrize("momentum_decay", [0, 1e-9, 4e-3, 0.35, 1, 1e3])
+@pytest.mark.parametrize("beta1", [0, 0.9, 0.99999])
+@pytest.mark.parametrize("t", [1, 2, 3000, 2**52])
+def test_nadam_s_product_of_momenta(backend, t, beta1, momentum_decay):
+    # 2**52: if each step multiplied all of the momenta, this would never end
+    i = np.arange(1, min(t, 200_000) + 1, dtype=np.longdouble)
+    product = np.prod(1 - np.longdouble(0.96) ** (i * momentum_decay) / 2) * np.longdouble(beta1) ** t
+    now, following = (beta1 * (1 - 0.96 ** (float(k) * momentum_decay) / 2) for k in (t, t + 1))
+    of_g, of_m = float((1 - now) / (1 - product)), float(following / (1 - product * following))
+    w, m, v = (np.array([x]) for x in (0.5, 0.25, 4.0))
+    g = 2.0
+    nadam = NAdam(lr=1, betas=(beta1, 0), momentum_decay=momentum_decay)
+    kernels.optimizer_update(nadam, w, np.array([g]), (m, v), t, out=(w, m, v))
+    assert m[0] == pytest.approx(beta1 * 0.25 + (1 - beta1) * g, rel=1e-15)
+    assert w[0] == pytest.approx(0.5 - (of_g * g + of_m * m[0]) / (g + 1e-8), rel=1e-11)
 
 
 def test_sgd_without_momentum_is_what_it_was(backend, dtype, rng):
@@ -293,10 +334,10 @@ def test_without_optimizer_a_file_holds_no_state(backend, rng, tmp_path, optimiz
 def test_a_state_that_would_not_go_on_is_not_carried(backend, rng, tmp_path, optimizer):
     optimizer = copy.copy(optimizer)
     net = stepped(backend, *data(rng), optimizer)
-    if optimizer.kind == "SGD":
-        optimizer.momentum /= 2
-    else:
-        optimizer.betas = 0.5, 0.5
+    if optimizer.kind == "Adagrad":
+        pytest.skip("its state goes on with any settings")
+    name, other = {"SGD": ("momentum", 0.4), "RMSprop": ("alpha", 0.5)}.get(optimizer.kind, ("betas", (0.5, 0.5)))
+    setattr(optimizer, name, other)
     net.save(tmp_path / "net", optimizer=True)
     header, arrays = files.load(tmp_path / "net")
     assert "steps" not in header
@@ -402,10 +443,11 @@ def test_divergence_keeps_the_last_finite_weights_with_their_moments(backend, dt
     assert all(np.isfinite(T).all() for slot in (kept["parameters"], *slots) for pair in slot for T in pair)
 
 
-def test_a_second_moment_that_overflows_is_divergence(backend):
+@pytest.mark.parametrize("cls", [Adam, NAdam, RMSprop, Adagrad])
+def test_a_second_moment_that_overflows_is_divergence(backend, cls):
     # m / sqrt(v) would be 0 for ever after: a weight that is frozen, and nobody told
     X, Y = np.array([[1e10]]), np.array([[1e15]])
-    net, adam = Network([1, 1], ["identity"], seed=0, backend=backend), Adam()
+    net, adam = Network([1, 1], ["identity"], seed=0, backend=backend), cls()
     before = state_of(net)
     with pytest.raises(FloatingPointError, match="moment"):
         net.train_step(X, Y, adam)
@@ -415,11 +457,13 @@ def test_a_second_moment_that_overflows_is_divergence(backend):
     assert state_of(net) == before
 
 
-def test_a_gradient_whose_square_overflows_may_pass(backend):
+@pytest.mark.parametrize("optimizer", [Adam(lr=0.25), NAdam(lr=0.25), RMSprop(lr=0.025)], ids=str)
+def test_a_gradient_whose_square_overflows_may_pass(backend, optimizer):
     # (1 - beta2) g^2 is finite in float32, g^2 is not
     net = Network([1, 1], ["identity"], "mse", "zeros", backend=backend)
-    net.train_step([[1e10]], [[5e9]], Adam(lr=0.25))
-    assert net.parameters[0][0][0, 0] == pytest.approx(0.25, rel=1e-6)
+    net.train_step([[1e10]], [[5e9]], optimizer)
+    want = ref.Optimizer(optimizer.kind, optimizer.lr).step(0.0, -1e20)
+    assert net.parameters[0][0][0, 0] == pytest.approx(want, rel=1e-6)
 
 
 def test_divergence_after_a_callback_keeps_what_it_left(backend, rng):
@@ -465,6 +509,13 @@ def test_settings_and_their_form():
     assert repr(SGD()) == "SGD(lr=0.01, momentum=0.0, nesterov=False, weight_decay=0.0)"
     assert repr(Adam()) == "Adam(lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0)"
     assert repr(AdamW()) == "AdamW(lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01)"
+    assert repr(NAdam()) == "NAdam(lr=0.002, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0, momentum_decay=0.004)"
+    assert repr(RMSprop()) == "RMSprop(lr=0.01, alpha=0.99, eps=1e-08, weight_decay=0.0, momentum=0.0)"
+    assert repr(Adagrad()) == "Adagrad(lr=0.01, lr_decay=0.0, weight_decay=0.0, eps=1e-10)"
+    assert (
+        repr(RMSprop(0.1, 0.5, 1e-4, 0.2, 0.3))
+        == "RMSprop(lr=0.1, alpha=0.5, eps=0.0001, weight_decay=0.2, momentum=0.3)"
+    )
     assert repr(SGD(0.1, 0.9, True, 0.5)) == "SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.5)"
     for cls in (Adam, AdamW):
         assert cls(0.1, np.array([0.5, 0.6]), 1e-4, 0.2).settings() == {
@@ -477,7 +528,8 @@ def test_settings_and_their_form():
         for twin in (copy.copy(optimizer), copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
             assert (type(twin), twin.settings()) == (type(optimizer), optimizer.settings())
             assert twin != optimizer  # an object is itself and no other
-    assert [o.slots for o in (SGD(), SGD(momentum=0.9), Adam(), AdamW())] == [0, 1, 2, 2]
+    assert [o.slots for o in (SGD(), SGD(momentum=0.9), Adam(), AdamW(), NAdam())] == [0, 1, 2, 2, 2]
+    assert [o.slots for o in (RMSprop(), RMSprop(momentum=0.9), Adagrad())] == [1, 2, 1]
 
 
 @pytest.mark.parametrize(
@@ -505,6 +557,19 @@ def test_settings_and_their_form():
         ("eps", "-1", lambda: AdamW(eps=-1)),
         ("eps", "inf", lambda: Adam(eps=float("inf"))),
         ("lr", "-1", lambda: Adam(lr=-1)),
+        ("alpha", "1", lambda: RMSprop(alpha=1)),
+        ("alpha", "-0.5", lambda: setattr(RMSprop(), "alpha", -0.5)),
+        ("alpha", "None", lambda: RMSprop(alpha=None)),
+        ("momentum", "1.5", lambda: RMSprop(momentum=1.5)),
+        ("momentum", "nan", lambda: setattr(RMSprop(), "momentum", float("nan"))),
+        ("eps", "0", lambda: RMSprop(eps=0)),
+        ("eps", "-1", lambda: Adagrad(eps=-1)),
+        ("lr_decay", "-1", lambda: Adagrad(lr_decay=-1)),
+        ("lr_decay", "'1'", lambda: setattr(Adagrad(), "lr_decay", "1")),
+        ("lr_decay", "inf", lambda: Adagrad(lr_decay=float("inf"))),
+        ("momentum_decay", "-1", lambda: NAdam(momentum_decay=-1)),
+        ("momentum_decay", "None", lambda: setattr(NAdam(), "momentum_decay", None)),
+        ("betas[0]", "1", lambda: NAdam(betas=(1, 0.9))),
         ("weight_decay", "nan", lambda: AdamW(weight_decay=float("nan"))),
     ],
 )
@@ -513,8 +578,17 @@ def test_bad_settings_are_refused(name, came, call):
 
 
 def test_a_setting_that_is_refused_changes_nothing():
-    sgd, adam = SGD(0.1, 0.9, True), Adam()
-    for optimizer, name, value in ((sgd, "momentum", 0), (sgd, "lr", -1), (adam, "betas", (0.5, 2)), (adam, "eps", 0)):
+    sgd, adam, rmsprop, adagrad, nadam = SGD(0.1, 0.9, True), Adam(), RMSprop(), Adagrad(), NAdam()
+    for optimizer, name, value in (
+        (sgd, "momentum", 0),
+        (sgd, "lr", -1),
+        (adam, "betas", (0.5, 2)),
+        (adam, "eps", 0),
+        (rmsprop, "alpha", 1),
+        (rmsprop, "momentum", 1),
+        (adagrad, "lr_decay", -1),
+        (nadam, "momentum_decay", -1),
+    ):
         before = repr(optimizer)
         with pytest.raises(ValueError, match=name):
             setattr(optimizer, name, value)
@@ -543,6 +617,11 @@ def test_a_setting_that_is_refused_changes_nothing():
         ({"optimizer": ["Adam", {"momentum": 0.9}]}, {}, "momentum"),
         ({"optimizer": ["SGD", {"nesterov": True}]}, {}, "momentum"),
         ({"optimizer": ["Lion", {}]}, {}, "Lion"),
+        ({"optimizer": ["RMSprop", {}]}, {}, "moments"),
+        ({"optimizer": ["RMSprop", {"momentum": 0.9, "alpha": 1}]}, {}, "alpha"),
+        ({"optimizer": ["Adagrad", {}]}, {}, "moments"),
+        ({"optimizer": ["Adagrad", {"alpha": 0.9}]}, {}, "alpha"),
+        ({"optimizer": ["NAdam", {"momentum_decay": "x"}]}, {}, "momentum_decay"),
         ({}, {"m1_W1": None}, "moments"),
         ({}, {"m2_b2": None}, "moments"),
         ({}, {"m3_W1": np.zeros((5, 3), "f4")}, "moments"),

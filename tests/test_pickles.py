@@ -9,9 +9,9 @@ import pytest
 
 import fastnn
 from case_helpers import state_of
-from fastnn import SGD, Adam, AdamW, Network, arrays, kernels
+from fastnn import SGD, Adam, Network, RMSprop, arrays, kernels, optimizers
 
-OPTIMIZERS = [SGD(), SGD(0.05, 0.9), Adam(), AdamW()]
+OPTIMIZERS = [SGD(0.05, 0.9), RMSprop(momentum=0.9), *(optimizer() for optimizer in optimizers.OPTIMIZERS)]
 ODD = [
     None, True, -1, 0, 1, 2.5, 10**30, float("nan"), "", "relu", b"x", [], (), {}, [None], [1, 2], {"a": 1}, object(),
     np.zeros(3), np.zeros((5, 3)), np.zeros((3, 5), "f4"), np.zeros((5, 3), "f2"), np.zeros((5, 3), "i4"),
@@ -86,7 +86,7 @@ def test_a_state_with_anything_in_any_place(either_backend):
         net = trained(either_backend, optimizer)
         state = net.__getstate__()
         for path in places(state):
-            for new in (..., *rng.sample(ODD, 8)):
+            for new in (..., *rng.sample(ODD, 5)):
                 if path or new is not ...:
                     total += 1
                     refused += not check_state(either_backend, net, changed(state, path, new))

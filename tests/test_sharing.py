@@ -150,6 +150,10 @@ RULES = [
     fastnn.SGD(lr=0.3, momentum=0.9, nesterov=True),
     fastnn.Adam(lr=0.1, weight_decay=0.1),
     fastnn.AdamW(lr=0.1, weight_decay=0.1),
+    fastnn.NAdam(lr=0.1, weight_decay=0.1),
+    fastnn.RMSprop(lr=0.1, weight_decay=0.1),
+    fastnn.RMSprop(lr=0.1, momentum=0.9),
+    fastnn.Adagrad(lr=0.1, lr_decay=0.1, weight_decay=0.1),
 ]
 
 
@@ -161,6 +165,12 @@ def rule(o, w, g, moments, t):
             return (w - o.lr * g,)
         buf = o.momentum * moments[0] + g
         return w - o.lr * (g + o.momentum * buf if o.nesterov else buf), buf
+    if o.kind in ("NAdam", "RMSprop", "Adagrad"):
+        oracle = reference.Optimizer(o.kind, **o.settings())
+        names, oracle.t = (["m", "v"] if o.kind == "NAdam" else ["v", "buf"])[: len(moments)], t - 1
+        for name, moment in zip(names, moments, strict=True):
+            setattr(oracle, name, moment)
+        return oracle.step(w, g), *(getattr(oracle, name) for name in names)
     if o.kind == "AdamW":
         w = w * (1 - o.lr * o.weight_decay)
     else:
@@ -204,6 +214,19 @@ def test_optimizer_update_in_one_piece_is_in_place(backend, dtype):
     assert [a is b for a, b in zip(result, (W, m, v), strict=True)] == [True] * 3
     np.testing.assert_allclose(W, 0.5, rtol=1e-6)
     np.testing.assert_allclose(v, 0.004, rtol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", [fastnn.SGD(), *RULES], ids=repr)
+def test_optimizer_update_refuses_another_number_of_moments(backend, optimizer):
+    for count in range(4):
+        W, *moments = (np.ones((2, 3), "f4") for _ in range(1 + count))
+        for out in (None, (W, *moments)):
+            if count == optimizer.slots:
+                kernels.optimizer_update(optimizer, W, np.ones((2, 3), "f4"), tuple(moments), out=out)
+                continue
+            with pytest.raises(ValueError, match=f"moments must be a tuple of {optimizer.slots} for"):
+                kernels.optimizer_update(optimizer, W, np.ones((2, 3), "f4"), tuple(moments), out=out)
+            assert all((a == 1).all() for a in (W, *moments))
 
 
 def test_optimizer_update_refuses(backend):

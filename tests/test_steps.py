@@ -18,6 +18,10 @@ OPTIMIZERS = {
     "adam": lambda lr: fastnn.Adam(lr),
     "decayed adam": lambda lr: fastnn.Adam(lr, weight_decay=0.1),
     "adamw": lambda lr: fastnn.AdamW(lr),
+    "nadam": lambda lr: fastnn.NAdam(lr, weight_decay=0.1),
+    "rmsprop": lambda lr: fastnn.RMSprop(lr, weight_decay=0.1),
+    "rmsprop with momentum": lambda lr: fastnn.RMSprop(lr, momentum=0.9),
+    "adagrad": lambda lr: fastnn.Adagrad(lr, lr_decay=0.1, weight_decay=0.1),
 }
 TARGETS = {
     "codes": (["relu", "softmax"], "cross_entropy", lambda rng, m: rng.integers(0, 3, m)),

@@ -152,6 +152,73 @@ static void check_loss(int isa, int dtype, ptrdiff_t n, ptrdiff_t m) {
   free(Z.x.data), free(dZ.x.data), free(codes), free(losses);
 }
 
+static fnn_optimizer optimizer(int kind) {
+  return (fnn_optimizer){.size = sizeof(fnn_optimizer),
+                         .kind = kind,
+                         .lr = 0.1,
+                         .weight_decay = 0.01,
+                         .momentum = 0.5,
+                         .beta1 = 0.75,
+                         .beta2 = 0.875,
+                         .eps = 1e-3,
+                         .lr_decay = 0.25,
+                         .momentum_decay = 0.5};
+}
+
+/* What step 3 makes of w, by the rules of PyTorch's documentation; m are the moments before it. */
+static long double stepped(const fnn_optimizer *o, long double w, long double g, const double *m) {
+  const long double lr = o->lr, b1 = o->beta1, b2 = o->beta2, eps = o->eps, mu = o->momentum;
+  const long double decayed = g + o->weight_decay * w, whole = 1 - lr * o->weight_decay;
+  const int adamw = o->kind == FNN_ADAMW;
+  const long double m1 = b1 * m[0] + (1 - b1) * (adamw ? g : decayed);
+  const long double root = sqrtl((b2 * m[1] + (1 - b2) * powl(adamw ? g : decayed, 2)) / (1 - b2 * b2 * b2)) + eps;
+  const long double quotient = decayed / (sqrtl(b2 * m[0] + (1 - b2) * decayed * decayed) + eps);
+  long double of_mu[5], product = 1;
+  for (int i = 1; i < 5; i++) of_mu[i] = b1 * (1 - powl(0.96L, i * o->momentum_decay) / 2);
+  for (int i = 1; i < 4; i++) product *= of_mu[i];
+  switch (o->kind) {
+  case FNN_SGD: return w - lr * decayed;
+  case FNN_MOMENTUM: return w - lr * (mu * m[0] + decayed);
+  case FNN_NESTEROV: return w - lr * (decayed + mu * (mu * m[0] + decayed));
+  case FNN_ADAM: return w - lr / (1 - b1 * b1 * b1) * m1 / root;
+  case FNN_ADAMW: return w * whole - lr / (1 - b1 * b1 * b1) * m1 / root;
+  case FNN_NADAM:
+    return w - lr * ((1 - of_mu[3]) / (1 - product) * decayed + of_mu[4] / (1 - product * of_mu[4]) * m1) / root;
+  case FNN_RMSPROP: return w - lr * quotient;
+  case FNN_RMSPROP_MOMENTUM: return w - lr * (mu * m[1] + quotient);
+  case FNN_ADAGRAD: return w - lr / (1 + 2 * o->lr_decay) * decayed / (sqrtl(m[0] + decayed * decayed) + eps);
+  default: return NAN;
+  }
+}
+
+/* A step of each optimizer on a matrix in two layouts. */
+static void check_optimizers(int isa, int dtype, ptrdiff_t n, ptrdiff_t m) {
+  for (int kind = 0; kind < FNN_OPTIMIZERS; kind++) {
+    const fnn_optimizer o = optimizer(kind);
+    const int slots = fnn_optimizer_row(kind)[strlen(fnn_optimizer_row(kind)) - 1] - '0', by_columns = kind & 1;
+    mat w = make(n, m, dtype, by_columns), g = make(n, m, dtype, 1), old = make(n, m, dtype, 0);
+    mat moment[2] = {make(n, m, dtype, by_columns), make(n, m, dtype, by_columns)}, kept[2];
+    fill(&w), fill(&g);
+    for (int k = 0; k < 2; k++) kept[k] = make(n, m, dtype, 0);
+    for (ptrdiff_t i = 0; i < n * m; i++) {
+      put(&old, i / m, i % m, at(&w, i / m, i % m));
+      for (int k = 0; k < 2; k++) {
+        put(&moment[k], i / m, i % m, fabs(uniform()));
+        put(&kept[k], i / m, i % m, at(&moment[k], i / m, i % m));
+      }
+    }
+    fnn_optimizer_update(isa, &o, 3, &w.x, slots > 0 ? &moment[0].x : NULL, slots > 1 ? &moment[1].x : NULL, &g.x, n, m,
+                         2);
+    for (ptrdiff_t i = 0; i < n; i++)
+      for (ptrdiff_t j = 0; j < m; j++) {
+        const double before[] = {at(&kept[0], i, j), at(&kept[1], i, j)};
+        compare(dtype, at(&w, i, j), stepped(&o, at(&old, i, j), at(&g, i, j), before), 1);
+      }
+    const mat all[] = {w, g, old, moment[0], moment[1], kept[0], kept[1]};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i].x.data);
+  }
+}
+
 /* Another number for a checksum, FNV-1a's step. */
 static uint64_t mix(uint64_t sum, double x) {
   uint64_t word;
@@ -159,7 +226,7 @@ static uint64_t mix(uint64_t sum, double x) {
   return (sum ^ word) * 1099511628211u;
 }
 
-/* A small net learns a plane; the bits of what it has learnt go into a checksum. */
+/* A small net learns a plane, the last epochs by each optimizer in turn; its bits go into a checksum. */
 static uint64_t check_training(int isa, int dtype, int threads) {
   enum {
     M = 203
@@ -185,12 +252,13 @@ static uint64_t check_training(int isa, int dtype, int threads) {
     free(W.x.data), free(b.x.data);
   }
   const fnn_targets targets = {.size = sizeof targets, .codes = codes};
-  const fnn_optimizer sgd = {.size = sizeof sgd, .kind = FNN_SGD, .lr = 0.1};
+  fnn_optimizer o = optimizer(FNN_SGD);
+  o.weight_decay = 0;
   double before, after, ended[2 * 60];
   uint32_t order[M];
   fnn_net_loss(net, &before, &X.x, &targets, M, threads);
   fnn_fit fit = {.size = sizeof fit,
-                 .optimizer = &sgd,
+                 .optimizer = &o,
                  .batch = 20,
                  .shuffle = 1,
                  .seed = 5,
@@ -198,8 +266,13 @@ static uint64_t check_training(int isa, int dtype, int threads) {
                  .max_epochs = 60};
   fit.order = order, fit.ended = ended;
   fnn_net_train(net, &X.x, &targets, M, &fit, threads);
+  const ptrdiff_t epochs = fit.ended_count;
+  for (o.kind = 1, o.lr = 1e-3, fit.max_epochs = 2; o.kind < FNN_OPTIMIZERS; o.kind++) {
+    if (fnn_net_start_optimizer(net, 2) != FNN_OK) worst = HUGE_VAL;
+    if (fnn_net_train(net, &X.x, &targets, M, &fit, threads) != FNN_OK) worst = HUGE_VAL;
+  }
   fnn_net_loss(net, &after, &X.x, &targets, M, threads);
-  if (!(after < before / 4) || fit.ended_count != 60 || fit.failed) worst = HUGE_VAL;
+  if (!(after < before / 4) || epochs != 60 || fit.failed) worst = HUGE_VAL;
   uint64_t sum = 14695981039346656037u;
   for (int l = 0; l < count; l++) {
     mat W = make(sizes[l + 1], sizes[l], dtype, 0), b = make(sizes[l + 1], 1, dtype, 1);
@@ -230,6 +303,7 @@ int main(void) {
       check_layer(isa, dtype, 5, 3, 2100, 2);
       for (ptrdiff_t n = 2; n < 40; n += 3) check_loss(isa, dtype, n, 37), check_activations(isa, dtype, n, 37);
       check_activations(isa, dtype, 1, 100);
+      check_optimizers(isa, dtype, 5, 37);
       const uint64_t bits = check_training(isa, dtype, 1);
       if (check_training(isa, dtype, 2) != bits || check_training(isa, dtype, 3) != bits) worst = HUGE_VAL;
       printf("%s %s worst %.3f bits %016llx\n", fnn_isa_name(isa), dtype ? "float64" : "float32", worst,

@@ -115,7 +115,9 @@ static fnn_optimizer optimizer(void) {
                            .momentum = 0.5,
                            .beta1 = 0.25 * below(4),
                            .beta2 = 0.999,
-                           .eps = below(2) ? 1e-8 : 1e-35};
+                           .eps = below(2) ? 1e-8 : 1e-35,
+                           .lr_decay = 0.5,
+                           .momentum_decay = 0.25};
   return o;
 }
 

@@ -23,6 +23,14 @@ OPTIMIZERS = [  # kind, settings: names and meanings are torch's and fastnn's al
     ("Adam", {"lr": 0.01}),
     ("Adam", {"lr": 0.02, "betas": (0.7, 0.95), "eps": 1e-3, "weight_decay": 0.05}),
     ("AdamW", {"lr": 0.01, "weight_decay": 0.1}),
+    ("NAdam", {"lr": 0.01}),
+    ("NAdam", {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.05, "momentum_decay": 0.5}),
+    ("NAdam", {"lr": 0.01, "betas": (0.99, 0.9), "momentum_decay": 0.0}),
+    ("RMSprop", {"lr": 0.005}),
+    ("RMSprop", {"lr": 0.01, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.05}),
+    ("RMSprop", {"lr": 0.002, "alpha": 0.95, "weight_decay": 0.01, "momentum": 0.9}),
+    ("Adagrad", {"lr": 0.05}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.02, "weight_decay": 0.05, "eps": 1e-3}),
 ]
 NETWORKS = [  # sizes, activations, loss
     ([5, 7, 3], ["tanh", "softmax"], "cross_entropy"),
@@ -82,6 +90,7 @@ def rule(optimizer, start, scale, rows):
 
 def main():
     torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)  # NAdam multiplies its momenta in this dtype
     rng = np.random.default_rng(7)
     arrays = {"optimizers": json.dumps(OPTIMIZERS), "networks": json.dumps(NETWORKS), "after": np.array(AFTER)}
     for n, network in enumerate(NETWORKS):
