@@ -137,7 +137,7 @@ static enum fnn_step_result decide(fnn_worker *me) {
   me->plan->update = (fnn_update){.scale = scale_of(me)};
   if (!job->fit) return FNN_STEP_DONE;
   if (me->loss - me->loss != 0) return FNN_STEP_FAILED; /* a loss, or their sum, is inf or NaN */
-  me->plan->update = fnn_update_of(job->net->K, &job->optimizer, me->steps + 1, scale_of(me));
+  me->plan->update = fnn_update_of(job->net->K, &job->optimizer, me->lr, me->steps + 1, scale_of(me));
   if (job->fit->cautious && !fnn_is_safe(me, &me->plan->update)) return FNN_STEP_UNSAFE;
   me->steps++;
   me->updates++;

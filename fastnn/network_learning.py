@@ -184,7 +184,8 @@ class Learner:
             (classes count_c), for the count_c samples of class c (scikit-learn's).
         early_stopping : int or EarlyStopping, optional
             End training when the validation loss, or another number, no longer improves; an int
-            is the patience. After an epoch come validation, callbacks, and then this.
+            is the patience. After an epoch come validation, a Plateau of the learning rate,
+            callbacks, and then this.
         metrics : list of str, (str, dict) or callable
             As for :meth:`evaluate`, after each epoch: of the validation data, or of the training
             data where there is none. In ``history.metrics``.
@@ -249,7 +250,7 @@ class Learner:
             As for :meth:`loss`.
         optimizer : SGD, Adam or AdamW, optional
             As for :meth:`fit`, with the same optimizer state. None: the last optimizer of this
-            network, at first ``SGD()``.
+            network, at first ``SGD()``. Its lr is a number, or a schedule with ``per="step"``.
         sample_weight : array_like, (m,), optional
             As for :meth:`loss`; weights take the way with all checks, some microseconds longer.
 

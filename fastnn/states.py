@@ -1,11 +1,14 @@
 """The saved state of a network, in copies, pickles and files: conversion to and from files, and all checks of it."""
 
 import itertools
+import math
 
 import numpy as np
 
 from . import arrays, optimizers
+from .schedules import Plateau
 from .settings import checked_dropout, checked_dtype, checked_seed, checked_sizes
+from .tables import real_parameter
 
 _MOST_STEPS = 2**62
 _IN_FILES = ("sizes", "activations", "loss", "dtype", "seed", "epochs_done")  # keys of a header; "optimizer" is extra
@@ -19,10 +22,15 @@ def to_file(state, optimizer):
     arrays = _named("", state["parameters"])
     if optimizer:
         header["optimizer"] = optimizers.spec(state["optimizer"])
-        if state["optimizer_state"]:
-            header["steps"] = state["optimizer_state"]["steps"]
-            for slot, pairs in enumerate(state["optimizer_state"]["moments"], start=1):
+        kept, is_scheduled = state["optimizer_state"], type(state["optimizer"].lr) is not float
+        if kept and (kept["moments"] or is_scheduled):
+            header["steps"] = kept["steps"]
+            for slot, pairs in enumerate(kept["moments"], start=1):
                 arrays |= _named(f"m{slot}_", pairs)
+        if kept and is_scheduled:
+            header["optimizer_epochs"] = kept["epochs"]
+        if kept and kept["plateau"]:
+            header["plateau"] = kept["plateau"]
     return header, arrays
 
 
@@ -62,11 +70,12 @@ def _optimizer_state(header, named, optimizer):
     found = sorted(name for name in named if name.startswith("m"))
     if found != sorted(wanted):
         raise ValueError(f"it has {len(found)} arrays of moments, wanted {', '.join(wanted) or 'none'}")
-    if not slots:
+    epochs = header.get("optimizer_epochs")
+    if not slots and epochs is None:
         return None
     flat = iter([named[name] for name in wanted])
     moments = [[(next(flat), next(flat)) for _ in header["sizes"][1:]] for _ in range(slots)]
-    return {"steps": header["steps"], "moments": moments}
+    return {"steps": header["steps"], "moments": moments, "epochs": epochs or 0, "plateau": header.get("plateau")}
 
 
 def attributes(default, own):
@@ -123,7 +132,7 @@ def _checked_moments(state, optimizer, sizes, dtype):
     slots = optimizer.slots if optimizer else 0
     if not isinstance(state, dict) or not {"steps", "moments"} <= set(state):
         raise ValueError(f"the optimizer's state must be a dict of steps and moments, got {state!r:.80}")
-    if not isinstance(state["moments"], (list, tuple)) or len(state["moments"]) != slots or not slots:
+    if not isinstance(state["moments"], (list, tuple)) or len(state["moments"]) != slots or not optimizer:
         raise ValueError(f"the optimizer's moments must be a list of {slots} for {optimizer!r}")
     for slot, pairs in enumerate(state["moments"], start=1):
         _check_shapes(f"m{slot}_", pairs, sizes, dtype)
@@ -133,7 +142,20 @@ def _checked_moments(state, optimizer, sizes, dtype):
             [tuple(arrays.operand(T, "a moment", 2, dtype) for T in pair) for pair in pairs]
             for pairs in state["moments"]
         ],
+        "epochs": arrays.whole_number(state.get("epochs", 0), "epochs", 0, _MOST_STEPS),
+        "plateau": _checked_plateau(state.get("plateau"), optimizer),
     }
+
+
+def _checked_plateau(plateau, optimizer):
+    """[best, waited, factor] of a Plateau, checked; None for None."""
+    if plateau is None:
+        return None
+    is_of_plateau = isinstance(plateau, (list, tuple)) and len(plateau) == 3 and type(optimizer.lr) is Plateau
+    if not is_of_plateau or not isinstance(plateau[0], float) or math.isnan(plateau[0]):
+        raise ValueError(f"plateau must be [best, waited, factor] of a Plateau, got {plateau!r:.80}")
+    waited = arrays.whole_number(plateau[1], "plateau[1]", 0, optimizer.lr.patience)
+    return [plateau[0], waited, real_parameter(plateau[2], "plateau[2]", high=1.0)]
 
 
 def _check_shapes(prefix, pairs, sizes, dtype):
