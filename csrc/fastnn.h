@@ -28,8 +28,8 @@ enum fnn_dtype {
   FNN_FLOAT64
 };
 
-/* --- four lists: activations, losses, optimizers, schedules. Each has one row; new rows are added at the end. Every switch over
-   kinds, and every table of kinds, is made from its list. --- */
+/* --- four lists: activations, losses, optimizers, schedules. Each has one row; new rows are added at the end. Every
+   switch over kinds, and every table of kinds, is made from its list. --- */
 /* clang-format off */
 
 /* Activations g: F(NAME, name, PLACE, SLOPE, PARAMETERS).

@@ -22,8 +22,8 @@ static inline void fnn_weigh_momentum(fnn_update *u, const fnn_optimizer *o, uin
 
 /* The numbers of step t that all parameters share. For Adam see D. P. Kingma, J. Ba, "Adam", ICLR 2015, algorithm 1, in
    PyTorch's form. eps is at least the smallest normal number: a smaller one would be flushed to 0, and a parameter
-   without gradients is divided by it. `lr` is the learning rate of this step. The gradient is `scale` times the sum that
-   the step is given. */
+   without gradients is divided by it. `lr` is the learning rate of this step. The gradient is `scale` times the sum
+   that the step is given. */
 static inline fnn_update fnn_update_of(const fnn_kernels *K, const fnn_optimizer *o, double lr, uint64_t t,
                                        double scale) {
   const double least = K->size == 4 ? FLT_MIN : DBL_MIN;

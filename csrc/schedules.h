@@ -33,7 +33,7 @@ static inline double fnn_rate_one_cycle(const double *p, double t) {
 }
 
 static inline double fnn_rate(const fnn_schedule *s, double t) {
-#define CASE(NAME, name, PARAMETERS) \
+#define CASE(NAME, name, PARAMETERS)                                                                                   \
   case FNN_##NAME: return fnn_rate_##name(s->parameters, t);
   switch ((enum fnn_schedule_kind)s->kind) { FNN_EACH_SCHEDULE(CASE) }
 #undef CASE

@@ -44,7 +44,9 @@ class Schedule:
         return self.lr
 
     def __setattr__(self, name, value):
-        raise AttributeError(f"a schedule does not change: make another {type(self).__name__} with {name}={value!r:.50}")
+        raise AttributeError(
+            f"a schedule does not change: make another {type(self).__name__} with {name}={value!r:.50}"
+        )
 
     def __delattr__(self, name):
         raise AttributeError(f"a schedule does not change: {name} stays")
@@ -265,9 +267,7 @@ class Cosine(OfTime):
         length, warm = real_parameter(length, "length", _SHORTEST), real_parameter(warmup, "warmup")
         if warm >= length or 0 < warm < _SHORTEST:
             raise ValueError(f"warmup must be at least 0 and less than length={length!r}, got {warmup!r}")
-        self._set(
-            per, lr=real_parameter(lr, "lr"), length=length, warmup=warm, final=real_parameter(final, "final")
-        )
+        self._set(per, lr=real_parameter(lr, "lr"), length=length, warmup=warm, final=real_parameter(final, "final"))
 
     @property
     def largest(self):
@@ -375,7 +375,7 @@ class Plateau(Schedule):
     >>> X, y = [[0.0, 1.0, 2.0, 3.0]], [0, 0, 1, 1]
     >>> net = Network([1, 1], init="zeros", seed=0)
     >>> net.fit(X, y, epochs=5, optimizer=SGD(lr=plateau), metrics=["accuracy"], progress=False).lr
-    [0.1, 0.1, 0.1, 0.05, 0.05]
+    [0.1, 0.1, 0.1, 0.1, 0.05]
     """
 
     __slots__ = ("factor", "monitor", "patience")
@@ -476,6 +476,8 @@ def checked(value, kind):
         if hints.misfit(value, (0.0,)):
             raise TypeError(f"lr must take one argument, the time t in epochs: {value!r:.80} does not")
         return value
+    if isinstance(value, str) and value in SCHEDULES:
+        raise TypeError(f'lr must be a number, a schedule or a function of t; write lr=("{value}", {{"lr": ..., ...}})')
     return real_parameter(value, "lr")
 
 

@@ -95,7 +95,7 @@ def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample
         cautions.of_targets(data[1], trainable.loss, not trainable.is_chosen)
         is_large = cautions.of_scale(data[0], batch_size or m, trainable.backend.largest, options.samples)
     if type(optimizer.lr) is Plateau:
-        check_monitor("optimizer: lr", optimizer.lr.monitor, options.names())
+        check_monitor("lr", optimizer.lr.monitor, options.names())
     history = History()
     history.validation_samples = options.kept_back
     with trainable.guard.fitting:
@@ -296,7 +296,7 @@ class Fit:
                 bar.close()
 
     def _after_epoch(self, epoch, callbacks, history):
-        """Measure, see whether a Plateau changes the learning rate, call the callbacks, decide whether to stop early."""
+        """Measure, let a Plateau change the learning rate, call the callbacks, and decide whether to stop early."""
         measures, stopper = self.options.measures, self.options.stopper
         if measures is not None:
             measures.take(history)
@@ -347,25 +347,36 @@ class Fit:
             self.disturbed, self.unchecked = True, False
         return changed
 
+    def _take_settings(self, check, rates):
+        """Copy the optimizer's settings; later changes by other threads apply to the slice after this.
+
+        Returns
+        -------
+        bool
+            False: another thread has changed lr since this slice was begun; begin another one.
+        """
+        self.settings = self.optimizer.frozen(self.engine.dtype)
+        lr, self.plateau = self.settings.lr, None
+        if not isinstance(lr, (float, Schedule)):
+            return rates is not None and rates.are_for(lr, self.state)
+        if type(lr) is float:
+            self.state.rate = lr  # where lr is constant, the engine does not say it
+        elif type(lr) is Plateau:
+            check_monitor("lr", lr.monitor, self.options.names())
+            self.settings, self.plateau = self.settings.with_lr(self.trainable.progress_of(lr).lr), lr
+            self.state.rate = self.settings.lr
+            return rates is None and check  # only if this slice ends where its epoch ends
+        return rates is None
+
     def _slice(self, epochs, check, rates):
         start, state, batches = time.perf_counter(), self.state, self.batches
         before = self._batches_done(state)
-        # A copy of the optimizer's settings; later changes by other threads apply to the slice after this.
-        self.settings = self.optimizer.frozen(self.engine.dtype)
-        lr, self.plateau = self.settings.lr, None
-        if type(lr) is Plateau:
-            check_monitor("optimizer: lr", lr.monitor, self.options.names())
-            if not check:
-                return []  # another thread has changed lr: this slice would not end where its epoch ends
-            self.settings, self.plateau = self.settings.with_lr(self.trainable.progress_of(lr).lr), lr
-        elif not isinstance(lr, (float, Schedule)):
-            if rates is None or not rates.are_for(lr, state):
-                return []  # another thread has changed lr, or the optimizer's state: other rates
+        if not self._take_settings(check, rates):
+            return []
+        if rates is not None:
             batches = min(batches, len(rates.values))
         self.used.append((before, self.settings, rates))
         self.slice_state, state.ended, state.ended_rates = state, None, None
-        if type(self.settings.lr) is float:
-            state.rate = self.settings.lr  # where lr is constant, the engine does not say it
         due = start - self.snapshot_time > self.snapshot_every
         last = batches >= epochs * self.per_epoch - state.position // self.batch_size
         self.unchecked = not (check or due or last)

@@ -9,7 +9,7 @@ import fastnn
 import reference as ref
 from case_helpers import python
 from conftest import COMPILED
-from fastnn import _numpy, optimizers, tables
+from fastnn import _numpy, optimizers, schedules, tables
 
 PACKAGE = Path(fastnn.__file__).parent
 LISTS = {"activation": tables.ACTIVATIONS, "loss": tables.LOSSES}
@@ -45,6 +45,13 @@ print(fastnn.backend.default.NAME, *(warning.message for warning in told))
 def test_the_oracle_knows_each_optimizer_that_users_choose():
     for optimizer in optimizers.OPTIMIZERS:
         assert ref.Optimizer(optimizer.kind, lr=0.1).rule
+
+
+def test_each_schedule_has_its_class_and_its_formula_in_the_oracle():
+    assert list(ref.SCHEDULES) == list(tables.SCHEDULES)
+    assert list(schedules.SCHEDULES) == [*tables.SCHEDULES, "plateau"]
+    for name, settings in tables.SCHEDULES.items():
+        assert schedules.SCHEDULES[name]._fields == settings
 
 
 @pytest.mark.parametrize("kind", LISTS)
