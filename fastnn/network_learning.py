@@ -161,6 +161,7 @@ class Learner:
             optimizer's state (moments and step count), and shares it with train_step. The same
             object continues with this state, even with a changed lr, eps or weight_decay; another
             object, or a changed momentum, nesterov or betas, starts a new state.
+            Its lr may be a schedule or a function: see :mod:`fastnn.schedules`.
         shuffle : bool
             True: a new order of the samples in each epoch, which depends only on the network's seed
             and the epoch's number (and on m). False: the given order.
