@@ -28,8 +28,8 @@ enum fnn_dtype {
   FNN_FLOAT64
 };
 
-/* --- three lists: activations, losses, optimizers. Each has one row; new rows are added at the end. Every switch over
-   kinds, and every table of kinds, is made from its list. --- */
+/* --- four lists: activations, losses, optimizers, schedules. Each has one row; new rows are added at the end. Every
+   switch over kinds, and every table of kinds, is made from its list. --- */
 /* clang-format off */
 
 /* Activations g: F(NAME, name, PLACE, SLOPE, PARAMETERS).
@@ -75,14 +75,24 @@ enum fnn_dtype {
   F(RMSPROP_MOMENTUM, rmsprop_momentum, 2, BY_ROOT) \
   F(ADAGRAD, adagrad, 1, BY_ROOT)
 
+/* Schedules, the learning rate as a function of time: F(NAME, name, PARAMETERS). The formulas are in schedules.h. */
+#define FNN_EACH_SCHEDULE(F)                           \
+  F(STEP, step, "lr, every, factor")                   \
+  F(EXPONENTIAL, exponential, "lr, factor")            \
+  F(INVERSE_SCALING, inverse_scaling, "lr, power")     \
+  F(COSINE, cosine, "lr, length, warmup, final")       \
+  F(ONE_CYCLE, one_cycle, "lr, length")
+
 #define FNN_KIND(NAME, ...) FNN_##NAME,
 #define FNN_ONE_MORE(...) +1
 enum fnn_activation { FNN_EACH_ACTIVATION(FNN_KIND) };
 enum fnn_loss_kind { FNN_EACH_LOSS(FNN_KIND) };
 enum fnn_optimizer_kind { FNN_EACH_OPTIMIZER(FNN_KIND) };
+enum fnn_schedule_kind { FNN_EACH_SCHEDULE(FNN_KIND) };
 enum { FNN_ACTIVATIONS = 0 FNN_EACH_ACTIVATION(FNN_ONE_MORE) };
 enum { FNN_LOSSES = 0 FNN_EACH_LOSS(FNN_ONE_MORE) };
 enum { FNN_OPTIMIZERS = 0 FNN_EACH_OPTIMIZER(FNN_ONE_MORE) };
+enum { FNN_SCHEDULES = 0 FNN_EACH_SCHEDULE(FNN_ONE_MORE) };
 /* clang-format on */
 
 /* An activation or a loss with its parameters. */
@@ -93,10 +103,11 @@ typedef struct {
 } fnn_spec;
 
 /* Row `index` of a list as text: "name(parameter, parameter) SLOPE" of an activation, "name(...) OUTPUT TARGETS" of a
-   loss, "name SLOTS" of an optimizer, with the words above. NULL if there is no such row. */
+   loss, "name SLOTS" of an optimizer, "name(...)" of a schedule, with the words above. NULL if there is no such row. */
 const char *fnn_activation_row(int index);
 const char *fnn_loss_row(int index);
 const char *fnn_optimizer_row(int index);
+const char *fnn_schedule_row(int index);
 
 /* Element (i, j) is data[i * row_step + j * column_step]; steps may be negative or 0. */
 typedef struct {
@@ -170,6 +181,15 @@ int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high);
    legal. */
 double fnn_magnitude(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m);
 
+/* The learning rate as a function of time. The parameters are those of the row, in its order; none is negative. */
+#define FNN_SCHEDULE_PARAMETERS 4
+typedef struct {
+  size_t size;
+  int kind;
+  int per_step; /* the time is the count of steps; else it is fnn_fit.time */
+  double parameters[FNN_SCHEDULE_PARAMETERS];
+} fnn_schedule;
+
 /* The settings of an optimizer, defined as in PyTorch. Its state (moments, steps) is kept by a network, or by the
    caller of fnn_optimizer_update. */
 typedef struct {
@@ -183,6 +203,7 @@ typedef struct {
      does not know the other gradients. */
   double clip_value, clip_norm, l1;
   int spares_b; /* weight_decay does not act on b */
+  const fnn_schedule *schedule; /* it replaces lr; NULL: lr is constant. Only fnn_net_train takes one */
 } fnn_optimizer;
 
 /* Makes step number t (the first is 1) with the gradient dw: changes w (n x m) and its moments in place. A moment that
@@ -297,6 +318,13 @@ typedef struct {
   const uint32_t *samples; /* NULL, or the m samples of X that an epoch visits: any, also more than once */
   uint64_t mask_seed;      /* of dropout */
   double *diagnostics;     /* NULL, or FNN_DIAGNOSTICS numbers for each layer, of the last batch of this call */
+  /* For a learning rate that changes. The time of a batch is `time` + the epochs that ended in this call + the share of
+     this epoch's samples that came before the batch. */
+  double time;             /* at the call's start: epochs that ended with the optimizer's state */
+  const double *rates;     /* NULL, or the learning rate of each batch of this call: it replaces lr and schedule */
+  double *ended_rates;     /* NULL, or room for the learning rate of the last step of each epoch that ended */
+  double rate;             /* the learning rate of the last step, of an earlier call if this one makes none */
+  ptrdiff_t before, whole; /* if `whole` is not 0: X are samples `before`.. of an epoch of `whole` samples */
 } fnn_fit;
 
 /* Whether all weights and moments are finite. */
@@ -323,7 +351,8 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   F(openmp_procs) F(magnitude) F(net_first_loss) F(net_fit_threads) \
   F(net_parameters) F(activation_row) F(loss_row) F(optimizer_row) F(abi_number) \
   F(net_updates) F(net_set_updates) \
-  F(net_freeze) F(net_start_average) F(net_average_share) F(net_set_average) F(net_get_average)
+  F(net_freeze) F(net_start_average) F(net_average_share) F(net_set_average) F(net_get_average) \
+  F(schedule_row)
 /* clang-format on */
 
 /* Raised when a function changes, or a struct changes in another way than by new members at its end. A larger table
@@ -402,6 +431,7 @@ typedef struct {
   double (*net_average_share)(const fnn_net *net);
   int (*net_set_average)(fnn_net *net, int layer, int parameter, const fnn_matrix *from);
   int (*net_get_average)(const fnn_net *net, int layer, int parameter, const fnn_matrix *to);
+  const char *(*schedule_row)(int index);
 } fnn_api;
 
 const fnn_api *fnn_get_api(void);

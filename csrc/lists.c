@@ -1,4 +1,4 @@
-/* The rows of the three lists in fastnn.h (activations, losses, optimizers) as text. */
+/* The rows of the four lists in fastnn.h (activations, losses, optimizers, schedules) as text. */
 #include "fastnn.h"
 
 static const char *row(const char *const *rows, int count, int index) {
@@ -23,5 +23,12 @@ const char *fnn_loss_row(int index) {
 const char *fnn_optimizer_row(int index) {
   static const char *const rows[] = {FNN_EACH_OPTIMIZER(TEXT)};
   return row(rows, FNN_OPTIMIZERS, index);
+}
+#undef TEXT
+
+#define TEXT(NAME, name, PARAMETERS) #name "(" PARAMETERS ")",
+const char *fnn_schedule_row(int index) {
+  static const char *const rows[] = {FNN_EACH_SCHEDULE(TEXT)};
+  return row(rows, FNN_SCHEDULES, index);
 }
 #undef TEXT

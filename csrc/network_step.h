@@ -17,6 +17,7 @@ typedef struct {
   fnn_net *trained; /* the same network; NULL, as is `fit`, if only gradients are wanted */
   fnn_fit *fit;
   fnn_optimizer optimizer;
+  fnn_schedule schedule; /* what optimizer.schedule points to, unless it is NULL */
   ptrdiff_t m;
   const fnn_matrix *X;
   fnn_targets targets;
@@ -101,6 +102,7 @@ typedef struct {
   double weight, loss;   /* of the batch: sum of w_i, sum of w_i L_i */
   uint64_t steps;        /* of the optimizer */
   uint64_t updates;      /* of the network */
+  double lr;             /* the learning rate of the batch */
   double bound[1 + FNN_SLOTS];
 } fnn_worker;
 

@@ -7,6 +7,7 @@
 #include "network_step.h"
 #include "optimizers.h"
 #include "random.h"
+#include "schedules.h"
 
 static fnn_worker worker_of(fnn_train_job *job, fnn_member *member) {
   char *plans = job->work->plans + 2 * member->thread * job->work->plan_bytes;
@@ -23,6 +24,7 @@ typedef struct {
   ptrdiff_t position, batches, epochs;
   uint64_t epoch;
   int order_is_valid;
+  double rate; /* the learning rate of the last step, if the caller wants to know it */
 } progress;
 
 /* Draws the order of this epoch, unless it is known already. */
@@ -37,12 +39,23 @@ static void draw_order(const fnn_worker *me, progress *at) {
   fnn_unit_starts(me->member);
 }
 
+/* The learning rate of the next batch, if it changes. All threads compute the same. */
+static double rate_of_batch(const fnn_worker *me, const progress *at) {
+  const fnn_fit *fit = me->job->fit;
+  const fnn_schedule *schedule = me->job->optimizer.schedule;
+  const double samples = (double)(fit->whole ? fit->whole : me->job->m);
+  if (fit->rates) return fit->rates[at->batches];
+  if (schedule->per_step) return fnn_rate(schedule, (double)me->steps);
+  return fnn_rate(schedule, fit->time + (double)at->epochs + (double)(fit->before + at->position) / samples);
+}
+
 static void end_epoch(const fnn_worker *me, progress *at) {
   fnn_fit *fit = me->job->fit;
   if (me->thread == 0) {
     fit->ended[2 * at->epochs] = fit->loss_sum;
     fit->ended[2 * at->epochs + 1] = fit->weight_sum;
     fit->loss_sum = fit->weight_sum = 0;
+    if (fit->ended_rates) fit->ended_rates[at->epochs] = at->rate;
   }
   at->position = 0, at->epoch++, at->epochs++;
 }
@@ -70,10 +83,11 @@ static void train_task(void *arg, fnn_member *member) {
   fnn_net *net = job->trained;
   fnn_fit *fit = job->fit;
   fnn_worker me = worker_of(job, member);
-  progress at = {fit->position, job->batches, job->epochs, fit->epoch, fit->order_is_valid};
+  progress at = {fit->position, job->batches, job->epochs, fit->epoch, fit->order_is_valid, fit->rate};
+  const int lr_changes = fit->rates || job->optimizer.schedule;
   enum fnn_step_result result = FNN_STEP_DONE;
   int interrupted = 0;
-  me.steps = net->steps, me.updates = net->updates;
+  me.steps = net->steps, me.updates = net->updates, me.lr = job->optimizer.lr;
   memcpy(me.bound, net->bound, sizeof me.bound);
   const fnn_mode mode = fnn_flush_subnormals();
   fnn_barrier(member); /* all threads have read where to start, before thread 0 changes it */
@@ -81,8 +95,10 @@ static void train_task(void *arg, fnn_member *member) {
     draw_order(&me, &at);
     const ptrdiff_t rows = fnn_min(fit->batch, job->m - at.position);
     me.m = 0;
+    if (lr_changes) me.lr = rate_of_batch(&me, &at);
     result = fnn_step(&me, fit->shuffle ? fit->order : fit->samples, at.position, rows);
     if (result != FNN_STEP_DONE) break;
+    if (me.m) at.rate = me.lr; /* the batch was not skipped */
     at.batches++;
     at.position += rows;
     if (at.position == job->m) end_epoch(&me, &at);
@@ -97,6 +113,7 @@ static void train_task(void *arg, fnn_member *member) {
     fit->position = at.position;
     fit->epoch = at.epoch;
     fit->ended_count = at.epochs;
+    fit->rate = at.rate;
     fit->order_is_valid = at.order_is_valid && at.position;
     job->interrupted = interrupted;
     job->batches = at.batches;
@@ -127,6 +144,12 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets)) return FNN_REFUSED;
   if (!FNN_TAKE(job.optimizer, fit.optimizer, eps)) return FNN_REFUSED;
   if (!fnn_is_optimizer(job.optimizer.kind) || fnn_slots_of(job.optimizer.kind) > net->slots) return FNN_REFUSED;
+  if (job.optimizer.schedule) {
+    if (!FNN_TAKE(job.schedule, job.optimizer.schedule, parameters) || !fnn_is_schedule(&job.schedule))
+      return FNN_REFUSED;
+    job.optimizer.schedule = &job.schedule;
+  }
+  if (fit.before < 0 || fit.whole < 0) return FNN_REFUSED;
   const ptrdiff_t batch = fnn_min(fit.batch, m);
   if (fnn_reserve(net, job.work, batch, threads, fit.plain)) return FNN_NO_MEMORY;
   if (fnn_stores(&fit, &job.optimizer) && fnn_reserve_gradients(net, job.work)) return FNN_NO_MEMORY;

@@ -98,7 +98,7 @@ int fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_
   if (!fnn_are_sizes(n, m, 0)) return FNN_NO_MEMORY;
   fnn_optimizer room;
   const fnn_optimizer *settings = FNN_TAKEN(room, o, eps);
-  if (!fnn_is_isa(isa) || !settings || !fnn_is_optimizer(settings->kind)) return FNN_REFUSED;
+  if (!fnn_is_isa(isa) || !settings || !fnn_is_optimizer(settings->kind) || settings->schedule) return FNN_REFUSED;
   const int slots = (moment_1 != NULL) + (moment_2 != NULL);
   if (slots < fnn_slots_of(settings->kind) ||
       !FNN_HAVE_ONE_DTYPE(w, moment_1 ? moment_1 : w, moment_2 ? moment_2 : w, dw))
@@ -106,7 +106,7 @@ int fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_
   const fnn_kernels *K = fnn_isas[isa].kernels[w->dtype];
   update_job u = {
       .K = K,
-      .u = fnn_update_of(K, settings, t, 1),
+      .u = fnn_update_of(K, settings, settings->lr, t, 1),
       /* A moment that does not exist is replaced by the parameter: it is passed on, but never used. */
       .x = {fnn_same(w), fnn_same(moment_1 ? moment_1 : w), fnn_same(moment_2 ? moment_2 : w), fnn_same(dw)},
       .used = {1, moment_1 != NULL, moment_2 != NULL, 1}};

@@ -1,6 +1,6 @@
 """fastnn: multilayer perceptrons on the CPU. Columns are samples."""
 
-from . import hints, kernels
+from . import hints, kernels, schedules
 from ._version import __version__
 from .cautions import DataWarning
 from .history import History
@@ -31,6 +31,7 @@ __all__ = [
     "kernels",
     "load",
     "predictor_handle",
+    "schedules",
     "set_threads",
 ]
 

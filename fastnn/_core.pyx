@@ -28,6 +28,7 @@ from libc.string cimport memmove
 from . import guard as _guard
 from . import threads as _threads
 from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
+from .schedules import OfTime
 from . import tables as _tables
 from .tables import ACTIVATIONS as _ACTIVATION_ROWS, LOSSES as _LOSS_ROWS, default as _default
 
@@ -39,7 +40,7 @@ cdef extern from "Python.h":
 
 cdef extern from "fastnn.h" nogil:
     enum: FNN_OK, FNN_NO_MEMORY
-    enum: FNN_ACTIVATIONS, FNN_LOSSES, FNN_PARAMETERS, FNN_FUNCTION_WORK
+    enum: FNN_ACTIVATIONS, FNN_LOSSES, FNN_PARAMETERS, FNN_FUNCTION_WORK, FNN_SCHEDULE_PARAMETERS
     const double FNN_WORK_PER_THREAD
     enum: FNN_IDENTITY
     enum: FNN_SGD, FNN_MOMENTUM, FNN_NESTEROV, FNN_ADAM, FNN_ADAMW, FNN_NADAM
@@ -57,12 +58,17 @@ cdef extern from "fastnn.h" nogil:
         const int32_t *codes
         fnn_matrix Y
         const double *weights
+    ctypedef struct fnn_schedule:
+        size_t size
+        int kind, per_step
+        double parameters[4]
     ctypedef struct fnn_optimizer:
         size_t size
         int kind
         double lr, weight_decay, momentum, beta1, beta2, eps, lr_decay, momentum_decay
         double clip_value, clip_norm, l1
         int spares_b
+        const fnn_schedule *schedule
     ctypedef struct fnn_layer:
         size_t size
         ptrdiff_t units
@@ -88,11 +94,17 @@ cdef extern from "fastnn.h" nogil:
         const uint32_t *samples
         uint64_t mask_seed
         double *diagnostics
+        double time
+        const double *rates
+        double *ended_rates
+        double rate
+        ptrdiff_t before, whole
     ctypedef struct fnn_net:
         pass
     const char *fnn_activation_row(int index)
     const char *fnn_loss_row(int index)
     const char *fnn_optimizer_row(int index)
+    const char *fnn_schedule_row(int index)
     int fnn_isa_total()
     const char *fnn_isa_name(int isa)
     int fnn_isa_available(int isa)
@@ -206,13 +218,13 @@ cdef list _rows(const char *(*row)(int index) noexcept nogil):
 
 
 def lists():
-    """The rows of the core's lists of activations, losses and optimizers, as text."""
-    return _rows(fnn_activation_row), _rows(fnn_loss_row), _rows(fnn_optimizer_row)
+    """The rows of the core's lists of activations, losses, optimizers and schedules, as text."""
+    return _rows(fnn_activation_row), _rows(fnn_loss_row), _rows(fnn_optimizer_row), _rows(fnn_schedule_row)
 
 
 if lists() != _tables.rows_of_core():
-    raise ImportError("the extension was built from other lists of activations, losses and optimizers than those of "
-                      "fastnn/tables.py: build it again")
+    raise ImportError("the extension was built from other lists of activations, losses, optimizers and schedules than "
+                      "those of fastnn/tables.py: build it again")
 
 
 # C variables, so that no lookup in the module is needed; the names in the order of their codes.
@@ -462,13 +474,42 @@ cdef dict _KINDS = {"SGD": FNN_SGD, "Adam": FNN_ADAM, "AdamW": FNN_ADAMW, "NAdam
                     "Adagrad": FNN_ADAGRAD}
 
 
-cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
+cdef object _OF_TIME = OfTime
+cdef dict _SCHEDULES = {name: code for code, name in enumerate(_tables.SCHEDULES)}
+
+
+cdef int _set_schedule(fnn_schedule *s, schedule) except -1:
+    cdef int i
+    s.size, s.kind, s.per_step = sizeof(fnn_schedule), _SCHEDULES[schedule.name], schedule.per == "step"
+    for i in range(FNN_SCHEDULE_PARAMETERS):
+        s.parameters[i] = 0
+    for i, name in enumerate(_tables.SCHEDULES[schedule.name]):
+        s.parameters[i] = getattr(schedule, name)
+    return 0
+
+
+cdef int _set_optimizer(fnn_optimizer *o, fnn_schedule *s, optimizer, int slots) except -1:
+    """Fill `o` with the settings, and `s` with the schedule, if lr is one.
+
+    Return whether lr is a number, or a schedule per step: not one per epoch, nor a function, instead of which fnn_fit
+    has the rates.
+    """
+    cdef bint is_simple = True
+    lr = optimizer._lr
+    o.schedule = NULL
+    if type(lr) is float:
+        o.lr = lr
+    else:
+        o.lr, is_simple = 0, False
+        if isinstance(lr, _OF_TIME):
+            _set_schedule(s, lr)
+            o.schedule, is_simple = s, s.per_step
     # The kind of SGD follows from the existing moments, because another thread may change `momentum` at any time.
     o.size = sizeof(fnn_optimizer)
     o.momentum = o.beta1 = o.beta2 = o.eps = o.lr_decay = o.momentum_decay = 0  # where the kind has none
     o.clip_value = o.clip_norm = o.l1 = o.spares_b = 0
     o.kind = FNN_SGD if type(optimizer) is _SGD else _KINDS[optimizer.kind]
-    o.lr, o.weight_decay = optimizer._lr, optimizer._weight_decay
+    o.weight_decay = optimizer._weight_decay
     if o.kind == FNN_RMSPROP:
         o.beta2, o.eps = optimizer._alpha, optimizer._eps
         if slots > 1:
@@ -484,7 +525,7 @@ cdef int _set_optimizer(fnn_optimizer *o, optimizer, int slots) except -1:
     if optimizer._extras is not None:
         o.clip_norm, o.clip_value, o.l1, decay_b = optimizer._extras
         o.spares_b = not decay_b
-    return 0
+    return is_simple
 
 
 cdef inline bint _held(const fnn_optimizer *o, int dtype) noexcept:
@@ -509,8 +550,9 @@ def optimizer_update(optimizer, w, g, moments, t):
     cdef operand x = _operand(w), dx = _operand(g)
     cdef operand[2] m
     cdef fnn_optimizer settings
+    cdef fnn_schedule schedule
     cdef int i, slots = len(moments)
-    _set_optimizer(&settings, optimizer, slots)
+    _set_optimizer(&settings, &schedule, optimizer, slots)
     for i in range(slots):
         m[i] = _operand(moments[i])
     _update(&settings, &x, &dx, m, slots, t)

@@ -120,6 +120,7 @@ cdef void c_sgd_update(real *w, real *buf, const real *dw, ptrdiff_t size, doubl
     o.kind = (FNN_NESTEROV if nesterov else FNN_MOMENTUM) if buf != NULL else FNN_SGD
     o.lr, o.momentum, o.weight_decay = lr, momentum, weight_decay
     o.beta1 = o.beta2 = o.eps = 0
+    o.schedule = NULL
     fnn_optimizer_update(_isa, &o, 1, &x, &b if buf != NULL else NULL, NULL, &d, size, 1, _least_one(threads))
 
 
@@ -132,6 +133,7 @@ cdef void c_adam_update(real *w, real *m, real *v, const real *dw, ptrdiff_t siz
     o.size = sizeof(fnn_optimizer)
     o.kind, o.lr, o.weight_decay = FNN_ADAMW if decoupled else FNN_ADAM, lr, weight_decay
     o.momentum, o.beta1, o.beta2, o.eps = 0, beta1, beta2, eps
+    o.schedule = NULL
     fnn_optimizer_update(_isa, &o, t, &x, &m1, &m2, &d, size, 1, _least_one(threads))
 
 

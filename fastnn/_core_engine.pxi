@@ -298,6 +298,7 @@ cdef class Engine:
         cdef fnn_targets to
         cdef int32_t[FEW] few
         cdef fnn_optimizer settings
+        cdef fnn_schedule schedule
         cdef fnn_fit fit
         cdef double[2] ended
         cdef int threads, status
@@ -314,10 +315,13 @@ cdef class Engine:
             # Targets of which cautions.of_targets may warn: return None, so that careful_step warns once.
             if _HIGHEST_TARGET[self.loss_code] == 1 if to.codes else m == self.n_out:
                 return None
-        _set_optimizer(&settings, optimizer, fnn_net_slots(self.net))
+        if not _set_optimizer(&settings, &schedule, optimizer, fnn_net_slots(self.net)):
+            return None  # careful_step raises the error
         fit.size, fit.optimizer = sizeof(fnn_fit), &settings
         fit.batch, fit.max_batches, fit.max_epochs, fit.cautious, fit.unchecked = m, 1, 1, True, False
         fit.samples, fit.mask_seed, fit.diagnostics = NULL, self.seed, NULL
+        fit.rates, fit.ended_rates = NULL, NULL
+        fit.time = fit.rate = fit.before = fit.whole = 0
         fit.plain = self.plain
         fit.shuffle = fit.order_is_valid = 0
         fit.seed = fit.epoch = fit.position = 0
@@ -331,13 +335,14 @@ cdef class Engine:
         return None if fit.failed or fit.unsafe else ended[0] / m
 
     def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs, check=True,
-              samples=None):
+              samples=None, rates=None):
         """Train until `max_batches` batches are done or `max_epochs` epochs have ended."""
         cdef fnn_matrix x = _matrix(X)
         cdef fnn_targets targets = _targets(y, sample_weight)
         cdef ptrdiff_t m = X.shape[1] if samples is None else len(samples)
-        cdef cnp.ndarray chosen = samples
+        cdef cnp.ndarray chosen = samples, each_rate = rates, ended_rates = None
         cdef fnn_optimizer settings
+        cdef fnn_schedule schedule
         cdef fnn_fit fit
         cdef cnp.ndarray order = None
         cdef double[2 * FEW_EPOCHS] few
@@ -352,7 +357,7 @@ cdef class Engine:
             fit.samples = <uint32_t *>cnp.PyArray_DATA(chosen)
         if state.diagnostics is not None:
             fit.diagnostics = <double *>cnp.PyArray_DATA(<cnp.ndarray>state.diagnostics)
-        _set_optimizer(&settings, optimizer, fnn_net_slots(self.net))
+        _set_optimizer(&settings, &schedule, optimizer, fnn_net_slots(self.net))
         fit.size, fit.optimizer = sizeof(fnn_fit), &settings
         fit.position, fit.epoch = state.position, state.epoch
         fit.loss_sum, fit.weight_sum, fit.failed = state.loss_sum, state.weight_sum, 0
@@ -365,6 +370,13 @@ cdef class Engine:
             many = PyBytes_FromStringAndSize(NULL, fit.max_epochs * 2 * sizeof(double))
             ended = <double *>PyBytes_AS_STRING(many)
         fit.ended, fit.ended_count = ended, 0
+        fit.time, fit.rate, fit.before, fit.whole = state.time, state.rate, state.before, state.whole or 0
+        fit.rates, fit.ended_rates = NULL, NULL
+        if each_rate is not None:
+            fit.rates = <const double *>cnp.PyArray_DATA(each_rate)
+        if each_rate is not None or settings.schedule != NULL:
+            ended_rates = np.empty(fit.max_epochs)
+            fit.ended_rates = <double *>cnp.PyArray_DATA(ended_rates)
         fit.order, fit.order_is_valid = NULL, 0
         if fit.shuffle:
             order = np.empty(m, np.uint32) if state.order is None else state.order
@@ -376,7 +388,9 @@ cdef class Engine:
         with nogil:
             status = fnn_net_train(self.net, &x, &targets, m, &fit, threads)
         _done(status)
-        state.epoch, state.position = fit.epoch, fit.position
+        state.epoch, state.position, state.rate = fit.epoch, fit.position, fit.rate
+        state.time += fit.ended_count
+        state.ended_rates = None if ended_rates is None else ended_rates[:fit.ended_count].tolist()
         state.loss_sum, state.weight_sum = fit.loss_sum, fit.weight_sum
         if state.first_loss is None:
             first_loss = fnn_net_first_loss(self.net)

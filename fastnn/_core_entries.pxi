@@ -187,6 +187,7 @@ cdef bint _quick_optimizer_update(optimizer, W, dW, tuple moments, step, tuple o
     cdef operand w, g
     cdef operand[2] m
     cdef fnn_optimizer settings
+    cdef fnn_schedule schedule
     if slots != _moments_of(optimizer) or optimizer._extras is not None or optimizer._average:
         return False
     if len(out) != slots + 1 or not 0 < t < 1LL << 53 or _type(W) < 0:
@@ -201,7 +202,8 @@ cdef bint _quick_optimizer_update(optimizer, W, dW, tuple moments, step, tuple o
             return False
         if not (_apart(&m[i], &w) and _apart(&m[i], &g) and (i == 0 or _apart(&m[1], &m[0]))):
             return False
-    _set_optimizer(&settings, optimizer, slots)
+    if not _set_optimizer(&settings, &schedule, optimizer, slots) or settings.schedule != NULL:
+        return False
     if not _held(&settings, _type(W)):
         return False
     _update(&settings, &w, &g, m, slots, t)

@@ -547,6 +547,7 @@ class Engine:
         max_epochs,
         check=True,
         samples=None,
+        rates=None,
     ):
         """Train until `max_batches` batches are done or `max_epochs` epochs have ended.
 
@@ -568,6 +569,8 @@ class Engine:
             False: do not check whether they are finite; `state.finite` is then True.
         samples : ndarray of uint32 or None
             The samples that an epoch visits; None: all.
+        rates : ndarray of float64 or None
+            The learning rate of each batch of this call, instead of the optimizer's lr.
 
         Returns
         -------
@@ -575,24 +578,39 @@ class Engine:
             For each epoch that ended: sum of w_i L_i and sum of w_i.
         """
         m = X.shape[1] if samples is None else len(samples)
-        state.ended = ended = []
+        state.ended, state.ended_rates = ended, ended_rates = [], []
         if len(self._moments) != optimizer.slots:
             raise RuntimeError("the optimizer's state was dropped in the middle of a training call")
-        for _ in range(max_batches):
+        for i in range(max_batches):
             if seed is not None and state.order is None:
                 state.order = _chosen(permutation(m, seed, state.epoch), samples)
             batch = slice(state.position, min(state.position + batch_size, m))
             order = samples if seed is None else state.order
-            if not self._step(X, y, sample_weight, optimizer, batch if order is None else order[batch], state):
+            now, steps = self._with_rate(optimizer, state, m, None if rates is None else rates[i]), self._steps
+            if not self._step(X, y, sample_weight, now, batch if order is None else order[batch], state):
                 break
+            if self._steps > steps:
+                state.rate = now.lr
             state.position = batch.stop
             if state.position == m:
                 ended.append((state.loss_sum, state.weight_sum))
+                ended_rates.append(state.rate)
                 state.next_epoch()
                 if len(ended) == max_epochs:
                     break
         state.finite = not check or self.is_finite()
         return ended
+
+    def _with_rate(self, optimizer, state, m, rate):
+        """The optimizer with the learning rate of the next batch: `rate`, or where that is None, its schedule's."""
+        lr = optimizer.lr
+        if rate is None and type(lr) is float:
+            return optimizer
+        if rate is None and lr.per == "step":
+            rate = lr.at(self._steps)
+        elif rate is None:
+            rate = lr.at(state.time + (state.before + state.position) / (state.whole or m))
+        return optimizer.with_lr(float(rate))
 
     def _step(self, X, y, sample_weight, optimizer, columns, state):
         weights = None if sample_weight is None else sample_weight[columns]

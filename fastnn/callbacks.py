@@ -105,7 +105,7 @@ class CSVLog(_OfOneFit):
     """A callback that writes the numbers of each epoch to a CSV file, a line as soon as the epoch ends.
 
     The columns: epoch (the number of epochs that the network has been trained for, 1 after the
-    first), loss, val_loss if there are validation data, and the metrics. With a network that was
+    first), loss, val_loss if there are validation data, lr and the metrics. With a network that was
     trained before, lines are added to a file that has these columns already: its lines of epochs
     that are trained again, and a last line that was cut off, are left out. Any other log is begun
     anew; a file that is no log is refused.
@@ -134,7 +134,7 @@ class CSVLog(_OfOneFit):
     ... )
     >>> with open(path) as file:
     ...     print(file.readline().strip())
-    epoch,loss,accuracy
+    epoch,loss,lr,accuracy
     """
 
     def __init__(self, path):
@@ -153,7 +153,7 @@ class CSVLog(_OfOneFit):
         """After an epoch."""
         done = self._network().epochs_done
         names, numbers = ["epoch", "loss"], [done, history.loss[-1]]
-        for name, values in ({"val_loss": history.val_loss} | history.metrics).items():
+        for name, values in ({"val_loss": history.val_loss, "lr": history.lr} | history.metrics).items():
             if values:
                 names.append(name)
                 numbers.append(values[-1])

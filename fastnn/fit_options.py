@@ -23,6 +23,10 @@ class Options:
     samples = kept_back = measures = stopper = max_seconds = None
     diagnoses = False
 
+    def names(self):
+        """The name of each number that fit measures, and whether a greater one is better."""
+        return {"loss": False} if self.measures is None else self.measures.names()
+
 
 NONE = Options()
 

@@ -13,6 +13,8 @@ class History:
         The loss of a batch is that before the batch's update.
     val_loss : list of float
         The loss of the validation data after each epoch; empty without validation data.
+    lr : list of float
+        The learning rate of the last update of each epoch.
     metrics : dict of str to list of float
         Each metric after each epoch: of the validation data by the names "val_accuracy" and so on;
         without validation data of the training data, "accuracy".
@@ -35,7 +37,7 @@ class History:
     """
 
     def __init__(self):
-        self.loss, self.val_loss, self.metrics = [], [], {}
+        self.loss, self.val_loss, self.lr, self.metrics = [], [], [], {}
         self.validation_samples = self.best_epoch = self.diagnostics = None
         self.seconds = 0.0
         self.stopped = None
@@ -50,12 +52,13 @@ class History:
         Returns
         -------
         pandas.DataFrame
-            One row for each epoch; columns loss, val_loss (with validation data) and the metrics. A number that was
+            One row for each epoch; columns loss, val_loss (with validation data), lr and the metrics. A number that was
             not measured, because training was interrupted, is NaN.
         """
         import pandas as pd  # optional, and slow to import
 
-        columns = {"loss": self.loss} | ({"val_loss": self.val_loss} if self.val_loss else {}) | self.metrics
+        columns = {"loss": self.loss} | ({"val_loss": self.val_loss} if self.val_loss else {})
+        columns |= {"lr": self.lr} | self.metrics
         table = pd.DataFrame({name: pd.Series(values, dtype=float) for name, values in columns.items()})
         table.index.name = "epoch"
         return table
@@ -79,8 +82,10 @@ class TrainState:
     """The position of training between two slices; an engine's train() advances it."""
 
     __slots__ = (
+        "before",
         "diagnostics",
         "ended",
+        "ended_rates",
         "epoch",
         "failed",
         "finite",
@@ -88,14 +93,20 @@ class TrainState:
         "loss_sum",
         "order",
         "position",
+        "rate",
+        "time",
         "weight_sum",
+        "whole",
     )
 
-    def __init__(self, epoch, position=0, loss_sum=0.0, weight_sum=0.0):
+    def __init__(self, epoch, position=0, loss_sum=0.0, weight_sum=0.0, time=0, rate=0.0):
         self.epoch = epoch  # counted from the network's first epoch
+        self.time = time  # epochs that ended with the optimizer's state
         self.position = position  # number of samples of this epoch that are done
         self.loss_sum, self.weight_sum = loss_sum, weight_sum  # sums over those samples
         self.ended = None  # (loss sum, weight sum) of each epoch that ended in the last call of an engine
+        self.rate, self.ended_rates = rate, None  # learning rate of the last step; of the last step of each of `ended`
+        self.before, self.whole = 0, None  # in a part of an epoch's samples: those before it, and those of the epoch
         self.first_loss = None  # mean loss of the first batch that was trained
         self.failed = False  # whether a loss was not finite
         self.finite = True  # whether all weights and moments are finite
@@ -105,10 +116,15 @@ class TrainState:
     def next_epoch(self):
         """Begin the next epoch."""
         self.epoch += 1
+        self.time += 1
         self.position, self.loss_sum, self.weight_sum, self.order = 0, 0.0, 0.0, None
+
+    def rates(self):
+        """The learning rate of the last step of each epoch in `ended`; an engine gives none where lr is constant."""
+        return [self.rate] * len(self.ended) if self.ended_rates is None else self.ended_rates
 
     def copy(self):
         """A copy of the position, to which fit can return."""
-        twin = TrainState(self.epoch, self.position, self.loss_sum, self.weight_sum)
+        twin = TrainState(self.epoch, self.position, self.loss_sum, self.weight_sum, self.time, self.rate)
         twin.first_loss = self.first_loss
         return twin

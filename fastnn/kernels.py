@@ -445,8 +445,8 @@ def optimizer_update(optimizer, W, dW, moments=(), step=1, out=None, copy="if_ne
     Raises
     ------
     ValueError
-        If shapes or the number of moments do not match, or a setting is too large for W's dtype; for a setting that
-        needs more than this array: clip_norm, average, l1, decay_b=False.
+        If shapes or the number of moments do not match, a setting is too large for W's dtype, lr is no number, or a
+        setting needs more than this array: clip_norm, average, l1, decay_b=False.
     TypeError
         If `optimizer` is not an optimizer of fastnn, or an argument does not hold real numbers.
 
@@ -469,7 +469,12 @@ def optimizer_update(optimizer, W, dW, moments=(), step=1, out=None, copy="if_ne
     W = arrays.real_array(W, "W", may_copy)
     shape = W.shape
     W = _parameter(W, "W", None, may_copy, None)
-    optimizer.frozen(W.dtype)  # or an error: a setting is infinite in this dtype
+    optimizer = optimizer.frozen(W.dtype)  # or an error: a setting is infinite in this dtype
+    if type(optimizer.lr) is not float:
+        raise ValueError(
+            f"optimizer: lr={optimizer.lr!r:.100} must be a number here; give one of the same settings with "
+            f"the number of this step, such as lr=schedule.at(t)"
+        )
     dW = _parameter(dW, "dW", W.dtype, may_copy, shape)
     if not isinstance(moments, (tuple, list)) or len(moments) != optimizer.slots:
         raise ValueError(f"moments must be a tuple of {optimizer.slots} for {optimizer!r}, got {moments!r:.80}")

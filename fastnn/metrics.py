@@ -150,7 +150,7 @@ def checked(given, sizes, activation, loss, y):
     found = [_checked(one, f"metrics[{i}]", sizes[-1], activation, loss, y) for i, one in enumerate(given)]
     names = [metric.name for metric in found]
     for i, name in enumerate(names):
-        if name in (*names[:i], "loss"):
+        if name in (*names[:i], "loss", "lr"):
             raise ValueError(f"metrics[{i}] has the name {name!r}, which is taken; give the function another __name__")
     return found
 

@@ -470,7 +470,8 @@ class Network(Learner):
         optimizer : bool
             True: also save the optimizer's settings and state. A loaded network then continues
             training as this one would, with ``optimizer=None`` or with an optimizer of the same
-            kind and settings (lr, eps and weight_decay may differ).
+            kind and settings (lr, eps and weight_decay may differ). The file has the epochs that a
+            schedule counts if lr is a schedule, not if it is a number.
 
         Raises
         ------
@@ -478,6 +479,8 @@ class Network(Learner):
             If it cannot be written; the error names `path`.
         TypeError
             If `path` is neither a path nor a binary file object.
+        ValueError
+            With `optimizer`, if its lr is a function, which a file cannot store.
 
         Notes
         -----
@@ -491,11 +494,10 @@ class Network(Learner):
     def __getstate__(self):
         """The state for copies, pickles and files: settings, weights and moments, no scratch memory."""
         with self._guard.reading:
-            # The optimizer's state is left out if the next step would start a new one anyway.
             trained = self._trainable
             state = self._settings() | {
                 "optimizer": trained.optimizer,
-                "optimizer_state": self._engine.optimizer_state() if trained.goes_on() else None,
+                "optimizer_state": trained.optimizer_state(),
                 "parameters": [tuple(map(np.ascontiguousarray, pair)) for pair in self._engine.parameters()],
             }
         state["losses"] = trained.first_loss, trained.last_loss
@@ -538,8 +540,7 @@ class Network(Learner):
         trained.first_loss, trained.last_loss = state["losses"]
         trained.optimizer = state.get("optimizer") or SGD()
         if state.get("optimizer_state"):
-            made._engine.set_optimizer_state(state["optimizer_state"])
-            trained.unclaimed_key = trained.optimizer.key()
+            trained.set_optimizer_state(state["optimizer_state"])
         self.__dict__.update(made.__dict__)
         for name, value in state["attributes"].items():
             object.__setattr__(self, name, value)

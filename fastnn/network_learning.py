@@ -162,6 +162,7 @@ class Learner:
             optimizer's state (moments and step count), and shares it with train_step. The same
             object continues with this state, even with a changed lr, eps or weight_decay; another
             object, or a changed momentum, nesterov, betas or alpha, starts a new state.
+            Its lr may be a schedule or a function: see :mod:`fastnn.schedules`.
         shuffle : bool
             True: a new order of the samples in each epoch, which depends only on the network's seed
             and the epoch's number (and on m). False: the given order.
@@ -185,7 +186,8 @@ class Learner:
             (classes count_c), for the count_c samples of class c (scikit-learn's).
         early_stopping : int or EarlyStopping, optional
             End training when the validation loss, or another number, no longer improves; an int
-            is the patience. After an epoch come validation, callbacks, and then this.
+            is the patience. After an epoch come validation, a Plateau of the learning rate,
+            callbacks, and then this.
         metrics : list of str, (str, dict) or callable
             As for :meth:`evaluate`, after each epoch: of the validation data, or of the training
             data where there is none. In ``history.metrics``.
@@ -254,7 +256,7 @@ class Learner:
             As for :meth:`loss`.
         optimizer : SGD, Adam, AdamW, NAdam, RMSprop or Adagrad, optional
             As for :meth:`fit`, with the same optimizer state. None: the last optimizer of this
-            network, at first ``SGD()``.
+            network, at first ``SGD()``. Its lr is a number, or a schedule with ``per="step"``.
         sample_weight : array_like, (m,), optional
             As for :meth:`loss`; weights take the way with all checks, some microseconds longer.
 

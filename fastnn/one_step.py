@@ -3,6 +3,7 @@
 from . import arrays, cautions, passes
 from .history import TrainState
 from .optimizers import check_optimizer
+from .schedules import is_of_steps
 
 NOT_FINITE_BEFORE = (
     "the loss of the first batch is not finite, before any update: the weights, X or y are too large. Scale X and y, "
@@ -26,6 +27,11 @@ def careful_step(trainable, X, y, optimizer, sample_weight=None):
 def _checked_step(trainable, X, y, optimizer, sample_weight):
     engine, m = trainable.engine, X.shape[1]
     settings = optimizer.frozen(engine.dtype)
+    if not is_of_steps(settings.lr):
+        raise ValueError(
+            f"optimizer: lr={settings.lr!r:.100} depends on epochs, and train_step has none; give a number, or a "
+            f'schedule with per="step"'
+        )
     state, before = TrainState(0), trainable.snapshot()
     try:
         afresh = trainable.make_current(optimizer)

@@ -9,8 +9,8 @@ import operator
 
 import numpy as np
 
-from . import hints
-from .tables import real_parameter
+from . import hints, schedules
+from .tables import FLOAT32_ENDS, real_parameter
 
 
 def _share(value, what):
@@ -60,17 +60,12 @@ class _Optimizer:
 
     @property
     def lr(self):
-        """Learning rate."""
+        """Learning rate: a number, a schedule of :mod:`fastnn.schedules`, or a function of the time in epochs."""
         return self._lr
 
     @lr.setter
     def lr(self, value):
-        if isinstance(value, (list, tuple, dict)) or hasattr(value, "__next__") or getattr(value, "ndim", 0) > 0:
-            raise TypeError(
-                f"lr must be a real number, got {value!r:.50}; an optimizer holds settings only, and no parameters: "
-                f"write net.fit(X, y, optimizer=fastnn.{self.kind}(lr=...))"
-            )
-        self._lr = real_parameter(value, "lr")
+        self._lr = real_parameter(value, "lr") if type(value) is float else schedules.checked(value, self.kind)
 
     @property
     def weight_decay(self):
@@ -161,7 +156,16 @@ class _Optimizer:
 
     def frozen(self, dtype):
         """A copy with the present settings, which no other thread changes; a setting must be finite in `dtype`."""
-        return _twin(self.kind, self._values(self), dtype.itemsize)
+        # No cache for a function of the user's: it may have no hash, and a cache would keep it.
+        make = _twin if isinstance(self._lr, (float, schedules.Schedule)) else _twin.__wrapped__
+        return make(self.kind, self._values(self), dtype.itemsize)
+
+    def with_lr(self, lr):
+        """A copy with the number `lr` as the learning rate."""
+        twin = object.__new__(_BY_KIND[self.kind])
+        for field in self._fields:
+            object.__setattr__(twin, field, lr if field == "_lr" else getattr(self, field))
+        return twin
 
     def __setattr__(self, name, value):
         # A subclass may have any attributes.
@@ -221,8 +225,8 @@ class SGD(_Optimizer):
 
     Parameters
     ----------
-    lr : float
-        Learning rate, finite and at least 0.
+    lr : float, schedule or callable
+        Learning rate, finite and at least 0; or one that changes, see :mod:`fastnn.schedules`.
     momentum : float
         At least 0, less than 1.
     nesterov : bool
@@ -331,8 +335,8 @@ class Adam(_Optimizer):
 
     Parameters
     ----------
-    lr : float
-        Learning rate, finite and at least 0.
+    lr : float, schedule or callable
+        Learning rate, finite and at least 0; or one that changes, see :mod:`fastnn.schedules`.
     betas : (float, float)
         beta1 and beta2, each at least 0 and less than 1.
     eps : float
@@ -582,8 +586,8 @@ class RMSprop(_Optimizer):
 
     Parameters
     ----------
-    lr : float
-        Learning rate, finite and at least 0.
+    lr : float, schedule or callable
+        Learning rate, finite and at least 0; or one that changes, see :mod:`fastnn.schedules`.
     alpha : float
         At least 0, less than 1. It is Keras's rho, whose default is 0.9.
     eps : float
@@ -669,8 +673,8 @@ class Adagrad(_Optimizer):
 
     Parameters
     ----------
-    lr : float
-        Learning rate of the first step, finite and at least 0.
+    lr : float, schedule or callable
+        Learning rate of the first step, finite and at least 0; or one that changes, see :mod:`fastnn.schedules`.
     lr_decay : float
         How quickly the learning rate falls with the count of steps; finite and at least 0.
     weight_decay : float
@@ -738,7 +742,6 @@ _BY_KIND = {optimizer.kind: optimizer for optimizer in OPTIMIZERS}
 hints.tell_elsewhere(
     _Optimizer, ("learning_rate", "eta", "alpha", "l2", "epsilon"), lambda name: f"write {hints.ours(name)[0]}"
 )
-_FLOAT32_ENDS = 2.0**128 - 2.0**103  # from here on a number is infinite in float32
 _NOT_CAST = ("_lr_decay", "_momentum_decay")  # only float64 numbers are computed from these
 
 
@@ -753,8 +756,22 @@ def _bound(value, what):
 
 
 def spec(optimizer):
-    """``[kind, settings]``: the form that files store."""
-    return [optimizer.kind, optimizer.settings()]
+    """``[kind, settings]``: the form that files store.
+
+    Raises
+    ------
+    ValueError
+        If lr is a function.
+    """
+    settings, lr = optimizer.settings(), optimizer.lr
+    if isinstance(lr, schedules.Schedule):
+        settings["lr"] = schedules.spec(lr)
+    elif type(lr) is not float:
+        raise ValueError(
+            f"optimizer: a file cannot store lr={lr!r:.80}, a function; give a schedule of fastnn.schedules, "
+            f"or save the network with optimizer=False"
+        )
+    return [optimizer.kind, settings]
 
 
 def from_spec(stored):
@@ -792,7 +809,8 @@ def _twin(kind, values, itemsize):
     for field, value in zip(twin._fields, values, strict=True):
         numbers = {field[1:]: value} if field != "_extras" else dict(zip(_RARER, value or (), strict=False))
         for name, number in numbers.items():
-            if itemsize == 4 and type(number) is float and number >= _FLOAT32_ENDS and field not in _NOT_CAST:
+            largest = number.largest if isinstance(number, schedules.Schedule) else number
+            if itemsize == 4 and type(largest) is float and largest >= FLOAT32_ENDS and field not in _NOT_CAST:
                 raise ValueError(f"{kind}: {name}={number!r} is infinite in float32; it must be below 3.4e38")
         object.__setattr__(twin, field, value)  # without the setters: values were checked before
     return twin

@@ -1,11 +1,14 @@
 """The saved state of a network, in copies, pickles and files: conversion to and from files, and all checks of it."""
 
 import itertools
+import math
 
 import numpy as np
 
 from . import arrays, optimizers
+from .schedules import Plateau
 from .settings import checked_dropout, checked_dtype, checked_seed, checked_sizes, checked_trainable
+from .tables import real_parameter
 
 _MOST_STEPS = 2**62
 _IN_FILES = ("sizes", "activations", "loss", "dtype", "seed", "epochs_done")  # keys of a header; "optimizer" is extra
@@ -21,12 +24,17 @@ def to_file(state, optimizer):
     arrays = _named("", state["parameters"])
     if optimizer:
         header["optimizer"] = optimizers.spec(state["optimizer"])
-        if state["optimizer_state"]:
-            header["steps"] = state["optimizer_state"]["steps"]
-            for slot, pairs in enumerate(state["optimizer_state"]["moments"], start=1):
+        kept, is_scheduled = state["optimizer_state"], type(state["optimizer"].lr) is not float
+        if kept and (kept["moments"] or is_scheduled or "average" in kept):
+            header["steps"] = kept["steps"]
+            for slot, pairs in enumerate(kept["moments"], start=1):
                 arrays |= _named(f"m{slot}_", pairs)
-            if "average" in state["optimizer_state"]:
-                arrays |= _named("average_", state["optimizer_state"]["average"][1])
+            if "average" in kept:
+                arrays |= _named("average_", kept["average"][1])
+        if kept and is_scheduled:
+            header["optimizer_epochs"] = kept["epochs"]
+        if kept and kept["plateau"]:
+            header["plateau"] = kept["plateau"]
     return {"format": _format(header), **header}, arrays
 
 
@@ -46,6 +54,7 @@ def _format(header):
         header.keys() <= _FIRST_KEYS
         and all(isinstance(name, str) and name in _FIRST_NAMES for name in (*header["activations"], header["loss"]))
         and settings.keys() <= _FIRST_SETTINGS.get(kind, set())
+        and isinstance(settings.get("lr", 0.0), float)
     )
     return 1 if is_first else 2
 
@@ -61,9 +70,8 @@ def from_file(header, arrays):
     optimizer = optimizers.from_spec(header["optimizer"]) if "optimizer" in header else None
     return {
         **{key: header[key] for key in _IN_FILES},
-        **{
-            key: header[key] for key in ("updates", "dropout", "trainable") if key in header
-        },  # release 0.1 wrote none of them
+        # Release 0.1 wrote none of these.
+        **{key: header[key] for key in ("updates", "dropout", "trainable") if key in header},
         "activations": [_from_json(a) for a in header["activations"]],
         "loss": _from_json(header["loss"]),
         "optimizer": optimizer,
@@ -88,12 +96,12 @@ def _optimizer_state(header, named, optimizer):
     found = sorted(name for name in named if name.startswith("m"))
     if found != sorted(wanted):
         raise ValueError(f"it has {len(found)} arrays of moments, wanted {', '.join(wanted) or 'none'}")
-    average = optimizer.average if optimizer and "steps" in header else 0.0
-    if not slots and not average:
+    average, epochs = optimizer.average if optimizer and "steps" in header else 0.0, header.get("optimizer_epochs")
+    if not slots and not average and epochs is None:
         return None
     flat = iter([named[name] for name in wanted])
     moments = [[(next(flat), next(flat)) for _ in header["sizes"][1:]] for _ in range(slots)]
-    state = {"steps": header["steps"], "moments": moments}
+    state = {"steps": header["steps"], "moments": moments, "epochs": epochs or 0, "plateau": header.get("plateau")}
     if average:
         pairs = [(named[f"average_W{i}"], named[f"average_b{i}"]) for i in range(1, len(header["sizes"]))]
         state["average"] = average, pairs
@@ -155,13 +163,15 @@ def _checked_moments(state, optimizer, sizes, dtype):
     slots, share = (optimizer.slots, optimizer.average) if optimizer else (0, 0.0)
     if not isinstance(state, dict) or not {"steps", "moments"} <= set(state):
         raise ValueError(f"the optimizer's state must be a dict of steps and moments, got {state!r:.80}")
-    if not isinstance(state["moments"], (list, tuple)) or len(state["moments"]) != slots or not (slots or share):
+    if not isinstance(state["moments"], (list, tuple)) or len(state["moments"]) != slots or not optimizer:
         raise ValueError(f"the optimizer's moments must be a list of {slots} for {optimizer!r}")
     for slot, pairs in enumerate(state["moments"], start=1):
         _check_shapes(f"m{slot}_", pairs, sizes, dtype)
     clean = {
         "steps": arrays.whole_number(state["steps"], "steps", 1, _MOST_STEPS),
         "moments": [_operands(pairs, dtype) for pairs in state["moments"]],
+        "epochs": arrays.whole_number(state.get("epochs", 0), "epochs", 0, _MOST_STEPS),
+        "plateau": _checked_plateau(state.get("plateau"), optimizer),
     }
     if ("average" in state) != bool(share):
         raise ValueError(f"the optimizer's state must have an average if, and only if, {optimizer!r} has one")
@@ -175,6 +185,17 @@ def _checked_moments(state, optimizer, sizes, dtype):
 
 def _operands(pairs, dtype):
     return [tuple(arrays.operand(T, "a moment", 2, dtype) for T in pair) for pair in pairs]
+
+
+def _checked_plateau(plateau, optimizer):
+    """[best, waited, factor] of a Plateau, checked; None for None."""
+    if plateau is None:
+        return None
+    is_of_plateau = isinstance(plateau, (list, tuple)) and len(plateau) == 3 and type(optimizer.lr) is Plateau
+    if not is_of_plateau or not isinstance(plateau[0], float) or math.isnan(plateau[0]):
+        raise ValueError(f"plateau must be [best, waited, factor] of a Plateau, got {plateau!r:.80}")
+    waited = arrays.whole_number(plateau[1], "plateau[1]", 0, optimizer.lr.patience)
+    return [plateau[0], waited, real_parameter(plateau[2], "plateau[2]", high=1.0)]
 
 
 def _check_shapes(prefix, pairs, sizes, dtype):

@@ -91,14 +91,17 @@ def checked(early_stopping, measured):
             wanted = "an EarlyStopping, or a patience as an int"
             raise TypeError(f"early_stopping must be {wanted}, got {early_stopping!r:.80}")
         early_stopping = EarlyStopping(patience=arrays.whole_number(early_stopping, "early_stopping", 1))
-    if early_stopping.monitor not in measured:
-        told = hints.did_you_mean(early_stopping.monitor, measured)
-        if early_stopping.monitor.startswith("val_") and "val_loss" not in measured:
-            told = ": there is no validation data; give validation_data, or monitor='loss';"
-        raise ValueError(
-            f"early_stopping: no {early_stopping.monitor!r} is measured{told or ';'} what is: {', '.join(measured)}"
-        )
+    check_monitor("early_stopping", early_stopping.monitor, measured)
     return Stopper(early_stopping, measured[early_stopping.monitor])
+
+
+def check_monitor(argument, monitor, measured):
+    """Refuse a monitor that is not among the numbers of each epoch."""
+    if monitor not in measured:
+        told = hints.did_you_mean(monitor, measured)
+        if monitor.startswith("val_") and "val_loss" not in measured:
+            told = ": there is no validation data; give validation_data, or monitor='loss';"
+        raise ValueError(f"{argument}: no {monitor!r} is measured{told or ';'} what is: {', '.join(measured)}")
 
 
 class Stopper:

@@ -130,6 +130,15 @@ INITIALISERS = {
 # The optimizers of the C core in the order of their codes: name -> moments that it keeps for each parameter.
 OPTIMIZERS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "nadam": 2}
 OPTIMIZERS |= {"rmsprop": 1, "rmsprop_momentum": 2, "adagrad": 1}
+# Its schedules: name -> settings; schedules.py has a class for each.
+SCHEDULES = {
+    "step": ("lr", "every", "factor"),
+    "exponential": ("lr", "factor"),
+    "inverse_scaling": ("lr", "power"),
+    "cosine": ("lr", "length", "warmup", "final"),
+    "one_cycle": ("lr", "length"),
+}
+FLOAT32_ENDS = 2.0**128 - 2.0**103  # from here on a number is infinite in float32
 
 
 def rows_of_core():
@@ -138,7 +147,8 @@ def rows_of_core():
     losses = []
     for name, row in LOSSES.items():
         losses.append(f"{name}({', '.join(row.parameters)}) {(row.output or 'any').upper()} {row.targets.upper()}")
-    return activations, losses, [f"{name} {slots}" for name, slots in OPTIMIZERS.items()]
+    schedules = [f"{name}({', '.join(settings)})" for name, settings in SCHEDULES.items()]
+    return activations, losses, [f"{name} {slots}" for name, slots in OPTIMIZERS.items()], schedules
 
 
 OUTPUT_LOSS = {row.output: name for name, row in LOSSES.items() if row.output}

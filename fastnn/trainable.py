@@ -6,6 +6,7 @@ import numpy as np
 
 from . import arrays, cautions, passes
 from .optimizers import SGD
+from .schedules import Progress
 
 
 class Trainable:
@@ -35,6 +36,8 @@ class Trainable:
         # that is used continues with the state. Until then state_key is None.
         self.unclaimed_key = None
         self.epochs_done = 0
+        # Of the optimizer's state, for schedules: epochs that ended with it, and how far a Plateau has come.
+        self.state_epochs, self.plateau = 0, None
         # The loss before all training and that of the last epoch; None after weights were set in another way.
         self.first_loss = self.last_loss = None
         self.frozen = (False,) * (len(sizes) - 1)  # for each layer whether training leaves it as it is
@@ -98,6 +101,7 @@ class Trainable:
         self.changes += 1
         self.state_key = self.unclaimed_key = None  # before the next line, because Ctrl-C may come in between
         self.engine.start_optimizer(0)
+        self.state_epochs, self.plateau = 0, None
 
     def make_current(self, optimizer):
         """Use `optimizer` from now on. Return True if a new state was started, False if the old one continues."""
@@ -109,6 +113,7 @@ class Trainable:
             return False
         self.state_key = self.unclaimed_key = None  # no valid state until the last line; Ctrl-C may come before it
         self.engine.start_optimizer(optimizer.slots, optimizer.average)
+        self.state_epochs, self.plateau = 0, None
         self.optimizer, self.state_key = optimizer, key
         return True
 
@@ -116,15 +121,43 @@ class Trainable:
         """Whether the next step with the last optimizer would continue the present optimizer state."""
         return self.optimizer.key() in (self.state_key, self.unclaimed_key)
 
+    def optimizer_state(self):
+        """The optimizer's state for copies, pickles and files; None if the next step would start a new one anyway.
+
+        Returns
+        -------
+        dict or None
+            "steps" and "moments" as Engine.optimizer_state() gives them; "epochs" that ended with the state; "plateau":
+            None, or [best, waited, factor] of Progress.
+        """
+        steps = self.engine.steps()
+        if not steps or not self.goes_on():
+            return None
+        state = self.engine.optimizer_state() or {"steps": steps, "moments": []}
+        plateau = self.plateau if self.plateau and self.plateau.schedule == self.optimizer.lr else None
+        return state | {"epochs": self.state_epochs, "plateau": plateau and list(plateau[1:])}
+
+    def set_optimizer_state(self, state):
+        """Continue with a state of :meth:`optimizer_state`, which the first optimizer of the same key() claims."""
+        self.engine.set_optimizer_state(state)
+        self.unclaimed_key, self.state_epochs = self.optimizer.key(), state["epochs"]
+        self.plateau = Progress(self.optimizer.lr, *state["plateau"]) if state["plateau"] else None
+
+    def progress_of(self, plateau):
+        """How far a Plateau has come with the present state."""
+        is_same = self.plateau is not None and self.plateau.schedule == plateau
+        return self.plateau if is_same else Progress(plateau)
+
     def snapshot(self, spare=None):
         """A copy of everything that training changes, for :meth:`go_back`; `spare`, an old one, is overwritten."""
-        return self.engine.snapshot(spare and spare[0]), self.optimizer, self.state_key, self.unclaimed_key
+        weights = self.engine.snapshot(spare and spare[0])
+        return weights, self.optimizer, self.state_key, self.unclaimed_key, self.state_epochs, self.plateau
 
     def go_back(self, snapshot):
         """Restore a snapshot."""
         self.state_key = self.unclaimed_key = None
         self.engine.restore(snapshot[0])
-        _, self.optimizer, self.state_key, self.unclaimed_key = snapshot
+        _, self.optimizer, self.state_key, self.unclaimed_key, self.state_epochs, self.plateau = snapshot
 
     def version(self):
         """A value that changes whenever the weights or the optimizer's state change."""

@@ -13,8 +13,9 @@ from . import arrays, cautions, diagnostics, fit_options, hints, optimizers
 from .history import History, TrainState
 from .one_step import NOT_FINITE_BEFORE
 from .progress import progress_bar
+from .schedules import Plateau, Schedule, rate_of
 from .settings import check_flag
-from .stopping import EarlyStopping
+from .stopping import EarlyStopping, check_monitor
 
 _SLICE_SECONDS = 0.05
 _SLICE_EPOCHS = 10_000  # the most epochs of a slice, for tiny networks: the history takes time, too
@@ -93,6 +94,8 @@ def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample
     if epochs:
         cautions.of_targets(data[1], trainable.loss, not trainable.is_chosen)
         is_large = cautions.of_scale(data[0], batch_size or m, trainable.backend.largest, options.samples)
+    if type(optimizer.lr) is Plateau:
+        check_monitor("lr", optimizer.lr.monitor, options.names())
     history = History()
     history.validation_samples = options.kept_back
     with trainable.guard.fitting:
@@ -117,6 +120,34 @@ def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample
             if history.loss:
                 trainable.last_loss = history.loss[job.last_epoch]
     return history
+
+
+class _Rates:
+    """The learning rates of the next batches, where lr is a function of the user's.
+
+    If one of them is an error, only the rates before it: their batches are trained first, so that it does not depend on
+    slices which weights are kept.
+    """
+
+    def __init__(self, fit, lr, epochs):
+        state, size, m = fit.state, fit.batch_size, fit.m
+        self.lr, self.start, rates = lr, (state.time, state.position), []
+        time, position = self.start
+        for _ in range(min(fit.batches, epochs * fit.per_epoch - position // size)):
+            try:
+                rates.append(rate_of(lr, time + position / m, fit.engine.dtype))
+            except Exception:  # of any kind, from the function
+                if not rates:
+                    raise
+                break
+            position += size
+            if position >= m:
+                time, position = time + 1, 0
+        self.values = np.array(rates, np.float64)
+
+    def are_for(self, lr, state):
+        """Whether these rates are of that function, and begin at that state."""
+        return lr is self.lr and self.start == (state.time, state.position)
 
 
 class Fit:
@@ -150,6 +181,7 @@ class Fit:
         "engine",
         "first",
         "first_epoch",
+        "first_time",
         "in_place",
         "last_epoch",
         "last_loss",
@@ -158,6 +190,7 @@ class Fit:
         "optimizer",
         "options",
         "per_epoch",
+        "plateau",
         "sample_weight",
         "seed",
         "seen",
@@ -182,10 +215,11 @@ class Fit:
         self.X, self.y, self.sample_weight = data
         self.optimizer, self.batch_size, self.seed = optimizer, batch_size, trainable.seed if shuffle else None
         self.settings = optimizer  # the optimizer's settings for the present slice
+        self.plateau = None  # its lr, if that is a Plateau: the settings have its number
         self.m = self.X.shape[1] if options.samples is None else len(options.samples)
         self.per_epoch = -(-self.m // batch_size)
-        self.first_epoch = trainable.epochs_done
-        self.slice_state = self.state = TrainState(self.first_epoch)
+        self.first_epoch, self.first_time = trainable.epochs_done, trainable.state_epochs
+        self.slice_state = self.state = self._first_state()
         self.in_place = (self.y.ndim == 1 and self.engine.reads(self.X)) or arrays.in_place(self.X, self.y)
         self.batches = 1 + int(_FIRST_SLICE_FLOP / (6.0 * trainable.n_params * batch_size + self.backend.BATCH_FLOP))
         self.before = before
@@ -198,7 +232,10 @@ class Fit:
         self.first = self.snapshot = self.engine.snapshot() if afresh else before[0]
         self.spare = self.snapshot_state = None  # None: the state at the start
         self.snapshot_every, self.snapshot_time = _SNAPSHOT_SECONDS, time.perf_counter()
-        self.used = []  # (batches done, settings) at the start of each slice since the snapshot
+        self.used = []  # (batches done, settings, rates) at the start of each slice since the snapshot
+
+    def _first_state(self):
+        return TrainState(self.first_epoch, time=self.first_time)
 
     def run(self, epochs, callbacks, progress, history, network):
         """Train for `epochs` epochs, and fill `history`; callbacks that have a method begin() get `network` first."""
@@ -212,15 +249,22 @@ class Fit:
                     callback.begin(network)
             bar = progress_bar(progress, epochs)
             while done < epochs and not history.stopped:
+                lr = self.optimizer.lr
+                looks = looks or type(lr) is Plateau
                 some = 1 if looks else min(epochs - done, _SLICE_EPOCHS)
+                # A function of the user's is called outside of `writing`.
+                rates = None if isinstance(lr, (float, Schedule)) else _Rates(self, lr, some)
                 with self.writing:
                     try:
                         self._make_ready()
-                        sums = self._slice(some, looks)
+                        sums = self._slice(some, looks, rates)
                         done += len(sums)
                     finally:
                         self.seen = self.trainable.version()
+                        self.trainable.state_epochs = self.state.time
                 history.loss += [total / weight for total, weight in sums]
+                if sums:
+                    history.lr += self.state.rates()
                 if self.last_loss is not None and done:
                     if history.loss[0] > self.last_loss:
                         cautions.of_rise(self.state.first_loss, history.loss[0], self.last_loss)
@@ -229,7 +273,7 @@ class Fit:
                     self.trainable.epochs_done = self.state.epoch  # so that a callback sees and saves it
                     self._after_epoch(done - 1, callbacks, history)
                 if bar is not None:
-                    bar.update(self.state.position / self.m, history, self.optimizer.lr)
+                    bar.update(self.state.position / self.m, history, self.state.rate)
                 is_late = options.max_seconds is not None and time.perf_counter() - start >= options.max_seconds
                 if is_late and done < epochs and not history.stopped:
                     history.stopped = "max_seconds"
@@ -242,6 +286,7 @@ class Fit:
                 self._is_changed()
                 if self.unchecked and not self.engine.is_finite():  # Ctrl-C came before a divergence was found
                     self._replay()
+                    self.trainable.state_epochs = self.state.time
                 if (self.state.epoch, self.state.position) == (self.first_epoch, 0) and not self.disturbed:
                     self._undo()  # no step was made
                 self._record(history)
@@ -254,12 +299,16 @@ class Fit:
                 bar.close()
 
     def _after_epoch(self, epoch, callbacks, history):
-        """Measure, call the callbacks, and decide whether to stop early."""
+        """Measure, let a Plateau change the learning rate, call the callbacks, and decide whether to stop early."""
         measures, stopper = self.options.measures, self.options.stopper
         if self.options.diagnoses:
             diagnostics.record(history, self.measured, [g.name for g in self.trainable.activations])
         if measures is not None:
             measures.take(history)
+        plateau, trainable = self.plateau, self.trainable
+        if plateau is not None:
+            number, greater_is_better = history.last(plateau.monitor), self.options.names()[plateau.monitor]
+            trainable.plateau = trainable.progress_of(plateau).after(number, greater_is_better)
         for i, callback in enumerate(callbacks):
             if _is_told_to_stop(callback(epoch, history), i):
                 history.stopped = "callback"
@@ -280,6 +329,9 @@ class Fit:
         missing = self.state.epoch - self.first_epoch - len(history.loss)
         if missing > 0 and self.slice_state.ended is not None:
             history.loss += [total / weight for total, weight in self.slice_state.ended[:missing]]
+        missing = len(history.loss) - len(history.lr)
+        if missing > 0:
+            history.lr += self.slice_state.rates()[-missing:]
 
     def _undo(self):
         """Restore the network as it was before the call."""
@@ -290,6 +342,7 @@ class Fit:
         changed = self._is_changed() | self.trainable.make_current(self.optimizer)
         if changed:
             self.trainable.refuse_all_frozen()
+            self.state.time = self.trainable.state_epochs
             self.trainable.refuse_non_finite()
             self._take_snapshot()
 
@@ -300,21 +353,44 @@ class Fit:
             self.disturbed, self.unchecked = True, False
         return changed
 
-    def _slice(self, epochs, check):
-        start, state = time.perf_counter(), self.state
-        before = self._batches_done(state)
-        # A copy of the optimizer's settings; later changes by other threads apply to the slice after this.
+    def _take_settings(self, check, rates):
+        """Copy the optimizer's settings; later changes by other threads apply to the slice after this.
+
+        Returns
+        -------
+        bool
+            False: another thread has changed lr since this slice was begun; begin another one.
+        """
         self.settings = self.optimizer.frozen(self.engine.dtype)
-        self.used.append((before, self.settings))
-        self.slice_state, state.ended = state, None
+        lr, self.plateau = self.settings.lr, None
+        if not isinstance(lr, (float, Schedule)):
+            return rates is not None and rates.are_for(lr, self.state)
+        if type(lr) is float:
+            self.state.rate = lr  # where lr is constant, the engine does not say it
+        elif type(lr) is Plateau:
+            check_monitor("lr", lr.monitor, self.options.names())
+            self.settings, self.plateau = self.settings.with_lr(self.trainable.progress_of(lr).lr), lr
+            self.state.rate = self.settings.lr
+            return rates is None and check  # only if this slice ends where its epoch ends
+        return rates is None
+
+    def _slice(self, epochs, check, rates):
+        start, state, batches = time.perf_counter(), self.state, self.batches
+        before = self._batches_done(state)
+        if not self._take_settings(check, rates):
+            return []
+        if rates is not None:
+            batches = min(batches, len(rates.values))
+        self.used.append((before, self.settings, rates))
+        self.slice_state, state.ended, state.ended_rates = state, None, None
         due = start - self.snapshot_time > self.snapshot_every
-        left, batches = epochs * self.per_epoch - state.position // self.batch_size, self.batches
+        left = epochs * self.per_epoch - state.position // self.batch_size
         if self.options.diagnoses:  # the last batch of an epoch is a slice of its own
             batches = min(batches, max(1, left - 1))
             state.diagnostics = diagnostics.room(len(self.trainable.sizes) - 1) if left == 1 else None
         last = batches >= left
         self.unchecked = not (check or due or last)
-        sums = self._train(state, batches, epochs, not self.unchecked)
+        sums = self._train(state, batches, epochs, not self.unchecked, None if rates is None else rates.values)
         self.measured, state.diagnostics = state.diagnostics, None
         if state.failed and self.unchecked:
             state.finite = self.engine.is_finite()
@@ -330,14 +406,14 @@ class Fit:
             self.batches = max(1, int(min(wanted, 2 * self.batches)))
         return sums
 
-    def _train(self, state, batches, epochs, check=True):
+    def _train(self, state, batches, epochs, check=True, rates=None):
         """Train up to `batches` batches or `epochs` epochs; return the sums of the epochs that ended."""
         if not self.in_place:
-            return self._train_cast(state, batches, check)
+            return self._train_cast(state, batches, check, rates)
         data, how = (self.X, self.y, self.sample_weight), (self.settings, self.batch_size, self.seed)
-        return self.engine.train(*data, *how, state, batches, epochs, check, self.options.samples)
+        return self.engine.train(*data, *how, state, batches, epochs, check, self.options.samples, rates)
 
-    def _train_cast(self, state, batches, check):
+    def _train_cast(self, state, batches, check, rates):
         """As _train, after selecting and casting only the samples of this slice: X is never copied as a whole."""
         if state.order is None:
             state.order = (
@@ -354,16 +430,18 @@ class Fit:
         X = arrays.columns_as(self.X, columns, self.engine.dtype)
         y = self.y[columns] if self.y.ndim == 1 else arrays.columns_as(self.y, columns, self.engine.dtype)
         weights = None if self.sample_weight is None else self.sample_weight[columns]
-        block = TrainState(0)
+        block = TrainState(0, time=state.time, rate=state.rate)
+        block.before, block.whole = state.position, self.m
         block.diagnostics = state.diagnostics
-        sums = self.engine.train(X, y, weights, self.settings, self.batch_size, None, block, batches, 1, check)
+        how = self.settings, self.batch_size, None
+        sums = self.engine.train(X, y, weights, *how, block, batches, 1, check, None, rates)
         loss_sum, weight_sum = sums[0] if sums else (block.loss_sum, block.weight_sum)
         state.loss_sum += loss_sum
         state.weight_sum += weight_sum
-        state.finite = block.finite
+        state.finite, state.rate = block.finite, block.rate
         if state.first_loss is None:
             state.first_loss = block.first_loss
-        state.ended = None
+        state.ended = state.ended_rates = None
         if block.failed:
             state.failed = True
             state.position += block.position
@@ -397,7 +475,7 @@ class Fit:
                 raise ValueError(f"{name} has {found}; {self._kept()}")
             if found:
                 self._undo()
-                self.state = TrainState(self.first_epoch)
+                self.state = self._first_state()
                 raise ValueError(f"{name} has {found}; the weights are as they were before this call")
         if not self.state.finite:
             self._replay()
@@ -424,11 +502,11 @@ class Fit:
         """
         end = self._batches_done(self.state)
         self.engine.restore(self.snapshot)
-        self.state = self.snapshot_state.copy() if self.snapshot_state else TrainState(self.first_epoch)
+        self.state = self.snapshot_state.copy() if self.snapshot_state else self._first_state()
         while (done := self._batches_done(self.state)) < end:
-            self.settings = [settings for since, settings in self.used if since <= done][-1]
+            since, self.settings, rates = [used for used in self.used if used[0] <= done][-1]
             weights, state = self.engine.snapshot(), self.state.copy()
-            self._train(self.state, 1, 1)
+            self._train(self.state, 1, 1, True, None if rates is None else rates.values[done - since :])
             if self.state.failed or not self.state.finite:
                 self.engine.restore(weights)
                 self.state = state

@@ -33,12 +33,21 @@ class Targets(Sized):
     _fields_ = [("size", ctypes.c_size_t), ("codes", _POINTER), ("Y", Matrix), ("weights", _POINTER)]
 
 
+class Schedule(Sized):
+    _fields_ = [("size", ctypes.c_size_t), ("kind", _INT), ("per_step", _INT), ("parameters", _DOUBLE * 4)]
+
+
 class Optimizer(Sized):
     _fields_ = [
         ("size", ctypes.c_size_t),
         ("kind", _INT),
         *[(name, _DOUBLE) for name in ("lr", "weight_decay", "momentum", "beta1", "beta2", "eps")],
         *[(name, _DOUBLE) for name in ("lr_decay", "momentum_decay")],
+        ("clip_value", ctypes.c_double),
+        ("clip_norm", ctypes.c_double),
+        ("l1", ctypes.c_double),
+        ("spares_b", ctypes.c_int),
+        ("schedule", ctypes.POINTER(Schedule)),
     ]
 
 
@@ -71,6 +80,12 @@ class Fit(Sized):
         ("ended_count", _SIZE),
         ("samples", _POINTER),
         ("mask_seed", ctypes.c_uint64),
+        ("time", _DOUBLE),
+        ("rates", _POINTER),
+        ("ended_rates", _POINTER),
+        ("rate", _DOUBLE),
+        ("before", _SIZE),
+        ("whole", _SIZE),
     ]
 
 

@@ -4,6 +4,7 @@ Shares nothing with fastnn. Products are in float64, functions of one number in 
 """
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -476,6 +477,45 @@ class Optimizer:
         self.v = beta2 * self.v + (1 - beta2) * np.square(g)
         m_hat, v_hat = self.m / (1 - beta1**self.t), self.v / (1 - beta2**self.t)
         return self.lr * m_hat / (np.sqrt(v_hat) + self.eps)
+
+
+def _warmed(lr, length, warmup, final, t):
+    share = (min(t, length) - warmup) / (length - warmup)
+    return lr * t / warmup if t < warmup else final + (lr - final) * math.cos(math.pi / 2 * share) ** 2
+
+
+def _cycle(lr, length, t):
+    """torch's OneCycleLR: initial_lr = max_lr / div_factor, min_lr = initial_lr / final_div_factor, in two phases."""
+    ends, rates = [0.0, 0.3 * length, length], [lr / 25, lr, lr / 25 / 1e4]
+    i = 0 if t < ends[1] else 1
+    share = (min(t, length) - ends[i]) / (ends[i + 1] - ends[i])
+    return rates[i] * math.cos(math.pi / 2 * share) ** 2 + rates[i + 1] * math.sin(math.pi / 2 * share) ** 2
+
+
+# name -> the learning rate from the settings in the order of the tables, and the time
+SCHEDULES = {
+    "step": lambda lr, every, factor, t: lr * np.prod([factor] * int(t / every)),
+    "exponential": lambda lr, factor, t: lr * math.exp(t * math.log(factor)),
+    "inverse_scaling": lambda lr, power, t: lr * math.exp(-power * math.log1p(t)),
+    "cosine": _warmed,
+    "one_cycle": _cycle,
+}
+
+
+class Plateau:
+    """torch's ReduceLROnPlateau, with threshold 1e-4 in relative mode and without its eps, for numbers of one sign."""
+
+    def __init__(self, lr, factor, patience, mode):
+        self.lr, self.factor, self.patience, self.mode = lr, factor, patience, mode
+        self.best, self.bad_epochs = (math.inf if mode == "min" else -math.inf), 0
+
+    def step(self, number):
+        """The learning rate after an epoch with this number."""
+        better = number < self.best * (1 - 1e-4) if self.mode == "min" else number > self.best * (1 + 1e-4)
+        self.best, self.bad_epochs = (number, 0) if better else (self.best, self.bad_epochs + 1)
+        if self.bad_epochs > self.patience:
+            self.lr, self.bad_epochs = self.lr * self.factor, 0
+        return self.lr
 
 
 # --- the comparison -------------------------------------------------------------------------------------

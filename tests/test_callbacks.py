@@ -166,8 +166,8 @@ def test_a_log_holds_the_history(backend, tmp_path):
     how = {"validation_data": (X, Y), "metrics": ["accuracy"], "callbacks": CSVLog(path)} | QUIET
     history = net.fit(X, Y, 3, **how)
     head, *lines = rows(path)
-    assert head == ["epoch", "loss", "val_loss", "val_accuracy"]
-    numbers = zip(history.loss, history.val_loss, history.metrics["val_accuracy"], strict=True)
+    assert head == ["epoch", "loss", "val_loss", "lr", "val_accuracy"]
+    numbers = zip(history.loss, history.val_loss, history.lr, history.metrics["val_accuracy"], strict=True)
     assert [[float(v) for v in line] for line in lines] == [[i, *row] for i, row in enumerate(numbers, start=1)]
     net.fit(X, Y, 2, **how)  # goes on
     assert [line[0] for line in rows(path)] == ["epoch", "1", "2", "3", "4", "5"]
@@ -189,7 +189,9 @@ def test_a_log_goes_on_after_a_broken_run(backend, tmp_path):
     path.write_bytes(path.read_bytes() + b"7,0.")  # cut off
     fastnn.load(saved, backend=backend).fit(X, Y, 3, callbacks=CSVLog(path), **QUIET)
     whole = net_of(backend).fit(X, Y, 7, **QUIET)
-    assert rows(path) == [["epoch", "loss"]] + [[str(i + 1), repr(loss)] for i, loss in enumerate(whole.loss)]
+    assert rows(path) == [["epoch", "loss", "lr"]] + [
+        [str(i + 1), repr(loss), "0.01"] for i, loss in enumerate(whole.loss)
+    ]
 
 
 @pytest.mark.parametrize("content", [b"name,age\na,3\n", b"\x80\xff", b"x" * 200_000 + b"\n", b"epoch,loss\na,1\n"])
@@ -209,7 +211,7 @@ def test_a_metric_may_have_any_name(backend, tmp_path):
 
     path = tmp_path / "log.csv"
     net_of(backend).fit(X, Y, 2, metrics=[epoch], callbacks=CSVLog(path), **QUIET)
-    assert [(line[0], line[2]) for line in rows(path)] == [("epoch", "epoch"), ("1", "7.0"), ("2", "7.0")]
+    assert [(line[0], line[3]) for line in rows(path)] == [("epoch", "epoch"), ("1", "7.0"), ("2", "7.0")]
 
 
 def test_they_hold_no_network(backend, tmp_path):

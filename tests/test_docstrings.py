@@ -13,7 +13,8 @@ from fastnn import datasets, kernels
 
 pytestmark = alone  # doctest puts a reader of sources of its own in place
 
-MODULES = ["_philox", "datasets", "information", "kernels", "network", "optimizers", "stopping", "threads"]
+MODULES = ["_philox", "datasets", "information", "kernels", "network", "optimizers", "schedules", "stopping"]
+MODULES += ["threads"]
 FUNCTIONS = [
     *(getattr(kernels, name) for name in kernels.__all__),
     *(f for f in vars(datasets).values() if inspect.isfunction(f) and not f.__name__.startswith("_")),

@@ -9,7 +9,7 @@ import fastnn
 import reference as ref
 from case_helpers import python
 from conftest import COMPILED
-from fastnn import _numpy, hints, optimizers, tables
+from fastnn import _numpy, hints, optimizers, schedules, tables
 
 PACKAGE = Path(fastnn.__file__).parent
 LISTS = {"activation": tables.ACTIVATIONS, "loss": tables.LOSSES}
@@ -51,6 +51,13 @@ def test_suggestions_know_each_optimizer():
     kinds = tuple(optimizer.kind for optimizer in optimizers.OPTIMIZERS)
     assert hints._OPTIMIZERS == tuple(hints._SYNONYMS["optimizers"].split(" ")) == kinds
     assert set(kinds) <= set(fastnn.__all__)
+
+
+def test_each_schedule_has_its_class_and_its_formula_in_the_oracle():
+    assert list(ref.SCHEDULES) == list(tables.SCHEDULES)
+    assert list(schedules.SCHEDULES) == [*tables.SCHEDULES, "plateau"]
+    for name, settings in tables.SCHEDULES.items():
+        assert schedules.SCHEDULES[name]._fields == settings
 
 
 @pytest.mark.parametrize("kind", LISTS)

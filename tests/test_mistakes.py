@@ -23,7 +23,21 @@ import pytest
 import fastnn
 from case_helpers import bits, weights_unchanged
 from conftest import BACKENDS
-from fastnn import SGD, Adagrad, Adam, AdamW, DataWarning, NAdam, Network, RMSprop, hints, kernels, optimizers, tables
+from fastnn import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    DataWarning,
+    NAdam,
+    Network,
+    RMSprop,
+    hints,
+    kernels,
+    optimizers,
+    schedules,
+    tables,
+)
 
 VARIANTS = BACKENDS  # what is tested here is around the kernels
 
@@ -343,6 +357,7 @@ def test_each_synonym_leads_to_a_name_of_ours():
         *fastnn.__all__,
         "datasets",
         *hints._PLACES,
+        *(name for kind in schedules.SCHEDULES.values() for name in kind._fields),
     }
     names |= {name for name in dir(Network) if name[0] != "_"} | set(hints._READINGS)
     for wrong, right in hints._SYNONYMS.items():

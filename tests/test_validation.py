@@ -56,7 +56,7 @@ def test_metrics_of_the_training_data(backend):
     assert seen == [True, True]
     assert history.val_loss == []
     table = history.to_pandas()
-    assert list(table) == ["loss", "auc", "mine"]
+    assert list(table) == ["loss", "lr", "auc", "mine"]
     assert table.index.name == "epoch"
 
 
