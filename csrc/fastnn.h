@@ -202,7 +202,7 @@ typedef struct {
      of the sum of all squares; l1 * sign(w) is added to the gradient of W. fnn_optimizer_update ignores clip_norm: it
      does not know the other gradients. */
   double clip_value, clip_norm, l1;
-  int spares_b; /* weight_decay does not act on b */
+  int spares_b;                 /* weight_decay does not act on b */
   const fnn_schedule *schedule; /* it replaces lr; NULL: lr is constant. Only fnn_net_train takes one */
 } fnn_optimizer;
 

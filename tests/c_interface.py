@@ -43,16 +43,22 @@ class Optimizer(Sized):
         ("kind", _INT),
         *[(name, _DOUBLE) for name in ("lr", "weight_decay", "momentum", "beta1", "beta2", "eps")],
         *[(name, _DOUBLE) for name in ("lr_decay", "momentum_decay")],
-        ("clip_value", ctypes.c_double),
-        ("clip_norm", ctypes.c_double),
-        ("l1", ctypes.c_double),
-        ("spares_b", ctypes.c_int),
+        ("clip_value", _DOUBLE),
+        ("clip_norm", _DOUBLE),
+        ("l1", _DOUBLE),
+        ("spares_b", _INT),
         ("schedule", ctypes.POINTER(Schedule)),
     ]
 
 
 class Layer(Sized):
-    _fields_ = [("size", ctypes.c_size_t), ("units", _SIZE), ("activation", Spec), ("dropout", _DOUBLE)]
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("units", _SIZE),
+        ("activation", Spec),
+        ("dropout", _DOUBLE),
+        ("frozen", _INT),
+    ]
 
 
 class Fit(Sized):
@@ -80,6 +86,7 @@ class Fit(Sized):
         ("ended_count", _SIZE),
         ("samples", _POINTER),
         ("mask_seed", ctypes.c_uint64),
+        ("diagnostics", _POINTER),
         ("time", _DOUBLE),
         ("rates", _POINTER),
         ("ended_rates", _POINTER),

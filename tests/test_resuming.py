@@ -24,6 +24,9 @@ RUNS = {
     "clipping": ({}, lambda: SGD(0.1, clip_norm=0.2, clip_value=0.1), {}),
     "penalties": ({}, lambda: AdamW(1e-2, weight_decay=0.1, l1=0.01, decay_b=False), {}),
     "average": ({}, lambda: SGD(0.1, average=0.9), {}),
+    "schedule": ({}, lambda: SGD(fastnn.schedules.Cosine(0.2, length=4, warmup=1)), {}),
+    "steps": ({}, lambda: Adam(fastnn.schedules.Step(0.02, every=7, factor=0.5, per="step")), {}),
+    "plateau": ({}, lambda: SGD(fastnn.schedules.Plateau(0.5, 0.5, patience=0, monitor="loss")), {}),
     "nadam": ({}, lambda: fastnn.NAdam(1e-2), {}),
     "rmsprop": ({}, lambda: fastnn.RMSprop(1e-2, momentum=0.5), {}),
     "adagrad": ({}, lambda: fastnn.Adagrad(1e-2, lr_decay=0.1), {}),
@@ -34,7 +37,7 @@ RUNS = {
     "diagnostics": ({"dropout": 0.3}, lambda: Adam(1e-2), {"diagnostics": True}),
     "all": (
         {"dropout": 0.3, "trainable": [False, True, True], "loss": ("cross_entropy", {"label_smoothing": 0.1})},
-        lambda: fastnn.RMSprop(1e-2, clip_norm=0.5, l1=0.01, average=0.8),
+        lambda: fastnn.RMSprop(fastnn.schedules.OneCycle(1e-2, length=5), clip_norm=0.5, l1=0.01, average=0.8),
         {"validation_split": 0.2, "class_weight": "balanced", "diagnostics": True},
     ),
 }

@@ -448,7 +448,8 @@ def test_a_file_has_what_is_not_the_default(backend, tmp_path):
     for optimizer, new in ((SGD(), set()), (Adam(), {"steps"}), (SGD(lr=OF_TIME[0]), {"steps", "optimizer_epochs"})):
         net.fit(X, CODES, 2, optimizer=optimizer, **QUIET)
         header, _ = fastnn.network.states.to_file(net.__getstate__(), True)
-        assert set(header) - set(fastnn.network.states._IN_FILES) - {"updates", "optimizer"} == new
+        assert set(header) - set(fastnn.network.states._IN_FILES) - {"format", "updates", "optimizer"} == new
+        assert header["format"] == (2 if "optimizer_epochs" in new else 1)
     assert header["optimizer"][1]["lr"] == ("step", OF_TIME[0].settings())
     net.fit(X, CODES, 2, optimizer=SGD(lr=lambda t: 0.1), **QUIET)
     with pytest.raises(ValueError, match=r"a file cannot store lr=<function .*, a function"):

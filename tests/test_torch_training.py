@@ -33,7 +33,8 @@ def prepared(name, backend):
     )
     start = [TORCH[f"{name}: start {i}"] for i in range(2 * len(activations))]
     net.set_parameters(zip(start[::2], start[1::2], strict=True))
-    return net, getattr(fastnn, kind)(**settings), TORCH[f"{name}: X"], TORCH[f"{name}: y"]
+    net.trainable = case.get("trainable", [True] * len(activations))
+    return net, getattr(fastnn, kind)(**settings, **case.get("more", {})), TORCH[f"{name}: X"], TORCH[f"{name}: y"]
 
 
 def assert_parameters(net, name, steps):

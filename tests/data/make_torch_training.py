@@ -90,6 +90,47 @@ CASES = {
         "seed": 0,
         "optimizer": ["RMSprop", {"lr": 0.002, "momentum": 0.9}],
     },
+    "clip_norm": {
+        "sizes": [5, 17, 9, 3],
+        "activations": ["relu", "tanh", "softmax"],
+        "loss": ["cross_entropy", {}],
+        "y": "codes",
+        "optimizer": ["SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}],
+        "more": {"clip_norm": 0.5},
+    },
+    "clip_value, clip_norm, decay_b": {
+        "sizes": [5, 17, 2],
+        "activations": ["tanh", "identity"],
+        "loss": ["mse", {}],
+        "y": "values",
+        "optimizer": ["AdamW", {"lr": 0.01, "weight_decay": 0.2}],
+        "more": {"clip_value": 0.1, "clip_norm": 0.3, "decay_b": False},
+    },
+    "clip_value, coupled decay without b": {
+        "sizes": [5, 17, 2],
+        "activations": ["sigmoid", "identity"],
+        "loss": ["mse", {}],
+        "y": "values",
+        "optimizer": ["SGD", {"lr": 0.05, "weight_decay": 0.2}],
+        "more": {"clip_value": 0.05, "decay_b": False},
+    },
+    "a frozen layer": {
+        "sizes": [5, 17, 9, 3],
+        "activations": ["relu", "tanh", "softmax"],
+        "loss": ["cross_entropy", {}],
+        "y": "codes",
+        "trainable": [True, False, True],
+        "optimizer": ["Adam", {"lr": 0.01, "weight_decay": 0.1}],
+        "more": {"clip_norm": 0.2},
+    },
+    "the first layer frozen": {
+        "sizes": [5, 17, 9, 3],
+        "activations": ["relu", "tanh", "softmax"],
+        "loss": ["cross_entropy", {}],
+        "y": "codes",
+        "trainable": [False, True, True],
+        "optimizer": ["SGD", {"lr": 0.1}],
+    },
 }
 ACTIVATIONS = {
     "tanh": torch.tanh,
@@ -163,16 +204,25 @@ def loss_of(case, Z, y):
 
 def train(case, start, X, y):
     """The losses before each step, and copies of the parameters after the steps of AFTER."""
-    tensors = [torch.tensor(T, requires_grad=True) for T in start]
+    trainable, more = case.get("trainable", [True] * len(case["activations"])), case.get("more", {})
+    tensors = [torch.tensor(T, requires_grad=trainable[i // 2]) for i, T in enumerate(start)]
+    trained = [T for T in tensors if T.requires_grad]
     X, y = torch.tensor(X), torch.tensor(y)
     kind, settings = case["optimizer"]
-    optimizer = getattr(torch.optim, kind)(tensors, **settings)
+    groups = [{"params": trained}]
+    if not more.get("decay_b", True):
+        groups = [{"params": tensors[::2]}, {"params": tensors[1::2], "weight_decay": 0.0}]
+    optimizer = getattr(torch.optim, kind)(groups, **settings)
     losses, copies, batches = [], [], -(-SAMPLES // BATCH)
     for update in range(max(AFTER)):
         batch = slice(update % batches * BATCH, (update % batches + 1) * BATCH)
         loss = loss_of(case, forward(case, tensors, X[:, batch], update), y[..., batch])
         optimizer.zero_grad()
         loss.backward()
+        if "clip_value" in more:
+            torch.nn.utils.clip_grad_value_(trained, more["clip_value"])
+        if "clip_norm" in more:
+            torch.nn.utils.clip_grad_norm_(trained, more["clip_norm"])
         optimizer.step()
         losses.append(loss.item())
         if update + 1 in AFTER:
