@@ -8,7 +8,7 @@ import pytest
 import threadpoolctl
 
 import reference as ref
-from fastnn import SGD, Network, _numpy, datasets
+from fastnn import SGD, AdamW, Network, _numpy, datasets, schedules
 
 SIZES, EPOCHS, BATCH, LR = [64, 32, 10], 30, 32, 0.1
 ACTIVATIONS = ["relu", "softmax"]
@@ -96,3 +96,13 @@ def test_fashion_mnist(either_backend):
             if best >= 0.87:
                 break
     assert best >= 0.87
+
+
+@pytest.mark.data
+def test_fashion_mnist_with_dropout_and_a_schedule():
+    X, y, X_test, y_test = fashion_mnist()
+    net = Network([784, 256, 128, 10], seed=0, init="he", dropout=0.2)
+    optimizer = AdamW(schedules.Cosine(2e-3, length=20, warmup=1), weight_decay=0.01)
+    history = net.fit(X, y, 20, 128, optimizer, progress=False)
+    assert net.evaluate(X_test, y_test)["accuracy"] >= 0.895
+    assert history.lr[0] > history.lr[10] > history.lr[-1]
