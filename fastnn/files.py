@@ -16,7 +16,8 @@ import numpy as np
 
 from . import filesystem
 
-FORMAT = 1
+FORMAT = 2  # the newest
+_KEYS_OF_2 = {"norm"}  # keys of the header that release 0.1 did not know: it would compute other numbers without them
 _HEADER = "header.json"
 _PATHS = (str, bytes, os.PathLike)
 _LONGEST_PATH = 4096
@@ -43,7 +44,7 @@ def save(target, header, arrays):
     is_path = _is_path(target, "write")
     path = os.fsdecode(target) if is_path else None
     members = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
-    header = {"format": FORMAT, **header}
+    header = {"format": 2 if _KEYS_OF_2 & set(header) else 1, **header}
     header["sha256"] = _digest(header, members)
     members = {_HEADER: json.dumps(header).encode(), **members}
     data = io.BytesIO()
@@ -167,7 +168,7 @@ def _read(file):
     header = json.loads(members.pop(_HEADER))
     if not isinstance(header, dict):
         raise ValueError("its header is not a JSON object")
-    if header.get("format") != FORMAT:
+    if header.get("format") not in range(1, FORMAT + 1):
         raise ValueError(f"format {header.get('format')!r}, this release reads 1..{FORMAT}")
     if header.get("sha256") != _digest(header, members):
         raise ValueError("its checksum does not match: it is damaged")
