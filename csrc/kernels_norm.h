@@ -19,35 +19,35 @@ FNN_INLINE void FN(norm_activation)(const fnn_norm *p, ptrdiff_t i, ptrdiff_t ro
 
 /* --- layer norm --- */
 
-/* TERM of each element x of `rows` rows, added up in SUM_LANES lanes for each row; the order is that of FN(sum_lanes).
+/* TERM of each element x of `count` rows, added up in SUM_LANES lanes for each row; the order is that of FN(sum_lanes).
    Padding does not count. */
 #define ROW_SUMS(TERM)                                                                                                 \
   {                                                                                                                    \
     ptrdiff_t v = 0;                                                                                                   \
-    for (int r = 0; r < rows; r++)                                                                                     \
+    for (int r = 0; r < count; r++)                                                                                     \
       for (int q = 0; q < LANE_VECTORS; q++) lanes[r][q] = (V){0};                                                     \
     for (; v + SUM_LANES <= n; v += SUM_LANES)                                                                         \
       _Pragma("GCC unroll 8") for (int q = 0; q < LANE_VECTORS; q++)                                                   \
-          _Pragma("GCC unroll 4") for (int r = 0; r < rows; r++) {                                                     \
+          _Pragma("GCC unroll 4") for (int r = 0; r < count; r++) {                                                     \
         const V x = FN(load)(z + r * ld + v + q * VL);                                                                 \
         lanes[r][q] += TERM;                                                                                           \
       }                                                                                                                \
     _Pragma("GCC unroll 8") for (int q = 0; q < LANE_VECTORS; q++) if (v + q * VL < n) {                               \
       const VI is_unit = FN(inside)(v + q * VL, n);                                                                    \
-      _Pragma("GCC unroll 4") for (int r = 0; r < rows; r++) {                                                         \
+      _Pragma("GCC unroll 4") for (int r = 0; r < count; r++) {                                                         \
         const V x = FN(load)(z + r * ld + v + q * VL);                                                                 \
         lanes[r][q] += FN(select)(is_unit, TERM, (V){0});                                                              \
       }                                                                                                                \
     }                                                                                                                  \
   }
 
-/* Mean and 1 / sqrt(var + eps) of each of `rows` rows of n (a compile-time constant, at most NORM_ROWS). */
-FNN_INLINE void FN(row_statistics)(const int rows, REAL *mean, REAL *rstd, const REAL *z, ptrdiff_t ld, ptrdiff_t n) {
+/* Mean and 1 / sqrt(var + eps) of each of `count` rows of n (a compile-time constant, at most NORM_ROWS). */
+FNN_INLINE void FN(row_statistics)(const int count, REAL *mean, REAL *rstd, const REAL *z, ptrdiff_t ld, ptrdiff_t n) {
   V lanes[NORM_ROWS][LANE_VECTORS];
   ROW_SUMS(x)
-  for (int r = 0; r < rows; r++) mean[r] = FN(sum_lanes)(lanes[r]) / (REAL)n;
+  for (int r = 0; r < count; r++) mean[r] = FN(sum_lanes)(lanes[r]) / (REAL)n;
   ROW_SUMS((x - mean[r]) * (x - mean[r]))
-  for (int r = 0; r < rows; r++)
+  for (int r = 0; r < count; r++)
     rstd[r] = (REAL)(1 / sqrt((double)(FN(sum_lanes)(lanes[r]) / (REAL)n) + FNN_NORM_EPS));
 }
 #undef ROW_SUMS

@@ -19,7 +19,7 @@ typedef struct {
   int turned; /* the update changes W instead, and WT is the copy: for layers where dW has less padding than dW^T */
   void *b;    /* n_out, padded */
   int norm;   /* of enum fnn_norm_kind */
-  int first;  /* how many trained parameters the layers before have together */
+  int before; /* how many trained parameters the layers before have together */
   /* With a norm, laid out as b; the last three with batch norm: running statistics, and 1 / sqrt(var + eps). The moments
      of gamma and beta are as far behind them as those of b are behind b. */
   void *gamma, *beta, *mean, *var, *rstd;

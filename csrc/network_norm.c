@@ -109,7 +109,7 @@ static void move(const fnn_worker *me, const fnn_operation_of_step *o, void *par
 static void give(const fnn_worker *me, const fnn_operation_of_step *o, int parameter, const void *sums) {
   const fnn_kernels *K = me->job->net->K;
   const fnn_layer_state *y = &me->job->net->layer[o->layer];
-  const fnn_matrix *all = &me->job->gradients[y->first + parameter];
+  const fnn_matrix *all = &me->job->gradients[y->before + parameter];
   const fnn_matrix out = {fnn_at(K, all->data, o->i0 * all->row_step), all->row_step, 0, all->dtype};
   const ptrdiff_t n = fnn_min(o->i1, y->n_out) - o->i0;
   if (n > 0) K->scatter(&out, 0, fnn_at(K, sums, o->i0), 0, 1, n);

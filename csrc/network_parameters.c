@@ -84,7 +84,7 @@ static int set_layers(fnn_net *net, ptrdiff_t n_in, const fnn_layer *layers) {
                                       .n_out = given.units,
                                       .activation = given.activation,
                                       .norm = given.norm,
-                                      .first = 2 * (l + net->norms)};
+                                      .before = 2 * (l + net->norms)};
     net->norms += given.norm != FNN_NO_NORM;
     net->layer[l].dropped = (uint32_t)fmin(nearbyint(given.dropout * FNN_DROPS), FNN_DROPS - 1);
     net->layer[l].turned = is_turned(net->K, &net->layer[l], l);

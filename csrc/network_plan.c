@@ -293,7 +293,7 @@ static void compile_moves(compiler *c) {
 /* dW of layer l out to the caller. */
 static void compile_gradient(compiler *c, int l) {
   const int turned = c->net->layer[l].turned;
-  const fnn_matrix *dW = &c->job->gradients[c->net->layer[l].first + FNN_W];
+  const fnn_matrix *dW = &c->job->gradients[c->net->layer[l].before + FNN_W];
   fnn_operation_of_step *o = add(c, FNN_GIVE_DW, l, 0);
   o->gradient = (fnn_dense){.factors = gradient_factors(c, l),
                             .C = dW->data,

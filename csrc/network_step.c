@@ -169,7 +169,7 @@ static void clear_b(fnn_worker *me, const fnn_operation_of_step *o) {
 
 static void give_db(fnn_worker *me, const fnn_operation_of_step *o) {
   const fnn_kernels *K = me->job->net->K;
-  const fnn_matrix *all = &me->job->gradients[me->job->net->layer[o->layer].first + FNN_B];
+  const fnn_matrix *all = &me->job->gradients[me->job->net->layer[o->layer].before + FNN_B];
   const fnn_matrix out = {fnn_at(K, all->data, o->i0 * all->row_step), all->row_step, 0, all->dtype};
   const ptrdiff_t n = fnn_min(o->i1, me->job->net->layer[o->layer].n_out) - o->i0;
   if (n > 0) K->scatter(&out, 0, fnn_at(K, me->job->work->db[o->layer], o->i0), 0, 1, n);

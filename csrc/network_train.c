@@ -188,8 +188,8 @@ static int run_gradients(fnn_train_job job, double *total, const fnn_targets *ta
   if (weigh_nothing(&job.targets, m)) {
     for (int l = 0; l < net->layers; l++) {
       const fnn_layer_state *y = &net->layer[l];
-      fill_with_0(&gradients[y->first + FNN_W], y->n_out, y->n_in);
-      for (int i = FNN_B; i < fnn_net_parameters(net, l); i++) fill_with_0(&gradients[y->first + i], y->n_out, 1);
+      fill_with_0(&gradients[y->before + FNN_W], y->n_out, y->n_in);
+      for (int i = FNN_B; i < fnn_net_parameters(net, l); i++) fill_with_0(&gradients[y->before + i], y->n_out, 1);
     }
     *total = 0;
     return FNN_OK;

@@ -8,7 +8,7 @@ FLOAT64 = 1
 SGD, MOMENTUM, ADAM = 0, 1, 3  # of FNN_EACH_OPTIMIZER
 CROSS_ENTROPY, MSE = 1, 2  # of FNN_EACH_LOSS
 RELU, SOFTMAX, LEAKY_RELU = 3, 4, 5  # of FNN_EACH_ACTIVATION
-W, B = 0, 1  # a layer's parameters
+W, B, GAMMA, BETA, RUNNING_MEAN, RUNNING_VAR = range(6)  # a layer's parameters
 OK, NO_MEMORY, REFUSED = 0, 1, 2
 VOID = _POINTER = ctypes.c_void_p
 _SIZE, _INT, _DOUBLE = ctypes.c_ssize_t, ctypes.c_int, ctypes.c_double
@@ -42,7 +42,13 @@ class Optimizer(Sized):
 
 
 class Layer(Sized):
-    _fields_ = [("size", ctypes.c_size_t), ("units", _SIZE), ("activation", Spec), ("dropout", _DOUBLE)]
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("units", _SIZE),
+        ("activation", Spec),
+        ("dropout", _DOUBLE),
+        ("norm", _INT),
+    ]
 
 
 class Fit(Sized):

@@ -428,7 +428,7 @@ def test_h03_overwritten_and_moved_parts(backend, rng, tmp_path):
                 assert again in (want, everything_of(make(backend, seed=9)))
 
 
-@pytest.mark.parametrize("version", [999, 2, 0, -1, None, "1", 1.5, [1], "absent"])
+@pytest.mark.parametrize("version", [999, 3, 0, -1, None, "1", 1.5, [1], "absent"])
 def test_h04_file_from_another_version(backend, tmp_path, version):
     path = tmp_path / "net"
     make(backend).save(path)
