@@ -221,19 +221,37 @@ typedef struct {
   fnn_spec activation;
   double dropout; /* the share of its outputs that training makes 0, within 0..1; 0 in the last layer */
   int frozen;     /* training leaves its parameters and their moments as they are */
+  int norm;       /* of enum fnn_norm_kind; FNN_NO_NORM in the last layer */
 } fnn_layer;
+/* A norm comes before the activation: zhat = (Z - mean) / sqrt(var + FNN_NORM_EPS), A = g(gamma zhat + beta).
+   FNN_LAYER_NORM: mean and variance of each sample, over its units. FNN_BATCH_NORM: those of each unit; in training
+   over the samples of a batch of two or more, otherwise the running ones. The latter move by FNN_NORM_MOMENTUM of the
+   way to the mean and the unbiased variance of each batch. */
+enum fnn_norm_kind {
+  FNN_NO_NORM,
+  FNN_LAYER_NORM,
+  FNN_BATCH_NORM
+};
+#define FNN_NORM_EPS 1e-5
+#define FNN_NORM_MOMENTUM 0.1
 /* A layer's parameters, in the order of this list. */
 enum fnn_parameter {
-  FNN_W, /* n_out x n_in */
-  FNN_B  /* n_out x 1 */
+  FNN_W,     /* n_out x n_in */
+  FNN_B,     /* n_out x 1, as are those below */
+  FNN_GAMMA, /* with a norm */
+  FNN_BETA,
+  FNN_RUNNING_MEAN, /* with batch norm; these two are not trained, and have no gradients and no moments */
+  FNN_RUNNING_VAR
 };
 
-/* A network with n_in inputs and `count` layers; all parameters are 0. NULL: no memory, or an argument is not legal. */
+/* A network with n_in inputs and `count` layers; all parameters are 0, but gamma and the running variance are 1. NULL:
+   no memory, or an argument is not legal. */
 fnn_net *fnn_net_new(int isa, int dtype, ptrdiff_t n_in, int count, const fnn_layer *layers, const fnn_spec *loss);
 void fnn_net_free(fnn_net *net);
 /* The units of layer l = 0..L, where 0 are the inputs; a negative l counts from the end (-1 is L). */
 ptrdiff_t fnn_net_width(const fnn_net *net, int l);
-/* How many parameters (W, b) a layer has. Here and below `layer` is 0 for the first layer after the inputs. */
+/* How many trained parameters a layer has: 2 (W, b), or with a norm 4 (W, b, gamma, beta). Here and below `layer` is 0
+   for the first layer after the inputs. */
 int fnn_net_parameters(const fnn_net *net, int layer);
 /* Set or get a parameter of a layer, as a matrix of the network's dtype. */
 int fnn_net_set(fnn_net *net, int layer, int parameter, const fnn_matrix *from);
@@ -257,8 +275,8 @@ int fnn_net_start_average(fnn_net *net, double share);
 double fnn_net_average_share(const fnn_net *net); /* 0: there is no average */
 int fnn_net_set_average(fnn_net *net, int layer, int parameter, const fnn_matrix *from);
 int fnn_net_get_average(const fnn_net *net, int layer, int parameter, const fnn_matrix *to);
-/* A copy of all that training changes (parameters, moments, average, steps, updates): its bytes; make it; set the
-   network back to it. */
+/* A copy of all that training changes (parameters, running statistics, moments, average, steps, updates): its bytes;
+   make it; set the network back to it. */
 size_t fnn_net_bytes(const fnn_net *net);
 void fnn_net_snapshot(const fnn_net *net, void *to);
 int fnn_net_restore(fnn_net *net, const void *from);
@@ -278,14 +296,21 @@ int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix 
 /* *total = sum of w_i L_i. Many threads may call it on one network. */
 int fnn_net_loss(const fnn_net *net, double *total, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m,
                  int threads);
-/* *total = sum of w_i L_i; gradients[] = the gradient of the mean loss for W and b of layer 0, then of layer 1, ...
-   They are 0 if there is no sample, or every weight is 0. Many threads may call it on one network. */
+/* *total = sum of w_i L_i; gradients[] = the gradient of the mean loss for the trained parameters of layer 0 (W, b,
+   with a norm gamma and beta), then of layer 1, ... They are 0 if there is no sample, or every weight is 0. Many
+   threads may call it on one network. */
 int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
                       const fnn_targets *targets, ptrdiff_t m, int threads);
+/* The same as the next update of fnn_net_train would have it, with the m samples as its batch: with dropout, and with
+   the statistics of this batch in batch norm. It changes nothing. */
+int fnn_net_training_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
+                               const fnn_targets *targets, ptrdiff_t m, uint64_t mask_seed, int threads);
+/* out (n x m) = gamma zhat + beta of a layer with a norm, from its Z (n x m), with the running statistics. */
+int fnn_net_normalise(const fnn_net *net, int layer, const fnn_matrix *out, const fnn_matrix *Z, ptrdiff_t m);
 
 /* What is measured of a layer in a step. A frozen layer has no gradient (NaN), and its update is 0. */
 enum fnn_diagnostic {
-  FNN_GRADIENT_NORM, /* of dW and db together; after clip_value, before clip_norm */
+  FNN_GRADIENT_NORM, /* of dW and db (with a norm dgamma and dbeta) together; after clip_value, before clip_norm */
   FNN_UPDATE_NORM,   /* of the change of W */
   FNN_WEIGHT_NORM,   /* of W after it */
   FNN_QUIET_UNITS,   /* the share of units that are 0 (relu), or whose slope is below 1% of the largest (sigmoid, tanh),
@@ -311,7 +336,7 @@ typedef struct {
   double loss_sum, weight_sum;
   int failed; /* the loss of a batch, sum of w_i L_i, was not finite; that batch made no update */
   int unsafe; /* cautious: a batch could have made a number not finite; it made no update, and training stopped */
-  int finite; /* at the end all weights and moments are finite */
+  int finite; /* at the end all weights, moments and running statistics are finite */
   /* Two numbers, sum of w_i L_i and sum of w_i, for each epoch that ended. */
   double *ended;
   ptrdiff_t ended_count;
@@ -352,7 +377,8 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   F(net_parameters) F(activation_row) F(loss_row) F(optimizer_row) F(abi_number) \
   F(net_updates) F(net_set_updates) \
   F(net_freeze) F(net_start_average) F(net_average_share) F(net_set_average) F(net_get_average) \
-  F(schedule_row)
+  F(schedule_row) \
+  F(net_training_gradients) F(net_normalise)
 /* clang-format on */
 
 /* Raised when a function changes, or a struct changes in another way than by new members at its end. A larger table
@@ -432,6 +458,9 @@ typedef struct {
   int (*net_set_average)(fnn_net *net, int layer, int parameter, const fnn_matrix *from);
   int (*net_get_average)(const fnn_net *net, int layer, int parameter, const fnn_matrix *to);
   const char *(*schedule_row)(int index);
+  int (*net_training_gradients)(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
+                                const fnn_targets *targets, ptrdiff_t m, uint64_t mask_seed, int threads);
+  int (*net_normalise)(const fnn_net *net, int layer, const fnn_matrix *out, const fnn_matrix *Z, ptrdiff_t m);
 } fnn_api;
 
 const fnn_api *fnn_get_api(void);

@@ -199,6 +199,27 @@ typedef struct {
   uint32_t dropped; /* so many of FNN_DROPS */
 } fnn_drop;
 
+/* A layer with a norm: zhat = (Z - mean) * rstd, A = g(gamma * zhat + beta), where rstd is 1 / sqrt(var + eps). Each
+   row is one sample. Sums over the samples of a batch are made of the sums of blocks of `block` rows, the last one
+   shorter: so they do not depend on which thread has which rows. Sums of blocks are two rows for each block, `padded`
+   apart. */
+typedef struct {
+  ptrdiff_t m, n, padded;
+  ptrdiff_t row_step; /* of Z, zhat, A, S and dZ */
+  ptrdiff_t block;
+  const void *Z;
+  void *zhat; /* NULL: it is not kept. It may be Z, and so may A */
+  void *A, *S;
+  fnn_spec g; /* one of whole rows is left to the caller */
+  const void *gamma, *beta;
+  void *mean, *var, *rstd; /* batch norm: of each unit */
+  void *sums;              /* batch norm: dgamma / m and dbeta / m; NULL: mean and rstd did not come from this batch */
+  void *row_rstd;          /* layer norm: of each sample; NULL: it is not kept */
+  void *blocks; /* of each block mean of Z, and sum of (Z - mean)^2; NULL: mean and rstd did not come from them */
+  void *dZ;     /* dY, the derivative by gamma zhat + beta, and then dZ in its place */
+  void *back;   /* of each block sum of dY * zhat, and sum of dY */
+} fnn_norm;
+
 #define FNN_DRAWS 128 /* random places that are drawn at a time */
 
 typedef struct {
@@ -268,6 +289,24 @@ typedef struct {
      end with c2 and c3. */
   void (*drop)(const fnn_drop *d, const uint32_t c2_and_c3[2], const uint32_t key[2], ptrdiff_t i0, ptrdiff_t i1,
                ptrdiff_t j0, ptrdiff_t j1);
+  /* Norms. Rows begin and end at blocks, columns j0..j1 at vectors. Most work on a part of a batch,
+     and what they make of an element does not depend on the part.
+     layer_norm: A (and zhat, row_rstd, S) of rows. batch_norm: the same of rows and columns. */
+  void (*layer_norm)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1);
+  void (*batch_norm)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1);
+  /* The statistics of batch norm: of blocks of rows; then of all blocks: mean, the biased variance, and rstd. */
+  void (*norm_blocks)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1);
+  void (*norm_statistics)(const fnn_norm *p, ptrdiff_t j0, ptrdiff_t j1);
+  /* Backward: the sums of blocks of rows; then of all blocks, times scale. */
+  void (*norm_back_blocks)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1);
+  void (*norm_back_sums)(const fnn_norm *p, void *dgamma, void *dbeta, double scale, ptrdiff_t j0, ptrdiff_t j1);
+  /* dZ of rows. layer_norm_back sums up their blocks, too. */
+  void (*layer_norm_back)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1);
+  void (*batch_norm_back)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1);
+  /* Moves running statistics of n units, padded, to those of a batch of m samples (mean NULL: not), and computes their
+     rstd. */
+  void (*move_running)(void *running_mean, void *running_var, void *running_rstd, const void *mean, const void *var,
+                       ptrdiff_t m, ptrdiff_t n);
   /* The largest |x| of rows of n; INFINITY if one is not finite. */
   double (*magnitude)(const void *x, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n);
 } fnn_kernels;

@@ -12,6 +12,7 @@
 #include "kernels_sums.h"
 #include "kernels_activations.h"
 #include "kernels_dropout.h"
+#include "kernels_norm.h"
 #include "kernels_losses.h"
 #include "kernels_optimizers.h"
 #include "kernels_products.h"
@@ -53,6 +54,15 @@ static const fnn_kernels FN(table) = {
     .unpack = FN(unpack),
     .draw = draw,
     .drop = FN(drop),
+    .layer_norm = FN(layer_norm),
+    .batch_norm = FN(batch_norm),
+    .norm_blocks = FN(norm_blocks),
+    .norm_statistics = FN(norm_statistics),
+    .norm_back_blocks = FN(norm_back_blocks),
+    .norm_back_sums = FN(norm_back_sums),
+    .layer_norm_back = FN(layer_norm_back),
+    .batch_norm_back = FN(batch_norm_back),
+    .move_running = FN(move_running),
     .magnitude = FN(magnitude),
 };
 

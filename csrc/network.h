@@ -19,6 +19,11 @@ typedef struct {
   void *W;    /* panels of W (n_out x n_in), a copy for dA_prev = W^T dZ; NULL in the first layer */
   int turned; /* the update changes W instead, and WT is the copy: for layers where dW has less padding than dW^T */
   void *b;    /* n_out, padded */
+  int norm;   /* of enum fnn_norm_kind */
+  int before; /* how many trained parameters the layers before have together */
+  /* With a norm, laid out as b; the last three with batch norm: running statistics, and 1 / sqrt(var + eps). The
+     moments of gamma and beta are as far behind them as those of b are behind b. */
+  void *gamma, *beta, *mean, *var, *rstd;
   void *moment[FNN_SLOTS], *moment_b[FNN_SLOTS]; /* of the optimizer; laid out as the weights that the update changes,
                                                     and as b. If a slot does not exist, they point to these instead */
 } fnn_layer_state;
@@ -26,8 +31,18 @@ typedef struct {
 /* What a thread tells the other threads about its part. Each report has its own cache line. */
 typedef struct {
   _Alignas(FNN_LINE) double largest_A, largest_dZ;
-  double largest[1 + FNN_SLOTS]; /* of its share of the weights, and of each slot of moments */
+  double largest[1 + FNN_SLOTS];         /* of its share of the weights, and of each slot of moments */
+  double largest_sum, largest_statistic; /* of norms: sums of dgamma and dbeta; statistics of the batch */
 } fnn_report;
+
+/* Memory of a batch for a layer with a norm. */
+typedef struct {
+  void *zhat;           /* rows x n_out: first Z, and then zhat */
+  void *rstd;           /* layer norm: of each sample */
+  void *blocks, *back;  /* sums of blocks of rows: fnn_norm */
+  void *dgamma, *dbeta; /* n_out, padded */
+  ptrdiff_t rows;       /* batch norm: where in a thread's norm_rows its 5 rows are: mean, var, rstd and two sums */
+} fnn_norm_room;
 
 /* Memory of a batch. Rows of activations are samples: A[l] is rows x n_out of layer l, and so is dZ[l]. */
 typedef struct {
@@ -48,6 +63,9 @@ typedef struct {
   ptrdiff_t plan_bytes;
   int32_t *codes;
   double *weights, *losses;
+  fnn_norm_room *norm; /* of each layer; NULL: no layer has a norm */
+  void *norm_rows;
+  ptrdiff_t norm_bytes; /* of one thread */
   void **dW; /* room for gradients, laid out as the weights that the update changes; or NULL: they are not stored */
   ptrdiff_t blocks; /* how many there are of the next */
   double *squares; /* sums of squares, each of FNN_SQUARES numbers: of gradients, and behind them as many of updates and
@@ -71,12 +89,26 @@ struct fnn_net {
   double first_loss;           /* of the last training call */
   uint64_t kind;               /* a hash of its shape, for fnn_parallel: how fast its work is */
   ptrdiff_t widest;            /* the largest of n_0 .. n_L */
+  int norms;                   /* how many layers have a norm */
   fnn_workspace work;          /* used by training; functions that only read the network use a workspace of their own */
 };
 
 static inline ptrdiff_t fnn_lines(ptrdiff_t bytes) { return fnn_plus(bytes, FNN_LINE - 1) & -FNN_LINE; }
 static inline double fnn_larger(double a, double b) { return a > b ? a : b; } /* fmax is a call */
 static inline void *fnn_updated_weights(const fnn_layer_state *y) { return y->turned ? y->W : y->WT; }
+/* Rows of a block of sums over the m samples of a batch: enough blocks for many threads, but not many more. */
+static inline ptrdiff_t fnn_norm_block(ptrdiff_t m) {
+  ptrdiff_t rows = 4;
+  while (rows < 32 && m > 32 * rows) rows *= 2;
+  return rows;
+}
+/* The most blocks of a batch of at most m samples. */
+static inline ptrdiff_t fnn_norm_blocks(ptrdiff_t m) { return m > 32 * 32 ? (m + 31) / 32 : 32; }
+/* A thread's rows of a batch. With norms they begin and end at blocks. */
+static inline void fnn_share_rows(const fnn_net *net, ptrdiff_t m, int threads, int thread, ptrdiff_t *from,
+                                  ptrdiff_t *to) {
+  fnn_share(m, net->norms ? fnn_norm_block(m) : 1, threads, thread, from, to);
+}
 /* Rows and columns of fnn_updated_weights, and of their moments and gradients: the shape of W^T, or of W if turned. */
 static inline ptrdiff_t fnn_updated_rows(const fnn_layer_state *y) { return y->turned ? y->n_out : y->n_in; }
 static inline ptrdiff_t fnn_updated_columns(const fnn_layer_state *y) { return y->turned ? y->n_in : y->n_out; }
@@ -122,6 +154,16 @@ enum fnn_use {
 /* Runs a task of the network. `work`: its number of samples; 0 if the task calls fnn_unit_done for each batch. `size`:
    a hash of what else its time depends on. */
 void fnn_run(const fnn_net *net, enum fnn_use use, uint64_t size, double work, int threads, fnn_task *task, void *job);
+
+/* --- network_norm.c --- */
+/* The norm of layer l with its parameters and, for batch norm, the running statistics; not yet where its data are. */
+fnn_norm fnn_norm_of(const fnn_net *net, int l);
+/* Z of layer l, `rows` rows, becomes A in place, except for an activation of whole rows. */
+void fnn_normalise(const fnn_net *net, int l, void *Z, ptrdiff_t rows, const fnn_spec *g);
+/* Sets gamma and the running variance of all layers to 1. */
+void fnn_start_norms(const fnn_net *net);
+/* Computes what is derived from the running variance of a layer. */
+void fnn_derive_rstd(const fnn_net *net, int l);
 
 /* --- network_forward.c --- */
 /* The product A = g(A_prev W^T + b) of layer l for m samples; rows of A_prev are a_step apart. */

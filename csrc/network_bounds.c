@@ -23,18 +23,23 @@ void fnn_measure_rows(fnn_worker *me) {
       dZ = fnn_larger(dZ, K->magnitude(fnn_at(K, w->dZ[l], me->from * ld), ld, rows, fnn_padded(K, n)));
     if (l < net->layers - 1) A = fnn_larger(A, K->magnitude(fnn_at(K, w->A[l], me->from * ld), ld, rows, n));
   }
+  if (net->norms) fnn_measure_norms(me);
   mine->largest_A = A;
   mine->largest_dZ = dZ;
 }
 
 int fnn_is_safe(fnn_worker *me, const fnn_update *u) {
   const double limit = me->job->net->K->size == 4 ? 1e30 : 1e290; /* sums of such numbers cannot overflow */
-  double A = 0, dZ = 0;
+  double A = 0, dZ = 0, of_norms = 0, statistic = 0;
   for (int t = 0; t < me->threads; t++) {
+    if (me->job->net->norms) {
+      of_norms = fnn_larger(of_norms, me->job->work->reports[t].largest_sum);
+      statistic = fnn_larger(statistic, me->job->work->reports[t].largest_statistic);
+    }
     A = fnn_larger(A, me->job->work->reports[t].largest_A);
     dZ = fnn_larger(dZ, me->job->work->reports[t].largest_dZ);
   }
-  const double sum = (double)me->m * A * dZ, *bound = me->bound;
+  const double sum = fnn_larger((double)me->m * A * dZ, of_norms), *bound = me->bound;
   const int slots = fnn_slots_of(u->kind); /* moments of an earlier kind stay as they are, and do not matter */
   double g = sum / me->weight, w = bound[0], m = bound[1], v = bound[2], step = 0;
   /* These are cast to the network's dtype. If one became inf there, a weight that is 0 would become NaN. */
@@ -64,6 +69,7 @@ int fnn_is_safe(fnn_worker *me, const fnn_update *u) {
     break;
   }
   w = fnn_larger(1, fabs(u->keep)) * w + u->rate * step;
+  w = fnn_larger(w, statistic);
   if (!(sum < limit && g * g < limit && step < limit && w < limit)) return 0;
   if ((slots > 0 && !(m < limit)) || (slots > 1 && !(v < limit))) return 0;
   me->bound[0] = w, me->bound[1] = m, me->bound[2] = v;

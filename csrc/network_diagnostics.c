@@ -5,10 +5,10 @@
 
 #include "network_step.h"
 
-/* Sums of squares of the blocks that `count` numbers take, from block `first` on. */
+/* The root of `count` sums of squares, from number `first` on. */
 static double norm(const double *squares, ptrdiff_t first, ptrdiff_t count) {
   double sum = 0;
-  for (ptrdiff_t i = 0; i < fnn_squares(count); i++) sum += squares[first + i];
+  for (ptrdiff_t i = 0; i < count; i++) sum += squares[first + i];
   return sqrt(sum);
 }
 
@@ -73,9 +73,10 @@ void fnn_diagnose(const fnn_worker *me) {
       out[FNN_GRADIENT_NORM] = NAN, out[FNN_UPDATE_NORM] = 0, out[FNN_WEIGHT_NORM] = 1;
       continue;
     }
-    out[FNN_GRADIENT_NORM] =
-        hypot(norm(gradients, of_gradients, n), norm(gradients, of_gradients + fnn_squares(n), n_b));
-    out[FNN_UPDATE_NORM] = norm(updates, of_weights, n), out[FNN_WEIGHT_NORM] = norm(weights, of_weights, n);
-    of_gradients += fnn_squares(n) + fnn_squares(n_b), of_weights += fnn_squares(n);
+    const ptrdiff_t blocks = fnn_squares(n) + (y->norm ? 3 : 1) * fnn_squares(n_b);
+    out[FNN_GRADIENT_NORM] = norm(gradients, of_gradients, blocks);
+    out[FNN_UPDATE_NORM] = norm(updates, of_weights, fnn_squares(n));
+    out[FNN_WEIGHT_NORM] = norm(weights, of_weights, fnn_squares(n));
+    of_gradients += blocks, of_weights += fnn_squares(n);
   }
 }

@@ -48,7 +48,10 @@ static void *forward_block(const forward_job *job, ptrdiff_t first, ptrdiff_t ro
   for (int l = 0; l < net->layers; l++) {
     fnn_forward p = fnn_forward_product(net, l, A, step, to, rows);
     if (l == net->layers - 1 && !job->out) p.g = fnn_identity;
+    const fnn_spec g = p.g;
+    if (net->layer[l].norm) p.g = fnn_identity;
     K->forward(&p, 0, rows, 0, fnn_panels(K, p.factors.n));
+    if (net->layer[l].norm) fnn_normalise(net, l, to, rows, &g), p.g = g;
     if (fnn_place_of(&p.g) == FNN_WHOLE_ROWS) K->activation(to, p.row_step, to, p.row_step, &p.g, rows, p.factors.n);
     A = to, step = p.row_step;
     to = other, other = (void *)A;

@@ -28,7 +28,7 @@ static int is_turned(const fnn_kernels *K, const fnn_layer_state *y, int l) {
 }
 
 /* The moments of a slot lie as the parameters do, one or two whole blocks behind them. So there is also room for
-   moments of the second copy of each W, which is never used. */
+   moments of the second copy of each W, and of running statistics, which is never used. */
 static ptrdiff_t lay_out_parameters(fnn_net *net, char *block) {
   const fnn_kernels *K = net->K;
   ptrdiff_t used = 0;
@@ -36,7 +36,13 @@ static ptrdiff_t lay_out_parameters(fnn_net *net, char *block) {
     fnn_layer_state *y = &net->layer[l];
     y->WT = piece(block, &used, matrix_bytes(K, y->n_in, fnn_padded(K, y->n_out)));
     y->W = l ? piece(block, &used, matrix_bytes(K, y->n_out, fnn_padded(K, y->n_in))) : NULL;
-    y->b = piece(block, &used, fnn_padded(K, y->n_out) * K->size);
+    const ptrdiff_t column = fnn_padded(K, y->n_out) * K->size;
+    y->b = piece(block, &used, column);
+    if (y->norm) y->gamma = piece(block, &used, column), y->beta = piece(block, &used, column);
+    if (y->norm == FNN_BATCH_NORM) {
+      y->mean = piece(block, &used, column), y->var = piece(block, &used, column);
+      y->rstd = piece(block, &used, column);
+    }
     for (int slot = 0; block && slot < FNN_SLOTS; slot++) { /* without a block only its size is asked for */
       const ptrdiff_t behind = slot < net->slots ? (slot + 1) * (ptrdiff_t)net->parameter_bytes : 0;
       y->moment[slot] = (char *)fnn_updated_weights(y) + behind;
@@ -57,7 +63,7 @@ static uint64_t kind_of(const fnn_net *net) {
   uint64_t kind = fnn_hash((uint64_t)net->K->size, (uint64_t)net->loss.kind);
   for (int l = 0; l < net->layers; l++) {
     kind = fnn_hash(fnn_hash(kind, (uint64_t)net->layer[l].n_in), (uint64_t)net->layer[l].n_out);
-    kind = fnn_hash(kind, (uint64_t)net->layer[l].activation.kind);
+    kind = fnn_hash(kind, (uint64_t)net->layer[l].activation.kind + 256 * (uint64_t)net->layer[l].norm);
   }
   return kind;
 }
@@ -73,8 +79,14 @@ static int set_layers(fnn_net *net, ptrdiff_t n_in, const fnn_layer *layers) {
     if (!FNN_TAKE(given, (const char *)layers + (size_t)l * layers->size, activation)) return 0;
     if (!fnn_is_size(n_in) || !fnn_is_size(given.units) || !fnn_is_activation(&given.activation)) return 0;
     if (!(given.dropout >= 0 && given.dropout < 1) || (given.dropout > 0 && l == net->layers - 1)) return 0;
-    net->layer[l] = (fnn_layer_state){
-        .n_in = n_in, .n_out = given.units, .activation = given.activation, .frozen = given.frozen != 0};
+    if (given.norm < 0 || given.norm > FNN_BATCH_NORM || (given.norm && l == net->layers - 1)) return 0;
+    net->layer[l] = (fnn_layer_state){.n_in = n_in,
+                                      .n_out = given.units,
+                                      .activation = given.activation,
+                                      .norm = given.norm,
+                                      .frozen = given.frozen != 0,
+                                      .before = 2 * (l + net->norms)};
+    net->norms += given.norm != FNN_NO_NORM;
     net->layer[l].dropped = (uint32_t)fmin(nearbyint(given.dropout * FNN_DROPS), FNN_DROPS - 1);
     net->layer[l].turned = is_turned(net->K, &net->layer[l], l);
     n_in = given.units;
@@ -101,6 +113,7 @@ fnn_net *fnn_net_new(int isa, int dtype, ptrdiff_t n_in, int count, const fnn_la
   }
   memset(net->parameters, 0, net->parameter_bytes);
   lay_out_parameters(net, net->parameters);
+  fnn_start_norms(net);
   forget_bounds(net);
   net->kind = kind_of(net);
   net->widest = widest(net);
@@ -125,6 +138,7 @@ ptrdiff_t fnn_net_width(const fnn_net *net, int l) {
 void fnn_release_workspace(fnn_workspace *work) {
   fnn_free(work->block);
   free(work->A);
+  free(work->norm);
   if (work->dW) fnn_free(work->dW[0]);
   free(work->dW);
   *work = (fnn_workspace){0};
@@ -142,6 +156,23 @@ static ptrdiff_t sums_bytes(const fnn_net *net, ptrdiff_t m) {
     if (bytes > most) most = bytes;
   }
   return most;
+}
+
+/* The memory of the norm of layer l. */
+static void lay_out_norm(const fnn_net *net, fnn_workspace *w, int l, char *block, ptrdiff_t *used) {
+  const fnn_kernels *K = net->K;
+  const fnn_layer_state *y = &net->layer[l];
+  const ptrdiff_t padded = fnn_padded(K, y->n_out), sums = matrix_bytes(K, 2 * fnn_norm_blocks(w->capacity), padded);
+  const int batch = y->norm == FNN_BATCH_NORM;
+  fnn_norm_room *room = &w->norm[l];
+  room->zhat = piece(block, used, matrix_bytes(K, w->capacity, fnn_ld(K, y->n_out)));
+  room->rstd = batch ? NULL : piece(block, used, matrix_bytes(K, w->capacity, 1));
+  room->blocks = batch ? piece(block, used, sums) : NULL;
+  room->back = piece(block, used, sums);
+  room->dgamma = piece(block, used, padded * K->size);
+  room->dbeta = piece(block, used, padded * K->size);
+  room->rows = w->norm_bytes;
+  if (batch) w->norm_bytes += fnn_lines(5 * padded * K->size);
 }
 
 static ptrdiff_t lay_out_workspace(const fnn_net *net, fnn_workspace *w, char *block) {
@@ -162,6 +193,10 @@ static ptrdiff_t lay_out_workspace(const fnn_net *net, fnn_workspace *w, char *b
         y != last && (y->dropped || (has_slopes && (fnn_slope_of(&y->activation) == FNN_FROM_Z || w->keeps_slopes)));
     w->S[l] = kept ? piece(block, &used, matrix_bytes(K, m, fnn_ld(K, y->n_out))) : NULL;
   }
+  w->norm_bytes = 0;
+  for (int l = 0; w->norm && l < net->layers; l++)
+    if (net->layer[l].norm) lay_out_norm(net, w, l, block, &used);
+  w->norm_rows = piece(block, &used, fnn_times(w->threads, w->norm_bytes));
   w->codes = piece(block, &used, fnn_times(m, sizeof *w->codes));
   w->weights = piece(block, &used, fnn_times(m, sizeof *w->weights));
   w->losses = piece(block, &used, fnn_times(m, sizeof *w->losses));
@@ -183,7 +218,11 @@ int fnn_reserve(const fnn_net *net, fnn_workspace *old, ptrdiff_t m, int threads
                      .threads = threads > old->threads ? threads : old->threads,
                      .keeps_slopes = keeps_slopes || old->keeps_slopes};
   w.A = calloc(4 * (size_t)net->layers, sizeof *w.A);
-  if (!w.A) return FNN_NO_MEMORY;
+  if (w.A && net->norms) w.norm = calloc((size_t)net->layers, sizeof *w.norm);
+  if (!w.A || (net->norms && !w.norm)) {
+    fnn_release_workspace(&w);
+    return FNN_NO_MEMORY;
+  }
   w.dZ = w.A + net->layers, w.db = w.dZ + net->layers, w.S = w.db + net->layers;
   const ptrdiff_t bytes = lay_out_workspace(net, &w, NULL);
   w.block = fnn_alloc(bytes);
@@ -203,8 +242,8 @@ static ptrdiff_t lay_out_gradients(const fnn_net *net, fnn_workspace *work, void
   for (int l = 0; l < net->layers; l++) {
     const fnn_layer_state *y = &net->layer[l];
     dW[l] = piece(block, &used, matrix_bytes(net->K, fnn_updated_rows(y), fnn_updated_padded(net->K, y)));
-    squares +=
-        fnn_squares(fnn_updated_rows(y) * fnn_updated_padded(net->K, y)) + fnn_squares(fnn_padded(net->K, y->n_out));
+    squares += fnn_squares(fnn_updated_rows(y) * fnn_updated_padded(net->K, y)) +
+               (y->norm ? 3 : 1) * fnn_squares(fnn_padded(net->K, y->n_out));
   }
   work->blocks = squares;
   work->squares = piece(block, &used, fnn_times(3 * squares, sizeof *work->squares));
@@ -249,20 +288,37 @@ static void take_panels(const fnn_kernels *K, const fnn_layer_state *y, const vo
 }
 
 int fnn_net_parameters(const fnn_net *net, int layer) {
-  (void)net, (void)layer;
-  return FNN_B + 1;
+  return layer >= 0 && layer < net->layers && net->layer[layer].norm ? FNN_BETA + 1 : FNN_B + 1;
+}
+
+/* The memory of a parameter that is a column; NULL: the layer has no such parameter. */
+static void *column_of(const fnn_layer_state *y, int parameter) {
+  switch (parameter) {
+  case FNN_B: return y->b;
+  case FNN_GAMMA: return y->gamma;
+  case FNN_BETA: return y->beta;
+  case FNN_RUNNING_MEAN: return y->mean;
+  case FNN_RUNNING_VAR: return y->var;
+  default: return NULL;
+  }
+}
+
+/* The moment of a trained parameter that is a column. */
+static void *moment_of(const fnn_layer_state *y, int slot, int parameter) {
+  return (char *)column_of(y, parameter) + ((char *)y->moment_b[slot] - (char *)y->b);
 }
 
 /* Whether a parameter of layer l, 0.., and a matrix for it are what the functions below take. */
 static int is_parameter(const fnn_net *net, int l, int parameter, const fnn_matrix *x) {
-  return l >= 0 && l < net->layers && (parameter == FNN_W || parameter == FNN_B) && fnn_is_own_dtype(net, x);
+  return l >= 0 && l < net->layers && fnn_is_own_dtype(net, x) &&
+         (parameter == FNN_W || column_of(&net->layer[l], parameter) != NULL);
 }
 
 /* The functions below set and get parameters, and the numbers of the average, which lie `behind` bytes behind them. */
 static int set_numbers(const fnn_net *net, size_t behind, int l, int parameter, const fnn_matrix *from) {
   const fnn_layer_state *y = &net->layer[l];
-  if (parameter == FNN_B) {
-    net->K->gather((char *)y->b + behind, 0, from, NULL, 0, 1, y->n_out);
+  if (parameter != FNN_W) {
+    net->K->gather((char *)column_of(y, parameter) + behind, 0, from, NULL, 0, 1, y->n_out);
     return FNN_OK;
   }
   put_panels(net->K, y, (char *)y->WT + behind, 0, from);
@@ -272,8 +328,8 @@ static int set_numbers(const fnn_net *net, size_t behind, int l, int parameter, 
 
 static int get_numbers(const fnn_net *net, size_t behind, int l, int parameter, const fnn_matrix *to) {
   const fnn_layer_state *y = &net->layer[l];
-  if (parameter == FNN_B)
-    net->K->scatter(to, 0, (char *)y->b + behind, 0, 1, y->n_out);
+  if (parameter != FNN_W)
+    net->K->scatter(to, 0, (char *)column_of(y, parameter) + behind, 0, 1, y->n_out);
   else
     take_panels(net->K, y, (char *)y->WT + behind, 0, to);
   return FNN_OK;
@@ -282,7 +338,9 @@ static int get_numbers(const fnn_net *net, size_t behind, int l, int parameter, 
 int fnn_net_set(fnn_net *net, int l, int parameter, const fnn_matrix *from) {
   if (!is_parameter(net, l, parameter, from)) return FNN_REFUSED;
   forget_bounds(net);
-  return set_numbers(net, 0, l, parameter, from);
+  set_numbers(net, 0, l, parameter, from);
+  if (parameter == FNN_RUNNING_VAR) fnn_derive_rstd(net, l);
+  return FNN_OK;
 }
 
 int fnn_net_get(const fnn_net *net, int l, int parameter, const fnn_matrix *to) {
@@ -335,21 +393,21 @@ void fnn_net_set_updates(fnn_net *net, uint64_t updates) { net->updates = update
 static int is_slot(const fnn_net *net, int slot) { return slot >= 0 && slot < net->slots; }
 
 int fnn_net_set_moment(fnn_net *net, int slot, int l, int parameter, const fnn_matrix *from) {
-  if (!is_slot(net, slot) || !is_parameter(net, l, parameter, from)) return FNN_REFUSED;
+  if (!is_slot(net, slot) || parameter > FNN_BETA || !is_parameter(net, l, parameter, from)) return FNN_REFUSED;
   const fnn_layer_state *y = &net->layer[l];
   forget_bounds(net);
-  if (parameter == FNN_B)
-    net->K->gather(y->moment_b[slot], 0, from, NULL, 0, 1, y->n_out);
+  if (parameter != FNN_W)
+    net->K->gather(moment_of(y, slot, parameter), 0, from, NULL, 0, 1, y->n_out);
   else
     put_panels(net->K, y, y->moment[slot], y->turned, from);
   return FNN_OK;
 }
 
 int fnn_net_get_moment(const fnn_net *net, int slot, int l, int parameter, const fnn_matrix *to) {
-  if (!is_slot(net, slot) || !is_parameter(net, l, parameter, to)) return FNN_REFUSED;
+  if (!is_slot(net, slot) || parameter > FNN_BETA || !is_parameter(net, l, parameter, to)) return FNN_REFUSED;
   const fnn_layer_state *y = &net->layer[l];
-  if (parameter == FNN_B)
-    net->K->scatter(to, 0, y->moment_b[slot], 0, 1, y->n_out);
+  if (parameter != FNN_W)
+    net->K->scatter(to, 0, moment_of(y, slot, parameter), 0, 1, y->n_out);
   else
     take_panels(net->K, y, y->moment[slot], y->turned, to);
   return FNN_OK;
@@ -377,13 +435,18 @@ int fnn_net_start_average(fnn_net *net, double share) {
 
 double fnn_net_average_share(const fnn_net *net) { return net->average_share; }
 
+/* Running statistics have no average. */
+static int is_averaged(const fnn_net *net, int l, int parameter, const fnn_matrix *x) {
+  return is_parameter(net, l, parameter, x) && parameter < fnn_net_parameters(net, l);
+}
+
 int fnn_net_set_average(fnn_net *net, int l, int parameter, const fnn_matrix *from) {
-  if (!net->average_share || !is_parameter(net, l, parameter, from)) return FNN_REFUSED;
+  if (!net->average_share || !is_averaged(net, l, parameter, from)) return FNN_REFUSED;
   return set_numbers(net, fnn_average_at(net), l, parameter, from);
 }
 
 int fnn_net_get_average(const fnn_net *net, int l, int parameter, const fnn_matrix *to) {
-  if (!net->average_share || !is_parameter(net, l, parameter, to)) return FNN_REFUSED;
+  if (!net->average_share || !is_averaged(net, l, parameter, to)) return FNN_REFUSED;
   return get_numbers(net, fnn_average_at(net), l, parameter, to);
 }
 

@@ -16,9 +16,10 @@ typedef struct {
   int columns_pending; /* the last output was split by columns, and nobody has waited since */
 } compiler;
 
-/* A plan has at most thirteen operations for each layer, and eight for the whole step. */
+/* A plan has at most thirteen operations for each layer, nine more for each norm, and eight for the whole step. */
 ptrdiff_t fnn_plan_bytes(const fnn_net *net) {
-  return (ptrdiff_t)(sizeof(fnn_plan) + (13 * (size_t)net->layers + 8) * sizeof(fnn_operation_of_step));
+  const size_t most = 13 * (size_t)net->layers + 9 * (size_t)net->norms + 8;
+  return (ptrdiff_t)(sizeof(fnn_plan) + most * sizeof(fnn_operation_of_step));
 }
 
 void fnn_clear_plan(void *plan) { ((fnn_plan *)plan)->key = (fnn_plan_key){0}; }
@@ -52,7 +53,14 @@ static void own_panels(const compiler *c, ptrdiff_t n, ptrdiff_t *p0, ptrdiff_t 
   fnn_share(fnn_panels(c->K, n), 1, c->key->threads, c->key->thread, p0, p1);
 }
 
-static int has_dropout(const compiler *c, int l) { return c->key->trains && c->net->layer[l].dropped; }
+static int has_dropout(const compiler *c, int l) { return c->key->in_training && c->net->layer[l].dropped; }
+
+/* Whether layer l is normalised by the mean and variance of the batch. Of one sample they would make every zhat 0. A
+   frozen layer uses its running statistics. */
+static int has_batch_statistics(const compiler *c, int l) {
+  const fnn_layer_state *y = &c->net->layer[l];
+  return c->key->in_training && y->norm == FNN_BATCH_NORM && c->key->m > 1 && !y->frozen;
+}
 
 static int is_of_whole_rows(const compiler *c, int l) {
   return fnn_place_of(&c->net->layer[l].activation) == FNN_WHOLE_ROWS;
@@ -74,6 +82,46 @@ static void *slopes(const compiler *c, int l) {
   return goes_by_them || has_dropout(c, l) ? c->job->work->S[l] : NULL;
 }
 
+/* The norm of layer l, as this thread computes it. */
+static fnn_norm norm_of(const compiler *c, int l) {
+  const fnn_workspace *w = c->job->work;
+  const fnn_norm_room *room = &w->norm[l];
+  fnn_norm p = fnn_norm_of(c->net, l);
+  p.m = c->key->m;
+  p.block = fnn_norm_block(p.m);
+  p.Z = p.zhat = room->zhat;
+  p.A = w->A[l], p.S = slopes(c, l), p.dZ = w->dZ[l];
+  p.back = room->back, p.row_rstd = room->rstd;
+  if (!has_batch_statistics(c, l)) return p;
+  p.blocks = room->blocks;
+  char *own = (char *)w->norm_rows + c->key->thread * w->norm_bytes + room->rows;
+  /* A split by columns gives each thread the statistics of its own columns; backward needs all: they share one place.
+   */
+  p.mean = by_columns(c, l) ? (char *)w->norm_rows + room->rows : own;
+  p.var = fnn_at(c->K, p.mean, p.padded), p.rstd = fnn_at(c->K, p.var, p.padded);
+  p.sums = fnn_at(c->K, own, 3 * p.padded);
+  return p;
+}
+
+/* The norm of layer l and its activation, after the product that computed Z: this returns the operation whose rows and
+   columns of A this thread computes. A split by columns suits batch norm, which needs whole columns. */
+static fnn_operation_of_step *compile_norm(compiler *c, int l, const fnn_operation_of_step *product) {
+  const int batch = c->net->layer[l].norm == FNN_BATCH_NORM, of_batch = has_batch_statistics(c, l);
+  const int columns = by_columns(c, l);
+  const ptrdiff_t padded = fnn_padded(c->K, c->net->layer[l].n_out);
+  const ptrdiff_t j0 = fnn_min(product->p0 * c->K->nr, padded), j1 = fnn_min(product->p1 * c->K->nr, padded);
+  if (of_batch) {
+    fnn_operation_of_step *o = add(c, FNN_NORM_BLOCKS, l, 0);
+    o->norm = norm_of(c, l);
+    o->i0 = product->i0, o->i1 = product->i1, o->p0 = j0, o->p1 = j1;
+  }
+  fnn_operation_of_step *o = add(c, FNN_NORM, l, batch ? of_batch && !columns : c->columns_pending);
+  o->norm = norm_of(c, l);
+  o->p0 = 0, o->p1 = padded;
+  if (batch) o->i0 = product->i0, o->i1 = product->i1, o->p0 = j0, o->p1 = j1;
+  return o;
+}
+
 /* Forward of layer l: Z of the last layer, A of the other layers. */
 static void compile_forward(compiler *c, int l) {
   const fnn_workspace *w = c->job->work;
@@ -83,8 +131,12 @@ static void compile_forward(compiler *c, int l) {
   fnn_operation_of_step *o = add(c, FNN_GO_FORWARD, l, columns ? l || c->columns_pending : c->columns_pending);
   o->forward = fnn_forward_product(c->net, l, l ? w->A[l - 1] : w->X, l ? fnn_ld(c->K, y->n_in) : c->key->x_step,
                                    w->A[l], c->key->m);
-  if (l == c->net->layers - 1) o->forward.g = fnn_identity; /* the loss is taken from Z */
-  o->forward.S = slopes(c, l);
+  const int is_last = l == c->net->layers - 1;
+  if (is_last || y->norm) o->forward.g = fnn_identity; /* the loss is taken from Z */
+  if (y->norm)
+    o->forward.A = w->norm[l].zhat;
+  else
+    o->forward.S = slopes(c, l);
   o->p0 = 0, o->p1 = fnn_panels(c->K, y->n_out);
   if (columns) {
     o->i0 = 0, o->i1 = c->key->m;
@@ -92,12 +144,14 @@ static void compile_forward(compiler *c, int l) {
     c->columns_pending = 1;
   }
   if (!l) c->plan->first_products[0] = &o->forward.factors;
-  const int whole_rows = fnn_place_of(&o->forward.g) == FNN_WHOLE_ROWS;
+  ptrdiff_t j0 = o->p0 * c->K->nr, j1 = o->p1 * c->K->nr;
+  if (y->norm) o = compile_norm(c, l, o), j0 = o->p0, j1 = o->p1;
+  const int whole_rows = !is_last && is_of_whole_rows(c, l);
   if (whole_rows) add(c, FNN_GO_THROUGH, l, c->columns_pending);
   if (!has_dropout(c, l)) return;
   fnn_operation_of_step *d = drop(c, FNN_DROP, l, w->A[l], slopes(c, l));
   if (!whole_rows) /* the part that this thread has just computed */
-    d->i0 = o->i0, d->i1 = o->i1, d->p0 = o->p0 * c->K->nr, d->p1 = o->p1 * c->K->nr;
+    d->i0 = o->i0, d->i1 = o->i1, d->p0 = j0, d->p1 = j1;
 }
 
 static void compile_loss(compiler *c) {
@@ -115,6 +169,13 @@ static void compile_loss(compiler *c) {
                        .weights = c->key->has_weights ? w->weights : NULL,
                        .losses = w->losses,
                        .scratch = (char *)w->heads + c->key->thread * fnn_head_bytes(c->net)};
+}
+
+/* dZ of layer l from the derivative by gamma zhat + beta, for this thread's rows. */
+static void compile_norm_back(compiler *c, int l) {
+  const int batch = c->net->layer[l].norm == FNN_BATCH_NORM;
+  if (batch) add(c, FNN_NORM_BACK_BLOCKS, l, 0)->norm = norm_of(c, l);
+  add(c, FNN_NORM_BACK, l, has_batch_statistics(c, l))->norm = norm_of(c, l);
 }
 
 /* dZ of layer l - 1 from that of layer l, for this thread's rows. */
@@ -139,6 +200,7 @@ static void compile_backward(compiler *c, int l) {
   o->p0 = 0, o->p1 = fnn_panels(c->K, y->n_in);
   if (whole_rows && has_dropout(c, l - 1)) drop(c, FNN_DROP_BACK, l - 1, w->dZ[l - 1], NULL);
   if (whole_rows) add(c, FNN_GO_BACK_WHOLE, l - 1, 0);
+  if (c->net->layer[l - 1].norm) compile_norm_back(c, l - 1);
 }
 
 /* Sets this thread's part (rows and panels) of dW^T of a layer (m x n), or of dW if the layer is turned. */
@@ -164,13 +226,42 @@ static fnn_factors gradient_factors(const compiler *c, int l) {
       .m = y->n_in, .n = y->n_out, .k = c->key->m, .A = A_prev, .a_step = A_step, .B = dZ, .b_step = dZ_step};
 }
 
-/* An operation on this thread's share of b of layer l. */
-static void compile_b(compiler *c, int l, enum fnn_step_operation what) {
+static fnn_operation_of_step *add_columns(compiler *c, enum fnn_step_operation what, int l, ptrdiff_t from,
+                                          ptrdiff_t to) {
+  fnn_operation_of_step *o = add(c, what, l, 0);
+  o->i0 = from, o->i1 = to;
+  return o;
+}
+
+/* The running statistics of layer l, by those of the columns that this thread has computed. */
+static void compile_running(compiler *c, int l, ptrdiff_t from, ptrdiff_t to) {
+  const ptrdiff_t padded = fnn_padded(c->K, c->net->layer[l].n_out);
+  if (by_columns(c, l)) {
+    own_panels(c, c->net->layer[l].n_out, &from, &to);
+    from = fnn_min(from * c->K->nr, padded), to = fnn_min(to * c->K->nr, padded);
+  }
+  add_columns(c, FNN_MOVE_RUNNING, l, from, to)->norm = norm_of(c, l);
+}
+
+/* The updates of b of layer l, and with a norm of gamma and beta; or these gradients out to the caller. */
+static void compile_moves_of_b(compiler *c, int l) {
+  const int trains = c->key->trains;
   ptrdiff_t from, to;
   fnn_share(fnn_padded(c->K, c->net->layer[l].n_out), c->K->vl, c->key->threads, c->key->thread, &from, &to);
   if (from >= to) return;
-  fnn_operation_of_step *o = add(c, what, l, 0);
-  o->i0 = from, o->i1 = to;
+  add_columns(c, trains ? FNN_MOVE_B : FNN_GIVE_DB, l, from, to);
+  if (c->net->layer[l].norm) add_columns(c, trains ? FNN_MOVE_NORM : FNN_GIVE_NORM, l, from, to);
+}
+
+/* db of layer l, with a norm dgamma and dbeta, too. */
+static void compile_b(compiler *c, int l) {
+  const int trains = c->key->trains;
+  ptrdiff_t from, to;
+  fnn_share(fnn_padded(c->K, c->net->layer[l].n_out), c->K->vl, c->key->threads, c->key->thread, &from, &to);
+  if (trains && has_batch_statistics(c, l)) compile_running(c, l, from, to);
+  if (from >= to) return;
+  add_columns(c, has_batch_statistics(c, l) ? FNN_CLEAR_B : FNN_SUM_B, l, from, to);
+  if (c->net->layer[l].norm) add_columns(c, FNN_SUM_NORM, l, from, to)->norm = norm_of(c, l);
 }
 
 /* The product dW of layer l: its tiles update W, or (if the step is plain) store dW. */
@@ -213,7 +304,10 @@ static void compile_norms(compiler *c) {
   for (int l = 0; l < c->net->layers; l++) {
     if (c->net->layer[l].frozen) continue;
     compile_squares(c, FNN_SQUARE_W, l, elements(c, l), waits);
-    compile_squares(c, FNN_SQUARE_B, l, fnn_padded(c->K, c->net->layer[l].n_out), 0);
+    const ptrdiff_t n = fnn_padded(c->K, c->net->layer[l].n_out);
+    compile_squares(c, FNN_SQUARE_B, l, n, 0);
+    if (c->net->layer[l].norm)
+      compile_squares(c, FNN_SQUARE_GAMMA, l, n, 0), compile_squares(c, FNN_SQUARE_BETA, l, n, 0);
     waits = 0;
   }
   if (c->key->clips) add(c, FNN_CLIP, 0, 1);
@@ -229,7 +323,7 @@ static void compile_moves(compiler *c) {
     fnn_share(elements(c, l), FNN_SQUARES, c->key->threads, c->key->thread, &o->i0, &o->i1);
     o->p0 = block + o->i0 / FNN_SQUARES;
     block += fnn_squares(elements(c, l));
-    compile_b(c, l, FNN_MOVE_B);
+    compile_moves_of_b(c, l);
     waits = 0;
   }
   waits = 1;
@@ -245,7 +339,7 @@ static void compile_moves(compiler *c) {
 /* dW of layer l out to the caller. */
 static void compile_gradient(compiler *c, int l) {
   const int turned = c->net->layer[l].turned;
-  const fnn_matrix *dW = &c->job->gradients[2 * l + FNN_W];
+  const fnn_matrix *dW = &c->job->gradients[c->net->layer[l].before + FNN_W];
   fnn_operation_of_step *o = add(c, FNN_GIVE_DW, l, 0);
   o->gradient = (fnn_dense){.factors = gradient_factors(c, l),
                             .C = dW->data,
@@ -268,7 +362,7 @@ void fnn_compile_step(fnn_plan *plan, const fnn_train_job *job, const fnn_plan_k
   const int layers = job->net->layers;
   plan->squares = 0;
   plan->first_products[1] = &plan->no_product;
-  fnn_share(key->m, 1, key->threads, key->thread, &c.from, &c.to);
+  fnn_share_rows(c.net, key->m, key->threads, key->thread, &c.from, &c.to);
   add(&c, FNN_READ_BATCH, 0, 0);
   c.columns_pending =
       !key->in_place && key->threads > 1; /* a first layer that is split by columns needs all rows of the copy of X */
@@ -280,8 +374,8 @@ void fnn_compile_step(fnn_plan *plan, const fnn_train_job *job, const fnn_plan_k
   add(&c, FNN_DECIDE, 0, 1); /* after this wait all dZ are complete */
   for (int l = layers - 1; l >= 0; l--) {
     if (key->trains && job->net->layer[l].frozen) continue;
-    compile_b(&c, l, FNN_SUM_B);
-    if (!key->stores) compile_b(&c, l, key->trains ? FNN_MOVE_B : FNN_GIVE_DB);
+    compile_b(&c, l);
+    if (!key->stores) compile_moves_of_b(&c, l);
     if (key->trains)
       compile_update(&c, l);
     else

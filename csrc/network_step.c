@@ -31,6 +31,7 @@ static void plan_step(fnn_worker *me) {
                             .has_weights = job->targets.weights != NULL,
                             .is_cautious = job->fit && job->fit->cautious,
                             .trains = job->fit != NULL,
+                            .in_training = job->in_training,
                             .is_plain = job->fit && job->fit->plain,
                             .stores = job->fit && fnn_stores(job->fit, &job->optimizer),
                             .clips = job->fit && job->optimizer.clip_norm > 0,
@@ -87,7 +88,7 @@ static void go_through(const fnn_worker *me, int l) {
 static void drop(const fnn_worker *me, const fnn_operation_of_step *o) {
   const fnn_train_job *job = me->job;
   const fnn_layer_state *y = &job->net->layer[o->layer];
-  const uint32_t key[2] = {(uint32_t)job->fit->mask_seed, (uint32_t)(job->fit->mask_seed >> 32)};
+  const uint32_t key[2] = {(uint32_t)job->mask_seed, (uint32_t)(job->mask_seed >> 32)};
   const uint32_t c2_and_c3[2] = {(uint32_t)me->updates,
                                  FNN_DROPOUT | (uint32_t)o->layer << 8 | (uint32_t)(me->updates >> 32) << 20};
   if (o->what == FNN_DROP && fnn_place_of(&y->activation) == FNN_WHOLE_ROWS &&
@@ -103,7 +104,7 @@ static void go_back_whole(const fnn_worker *me, int l) {
   const fnn_layer_state *y = &me->job->net->layer[l];
   const ptrdiff_t ld = fnn_ld(K, y->n_out);
   void *dZ = fnn_at(K, me->job->work->dZ[l], me->from * ld);
-  const int kept = me->plan->key.trains && y->dropped; /* before the dropout */
+  const int kept = me->plan->key.in_training && y->dropped; /* before the dropout */
   const void *A = fnn_at(K, kept ? me->job->work->S[l] : me->job->work->A[l], me->from * ld);
   K->derivative(dZ, ld, dZ, ld, A, ld, &y->activation, me->to - me->from, y->n_out);
 }
@@ -196,9 +197,14 @@ static void move_average(const fnn_worker *me, const fnn_operation_of_step *o) {
                     fnn_at(net->K, net->parameters, o->i0), net->average_share, o->i1 - o->i0);
 }
 
+static void clear_b(fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_kernels *K = me->job->net->K;
+  memset(fnn_at(K, me->job->work->db[o->layer], o->i0), 0, (size_t)((o->i1 - o->i0) * K->size));
+}
+
 static void give_db(fnn_worker *me, const fnn_operation_of_step *o) {
   const fnn_kernels *K = me->job->net->K;
-  const fnn_matrix *all = &me->job->gradients[2 * o->layer + FNN_B];
+  const fnn_matrix *all = &me->job->gradients[me->job->net->layer[o->layer].before + FNN_B];
   const fnn_matrix out = {fnn_at(K, all->data, o->i0 * all->row_step), all->row_step, 0, all->dtype};
   const ptrdiff_t n = fnn_min(o->i1, me->job->net->layer[o->layer].n_out) - o->i0;
   if (n > 0) K->scatter(&out, 0, fnn_at(K, me->job->work->db[o->layer], o->i0), 0, 1, n);
@@ -256,11 +262,22 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
     case FNN_SUM_B: sum_b(me, o); break;
     case FNN_SQUARE_B: square(me, o, me->job->work->db[o->layer]); break;
     case FNN_SQUARE_W: square(me, o, me->job->work->dW[o->layer]); break;
+    case FNN_SQUARE_GAMMA: square(me, o, me->job->work->norm[o->layer].dgamma); break;
+    case FNN_SQUARE_BETA: square(me, o, me->job->work->norm[o->layer].dbeta); break;
     case FNN_CLIP: clip(me); break;
     case FNN_DIAGNOSE: fnn_diagnose(me); break;
     case FNN_AVERAGE: move_average(me, o); break;
+    case FNN_CLEAR_B: clear_b(me, o); break;
     case FNN_MOVE_B: move_b(me, o); break;
     case FNN_GIVE_DB: give_db(me, o); break;
+    case FNN_NORM_BLOCKS:
+    case FNN_NORM:
+    case FNN_NORM_BACK_BLOCKS:
+    case FNN_NORM_BACK:
+    case FNN_SUM_NORM:
+    case FNN_MOVE_NORM:
+    case FNN_GIVE_NORM:
+    case FNN_MOVE_RUNNING: fnn_run_norm(me, o); break;
     case FNN_UPDATE_W: K->update_weights(&o->weights, o->i0, o->i1, o->p0, o->p1); break;
     case FNN_MOVE_W: move_W(me, o); break;
     case FNN_COPY_W: copy_W(me, o); break;
@@ -280,7 +297,7 @@ enum fnn_step_result fnn_step(fnn_worker *me, const uint32_t *order, ptrdiff_t f
     return FNN_STEP_DONE;
   }
   me->m = m, me->order = order, me->first = first;
-  fnn_share(m, 1, me->threads, me->thread, &me->from, &me->to);
+  fnn_share_rows(me->job->net, m, me->threads, me->thread, &me->from, &me->to);
   plan_step(me);
   point_to_batch(me);
   return run_plan(me);

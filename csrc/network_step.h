@@ -21,36 +21,49 @@ typedef struct {
   ptrdiff_t m;
   const fnn_matrix *X;
   fnn_targets targets;
-  const fnn_matrix *gradients; /* if only gradients are wanted: for each layer that of W, then that of b */
+  const fnn_matrix *gradients; /* if only gradients are wanted: for each layer those of its trained parameters */
+  int in_training;             /* dropout and the statistics of the batch are used */
+  uint64_t mask_seed;
   double total;
   int interrupted;           /* the task stopped before its end, without error: another team, or one thread, goes on */
   ptrdiff_t batches, epochs; /* done in this call */
 } fnn_train_job;
 
 enum fnn_step_operation {
-  FNN_READ_BATCH,    /* copies this thread's rows of the batch to buffers (X only if it cannot be read in place) */
-  FNN_GO_FORWARD,    /* a layer's product with its activation */
-  FNN_GO_THROUGH,    /* an activation of whole rows */
-  FNN_DROP,          /* dropout of a layer's outputs */
-  FNN_TAKE_LOSS,     /* losses, and dZ of the last layer */
-  FNN_GO_BACK,       /* dZ of the layer before, by a product */
-  FNN_DROP_BACK,     /* after it, dropout's factors, where the derivative is one of whole rows */
-  FNN_GO_BACK_WHOLE, /* after it, the derivative of an activation of whole rows */
-  FNN_MEASURE,       /* the largest numbers, for the bounds */
-  FNN_DECIDE,        /* whether the update is made; all threads decide alike */
-  FNN_SUM_B,         /* the sum over samples of db */
-  FNN_SQUARE_B,      /* the sums of squares of stored gradients */
+  FNN_READ_BATCH,       /* copies this thread's rows of the batch to buffers (X only if it cannot be read in place) */
+  FNN_GO_FORWARD,       /* a layer's product with its activation */
+  FNN_NORM_BLOCKS,      /* batch norm: the statistics of blocks of rows of Z */
+  FNN_NORM,             /* a norm, and the activation after it */
+  FNN_GO_THROUGH,       /* an activation of whole rows */
+  FNN_DROP,             /* dropout of a layer's outputs */
+  FNN_TAKE_LOSS,        /* losses, and dZ of the last layer */
+  FNN_GO_BACK,          /* dZ of the layer before, by a product */
+  FNN_DROP_BACK,        /* after it, dropout's factors, where the derivative is one of whole rows */
+  FNN_GO_BACK_WHOLE,    /* after it, the derivative of an activation of whole rows */
+  FNN_NORM_BACK_BLOCKS, /* after these, batch norm: sums of blocks of rows for dgamma and dbeta */
+  FNN_NORM_BACK,        /* dZ from the derivative by gamma zhat + beta */
+  FNN_MEASURE,          /* the largest numbers, for the bounds */
+  FNN_DECIDE,           /* whether the update is made; all threads decide alike */
+  FNN_SUM_B,            /* the sum over samples of db */
+  FNN_CLEAR_B,          /* db = 0: what b adds to all samples of a batch, its mean takes out */
+  FNN_MOVE_B,           /* the update of b with this sum */
+  FNN_GIVE_DB,          /* db into the caller's matrix */
+  FNN_SQUARE_B,         /* the sums of squares of stored gradients */
   FNN_SQUARE_W,
-  FNN_DIAGNOSE, /* what fnn_fit.diagnostics asks for; thread 0 alone */
-  FNN_CLIP,     /* the norm of the gradient, and by how much it is too large; all threads compute it alike */
-  FNN_MOVE_B,   /* the update of b with this sum */
-  FNN_GIVE_DB,  /* db into the caller's matrix */
-  FNN_UPDATE_W, /* the product dW; its tiles update W, or (plain) store dW */
-  FNN_MOVE_W,   /* the update of W with a stored dW */
-  FNN_COPY_W,   /* the other copy of W */
-  FNN_AVERAGE,  /* the average of all parameters */
-  FNN_GIVE_DW,  /* dW into the caller's matrix */
-  FNN_END       /* of the step */
+  FNN_SQUARE_GAMMA,
+  FNN_SQUARE_BETA,
+  FNN_CLIP,         /* the norm of the gradient, and by how much it is too large; all threads compute it alike */
+  FNN_DIAGNOSE,     /* what fnn_fit.diagnostics asks for; thread 0 alone */
+  FNN_AVERAGE,      /* the average of all parameters */
+  FNN_SUM_NORM,     /* dgamma and dbeta from the sums of blocks */
+  FNN_MOVE_NORM,    /* the update of gamma and beta with them */
+  FNN_GIVE_NORM,    /* both into the caller's matrices */
+  FNN_MOVE_RUNNING, /* running statistics */
+  FNN_UPDATE_W,     /* the product dW; its tiles update W, or (plain) store dW */
+  FNN_MOVE_W,       /* the update of W with a stored dW */
+  FNN_COPY_W,       /* the other copy of W */
+  FNN_GIVE_DW,      /* dW into the caller's matrix */
+  FNN_END           /* of the step */
 };
 
 typedef struct {
@@ -65,6 +78,7 @@ typedef struct {
     fnn_dense gradient;
     fnn_head head;
     fnn_drop drop;
+    fnn_norm norm;
   };
 } fnn_operation_of_step;
 
@@ -72,8 +86,8 @@ typedef struct {
 typedef struct {
   ptrdiff_t m, x_step, freezes;
   int threads, thread, in_place, has_codes, has_weights, is_cautious, trains, is_plain, slots;
-  int stores, clips, averages;    /* gradients are stored before the update; clip_norm; there is an average */
-  int diagnoses, without_gaps;    /* without_gaps is always 0: with it the struct has no padding */
+  int stores, clips, averages; /* gradients are stored before the update; clip_norm; there is an average */
+  int diagnoses, in_training;
   const void *parameters, *block; /* the memory that the plan points into */
 } fnn_plan_key;
 _Static_assert(sizeof(fnn_plan_key) == 3 * sizeof(ptrdiff_t) + 14 * sizeof(int) + 2 * sizeof(void *), "it has gaps");
@@ -126,6 +140,11 @@ void fnn_move_and_note(const fnn_worker *me, const fnn_update *u, const fnn_oper
                        void *m2, const void *gradients);
 /* Stores the numbers of fnn_fit.diagnostics. */
 void fnn_diagnose(const fnn_worker *me);
+/* --- network_norm.c --- */
+/* Runs an operation of a norm, FNN_NORM_BLOCKS to FNN_MOVE_RUNNING. */
+void fnn_run_norm(fnn_worker *me, const fnn_operation_of_step *o);
+/* Tells the other threads of the largest sums and statistics of this one's norms. */
+void fnn_measure_norms(fnn_worker *me);
 
 /* --- network_bounds.c --- */
 /* Tells the other threads of the largest numbers in this one's rows. */

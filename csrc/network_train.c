@@ -141,6 +141,7 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   if (fit.batch < 1 || fit.position < 0 || fit.position > m || !fnn_is_dtype(X->dtype)) return FNN_REFUSED;
   threads = fnn_threads(threads);
   fnn_train_job job = {.net = net, .work = &net->work, .trained = net, .fit = &fit, .m = m, .X = X};
+  job.in_training = 1, job.mask_seed = fit.mask_seed;
   if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets)) return FNN_REFUSED;
   if (!FNN_TAKE(job.optimizer, fit.optimizer, eps)) return FNN_REFUSED;
   if (!fnn_is_optimizer(job.optimizer.kind) || fnn_slots_of(job.optimizer.kind) > net->slots) return FNN_REFUSED;
@@ -190,25 +191,29 @@ static void fill_with_0(const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m) {
 static void gradients_task(void *arg, fnn_member *member) {
   fnn_train_job *job = arg;
   fnn_worker me = worker_of(job, member);
+  me.updates = job->net->updates;
   const fnn_mode mode = fnn_flush_subnormals();
   fnn_step(&me, NULL, 0, job->m);
   fnn_restore_mode(mode);
 }
 
-int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
-                      const fnn_targets *targets, ptrdiff_t m, int threads) {
-  if (!fnn_is_size(m)) return FNN_NO_MEMORY;
+static int run_gradients(fnn_train_job job, double *total, const fnn_targets *targets, int threads) {
+  const fnn_net *net = job.net;
+  const fnn_matrix *X = job.X, *gradients = job.gradients;
+  const ptrdiff_t m = job.m;
   fnn_workspace work = {0};
-  fnn_train_job job = {.net = net, .work = &work, .m = m, .X = X, .gradients = gradients};
+  job.work = &work;
+  if (!fnn_is_size(m)) return FNN_NO_MEMORY;
   if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets) || !fnn_is_dtype(X->dtype))
     return FNN_REFUSED;
-  for (int i = 0; i < 2 * net->layers; i++)
+  for (int i = 0; i < 2 * (net->layers + net->norms); i++)
     if (!fnn_is_own_dtype(net, &gradients[i])) return FNN_REFUSED;
   threads = fnn_threads(threads);
   if (weigh_nothing(&job.targets, m)) {
     for (int l = 0; l < net->layers; l++) {
-      fill_with_0(&gradients[2 * l + FNN_W], net->layer[l].n_out, net->layer[l].n_in);
-      fill_with_0(&gradients[2 * l + FNN_B], net->layer[l].n_out, 1);
+      const fnn_layer_state *y = &net->layer[l];
+      fill_with_0(&gradients[y->before + FNN_W], y->n_out, y->n_in);
+      for (int i = FNN_B; i < fnn_net_parameters(net, l); i++) fill_with_0(&gradients[y->before + i], y->n_out, 1);
     }
     *total = 0;
     return FNN_OK;
@@ -218,4 +223,17 @@ int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradi
   *total = job.total;
   fnn_release_workspace(&work);
   return FNN_OK;
+}
+
+int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
+                      const fnn_targets *targets, ptrdiff_t m, int threads) {
+  const fnn_train_job job = {.net = net, .m = m, .X = X, .gradients = gradients};
+  return run_gradients(job, total, targets, threads);
+}
+
+int fnn_net_training_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
+                               const fnn_targets *targets, ptrdiff_t m, uint64_t mask_seed, int threads) {
+  const fnn_train_job job = {
+      .net = net, .m = m, .X = X, .gradients = gradients, .in_training = 1, .mask_seed = mask_seed};
+  return run_gradients(job, total, targets, threads);
 }

@@ -27,6 +27,7 @@ from libc.string cimport memmove
 
 from . import guard as _guard
 from . import threads as _threads
+from .norms import NORMS as _NORMS
 from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
 from .schedules import OfTime
 from . import tables as _tables
@@ -45,7 +46,7 @@ cdef extern from "fastnn.h" nogil:
     enum: FNN_IDENTITY
     enum: FNN_SGD, FNN_MOMENTUM, FNN_NESTEROV, FNN_ADAM, FNN_ADAMW, FNN_NADAM
     enum: FNN_RMSPROP, FNN_RMSPROP_MOMENTUM, FNN_ADAGRAD
-    enum: FNN_W, FNN_B
+    enum: FNN_W, FNN_B, FNN_RUNNING_MEAN, FNN_RUNNING_VAR
     ctypedef struct fnn_spec:
         int kind
         double parameters[2]
@@ -75,6 +76,7 @@ cdef extern from "fastnn.h" nogil:
         fnn_spec activation
         double dropout
         int frozen
+        int norm
     ctypedef struct fnn_fit:
         size_t size
         const fnn_optimizer *optimizer
@@ -166,6 +168,9 @@ cdef extern from "fastnn.h" nogil:
                      ptrdiff_t m, int threads)
     int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
                           const fnn_targets *targets, ptrdiff_t m, int threads)
+    int fnn_net_training_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
+                                   const fnn_targets *targets, ptrdiff_t m, uint64_t mask_seed, int threads)
+    int fnn_net_normalise(const fnn_net *net, int layer, const fnn_matrix *out, const fnn_matrix *Z, ptrdiff_t m)
     int fnn_net_finite(fnn_net *net)
     double fnn_net_first_loss(const fnn_net *net)
     int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m, fnn_fit *fit,

@@ -47,13 +47,14 @@ cdef class Engine:
     cdef public bint plain  # fnn_fit.plain: whether gradients are stored before the update; tests compare both ways
     cdef bint is_frozen  # all layers are
     cdef uint64_t seed  # of dropout's masks
-    cdef object settings
+    cdef object settings, norm
 
-    def __cinit__(self, sizes, activations, loss, dtype, threads, dropout=None, uint64_t seed=0, isa=None):
+    def __cinit__(self, sizes, activations, loss, dtype, threads, dropout=None, uint64_t seed=0, norm=None, isa=None):
         cdef int count = len(activations), i
         cdef fnn_layer *layers = <fnn_layer *>malloc(count * sizeof(fnn_layer))
         cdef fnn_spec c_loss = _spec(loss, _LOSSES)
         self.sizes, self.dtype, self.settings, self.seed = sizes, dtype, (activations, loss), seed
+        self.norm = norm or (None,) * count
         self.isa, self.forced = _isa if isa is None else isa, threads or 0
         self.type_num, self.loss_code = dtype.num, c_loss.kind
         self.n_in, self.n_out = sizes[0], sizes[count]
@@ -65,6 +66,7 @@ cdef class Engine:
                 layers[i].size, layers[i].units = sizeof(fnn_layer), sizes[i + 1]
                 layers[i].activation = _spec(activations[i], _ACTIVATIONS)
                 layers[i].dropout, layers[i].frozen = 0.0 if dropout is None else dropout[i], False
+                layers[i].norm = _NORMS.index(self.norm[i])
             self.net = fnn_net_new(self.isa, dtype.itemsize == 8, self.n_in, count, layers, &c_loss)
             if self.net == NULL:
                 raise MemoryError(f"fastnn: no memory for the weights of {sizes}")
@@ -75,39 +77,75 @@ cdef class Engine:
     def __dealloc__(self):
         fnn_net_free(self.net)
 
+    cdef object _empty(self, int i, int parameter):
+        """A new array for a parameter of layer i."""
+        return np.empty((self.sizes[i + 1], self.sizes[i] if parameter == FNN_W else 1), self.dtype)
+
     def set_parameters(self, parameters):
-        """Take copies of the (W, b) of every layer."""
-        cdef int i
-        cdef fnn_matrix w, c
-        for i, (W, b) in enumerate(parameters):
-            w, c = _matrix(W), _matrix(b)
-            fnn_net_set(self.net, i, FNN_W, &w)
-            fnn_net_set(self.net, i, FNN_B, &c)
+        """Take copies of the (W, b) of every layer, or (W, b, gamma, beta) where it has a norm."""
+        cdef int i, parameter
+        cdef fnn_matrix x
+        for i, layer in enumerate(parameters):
+            for parameter, T in enumerate(layer):
+                x = _matrix(T)
+                _done(fnn_net_set(self.net, i, parameter, &x))
 
     def parameters(self):
-        """Copies of the (W, b) of every layer."""
-        return self._pairs(-1)
+        """Copies of the parameters of every layer, as set_parameters takes them."""
+        return self._layers(-1)
 
-    cdef list _pairs(self, int slot):
-        """Copies of the (W, b) of every layer (slot -1), of their average (-2), or of the moments of a slot."""
-        cdef int i
-        cdef fnn_matrix w, c
-        pairs = []
+    cdef list _layers(self, int slot):
+        """Copies of the parameters of every layer (slot -1), of their average (-2), or of the moments of a slot."""
+        cdef int i, parameter
+        cdef fnn_matrix x
+        layers = []
         for i in range(len(self.sizes) - 1):
-            W = np.empty((self.sizes[i + 1], self.sizes[i]), self.dtype)
-            b = np.empty((self.sizes[i + 1], 1), self.dtype)
-            w, c = _matrix(W), _matrix(b)
-            if slot == -2:
-                fnn_net_get_average(self.net, i, FNN_W, &w)
-                fnn_net_get_average(self.net, i, FNN_B, &c)
-            elif slot < 0:
-                fnn_net_get(self.net, i, FNN_W, &w)
-                fnn_net_get(self.net, i, FNN_B, &c)
-            else:
-                fnn_net_get_moment(self.net, slot, i, FNN_W, &w)
-                fnn_net_get_moment(self.net, slot, i, FNN_B, &c)
-            pairs.append((W, b))
-        return pairs
+            layer = []
+            for parameter in range(fnn_net_parameters(self.net, i)):
+                T = self._empty(i, parameter)
+                x = _matrix(T)
+                if slot == -2:
+                    fnn_net_get_average(self.net, i, parameter, &x)
+                elif slot < 0:
+                    fnn_net_get(self.net, i, parameter, &x)
+                else:
+                    fnn_net_get_moment(self.net, slot, i, parameter, &x)
+                layer.append(T)
+            layers.append(tuple(layer))
+        return layers
+
+    def set_running_statistics(self, statistics):
+        """Take copies of (mean, var) of every layer with batch norm; None for the others."""
+        cdef int i
+        cdef fnn_matrix mean, var
+        for i, layer in enumerate(statistics):
+            if layer is not None:
+                mean, var = _matrix(layer[0]), _matrix(layer[1])
+                _done(fnn_net_set(self.net, i, FNN_RUNNING_MEAN, &mean))
+                _done(fnn_net_set(self.net, i, FNN_RUNNING_VAR, &var))
+
+    def running_statistics(self):
+        """Copies of (mean, var) of every layer with batch norm; None for the others."""
+        cdef int i
+        cdef fnn_matrix x, s
+        statistics = []
+        for i, kind in enumerate(self.norm):
+            if kind != "batch":
+                statistics.append(None)
+                continue
+            mean, var = self._empty(i, FNN_RUNNING_MEAN), self._empty(i, FNN_RUNNING_VAR)
+            x, s = _matrix(mean), _matrix(var)
+            fnn_net_get(self.net, i, FNN_RUNNING_MEAN, &x)
+            fnn_net_get(self.net, i, FNN_RUNNING_VAR, &s)
+            statistics.append((mean, var))
+        return statistics
+
+    def normalised(self, int layer, Z):
+        """Y = gamma zhat + beta of a layer with a norm, in evaluation mode; the first layer is 0."""
+        out = np.empty(Z.shape, self.dtype, order="F")
+        cdef fnn_matrix x = _matrix(Z), o = _matrix(out)
+        _done(fnn_net_normalise(self.net, layer, &o, &x, Z.shape[1]))
+        return out
 
     def freeze(self, frozen):
         """Set for each layer whether training leaves it as it is."""
@@ -124,7 +162,7 @@ cdef class Engine:
 
     def average(self):
         """Copies of the averages of (W, b) of every layer; None if no average is kept."""
-        return self._pairs(-2) if fnn_net_average_share(self.net) else None
+        return self._layers(-2) if fnn_net_average_share(self.net) else None
 
     def optimizer_state(self):
         """A copy of the optimizer's state for :meth:`set_optimizer_state`; None if there is no slot or no step yet."""
@@ -132,25 +170,25 @@ cdef class Engine:
         cdef double share = fnn_net_average_share(self.net)
         if not (slots or share) or not fnn_net_steps(self.net):
             return None
-        state = {"steps": fnn_net_steps(self.net), "moments": [self._pairs(slot) for slot in range(slots)]}
-        return state | {"average": (share, self._pairs(-2))} if share else state
+        state = {"steps": fnn_net_steps(self.net), "moments": [self._layers(slot) for slot in range(slots)]}
+        return state | {"average": (share, self._layers(-2))} if share else state
 
     def set_optimizer_state(self, state):
         """Copy `state` into the engine; None: drop the state, so that there are no slots."""
-        cdef int slot, i
-        cdef fnn_matrix w, c
+        cdef int slot, i, parameter
+        cdef fnn_matrix x
         moments = state["moments"] if state else []
         share, averages = state.get("average", (0.0, ())) if state else (0.0, ())
         self.start_optimizer(len(moments), share)
-        for i, (W, b) in enumerate(averages):
-            w, c = _matrix(W), _matrix(b)
-            fnn_net_set_average(self.net, i, FNN_W, &w)
-            fnn_net_set_average(self.net, i, FNN_B, &c)
-        for slot, pairs in enumerate(moments):
-            for i, (W, b) in enumerate(pairs):
-                w, c = _matrix(W), _matrix(b)
-                fnn_net_set_moment(self.net, slot, i, FNN_W, &w)
-                fnn_net_set_moment(self.net, slot, i, FNN_B, &c)
+        for i, layer in enumerate(averages):
+            for parameter, T in enumerate(layer):
+                x = _matrix(T)
+                fnn_net_set_average(self.net, i, parameter, &x)
+        for slot, layers in enumerate(moments):
+            for i, layer in enumerate(layers):
+                for parameter, T in enumerate(layer):
+                    x = _matrix(T)
+                    fnn_net_set_moment(self.net, slot, i, parameter, &x)
         fnn_net_set_steps(self.net, state["steps"] if state else 0)
 
     def snapshot(self, spare=None):
@@ -183,13 +221,14 @@ cdef class Engine:
         fnn_net_set_updates(self.net, updates)
 
     def is_finite(self):
-        """Whether all weights, biases and moments are finite."""
+        """Whether all weights, biases, moments and running statistics are finite."""
         return bool(fnn_net_finite(self.net))
 
     def copy(self):
         """A new engine with copies of the parameters and without moments, for a predictor."""
-        twin = Engine(self.sizes, *self.settings, self.dtype, self.forced or None, isa=self.isa)
+        twin = Engine(self.sizes, *self.settings, self.dtype, self.forced or None, norm=self.norm, isa=self.isa)
         twin.set_parameters(self.parameters())
+        twin.set_running_statistics(self.running_statistics())
         return twin
 
     cdef int _threads(self, int wanted):
@@ -239,30 +278,34 @@ cdef class Engine:
         _done(status)
         return total, float(m if sample_weight is None else sample_weight.sum())
 
-    def gradients(self, X, y, sample_weight):
-        """Mean loss, and (dW, db) of every layer."""
+    def gradients(self, X, y, sample_weight, bint training=False):
+        """Mean loss, and the gradients of every layer's parameters; with `training` those of the next update."""
         cdef fnn_matrix x = _matrix(X)
         cdef fnn_targets targets = _targets(y, sample_weight)
         cdef ptrdiff_t m = X.shape[1]
-        cdef int layers = len(self.sizes) - 1, i, status
+        cdef int i, parameter, count = 0, status
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS))
-        cdef fnn_matrix *outs = <fnn_matrix *>malloc(2 * layers * sizeof(fnn_matrix))
+        cdef fnn_matrix *outs = <fnn_matrix *>malloc(4 * len(self.norm) * sizeof(fnn_matrix))
         cdef double total
         if outs == NULL:
             raise MemoryError("fastnn: no memory for the gradients")
         try:
-            pairs = []
-            for i in range(layers):
-                dW = np.empty((self.sizes[i + 1], self.sizes[i]), self.dtype)
-                db = np.empty((self.sizes[i + 1], 1), self.dtype)
-                outs[2 * i + FNN_W], outs[2 * i + FNN_B] = _matrix(dW), _matrix(db)
-                pairs.append((dW, db))
+            layers = []
+            for i in range(len(self.norm)):
+                layer = tuple([self._empty(i, parameter) for parameter in range(fnn_net_parameters(self.net, i))])
+                for T in layer:
+                    outs[count] = _matrix(T)
+                    count += 1
+                layers.append(layer)
             with nogil:
-                status = fnn_net_gradients(self.net, &total, outs, &x, &targets, m, threads)
+                if training:
+                    status = fnn_net_training_gradients(self.net, &total, outs, &x, &targets, m, self.seed, threads)
+                else:
+                    status = fnn_net_gradients(self.net, &total, outs, &x, &targets, m, threads)
             _done(status)
         finally:
             free(outs)
-        return total / float(m if sample_weight is None else sample_weight.sum()), pairs
+        return total / float(m if sample_weight is None else sample_weight.sum()), layers
 
     def reads(self, X):
         """Whether X can be trained on in place, and has this dtype."""

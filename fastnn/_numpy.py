@@ -7,12 +7,12 @@ The compiled backend (_core.pyx) has the same names with the same signatures.
 """
 
 import functools
-import itertools
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from . import _philox, optimizers
+from . import _philox, norms, optimizers
 from .arrays import FLOATS
 from .guard import Guard  # noqa: F401 - a part of the backend
 from .tables import ACTIVATIONS, IDENTITY
@@ -162,6 +162,45 @@ _LOSSES = {
 
 def _losses_and_gradient(loss, Z, y, activation):
     return _LOSSES[loss.name](Z, y, activation, **loss.params)
+
+
+# --- normalisation: zhat from Z, and dZ from dY, the derivative by Y = gamma zhat + beta; in float64 -----------
+
+
+class _Norm(NamedTuple):
+    """What a layer's norm has computed, for the backward pass."""
+
+    kind: str
+    zhat: np.ndarray
+    rstd: np.ndarray  # 1 / sqrt(var + eps), in float64: of each sample (1, m), or of each unit (n, 1)
+    statistics: tuple | None  # mean and variance of the batch, if these were used
+
+
+def _normalised(kind, Z, running, from_batch):
+    """The normalised Z (zhat), and what was computed on the way: with the batch's statistics, or the running ones."""
+    Z = np.asfortranarray(Z)  # in one layout, because NumPy sums in another order in another layout
+    if kind == "layer" or from_batch:
+        axis = 0 if kind == "layer" else 1
+        mean = Z.mean(axis=axis, keepdims=True, dtype=np.float64)
+        var = np.square(Z - mean).mean(axis=axis, keepdims=True)  # two passes: exact for a mean of any size
+    else:
+        mean, var = (T.astype(np.float64) for T in running)
+    rstd = 1 / np.sqrt(var + norms.EPS)
+    zhat = ((Z - mean) * rstd).astype(Z.dtype)
+    return _Norm(kind, zhat, rstd, (mean, var) if kind == "batch" and from_batch else None)
+
+
+def _norm_backward(norm, dY, gamma):
+    """dZ, and the sums over samples dgamma and dbeta. J. L. Ba et al., 2016; S. Ioffe, C. Szegedy, 2015."""
+    dY, zhat = dY.astype(np.float64), norm.zhat.astype(np.float64)
+    dgamma, dbeta = _rowsum(dY * zhat), _rowsum(dY)
+    d = dY * gamma
+    if norm.kind == "layer":
+        d = d - d.mean(axis=0) - zhat * (d * zhat).mean(axis=0)
+    elif norm.statistics:
+        m = dY.shape[1]
+        d = d - gamma * (dbeta / m) - zhat * (gamma * (dgamma / m))
+    return (norm.rstd * d).astype(norm.zhat.dtype), dgamma, dbeta
 
 
 # --- one layer: the functions behind fastnn.kernels ---------------------------------------------
@@ -357,7 +396,7 @@ def _mended(gradients, parameters, optimizer):
         gradients = [tuple(g * shrink for g in pair) for pair in gradients]
     if optimizer.l1:
         pairs = zip(gradients, parameters, strict=True)
-        gradients = [(dW + optimizer.l1 * np.sign(W), db) for (dW, db), (W, _) in pairs]
+        gradients = [(dW + optimizer.l1 * np.sign(W), *rest) for (dW, *rest), (W, *_) in pairs]
     return gradients
 
 
@@ -404,25 +443,40 @@ class Engine:
         For each layer the share of outputs that training makes 0.
     seed : int
         Of dropout's masks.
+    norm : tuple of str or None, or None
+        For each layer None, "layer" or "batch".
     """
 
-    def __init__(self, sizes, activations, loss, dtype, threads, dropout=None, seed=0):
+    def __init__(self, sizes, activations, loss, dtype, threads, dropout=None, seed=0, norm=None):
         self.sizes, self.dtype = sizes, dtype
         self._dropped = [min(round(rate * 65536), 65535) for rate in dropout or [0] * len(activations)]
         self._seed, self._updates, self._no_masks = seed, 0, [None] * len(activations)
         self._activations, self._loss = activations, loss
+        self._norm = norm or (None,) * len(activations)
         self._parameters, self._frozen = [], [False] * len(activations)
+        self._running = [  # of each layer with batch norm (mean, var), else None
+            (np.zeros((n, 1), dtype), np.ones((n, 1), dtype)) if kind == "batch" else None
+            for n, kind in zip(sizes[1:], self._norm, strict=True)
+        ]
         self.optimizer = self.state_key = None  # the owner of the optimizer state; set by Trainable
         self.cautioned = False  # whether train_step has given its DataWarning; set by one_step.py
         self.start_optimizer(0)
 
     def set_parameters(self, parameters):
-        """Take copies of the (W, b) of every layer."""
-        self._parameters = [(W.astype(self.dtype), b.astype(self.dtype)) for W, b in parameters]
+        """Take copies of the (W, b) of every layer, or (W, b, gamma, beta) where it has a norm."""
+        self._parameters = [tuple(T.astype(self.dtype) for T in layer) for layer in parameters]
 
     def parameters(self):
-        """Copies of the (W, b) of every layer."""
-        return [(W.copy(), b.copy()) for W, b in self._parameters]
+        """Copies of the parameters of every layer, as :meth:`set_parameters` takes them."""
+        return [tuple(T.copy() for T in layer) for layer in self._parameters]
+
+    def set_running_statistics(self, statistics):
+        """Take copies of (mean, var) of every layer with batch norm; None for the others."""
+        self._running = [pair and tuple(np.array(T, self.dtype) for T in pair) for pair in statistics]
+
+    def running_statistics(self):
+        """Copies of (mean, var) of every layer with batch norm; None for the others."""
+        return [pair and tuple(T.copy() for T in pair) for pair in self._running]
 
     def freeze(self, frozen):
         """Set for each layer whether training leaves it as it is."""
@@ -431,8 +485,8 @@ class Engine:
     def start_optimizer(self, slots, average=0.0):
         """Start a new optimizer state: `slots` moments of 0 for each parameter, no steps, perhaps an average."""
         self._share, self._average = average, self.parameters() if average else None
-        shapes = [((n_out, n_in), (n_out, 1)) for n_in, n_out in itertools.pairwise(self.sizes)]
-        moments = [[tuple(np.zeros(s, self.dtype) for s in pair) for pair in shapes] for _ in range(slots)]
+        shapes = norms.shapes(self.sizes, self._norm)
+        moments = [[tuple(np.zeros(s, self.dtype) for s in layer) for layer in shapes] for _ in range(slots)]
         self._moments, self._steps = moments, 0
 
     def optimizer_state(self):
@@ -441,8 +495,9 @@ class Engine:
         Returns
         -------
         dict or None
-            "steps": the step count; "moments": for each slot a list of (mW, mb), one per layer; with an
-            average "average": the share of the old average in the new one, and the averages of the (W, b).
+            "steps": the step count; "moments": for each slot a list of (mW, mb), one per layer; with a norm
+            these are (mW, mb, mgamma, mbeta). With an average "average": the share of the old average in
+            the new one, and the averages of all parameters.
             None if there is neither a slot nor an average, or no step was made yet.
         """
         if not (self._moments or self._share) or not self._steps:
@@ -464,7 +519,12 @@ class Engine:
     def snapshot(self, spare=None):
         """A copy of everything that training changes, for :meth:`restore`; `spare` is ignored here."""
         state = {"steps": self._steps, "moments": [_copies(slot, self.dtype) for slot in self._moments]}
-        return self.parameters(), state | {"average": (self._share, self.average())}, self._updates
+        return (
+            self.parameters(),
+            state | {"average": (self._share, self.average())},
+            self._updates,
+            self.running_statistics(),
+        )
 
     def quick_predict(self, X, out, guard):
         """A[L] of X if X and `out` can be checked quickly. Here always None, so that passes.predict() does the work."""
@@ -481,8 +541,9 @@ class Engine:
 
     def restore(self, snapshot):
         """Go back to a snapshot, also to one with another number of slots."""
-        parameters, state, self._updates = snapshot
+        parameters, state, self._updates, running = snapshot
         self.set_parameters(parameters)
+        self.set_running_statistics(running)
         self.set_optimizer_state(state)
 
     def steps(self):
@@ -498,39 +559,50 @@ class Engine:
         self._updates = updates
 
     def is_finite(self):
-        """Whether every weight, bias and moment is finite. An infinite v alone would stop its weight's updates."""
-        slots = (self._parameters, *self._moments)
+        """Whether all weights, biases, moments and running statistics are finite.
+
+        An infinite v alone would stop its weight's updates.
+        """
+        slots = (self._parameters, *self._moments, filter(None, self._running))
         return all(np.isfinite(T).all() for slot in slots for pair in slot for T in pair)
 
     def copy(self):
         """A new engine with copies of the parameters and without moments, for a predictor."""
-        twin = Engine(self.sizes, self._activations, self._loss, self.dtype, None)
+        twin = Engine(self.sizes, self._activations, self._loss, self.dtype, None, norm=self._norm)
         twin.set_parameters(self._parameters)
+        twin.set_running_statistics(self._running)
         return twin
+
+    @_quiet
+    def normalised(self, layer, Z):
+        """Y = gamma zhat + beta of a layer with a norm, in evaluation mode; the first layer is 0."""
+        return self._norm_forward(layer, Z, False)[0]
 
     @_quiet
     def predict(self, X, out):
         """``out[...] = A[L]``, out (n_L, m)."""
         for block in _blocks(X.shape[1]):
-            A = self._cast(X[:, block])
-            for (W, b), g in zip(self._parameters, self._activations, strict=True):
-                A = _forward(g, W @ A + b)
-            out[:, block] = A
+            out[:, block] = self._forward(self._cast(X[:, block]))[-1].A
 
     @_quiet
     def loss(self, X, y, sample_weight):
         """The sum of w_i L_i and the sum of w_i over the samples (w_i = 1 without sample weights)."""
         total = 0.0
         for block in _blocks(X.shape[1]):
-            Z = self._forward(self._cast(X[:, block]))[-1][0]
+            Z = self._forward(self._cast(X[:, block]))[-1].Y
             losses, _ = _losses_and_gradient(self._loss, Z, y[..., block], self._activations[-1])
             total += float(losses.sum() if sample_weight is None else losses @ sample_weight[block])
         return total, float(X.shape[1] if sample_weight is None else sample_weight.sum())
 
     @_quiet
-    def gradients(self, X, y, sample_weight):
-        """Mean loss, and (dW, db) of every layer."""
-        total, weight, gradients, _ = self._backward(self._cast(X), y, sample_weight)
+    def gradients(self, X, y, sample_weight, training=False):
+        """Mean loss, and the gradients of every layer's parameters.
+
+        With `training` they are those of the next update, with X as its batch: with its dropout masks, and with
+        the statistics of X in batch norm.
+        """
+        masks = self._masks(X.shape[1]) if training else None
+        total, weight, gradients, _ = self._backward(self._cast(X), y, sample_weight, masks, training)
         return total / weight, gradients
 
     @_quiet
@@ -617,7 +689,8 @@ class Engine:
         if weights is not None and not weights.any():
             return True  # a batch that counts for nothing is skipped
         X = self._cast(X[:, columns])
-        total, weight, gradients, outputs = self._backward(X, y[..., columns], weights, self._masks(X.shape[1]))
+        masks = self._masks(X.shape[1])
+        total, weight, gradients, layers = self._backward(X, y[..., columns], weights, masks, True)
         if not np.isfinite(total):
             state.failed = True
             return False
@@ -631,12 +704,12 @@ class Engine:
         steps, update = self._steps + 1, _UPDATES[optimizer.kind]
         trained = [layer for layer, frozen in enumerate(self._frozen) if not frozen]
         if state.diagnostics is not None:
-            state.diagnostics[:] = self._diagnostics(gradients, outputs, trained, optimizer.clip_value)
+            state.diagnostics[:] = self._diagnostics(gradients, layers, trained, optimizer.clip_value)
         mended = _mended([gradients[layer] for layer in trained], [parameters[layer] for layer in trained], optimizer)
-        of_each = optimizer, optimizers.for_b(optimizer)
+        of_W, of_b = optimizer, optimizers.for_b(optimizer)
         for layer, pair in zip(trained, mended, strict=True):
             for i, (parameter, gradient) in enumerate(zip(parameters[layer], pair, strict=True)):
-                update(parameter, gradient, [slot[layer][i] for slot in moments], steps, of_each[i])
+                update(parameter, gradient, [slot[layer][i] for slot in moments], steps, of_b if i else of_W)
         for layer in trained if state.diagnostics is not None else ():
             W, old = parameters[layer][0].astype(np.float64), self._parameters[layer][0]
             state.diagnostics[layer, 1:3] = np.linalg.norm(W - old), np.linalg.norm(W)
@@ -645,19 +718,21 @@ class Engine:
             both = zip(average, parameters, strict=True)
             rest = self.dtype.type(1 - self._share)
             average = [tuple(a + rest * (w - a) for a, w in zip(*pairs, strict=True)) for pairs in both]
-        self._parameters, self._moments, self._steps, self._average = parameters, moments, steps, average
+        running = [self._moved(pair, layer.norm) for pair, layer in zip(self._running, layers, strict=True)]
+        self._parameters, self._moments, self._steps = parameters, moments, steps
+        self._average, self._running = average, running
         self._updates += 1
         return True
 
-    def _diagnostics(self, gradients, outputs, trained, clip_value):
-        """For each layer: norm of dW and db, norm of the change of W and of W (set later), share of quiet units."""
+    def _diagnostics(self, gradients, layers, trained, clip_value):
+        """For each layer: norm of its gradients, norm of the change of W and of W (set later), share of quiet units."""
         numbers = np.array([[np.nan, 0.0, 1.0, np.nan]] * len(gradients))
         for layer in trained:
             most = clip_value or np.inf
             flat = [np.clip(g, -most, most).astype(np.float64).ravel() for g in gradients[layer]]
             numbers[layer, 0] = np.linalg.norm(np.concatenate(flat))
-        for layer, (g, A) in enumerate(zip(self._activations[:-1], outputs, strict=False)):
-            quiet = _QUIET.get(g.name)
+        for layer, g in enumerate(self._activations[:-1]):
+            quiet, A = _QUIET.get(g.name), layers[layer].A_out
             if quiet is not None:
                 dropped = self._dropped[layer]
                 is_quiet = quiet(A.astype(np.float64) * (65536 - dropped) / 65536)
@@ -679,20 +754,40 @@ class Engine:
         # Always in the same layout: BLAS rounds differently by layout, but the same samples must give the same numbers.
         return np.asfortranarray(X, self.dtype)
 
-    def _forward(self, X, masks=None):
-        """(Z, A, A after dropout) of every layer."""
+    def _moved(self, running, norm):
+        """The running statistics after a batch; its variance is the unbiased one, as PyTorch's."""
+        if norm is None or norm.statistics is None:
+            return running
+        mean, var = norm.statistics
+        m, rest = norm.zhat.shape[1], 1 - norms.MOMENTUM
+        new = mean, var * (m / (m - 1))
+        return tuple((rest * a + norms.MOMENTUM * b).astype(self.dtype) for a, b in zip(running, new, strict=True))
+
+    def _norm_forward(self, layer, Z, training):
+        """Y = gamma zhat + beta, and its _Norm. The statistics of a single sample would make every zhat 0."""
+        gamma, beta = self._parameters[layer][2:]
+        norm = _normalised(
+            self._norm[layer], Z, self._running[layer], training and Z.shape[1] > 1 and not self._frozen[layer]
+        )
+        return gamma * norm.zhat + beta, norm
+
+    def _forward(self, X, masks=None, training=False):
+        """The _Layer of every layer."""
         layers, A_out = [], X
-        for (W, b), g, mask in zip(self._parameters, self._activations, masks or self._no_masks, strict=True):
-            Z = W @ A_out + b
-            A = _forward(g, Z)
+        each = zip(self._parameters, self._activations, masks or self._no_masks, strict=True)
+        for i, (parameters, g, mask) in enumerate(each):
+            Y, norm = parameters[0] @ A_out + parameters[1], None
+            if self._norm[i]:
+                Y, norm = self._norm_forward(i, Y, training)
+            A = _forward(g, Y)
             A_out = A if mask is None else A * mask
-            layers.append((Z, A, A_out))
+            layers.append(_Layer(Y, A, A_out, norm))
         return layers
 
-    def _backward(self, X, y, sample_weight, masks=None):
-        """Sum of w_i L_i, sum of w_i, (dW, db) of every layer, and the outputs of every layer."""
-        layers, masks = self._forward(X, masks), masks or self._no_masks
-        losses, dZ = _losses_and_gradient(self._loss, layers[-1][0], y, self._activations[-1])
+    def _backward(self, X, y, sample_weight, masks=None, training=False):
+        """Sum of w_i L_i, sum of w_i, the gradients of every layer's parameters, and the layers of the forward pass."""
+        layers, masks = self._forward(X, masks, training), masks or self._no_masks
+        losses, dZ = _losses_and_gradient(self._loss, layers[-1].Y, y, self._activations[-1])
         if sample_weight is None:
             total, weight = losses.sum(), float(len(losses))
         else:
@@ -700,13 +795,27 @@ class Engine:
             dZ = dZ * sample_weight.astype(self.dtype)
         gradients = [None] * len(layers)
         for layer in reversed(range(len(layers))):
-            A_prev = layers[layer - 1][2] if layer else X
-            dW, db = _outer_sum(dZ, A_prev) / weight, _rowsum(dZ) / weight
-            gradients[layer] = (dW.astype(self.dtype, copy=False), db.astype(self.dtype))
+            A_prev, norm, of_norm = layers[layer - 1].A_out if layer else X, layers[layer].norm, ()
+            if norm:
+                dZ, *of_norm = _norm_backward(norm, dZ, self._parameters[layer][2])
+            # The mean of a batch takes out what b adds to all of its samples.
+            db = np.zeros((len(dZ), 1)) if norm and norm.statistics else _rowsum(dZ)
+            sums = (_outer_sum(dZ, A_prev), db, *of_norm)
+            gradients[layer] = tuple((T / weight).astype(self.dtype, copy=False) for T in sums)
             if layer:
-                dA, (Z, A, _), mask = self._parameters[layer][0].T @ dZ, layers[layer - 1], masks[layer - 1]
-                dZ = _backward(self._activations[layer - 1], dA if mask is None else dA * mask, A, Z)
-        return float(total), float(weight), gradients, [A_out for _, _, A_out in layers]
+                dA, before, mask = self._parameters[layer][0].T @ dZ, layers[layer - 1], masks[layer - 1]
+                dA = dA if mask is None else dA * mask
+                dZ = _backward(self._activations[layer - 1], dA, before.A, before.Y)
+        return float(total), float(weight), gradients, layers
+
+
+class _Layer(NamedTuple):
+    """What the forward pass computes of a layer; Y is Z, or gamma zhat + beta with a norm."""
+
+    Y: np.ndarray
+    A: np.ndarray
+    A_out: np.ndarray  # after dropout
+    norm: _Norm | None
 
 
 class Predictor:
@@ -747,8 +856,8 @@ def _chosen(order, samples):
     return order if samples is None else samples[order]
 
 
-def _copies(pairs, dtype):
-    return [tuple(np.array(T, dtype, order="C") for T in pair) for pair in pairs]
+def _copies(layers, dtype):
+    return [tuple(np.array(T, dtype, order="C") for T in layer) for layer in layers]
 
 
 def _blocks(m):

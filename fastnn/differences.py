@@ -5,7 +5,7 @@ import numpy as np
 _MOST = 2000  # parameters that are checked; of more a random sample
 
 
-def relative_error(twin, parameters, gradients, X, y):
+def relative_error(twin, parameters, gradients, X, y, training=False):
     """||g - d|| / (||g|| + ||d||) of gradients g and differences d; 0 if both are 0.
 
     Parameters
@@ -15,12 +15,14 @@ def relative_error(twin, parameters, gradients, X, y):
     parameters, gradients : list of tuple of ndarray
         In float64 those at which the gradients were computed, and these, layer by layer.
     X, y : array_like
+    training : bool
+        Whether the losses are those of the next update, with dropout masks and batch statistics.
     """
     rng = np.random.Generator(np.random.Philox(twin.seed & (2**64 - 1)))
     g, d = [], []
     share = min(1.0, _MOST / twin.n_params)
-    for pair, gradient in zip(parameters, gradients, strict=True):
-        for values, dv in zip(pair, gradient, strict=True):
+    for layer, gradient in zip(parameters, gradients, strict=True):
+        for values, dv in zip(layer, gradient, strict=True):
             for index in np.ndindex(values.shape):
                 if share < 1 and rng.random() > share:
                     continue
@@ -29,7 +31,7 @@ def relative_error(twin, parameters, gradients, X, y):
                 for moved in (kept + step, kept - step):
                     values[index] = moved
                     twin.set_parameters(parameters)
-                    sides.append(twin.loss(X, y))
+                    sides.append(twin.gradients(X, y, training=True)[0] if training else twin.loss(X, y))
                 values[index] = kept
                 g.append(float(dv[index]))
                 d.append((sides[0] - sides[1]) / (2 * step))

@@ -22,7 +22,7 @@ class History:
         With ``validation_split`` the places of the samples that were kept for validation, in their given order.
     diagnostics : dict of str to list, or None
         With ``diagnostics=True`` for each epoch a list of one number for each layer, of the epoch's
-        last batch. "gradient_norm": the norm of dW and db together, after clip_value and before
+        last batch. "gradient_norm": the norm of a layer's gradients together, after clip_value and before
         clip_norm (NaN in a frozen layer). "update_ratio": the norm of the change of W over that of W
         after it; about 0.001 is usual. "dead_units": the share of relu units that are 0 for all
         samples of the batch. "saturated_units": the share of sigmoid or tanh units whose slope is

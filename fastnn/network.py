@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from . import arrays, hints, passes, states, summaries, tables
+from . import arrays, hints, norms, passes, states, summaries, tables
 from . import backend as backends
 from .initializers import initial_parameters
 from .network_learning import Learner
@@ -73,6 +73,14 @@ class Network(Learner):
         rounded to 1/65536); all else computes without dropout. The masks depend on the seed, the
         number of updates of the network so far, the layer, the unit and the sample's place in the
         batch: they are the same in both backends and for any number of threads.
+    norm : {None, "layer", "batch"} or sequence of them
+        For all hidden layers, or one for each: Z is normalised before the activation,
+        zhat = (Z - mean) / sqrt(var + 1e-5) and A = g(gamma zhat + beta). Such a layer has the
+        parameters (W, b, gamma, beta), gamma (n_l, 1) at first 1 and beta (n_l, 1) at first 0, wherever
+        others have (W, b). "layer": mean and variance of each sample, over the units of the layer.
+        "batch": those of each unit; in fit and train_step over the samples of the batch (weights of
+        samples do not count here), and otherwise the :attr:`running_statistics`. A batch of one
+        sample uses these, too. A sample of a batch then depends on the others of that batch.
 
     Raises
     ------
@@ -82,7 +90,9 @@ class Network(Learner):
     Notes
     -----
     The notation is that of M. Nielsen, "Neural Networks and Deep Learning", 2015, chapter 2, with
-    samples as columns.
+    samples as columns. The norms are those of S. Ioffe and C. Szegedy, "Batch Normalization", 2015,
+    and of J. L. Ba et al., "Layer Normalization", 2016, with PyTorch's constants. In a hidden layer
+    the norm comes first, then the activation, then dropout.
 
     Examples
     --------
@@ -107,25 +117,31 @@ class Network(Learner):
         threads=None,
         *,
         dropout=0.0,
+        norm=None,
     ):
-        seed = checked_seed(seed)
-        self._setup(checked_sizes(sizes), activations, loss, checked_dtype(dtype), seed, backend, threads, dropout)
+        seed, sizes = checked_seed(seed), checked_sizes(sizes)
+        self._setup(sizes, activations, loss, checked_dtype(dtype), seed, backend, threads, dropout, norm)
         self._trainable.is_chosen = not (activations is None and loss is None)
         init = tables.spec(init, tables.INITIALISERS, "init")
-        self._engine.set_parameters(initial_parameters(self._sizes, init, self._seed, self._dtype))
+        parameters = initial_parameters(self._sizes, init, self._seed, self._dtype)
+        for i, (n, kind) in enumerate(zip(sizes[1:], self._norm, strict=True)):
+            if kind:
+                parameters[i] = (*parameters[i], np.ones((n, 1), self._dtype), np.zeros((n, 1), self._dtype))
+        self._engine.set_parameters(parameters)
 
-    def _setup(self, sizes, activations, loss, dtype, seed, backend, threads, dropout):
+    def _setup(self, sizes, activations, loss, dtype, seed, backend, threads, dropout, norm):
         """Set everything but the parameters; used for a new network, a loaded one and a copy."""
         self._sizes, self._dtype, self._seed = sizes, dtype, seed
         self._activations, self._loss = tables.network_specs(sizes, activations, loss)
         self._threads = None if threads is None else arrays.whole_number(threads, "threads", 1, _MOST_THREADS)
         self._backend_name, self._backend = backend, backends.get(backend)
         self._dropout = checked_dropout(dropout, len(sizes) - 1)
-        settings = sizes, self._activations, self._loss, dtype, self._threads, self._dropout, seed
+        self._norm = norms.checked_norm(norm, len(sizes) - 1)
+        settings = sizes, self._activations, self._loss, dtype, self._threads, self._dropout, seed, self._norm
         self._engine = self._backend.Engine(*settings)
         self._guard = self._backend.Guard()
         self._trainable = Trainable(
-            self._engine, self._backend, self._guard, self._loss, self._activations, seed, sizes
+            self._engine, self._backend, self._guard, self._loss, self._activations, seed, sizes, self._norm
         )
 
     def __setattr__(self, name, value):
@@ -199,18 +215,67 @@ class Network(Learner):
             self._trainable.freeze(frozen)
 
     @property
+    def norm(self):
+        """For each hidden layer None, "layer" or "batch"; read-only."""
+        return self._norm[:-1]
+
+    @property
+    def running_statistics(self):
+        """For each layer with batch norm a snapshot of (mean, var), each (n_l, 1); None for the others.
+
+        They are what the layer uses in evaluation mode. Each update moves them by a tenth of the way to
+        the mean and the unbiased variance of its batch; at first they are 0 and 1.
+        """
+        with self._guard.reading:
+            statistics = self._engine.running_statistics()
+        for pair in filter(None, statistics):
+            for array in pair:
+                array.flags.writeable = False
+        return statistics
+
+    @hints.explained
+    def set_running_statistics(self, statistics):
+        """Replace the running statistics of batch norm. All else stays.
+
+        Parameters
+        ----------
+        statistics : sequence of None or (mean, var)
+            One entry per layer, as :attr:`running_statistics` gives them; mean and var are (n_l, 1) or
+            (n_l,), of any real dtype. Non-finite values are taken as they are.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a shape, a type or the number of entries is wrong, or a variance is negative; the
+            network is then unchanged.
+
+        Examples
+        --------
+        >>> net = Network([3, 2, 1], norm="batch", seed=0)
+        >>> net.set_running_statistics([([0.5, 0.0], [4.0, 1.0]), None])
+        >>> net.running_statistics[0][1].ravel()
+        array([4., 1.], dtype=float32)
+        """
+        clean = norms.checked_statistics(statistics, self._sizes, self._norm, self._dtype)
+        with self._guard.writing:
+            self._trainable.set_running_statistics(clean)
+
+    @property
     def epochs_done(self):
         """Epochs of :meth:`fit` so far. Each epoch's shuffle depends on its number: so fit(5) twice equals fit(10)."""
         return self._trainable.epochs_done
 
     @property
     def n_params(self):
-        """Number of weights and biases."""
+        """Number of weights and biases, and of gamma and beta of norms."""
         return self._trainable.n_params
 
     @property
     def parameters(self):
-        """Snapshots of (W, b) of every layer: list of ((n_l, n_{l-1}), (n_l, 1)), read-only."""
+        """Snapshots of (W, b) of every layer: list of ((n_l, n_{l-1}), (n_l, 1)), read-only.
+
+        A layer with a norm has (W, b, gamma, beta), the last two (n_l, 1).
+        """
         with self._guard.reading:
             pairs = self._engine.parameters()
         for pair in pairs:
@@ -220,35 +285,49 @@ class Network(Learner):
 
     @hints.explained
     def set_parameters(self, parameters):
-        """Replace all weights and biases. The optimizer's state stays.
+        """Replace all weights and biases. The optimizer's state and running statistics stay.
 
         Parameters
         ----------
         parameters : sequence of (W, b)
-            One pair per layer: W (n_l, n_{l-1}) and b (n_l, 1) or (n_l,), of any real dtype.
-            Non-finite values are taken as they are.
+            One pair per layer: W (n_l, n_{l-1}) and b (n_l, 1) or (n_l,), of any real dtype; for a layer
+            with a norm (W, b, gamma, beta), the last two as b. Non-finite values are taken as they are.
 
         Raises
         ------
         ValueError, TypeError
             If a shape, a type or the number of pairs is wrong; the network is then unchanged.
         """
-        layers = list(self._layers())
+        layers, words = list(self._layers()), norms.in_words(self._norm)
         try:
-            given = [tuple(pair) for pair in parameters]
+            given = [tuple(layer) for layer in parameters]
         except TypeError:
-            raise TypeError(f"parameters must be a list of (W, b), one per layer, got {parameters!r:.80}") from None
-        if len(given) != len(layers) or any(len(pair) != 2 for pair in given):
-            raise ValueError(f"parameters must be {len(layers)} pairs (W, b), one per layer; got {len(given)} entries")
+            raise TypeError(f"parameters must be a list of {words}, one per layer, got {parameters!r:.80}") from None
+        if len(given) != len(layers) or (not any(self._norm) and any(len(layer) != 2 for layer in given)):
+            what = "tuples" if any(self._norm) else "pairs"
+            raise ValueError(
+                f"parameters must be {len(layers)} {what} {words}, one per layer; got {len(given)} entries"
+            )
         clean = []
-        for i, ((W, b), (n_in, n_out)) in enumerate(zip(given, layers, strict=True)):
-            W, b = arrays.real_array(W, f"parameters[{i}] W"), arrays.real_array(b, f"parameters[{i}] b")
+        for i, (layer, (n_in, n_out)) in enumerate(zip(given, layers, strict=True)):
+            if len(layer) != (4 if self._norm[i] else 2):
+                raise ValueError(
+                    f"parameters[{i}] has {len(layer)} arrays, wanted {norms.in_words(self._norm, i)}: "
+                    f"norm is {list(self.norm)}"
+                )
+            W, *columns = (
+                arrays.real_array(T, f"parameters[{i}] {name}") for T, name in zip(layer, norms.NAMES, strict=False)
+            )
             if W.shape != (n_out, n_in):
                 hint = "; did you mean W.T?" if W.shape == (n_in, n_out) else ""
                 raise ValueError(f"parameters[{i}]: W has shape {W.shape}, wanted ({n_out}, {n_in}){hint}")
-            if b.shape not in ((n_out, 1), (n_out,)):
-                raise ValueError(f"parameters[{i}]: b has shape {b.shape}, wanted ({n_out}, 1) or ({n_out},)")
-            clean.append((self._operand(W, "W"), self._operand(b.reshape(n_out, 1), "b")))
+            for b, name in zip(columns, norms.NAMES[1:], strict=False):
+                if b.shape not in ((n_out, 1), (n_out,)):
+                    raise ValueError(f"parameters[{i}]: {name} has shape {b.shape}, wanted ({n_out}, 1) or ({n_out},)")
+            columns = [
+                self._operand(b.reshape(n_out, 1), name) for b, name in zip(columns, norms.NAMES[1:], strict=False)
+            ]
+            clean.append((self._operand(W, "W"), *columns))
         with self._guard.writing:
             self._trainable.set_parameters(clean)
 
@@ -305,10 +384,13 @@ class Network(Learner):
     def _dropout_in_words(self):
         return f", dropout={list(self.dropout)}" if any(self.dropout) else ""
 
+    def _norm_in_words(self):
+        return f", norm={list(self.norm)}" if any(self.norm) else ""
+
     def __repr__(self):
         return (
             f"Network({list(self._sizes)}, activations={list(self.activations)}, loss={self.loss_name!r}, "
-            f"dtype={self._dtype.name!r}, seed={self._seed}{self._dropout_in_words()})"
+            f"dtype={self._dtype.name!r}, seed={self._seed}{self._dropout_in_words()}{self._norm_in_words()})"
         )
 
     # --- forward ----------------------------------------------------------------------------------
@@ -354,21 +436,23 @@ class Network(Learner):
         -------
         A : ndarray, (n_L, m)
         caches : list of dict, only with `cache`
-            Per layer A_prev, W, b, Z and A.
+            Per layer A_prev, W, b, Z and A; with a norm gamma and beta, too. Z is before the norm, which
+            is in evaluation mode.
         """
         if not cache:
             return self.predict(X)
         # In the layout that predict uses, because BLAS rounds differently in another layout.
         A = np.asfortranarray(self._operand(arrays.features(X, self._sizes[0]), "X"))
         with self._guard.reading:
-            parameters = self._engine.parameters()
+            parameters, engine = self._engine.parameters(), self._engine.copy() if any(self._norm) else None
         caches = []
-        for (W, b), g in zip(parameters, self._activations, strict=True):
+        for i, (layer, g) in enumerate(zip(parameters, self._activations, strict=True)):
+            W, b = layer[:2]
             Z = np.empty((W.shape[0], A.shape[1]), self._dtype, order="F")
             self._backend.linear_forward(W, A, b, tables.IDENTITY, Z)
             A_prev, A = A, np.empty_like(Z)
-            self._backend.activation_forward(Z, g, A)
-            caches.append({"A_prev": A_prev, "W": W, "b": b, "Z": Z, "A": A})
+            self._backend.activation_forward(engine.normalised(i, Z) if self._norm[i] else Z, g, A)
+            caches.append({"A_prev": A_prev, **dict(zip(norms.NAMES, layer, strict=False)), "Z": Z, "A": A})
         return A, caches
 
     @hints.explained
@@ -414,7 +498,8 @@ class Network(Learner):
             engine, settings = self._engine.copy(), self._settings()
 
         def reduced():
-            return _revived_predictor, (settings | {"parameters": engine.parameters()},)
+            more = {"parameters": engine.parameters(), "running_statistics": engine.running_statistics()}
+            return _revived_predictor, (settings | more,)
 
         return self._backend.Predictor(engine, passes.predict, reduced).predict
 
@@ -425,26 +510,35 @@ class Network(Learner):
         -------
         W : ndarray, (n_L, n_0)
         b : ndarray, (n_L, 1)
-            Z[L] = W X + b; the output activation is not part of the map.
+            Z[L] = W X + b; the output activation is not part of the map. Batch norm is folded in, in
+            evaluation mode.
 
         Raises
         ------
         ValueError
-            If a hidden activation is not the identity.
+            If a hidden activation is not the identity, or a hidden layer has layer norm.
         """
         for i, g in enumerate(self._activations[:-1]):
             if g.name != "identity":
                 raise ValueError(f"activations[{i}] is {g.name}; only hidden identities collapse into one linear map")
+        if "layer" in self._norm:
+            i = self._norm.index("layer")
+            raise ValueError(f"norm[{i}] is layer, which is not linear; only batch norm collapses into a linear map")
+        with self._guard.reading:
+            layers = list(zip(self._engine.parameters(), self._engine.running_statistics(), strict=True))
         W, b = np.eye(self._sizes[0]), np.zeros((self._sizes[0], 1))
-        for W_l, b_l in self.parameters:
+        for parameters, running in layers:
+            W_l, b_l = norms.folded(parameters, running) if running else parameters
             W, b = W_l.astype(np.float64) @ W, W_l.astype(np.float64) @ b + b_l
         return W.astype(self._dtype), b.astype(self._dtype)
 
     def _in_float64(self):
         """A network of the same kind in float64, with other weights, to check gradients with."""
-        return Network(
-            self._sizes, self.activations, self.loss_name, "zeros", "float64", self._seed, self._backend_name
-        )
+        settings = self._sizes, self.activations, self.loss_name, "zeros", "float64", self._seed, self._backend_name
+        twin = Network(*settings, dropout=self.dropout or 0.0, norm=self.norm)
+        twin._engine.set_updates(self._engine.updates())  # on which the next update's masks depend
+        twin.set_running_statistics(self._engine.running_statistics())
+        return twin
 
     def _operand(self, array, name):
         return arrays.operand(array, name, 2, self._dtype)
@@ -499,6 +593,7 @@ class Network(Learner):
                 "optimizer": trained.optimizer,
                 "optimizer_state": trained.optimizer_state(),
                 "parameters": [tuple(map(np.ascontiguousarray, pair)) for pair in self._engine.parameters()],
+                "running_statistics": self._engine.running_statistics(),
             }
         state["losses"] = trained.first_loss, trained.last_loss
         state["attributes"] = states.attributes(super().__getstate__(), _OWN)
@@ -516,6 +611,7 @@ class Network(Learner):
             "backend": self._backend_name,
             "threads": self._threads,
             "dropout": list(self._dropout[:-1]),
+            "norm": list(self._norm[:-1]),
             "updates": self._engine.updates(),
             "trainable": list(self.trainable),
         }
@@ -531,8 +627,11 @@ class Network(Learner):
             state.get("backend", "auto"),
             state.get("threads"),
             state.get("dropout", 0.0),
+            state.get("norm"),
         )
         made.set_parameters(state["parameters"])
+        if state["running_statistics"]:
+            made.set_running_statistics(state["running_statistics"])
         made._engine.set_updates(state["updates"])
         made.trainable = state["trainable"]
         trained = made._trainable

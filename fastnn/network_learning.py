@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from . import differences, evaluation, hints, one_step, passes, tables, training
+from . import differences, evaluation, hints, one_step, passes, tables
+from . import training as loop
+from .settings import check_flag
 
 
 class Learner:
@@ -74,26 +76,39 @@ class Learner:
         return evaluation.evaluate(self._trainable, X, y, sample_weight, metrics)
 
     @hints.explained
-    def gradients(self, X, y, sample_weight=None):
-        """Mean loss, and its gradients with respect to all W and b.
+    def gradients(self, X, y, sample_weight=None, *, training=False):
+        """Mean loss, and its gradients with respect to all parameters.
 
         Parameters
         ----------
         X, y, sample_weight
             As for :meth:`loss`.
+        training : bool
+            True: compute as the next update of :meth:`fit` or :meth:`train_step` would, with all of X
+            as one batch: with its dropout masks, and with the statistics of X in batch norm. The
+            memory grows with m. Nothing changes: no running statistics, and no count of updates.
 
         Returns
         -------
         loss : float
         gradients : list of (dW, db)
-            For each layer dW (n_l, n_{l-1}) and db (n_l, 1), without weight decay.
+            For each layer dW (n_l, n_{l-1}) and db (n_l, 1), without weight decay. A layer with a norm
+            has (dW, db, dgamma, dbeta), the last two (n_l, 1).
+
+        Examples
+        --------
+        >>> net = Network([2, 3, 1], ["tanh", "identity"], seed=0, norm="batch")
+        >>> loss, gradients = net.gradients([[0.0, 1.0, 2.0], [1.0, 0.0, 0.5]], [0.0, 1.0, 2.0], training=True)
+        >>> [len(layer) for layer in gradients]
+        [4, 2]
         """
+        check_flag("training", training)
         X, y, sample_weight = self._trainable.data(X, y, sample_weight)
         with self._guard.reading:
-            return passes.gradients(self._engine, X, y, sample_weight)
+            return passes.gradients(self._engine, X, y, sample_weight, bool(training))
 
     @hints.explained
-    def gradient_check(self, X, y):
+    def gradient_check(self, X, y, *, training=False):
         """Compare the gradients with central differences of the loss.
 
         The differences are computed by a float64 copy of the network: each parameter w is moved by
@@ -104,6 +119,9 @@ class Learner:
         ----------
         X, y
             As for :meth:`loss`; a few samples are enough.
+        training : bool
+            True: check the gradients of the next update, as for :meth:`gradients`; the differences are
+            computed with the same dropout masks and with batch statistics, too.
 
         Returns
         -------
@@ -113,11 +131,13 @@ class Learner:
             the rounding of the gradient itself, in float32; more if the input of a relu is close
             to 0. It is 0 if g and d are both 0.
         """
+        check_flag("training", training)
         data = self._trainable.data(X, y, None)
         with self._guard.reading:
-            _, gradients = passes.gradients(self._engine, *data)
-            parameters = [(W.astype(np.float64), b.astype(np.float64)) for W, b in self._engine.parameters()]
-        return differences.relative_error(self._in_float64(), parameters, gradients, X, y)
+            _, gradients = passes.gradients(self._engine, *data, bool(training))
+            parameters = [tuple(T.astype(np.float64) for T in layer) for layer in self._engine.parameters()]
+            twin = self._in_float64()
+        return differences.relative_error(twin, parameters, gradients, X, y, training)
 
     # --- training ---------------------------------------------------------------------------------
 
@@ -244,7 +264,7 @@ class Learner:
         how = epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress
         rarer = validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split
         rarer = *rarer, diagnostics
-        return training.fit(self, self._trainable, X, y, *how, rarer)
+        return loop.fit(self, self._trainable, X, y, *how, rarer)
 
     def train_step(self, X, y, optimizer=None, *, sample_weight=None):
         """One update on one batch.

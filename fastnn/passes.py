@@ -58,9 +58,11 @@ def share_of_hits(engine, X, y, sample_weight, is_sigmoid):
     return float(hits / total)
 
 
-def gradients(engine, X, y, sample_weight):
-    """Mean loss and (dW, db) of every layer, of checked data."""
+def gradients(engine, X, y, sample_weight, training=False):
+    """Mean loss and the gradients of every layer's parameters, of checked data; with `training` X is one batch."""
     in_place, mean, total = arrays.in_place(X, y), None, 0.0
+    if training:
+        return engine.gradients(*cast(engine, X, y, slice(None), in_place), sample_weight, True)
     for columns in _slices(engine, X, in_place):
         part = None if sample_weight is None else sample_weight[columns]
         weight = float(X[:, columns].shape[1] if part is None else part.sum())

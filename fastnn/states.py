@@ -1,16 +1,16 @@
 """The saved state of a network, in copies, pickles and files: conversion to and from files, and all checks of it."""
 
-import itertools
 import math
 
 import numpy as np
 
-from . import arrays, optimizers
+from . import arrays, norms, optimizers
 from .schedules import Plateau
 from .settings import checked_dropout, checked_dtype, checked_seed, checked_sizes, checked_trainable
 from .tables import real_parameter
 
 _MOST_STEPS = 2**62
+_STATISTICS = ("mean", "var")
 _IN_FILES = ("sizes", "activations", "loss", "dtype", "seed", "epochs_done")  # keys of a header; "optimizer" is extra
 
 
@@ -22,6 +22,10 @@ def to_file(state, optimizer):
     if not all(state["trainable"]):
         header["trainable"] = state["trainable"]
     arrays = _named("", state["parameters"])
+    if any(state["norm"]):
+        header["norm"] = state["norm"]
+        for i, pair in enumerate(state["running_statistics"], start=1):
+            arrays |= {f"{name}{i}": T for name, T in zip(_STATISTICS, pair or (), strict=False)}
     if optimizer:
         header["optimizer"] = optimizers.spec(state["optimizer"])
         kept, is_scheduled = state["optimizer_state"], type(state["optimizer"].lr) is not float
@@ -68,43 +72,52 @@ def from_file(header, arrays):
         If a part is missing, or a moment is in the file that does not belong there.
     """
     optimizer = optimizers.from_spec(header["optimizer"]) if "optimizer" in header else None
+    norm = norms.checked_norm(header.get("norm"), len(header["sizes"]) - 1)
+    names = _names(norm)
     return {
         **{key: header[key] for key in _IN_FILES},
         # Release 0.1 wrote none of these.
-        **{key: header[key] for key in ("updates", "dropout", "trainable") if key in header},
+        **{key: header[key] for key in ("updates", "dropout", "trainable", "norm") if key in header},
         "activations": [_from_json(a) for a in header["activations"]],
         "loss": _from_json(header["loss"]),
         "optimizer": optimizer,
-        "optimizer_state": _optimizer_state(header, arrays, optimizer),
-        "parameters": [(arrays[f"W{i}"], arrays[f"b{i}"]) for i in range(1, len(header["sizes"]))],
+        "optimizer_state": _optimizer_state(header, arrays, optimizer, names),
+        "parameters": [tuple(arrays[name] for name in layer) for layer in names],
+        "running_statistics": [
+            tuple(arrays[f"{name}{i}"] for name in _STATISTICS) if kind == "batch" else None
+            for i, kind in enumerate(norm, start=1)
+        ],
     }
 
 
-def _named(prefix, pairs):
-    """Name -> array for a file, such as W1 and b1, from the (W, b) of each layer."""
+def _names(norm):
+    """For each layer the names that its parameters have in a file, such as W1 and b1."""
+    return [[f"{T}{i}" for T in norms.NAMES[: 4 if kind else 2]] for i, kind in enumerate(norm, start=1)]
+
+
+def _named(prefix, layers):
+    """Name -> array for a file, such as W1 and b1, from the parameters of each layer."""
     named = {}
-    for i, (W, b) in enumerate(pairs, start=1):
-        named[f"{prefix}W{i}"], named[f"{prefix}b{i}"] = W, b
+    for i, layer in enumerate(layers, start=1):
+        named |= {f"{prefix}{T}{i}": array for T, array in zip(norms.NAMES, layer, strict=False)}
     return named
 
 
-def _optimizer_state(header, named, optimizer):
+def _optimizer_state(header, named, optimizer, names):
     """The optimizer's state from a file, in the form of Engine.optimizer_state(); None if the file has none."""
     slots = optimizer.slots if optimizer and "steps" in header else 0
-    names = [f"{T}{i}" for i in range(1, len(header["sizes"])) for T in "Wb"]
-    wanted = [f"m{slot}_{name}" for slot in range(1, slots + 1) for name in names]
-    found = sorted(name for name in named if name.startswith("m"))
+    wanted = [f"m{slot}_{name}" for slot in range(1, slots + 1) for layer in names for name in layer]
+    found = sorted(name for name in named if name.startswith("m") and not name.startswith("mean"))
     if found != sorted(wanted):
         raise ValueError(f"it has {len(found)} arrays of moments, wanted {', '.join(wanted) or 'none'}")
     average, epochs = optimizer.average if optimizer and "steps" in header else 0.0, header.get("optimizer_epochs")
     if not slots and not average and epochs is None:
         return None
     flat = iter([named[name] for name in wanted])
-    moments = [[(next(flat), next(flat)) for _ in header["sizes"][1:]] for _ in range(slots)]
+    moments = [[tuple(next(flat) for _ in layer) for layer in names] for _ in range(slots)]
     state = {"steps": header["steps"], "moments": moments, "epochs": epochs or 0, "plateau": header.get("plateau")}
     if average:
-        pairs = [(named[f"average_W{i}"], named[f"average_b{i}"]) for i in range(1, len(header["sizes"]))]
-        state["average"] = average, pairs
+        state["average"] = average, [tuple(named[f"average_{name}"] for name in layer) for layer in names]
     return state
 
 
@@ -129,7 +142,11 @@ def checked(state):
     if missing:
         raise ValueError(f"a network's state must have {', '.join(missing)}")
     sizes, dtype, optimizer = checked_sizes(state["sizes"]), checked_dtype(state["dtype"]), state.get("optimizer")
-    _check_shapes("", state["parameters"], sizes, None)
+    norm = norms.checked_norm(state.get("norm"), len(sizes) - 1)
+    _check_shapes("", state["parameters"], norms.shapes(sizes, norm), None)
+    statistics = state.get("running_statistics")
+    if "batch" in norm or statistics is not None:
+        statistics = norms.checked_statistics(statistics, sizes, norm, dtype)
     if optimizer is not None:
         optimizers.check_unpickled(optimizer)
     attributes = state.get("attributes", {})
@@ -144,9 +161,11 @@ def checked(state):
         "updates": arrays.whole_number(state.get("updates", 0), "updates", 0, _MOST_STEPS),
         "dropout": list(checked_dropout(state.get("dropout", 0.0), len(sizes) - 1)[:-1]),
         "trainable": list(checked_trainable(state.get("trainable", [True] * (len(sizes) - 1)), len(sizes) - 1)),
+        "norm": list(norm[:-1]),
+        "running_statistics": statistics,
         "attributes": attributes,
         "losses": _checked_losses(state.get("losses")),
-        "optimizer_state": _checked_moments(state.get("optimizer_state"), optimizer, sizes, dtype),
+        "optimizer_state": _checked_moments(state.get("optimizer_state"), optimizer, norms.shapes(sizes, norm), dtype),
     }
 
 
@@ -156,7 +175,7 @@ def _checked_losses(losses):
     return losses if is_pair else (None, None)
 
 
-def _checked_moments(state, optimizer, sizes, dtype):
+def _checked_moments(state, optimizer, shapes, dtype):
     """The optimizer's state, checked and converted to arrays that an engine can read in place; None for None."""
     if state is None:
         return None
@@ -166,7 +185,7 @@ def _checked_moments(state, optimizer, sizes, dtype):
     if not isinstance(state["moments"], (list, tuple)) or len(state["moments"]) != slots or not optimizer:
         raise ValueError(f"the optimizer's moments must be a list of {slots} for {optimizer!r}")
     for slot, pairs in enumerate(state["moments"], start=1):
-        _check_shapes(f"m{slot}_", pairs, sizes, dtype)
+        _check_shapes(f"m{slot}_", pairs, shapes, dtype)
     clean = {
         "steps": arrays.whole_number(state["steps"], "steps", 1, _MOST_STEPS),
         "moments": [_operands(pairs, dtype) for pairs in state["moments"]],
@@ -178,7 +197,7 @@ def _checked_moments(state, optimizer, sizes, dtype):
     if share:
         if not isinstance(state["average"], tuple) or len(state["average"]) != 2 or state["average"][0] != share:
             raise ValueError(f"the optimizer's average must be a pair ({share}, averages)")
-        _check_shapes("average_", state["average"][1], sizes, dtype)
+        _check_shapes("average_", state["average"][1], shapes, dtype)
         clean["average"] = share, _operands(state["average"][1], dtype)
     return clean
 
@@ -198,23 +217,26 @@ def _checked_plateau(plateau, optimizer):
     return [plateau[0], waited, real_parameter(plateau[2], "plateau[2]", high=1.0)]
 
 
-def _check_shapes(prefix, pairs, sizes, dtype):
-    """Check that `pairs` has arrays W and b of the right shapes for each layer, and of `dtype` unless it is None.
+def _check_shapes(prefix, given, shapes, dtype):
+    """Check that `given` has arrays of the right shapes for each layer, and of `dtype` unless it is None.
 
     Messages use the names that arrays have in a file, such as m1_W1.
     """
-    layers = list(itertools.pairwise(sizes))
-    if not isinstance(pairs, (list, tuple)) or len(pairs) != len(layers):
-        raise ValueError(f"{prefix}W1 ..: must be a list of {len(layers)} pairs (W, b), got {pairs!r:.80}")
-    for i, (pair, (n_in, n_out)) in enumerate(zip(pairs, layers, strict=True), start=1):
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            raise ValueError(f"{prefix}W{i}, {prefix}b{i}: must be a pair (W, b), got {pair!r:.80}")
-        for name, T, shape in zip("Wb", pair, ((n_out, n_in), (n_out, 1)), strict=True):
+    if not isinstance(given, (list, tuple)) or len(given) != len(shapes):
+        raise ValueError(f"{prefix}W1 ..: must be a list of {len(shapes)} pairs (W, b), got {given!r:.80}")
+    for i, (layer, wanted) in enumerate(zip(given, shapes, strict=True), start=1):
+        names = [f"{prefix}{T}{i}" for T in norms.NAMES[: len(wanted)]]
+        if not isinstance(layer, (list, tuple)) or len(layer) != len(wanted):
+            raise ValueError(
+                f"{', '.join(names)}: must be a tuple ({', '.join(norms.NAMES[: len(wanted)])}), got {layer!r:.80}"
+            )
+        for name, T, shape in zip(names, layer, wanted, strict=True):
             if not isinstance(T, np.ndarray):
-                raise TypeError(f"{prefix}{name}{i} must be an array, got {type(T).__name__}")
-            flat = dtype is None and name == "b" and T.shape == (n_out,)  # set_parameters accepts this shape
+                raise TypeError(f"{name} must be an array, got {type(T).__name__}")
+            # set_parameters accepts columns as vectors
+            flat = dtype is None and not name.startswith(f"{prefix}W") and T.shape == shape[:1]
             if (T.shape != shape and not flat) or dtype not in (None, T.dtype):
-                raise ValueError(f"{prefix}{name}{i} is {T.dtype} {T.shape}, wanted {dtype or 'numbers'} {shape}")
+                raise ValueError(f"{name} is {T.dtype} {T.shape}, wanted {dtype or 'numbers'} {shape}")
 
 
 def _from_json(spec):

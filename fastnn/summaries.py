@@ -7,14 +7,17 @@ def of_network(net, backend):
     """A table of the layers; `backend` is the name of the network's."""
     rows = [("layer", "units", "activation", "W", "parameters")]
     pairs = itertools.pairwise(net.sizes)
-    for i, ((n_in, n_out), g) in enumerate(zip(pairs, net.activations, strict=True), start=1):
-        rows.append((str(i), str(n_out), _short(g), f"({n_out}, {n_in})", f"{n_out * (n_in + 1):,}"))
+    each = zip(pairs, net.activations, (*net.norm, None), strict=True)
+    for i, ((n_in, n_out), g, norm) in enumerate(each, start=1):
+        count = n_out * (n_in + (3 if norm else 1))
+        rows.append((str(i), str(n_out), _short(g), f"({n_out}, {n_in})", f"{count:,}"))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     dropout = f", dropout {', '.join(f'{rate:g}' for rate in net.dropout)}" if any(net.dropout) else ""
+    norm = f", norm {', '.join(kind or 'none' for kind in net.norm)}" if any(net.norm) else ""
     lines.append(
         f"{net.sizes[0]} inputs, {net.n_params:,} parameters, {net.dtype}, loss {_short(net.loss_name)}, "
-        f"{backend} backend{dropout}"
+        f"{backend} backend{dropout}{norm}"
     )
     return "\n".join(lines)
 

@@ -1,10 +1,8 @@
 """The part of a network that training changes: weights, the optimizer and its moments, and the number of epochs."""
 
-import itertools
-
 import numpy as np
 
-from . import arrays, cautions, passes
+from . import arrays, cautions, norms, passes
 from .optimizers import SGD
 from .schedules import Progress
 
@@ -22,14 +20,16 @@ class Trainable:
     activations : tuple of Spec
     seed : int
     sizes : tuple of int
+    norm : tuple of str or None
+        For each layer None, "layer" or "batch".
     """
 
-    def __init__(self, engine, backend, guard, loss, activations, seed, sizes):
+    def __init__(self, engine, backend, guard, loss, activations, seed, sizes, norm):
         self.engine, self.backend, self.guard = engine, backend, guard
         self.loss, self.output, self.seed, self.sizes = loss, activations[-1].name, seed, sizes
         self.activations = activations
-        # Number of weights and biases.
-        self.n_params = sum(n_out * (n_in + 1) for n_in, n_out in itertools.pairwise(sizes))
+        # Number of weights and biases, of gamma and beta.
+        self.n_params = sum(n * m for layer in norms.shapes(sizes, norm) for n, m in layer)
         self.is_chosen = True  # whether the user gave activations or loss; for a loaded network True: no warnings
         self.optimizer = SGD()
         # The key() of an optimizer state that was loaded from a pickle or a file. The first optimizer with this key()
@@ -95,6 +95,12 @@ class Trainable:
         """Raise ValueError if there is no layer to train."""
         if all(self.frozen):
             raise ValueError("trainable is False for all layers: there is nothing to train; set net.trainable")
+
+    def set_running_statistics(self, statistics):
+        """Replace the running statistics of batch norm, already checked."""
+        self.changes += 1
+        self.first_loss = self.last_loss = None
+        self.engine.set_running_statistics(statistics)
 
     def reset_optimizer(self):
         """Drop the optimizer's state; its settings and the weights stay."""
@@ -168,12 +174,15 @@ class Trainable:
         if self.engine.is_finite():
             return
         state = self.engine.optimizer_state() if moments else None
-        wanted = [("", self.engine.parameters(), "set_parameters() replaces the weights")]
-        for slot, pairs in enumerate(state["moments"] if state else (), start=1):
-            wanted.append((f"the optimizer's moment {slot} of ", pairs, "reset_optimizer() drops the moments"))
-        for what, pairs, remedy in wanted:
-            for i, pair in enumerate(pairs, start=1):
-                for name, T in zip("Wb", pair, strict=True):
+        wanted = [("", norms.NAMES, self.engine.parameters(), "set_parameters() replaces the weights")]
+        running = [pair or () for pair in self.engine.running_statistics()]
+        wanted.append(("the running ", ("mean", "var"), running, "set_running_statistics() replaces them"))
+        for slot, layers in enumerate(state["moments"] if state else (), start=1):
+            what = f"the optimizer's moment {slot} of "
+            wanted.append((what, norms.NAMES, layers, "reset_optimizer() drops the moments"))
+        for what, names, layers, remedy in wanted:
+            for i, layer in enumerate(layers, start=1):
+                for name, T in zip(names, layer, strict=False):
                     found = arrays.first_non_finite(T, self.engine.dtype, None)
                     if found:
                         raise ValueError(

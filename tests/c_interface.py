@@ -8,7 +8,7 @@ FLOAT64 = 1
 SGD, MOMENTUM, ADAM, NADAM, RMSPROP, RMSPROP_MOMENTUM, ADAGRAD = 0, 1, 3, 5, 6, 7, 8  # of FNN_EACH_OPTIMIZER
 CROSS_ENTROPY, MSE = 1, 2  # of FNN_EACH_LOSS
 RELU, SOFTMAX, LEAKY_RELU = 3, 4, 5  # of FNN_EACH_ACTIVATION
-W, B = 0, 1  # a layer's parameters
+W, B, GAMMA, BETA, RUNNING_MEAN, RUNNING_VAR = range(6)  # a layer's parameters
 OK, NO_MEMORY, REFUSED = 0, 1, 2
 VOID = _POINTER = ctypes.c_void_p
 _SIZE, _INT, _DOUBLE = ctypes.c_ssize_t, ctypes.c_int, ctypes.c_double
@@ -58,6 +58,7 @@ class Layer(Sized):
         ("activation", Spec),
         ("dropout", _DOUBLE),
         ("frozen", _INT),
+        ("norm", _INT),
     ]
 
 

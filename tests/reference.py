@@ -183,6 +183,57 @@ def linear_backward(dZ, A_prev, W, S_dZ=0.0, S_A=0.0):
     )
 
 
+# --- norms: Y = gamma zhat + beta from Z, and dZ from dY ------------------------------------------------------
+# An operand x has the scale S(x); means over the units of a sample (axis 0), or over the samples of a batch (axis 1).
+#   d = Z - mean                  S = |d| + S(Z) + mean(|Z| + S(Z))
+#   r = 1 / sqrt(var + eps)       S = r (1 + r^2 mean(d^2 + 2 |d| S(d)) / 2)
+#   zhat = d r                    S = |zhat| + r S(d) + |d| S(r)
+# The running mean and variance of batch norm are exact operands.
+
+
+def norm_forward(Z, gamma, beta, kind, running=None, S_Z=0.0, eps=1e-5):
+    """(Y, S), and what the backward pass needs: (zhat, S), (r, S) and the axis; None with running statistics."""
+    axis = {"layer": 0, "batch": 1}[kind]
+    S_Z = S_Z + np.zeros_like(Z)
+    if running is None:
+        mean = Z.astype(np.longdouble).mean(axis=axis, keepdims=True)
+        d = (Z - mean).astype(np.float64)
+        S_d = np.abs(d) + S_Z + (np.abs(Z) + S_Z).mean(axis=axis, keepdims=True)
+        var = (d**2).mean(axis=axis, keepdims=True)
+        S_var = (d**2 + 2 * np.abs(d) * S_d).mean(axis=axis, keepdims=True)
+    else:
+        mean, var = running
+        d, axis, S_var = Z - mean, None, var
+        S_d = np.abs(d) + S_Z
+    r = 1 / np.sqrt(var + eps)
+    S_r = r * (1 + r**2 * S_var / 2)
+    zhat = d * r
+    S = np.abs(zhat) + S_d * r + np.abs(d) * S_r
+    Y = gamma * zhat + beta, np.abs(gamma * zhat) + np.abs(beta) + np.abs(gamma) * S
+    return *Y, ((zhat, S), (r, S_r), axis)
+
+
+def batch_statistics(Z):
+    """Mean and the unbiased variance of each unit: what running statistics move to, by a tenth of the way."""
+    return Z.mean(axis=1, keepdims=True), Z.var(axis=1, ddof=1, keepdims=True)
+
+
+def norm_backward(dY, gamma, kept, S_dY=0.0):
+    """(dZ, S), (sum over samples of dY zhat, S), (sum over samples of dY, S)."""
+    (zhat, S_zhat), (r, S_r), axis = kept
+    products = rowsum(dY * zhat, np.abs(dY) * S_zhat + S_dY * np.abs(zhat))
+    g, S_g = dY * gamma, np.abs(dY * gamma) + np.abs(gamma) * S_dY
+    inner, S = g, S_g
+    if axis is not None:
+        along = {"axis": axis, "keepdims": True}
+        slope = (g * zhat).mean(**along)
+        S_slope = (np.abs(g) * np.abs(zhat) + S_g * np.abs(zhat) + np.abs(g) * S_zhat).mean(**along)
+        inner = g - g.mean(**along) - zhat * slope
+        S = S_g + (np.abs(g) + S_g).mean(**along) + np.abs(zhat) * S_slope + S_zhat * np.abs(slope)
+    dZ = r * inner
+    return (dZ, np.abs(dZ) + r * S + S_r * np.abs(inner)), products, rowsum(dY, S_dY)
+
+
 # --- losses, from Z ---------------------------------------------------------------------------------
 
 
@@ -314,16 +365,21 @@ def loss_backward(x, Y, kind, w=None, S_x=0.0):
 
 
 # --- a whole network: parameters [(W, b), ...], activations one per layer ------------------------------
+# A layer with a norm has (W, b, gamma, beta); `norms` says for each layer None or (kind, running statistics or None).
 
 
-def forward(parameters, activations, X, bound=0.0, active=None):
+def forward(parameters, activations, X, bound=0.0, active=None, norms=None):
     """Per layer dict(Z, A, their scales S_Z and S_A, and where there is a kink: near it, and the side).
 
-    `active` are masks of the sides that were taken, one per layer, believed where Z is near the kink.
+    `active` are masks of the sides that were taken, one per layer, believed where Z is near the kink. With a norm Z is
+    what comes out of it, "norm" is for its backward pass, and "before" what went in.
     """
     layers, A, S_A = [], X, 0.0
-    for i, ((W, b), kind) in enumerate(zip(parameters, activations, strict=True)):
+    for i, ((W, b, *of_norm), kind) in enumerate(zip(parameters, activations, strict=True)):
         Z, S_Z = linear_forward(W, A, b, S_A)
+        before, kept = Z, None
+        if of_norm:
+            Z, S_Z, kept = norm_forward(Z, *of_norm, *norms[i], S_Z)
         A, S_A = activation_forward(Z, kind, S_Z)
         near, side = np.zeros(Z.shape, bool), None
         known, parameters = record(kind)
@@ -335,6 +391,7 @@ def forward(parameters, activations, X, bound=0.0, active=None):
             A = np.where(np.isnan(Z) | (slope != 0), Z * slope, 0.0)
             S_A = np.where(near, 1.0, slope) * S_Z + (np.abs(A) if known.rounds else 0.0)
         layers.append({"Z": Z, "A": A, "S_Z": S_Z, "S_A": S_A, "near": near, "side": side})
+        layers[-1] |= {"before": before, "norm": kept}
     return layers
 
 
@@ -344,9 +401,9 @@ def network_loss(layer, kind, Y, w=None):
     return loss(layer[at], Y, kind, w, layer["S_" + at])
 
 
-def gradients(parameters, activations, kind, X, Y, w=None, bound=0.0, active=None):
-    """(J, S), [((dW, S), (db, S)), ...] of the weighted mean loss."""
-    layers = forward(parameters, activations, X, bound, active)
+def gradients(parameters, activations, kind, X, Y, w=None, bound=0.0, active=None, norms=None):
+    """(J, S), [((dW, S), (db, S)), ...] of the weighted mean loss; with a norm those of gamma and beta, too."""
+    layers = forward(parameters, activations, X, bound, active, norms)
     x = record_of_loss(kind)[0].x
     dZ, S_dZ = loss_backward(layers[-1][x], Y, kind, w, layers[-1][f"S_{x}"])
     if x == "A":
@@ -354,8 +411,12 @@ def gradients(parameters, activations, kind, X, Y, w=None, bound=0.0, active=Non
     result = []
     for i in reversed(range(len(layers))):
         A_prev, S_A = (layers[i - 1]["A"], layers[i - 1]["S_A"]) if i else (X, 0.0)
+        of_norm = ()
+        if layers[i]["norm"]:
+            (dZ, S_dZ), *of_norm = norm_backward(dZ, parameters[i][2], layers[i]["norm"], S_dZ)
+            of_norm = [(T / X.shape[1], S / X.shape[1]) for T, S in of_norm]
         dW, db, (dA, S_dA) = linear_backward(dZ, A_prev, parameters[i][0], S_dZ, S_A)
-        result.insert(0, (dW, db))
+        result.insert(0, (dW, db, *of_norm))
         if i:
             dZ, S_dZ = _through(layers[i - 1], activations[i - 1], dA, S_dA)
     return network_loss(layers[-1], kind, Y, w), result

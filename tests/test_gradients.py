@@ -142,7 +142,7 @@ def test_gradient_check_finds_a_wrong_gradient(backend, monkeypatch, rng):
     X, y = rng.standard_normal((3, 5)), np.array([0, 1, 1, 0, 1])
     J, gradients = net.gradients(X, y)
     gradients[1] = (gradients[1][0] * 1.01, gradients[1][1])
-    monkeypatch.setattr(fastnn.passes, "gradients", lambda engine, X, y, sample_weight: (J, gradients))
+    monkeypatch.setattr(fastnn.passes, "gradients", lambda engine, X, y, sample_weight, training: (J, gradients))
     assert net.gradient_check(X, y) > 1e-3
 
 

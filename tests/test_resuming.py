@@ -20,6 +20,8 @@ ODD = np.arange(1, M, 2)
 RUNS = {
     "plain": ({}, lambda: SGD(0.1), {}),
     "dropout": ({"dropout": [0.2, 0.5]}, lambda: Adam(1e-2), {}),
+    "layer norm": ({"norm": "layer"}, lambda: Adam(1e-2), {}),
+    "batch norm": ({"norm": "batch", "dropout": 0.2}, lambda: SGD(0.1, momentum=0.9), {}),
     "losses": ({"loss": ("cross_entropy", {"label_smoothing": 0.1})}, lambda: SGD(0.1, momentum=0.9), {}),
     "clipping": ({}, lambda: SGD(0.1, clip_norm=0.2, clip_value=0.1), {}),
     "penalties": ({}, lambda: AdamW(1e-2, weight_decay=0.1, l1=0.01, decay_b=False), {}),
@@ -36,7 +38,12 @@ RUNS = {
     "weights": ({}, lambda: Adam(1e-2), {"class_weight": "balanced", "sample_weight": np.arange(M) % 4}),
     "diagnostics": ({"dropout": 0.3}, lambda: Adam(1e-2), {"diagnostics": True}),
     "all": (
-        {"dropout": 0.3, "trainable": [False, True, True], "loss": ("cross_entropy", {"label_smoothing": 0.1})},
+        {
+            "norm": "batch",
+            "dropout": 0.3,
+            "trainable": [False, True, True],
+            "loss": ("cross_entropy", {"label_smoothing": 0.1}),
+        },
         lambda: fastnn.RMSprop(fastnn.schedules.OneCycle(1e-2, length=5), clip_norm=0.5, l1=0.01, average=0.8),
         {"validation_split": 0.2, "class_weight": "balanced", "diagnostics": True},
     ),
