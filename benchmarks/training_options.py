@@ -58,16 +58,18 @@ OPTIONS = {
     ),
     "samples": Option(fit=lambda count: {"samples": np.arange(count)}),
     "class_weight": Option(fit=lambda count: {"class_weight": "balanced"}),
+    "clip_norm": Option(optimizer=lambda: fastnn.SGD(LR, clip_norm=1.0)),
+    "average": Option(optimizer=lambda: fastnn.SGD(LR, average=0.99)),
+    "cosine schedule": Option(optimizer=lambda: fastnn.SGD(fastnn.schedules.Cosine(LR, 100))),
+    "first layer frozen": Option(
+        prepare=lambda net: setattr(net, "trainable", [False] + [True] * (len(net.sizes) - 2))
+    ),
+    "diagnostics": Option(fit=lambda count: {"diagnostics": True}),
 }
 # Options that are timed only if --options names them: each moves up to OPTIONS when the package has it.
 COMING = {
     "layer norm": Option({"norm": "layer"}),
     "batch norm": Option({"norm": "batch"}),
-    "clip_norm": Option(optimizer=lambda: fastnn.SGD(LR, clip_norm=1.0)),
-    "cosine schedule": Option(optimizer=lambda: fastnn.SGD(fastnn.schedules.Cosine(LR, 100))),
-    "first layer frozen": Option(
-        prepare=lambda net: setattr(net, "trainable", [False] + [True] * (len(net.sizes) - 2))
-    ),
 }
 
 

@@ -61,9 +61,8 @@ enum fnn_dtype {
 /* Optimizers: F(NAME, name, SLOTS, STEP).
    SLOTS: how many moments it keeps for each parameter.
    STEP: BY_SUM, a step is at most lr * (gradient + moment); BY_QUOTIENT, a step is
-   lr * moment_1 / (sqrt(moment_2) + eps), with the bias of both moments corrected (NADAM has a share of
-   the gradient beside moment_1); BY_ROOT, a step is
-   lr * gradient / (sqrt(moment_1) + eps), or lr times a moment_2 that adds such quotients. */
+   lr * moment_1 / (sqrt(moment_2) + eps), with the bias of both moments corrected (NADAM has a share of the gradient
+   beside moment_1); BY_ROOT, a step is lr * gradient / (sqrt(moment_1) + eps), or lr times a moment_2 that adds such quotients. */
 #define FNN_EACH_OPTIMIZER(F)             \
   F(SGD, sgd, 0, BY_SUM)                  \
   F(MOMENTUM, momentum, 1, BY_SUM)        \

@@ -501,9 +501,9 @@ class NAdam(Adam):
         n = (1 - mu_t) / (1 - mu_1 .. mu_t) * g + mu_(t+1) / (1 - mu_1 .. mu_(t+1)) * m
         w -= lr * n / (sqrt(v) / sqrt(1 - beta2^t) + eps)
 
-    The object holds settings only: it may serve many networks, and all settings but `betas` may be
-    changed between calls. Each network keeps its own m, v and t while it is trained with this
-    object; a change of `betas` resets them to 0.
+    The object holds settings only: it may serve many networks, and `lr`, `eps`, `weight_decay` and
+    `momentum_decay` may be changed between calls. Each network keeps its own m, v and t while it is
+    trained with this object; a change of `betas` resets them to 0.
 
     Parameters
     ----------
@@ -668,8 +668,9 @@ class Adagrad(_Optimizer):
         v += g^2
         w -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(v) + eps)
 
-    The object holds settings only: it may serve many networks, and every setting may be changed
-    between calls. Each network keeps its own v and t while it is trained with this object.
+    The object holds settings only: it may serve many networks, and `lr`, `lr_decay`, `weight_decay`
+    and `eps` may be changed between calls. Each network keeps its own v and t while it is trained
+    with this object.
 
     Parameters
     ----------
@@ -733,7 +734,7 @@ class Adagrad(_Optimizer):
         self._set_rarer(clip_norm, clip_value, l1, decay_b, average)
 
     def key(self):
-        """The kind: no other setting starts a new state."""
+        """The kind, and the settings whose change makes a network's state start afresh."""
         return self.kind, self._average
 
 

@@ -131,6 +131,14 @@ CASES = {
         "trainable": [False, True, True],
         "optimizer": ["SGD", {"lr": 0.1}],
     },
+    "l1": {
+        "sizes": [5, 9, 2],
+        "activations": ["sigmoid", "identity"],
+        "loss": ["mse", {}],
+        "y": "values",
+        "optimizer": ["Adagrad", {"lr": 0.05, "lr_decay": 0.01, "weight_decay": 0.1}],
+        "more": {"l1": 0.02, "clip_norm": 0.6},
+    },
 }
 ACTIVATIONS = {
     "tanh": torch.tanh,
@@ -223,6 +231,9 @@ def train(case, start, X, y):
             torch.nn.utils.clip_grad_value_(trained, more["clip_value"])
         if "clip_norm" in more:
             torch.nn.utils.clip_grad_norm_(trained, more["clip_norm"])
+        if "l1" in more:
+            for W in tensors[::2]:
+                W.grad += more["l1"] * torch.sign(W.detach())
         optimizer.step()
         losses.append(loss.item())
         if update + 1 in AFTER:
