@@ -25,9 +25,9 @@ frozen = pytest.mark.parametrize("trainable", TRAINABLE, ids=str)
 NORM = ["batch", "layer", "batch"]
 
 
-def net_of(backend, dtype="float64", norm=NORM, **more):
+def net_of(backend, dtype="float64", norm=NORM, first="relu", **more):
     return Network(
-        SIZES, ["relu", "tanh", "sigmoid", "softmax"], seed=5, dtype=dtype, norm=norm, backend=backend, **more
+        SIZES, [first, "tanh", "sigmoid", "softmax"], seed=5, dtype=dtype, norm=norm, backend=backend, **more
     )
 
 
@@ -93,7 +93,7 @@ def test_the_same_bits_at_any_number_of_threads(dtype, isa, settings, trainable)
 
 @frozen
 def test_gradients_in_training_mode_are_derivatives(backend, trainable):
-    net = net_of(backend, dropout=0.2)
+    net = net_of(backend, dropout=0.2, first="tanh")  # relu has a kink
     net.fit(X, CODES, 1, **QUIET)  # running statistics that are not those of the batch
     net.trainable = trainable
     assert net.gradient_check(X[:, :7], CODES[:7], training=True) < 1e-6
