@@ -195,9 +195,9 @@ typedef struct {
   int norm;       /* of enum fnn_norm_kind; FNN_NO_NORM in the last layer */
 } fnn_layer;
 /* A norm comes before the activation: zhat = (Z - mean) / sqrt(var + FNN_NORM_EPS), A = g(gamma zhat + beta).
-   FNN_LAYER_NORM: mean and variance of each sample, over its units. FNN_BATCH_NORM: those of each unit; in training over
-   the samples of a batch of two or more, otherwise the running ones. The latter move by FNN_NORM_MOMENTUM of the way to
-   the mean and the unbiased variance of each batch. */
+   FNN_LAYER_NORM: mean and variance of each sample, over its units. FNN_BATCH_NORM: those of each unit; in training
+   over the samples of a batch of two or more, otherwise the running ones. The latter move by FNN_NORM_MOMENTUM of the
+   way to the mean and the unbiased variance of each batch. */
 enum fnn_norm_kind {
   FNN_NO_NORM,
   FNN_LAYER_NORM,
@@ -215,8 +215,8 @@ enum fnn_parameter {
   FNN_RUNNING_VAR
 };
 
-/* A network with n_in inputs and `count` layers; all parameters are 0, but gamma and the running variance are 1. NULL: no
-   memory, or an argument is not legal. */
+/* A network with n_in inputs and `count` layers; all parameters are 0, but gamma and the running variance are 1. NULL:
+   no memory, or an argument is not legal. */
 fnn_net *fnn_net_new(int isa, int dtype, ptrdiff_t n_in, int count, const fnn_layer *layers, const fnn_spec *loss);
 void fnn_net_free(fnn_net *net);
 /* The units of layer l = 0..L, where 0 are the inputs; a negative l counts from the end (-1 is L). */
@@ -238,8 +238,8 @@ int fnn_net_get_moment(const fnn_net *net, int slot, int layer, int parameter, c
 /* The count of updates in the network's life, which dropout depends on. */
 uint64_t fnn_net_updates(const fnn_net *net);
 void fnn_net_set_updates(fnn_net *net, uint64_t updates);
-/* A copy of all that training changes (parameters, running statistics, moments, steps, updates): its bytes; make it; set
-   the network back to it. */
+/* A copy of all that training changes (parameters, running statistics, moments, steps, updates): its bytes; make it;
+   set the network back to it. */
 size_t fnn_net_bytes(const fnn_net *net);
 void fnn_net_snapshot(const fnn_net *net, void *to);
 int fnn_net_restore(fnn_net *net, const void *from);
@@ -259,9 +259,9 @@ int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix 
 /* *total = sum of w_i L_i. Many threads may call it on one network. */
 int fnn_net_loss(const fnn_net *net, double *total, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m,
                  int threads);
-/* *total = sum of w_i L_i; gradients[] = the gradient of the mean loss for the trained parameters of layer 0 (W, b, with
-   a norm gamma and beta), then of layer 1, ... They are 0 if there is no sample, or every weight is 0. Many threads may
-   call it on one network. */
+/* *total = sum of w_i L_i; gradients[] = the gradient of the mean loss for the trained parameters of layer 0 (W, b,
+   with a norm gamma and beta), then of layer 1, ... They are 0 if there is no sample, or every weight is 0. Many
+   threads may call it on one network. */
 int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
                       const fnn_targets *targets, ptrdiff_t m, int threads);
 /* The same as the next update of fnn_net_train would have it, with the m samples as its batch: with dropout, and with

@@ -193,9 +193,10 @@ typedef struct {
   uint32_t dropped; /* so many of FNN_DROPS */
 } fnn_drop;
 
-/* A layer with a norm: zhat = (Z - mean) * rstd, A = g(gamma * zhat + beta), where rstd is 1 / sqrt(var + eps). Each row
-   is one sample. Sums over the samples of a batch are made of the sums of blocks of `block` rows, the last one shorter:
-   so they do not depend on which thread has which rows. Sums of blocks are two rows for each block, `padded` apart. */
+/* A layer with a norm: zhat = (Z - mean) * rstd, A = g(gamma * zhat + beta), where rstd is 1 / sqrt(var + eps). Each
+   row is one sample. Sums over the samples of a batch are made of the sums of blocks of `block` rows, the last one
+   shorter: so they do not depend on which thread has which rows. Sums of blocks are two rows for each block, `padded`
+   apart. */
 typedef struct {
   ptrdiff_t m, n, padded;
   ptrdiff_t row_step; /* of Z, zhat, A, S and dZ */
@@ -207,10 +208,10 @@ typedef struct {
   const void *gamma, *beta;
   void *mean, *var, *rstd; /* batch norm: of each unit */
   void *sums;              /* batch norm: dgamma / m and dbeta / m; NULL: mean and rstd did not come from this batch */
-  void *row_rstd; /* layer norm: of each sample; NULL: it is not kept */
-  void *blocks;   /* of each block mean of Z, and sum of (Z - mean)^2; NULL: mean and rstd did not come from them */
-  void *dZ;       /* dY, the derivative by gamma zhat + beta, and then dZ in its place */
-  void *back;     /* of each block sum of dY * zhat, and sum of dY */
+  void *row_rstd;          /* layer norm: of each sample; NULL: it is not kept */
+  void *blocks; /* of each block mean of Z, and sum of (Z - mean)^2; NULL: mean and rstd did not come from them */
+  void *dZ;     /* dY, the derivative by gamma zhat + beta, and then dZ in its place */
+  void *back;   /* of each block sum of dY * zhat, and sum of dY */
 } fnn_norm;
 
 #define FNN_DRAWS 128 /* random places that are drawn at a time */

@@ -1,6 +1,6 @@
-/* Norms of a layer: layer norm, by rows (samples), and batch norm, by columns (units). fastnn/_numpy.py defines what they
-   compute. Variances take two passes: first the mean, then the squares of what is left; so a large mean costs no digits.
-   kernels_bodies.h includes this file for each dtype. */
+/* Norms of a layer: layer norm, by rows (samples), and batch norm, by columns (units). fastnn/_numpy.py defines what
+   they compute. Variances take two passes: first the mean, then the squares of what is left; so a large mean costs no
+   digits. kernels_bodies.h includes this file for each dtype. */
 #define NORM_ROWS 4  /* rows whose sums are made at the same time: each sum waits for its own additions only */
 #define NORM_STRIP 4 /* vectors of a block's columns whose sums stay in registers */
 #define NORM_GROUP 8 /* rows that are normalised before their activation: they are still in the first cache */
@@ -24,17 +24,17 @@ FNN_INLINE void FN(norm_activation)(const fnn_norm *p, ptrdiff_t i, ptrdiff_t ro
 #define ROW_SUMS(TERM)                                                                                                 \
   {                                                                                                                    \
     ptrdiff_t v = 0;                                                                                                   \
-    for (int r = 0; r < count; r++)                                                                                     \
+    for (int r = 0; r < count; r++)                                                                                    \
       for (int q = 0; q < LANE_VECTORS; q++) lanes[r][q] = (V){0};                                                     \
     for (; v + SUM_LANES <= n; v += SUM_LANES)                                                                         \
       _Pragma("GCC unroll 8") for (int q = 0; q < LANE_VECTORS; q++)                                                   \
-          _Pragma("GCC unroll 4") for (int r = 0; r < count; r++) {                                                     \
+          _Pragma("GCC unroll 4") for (int r = 0; r < count; r++) {                                                    \
         const V x = FN(load)(z + r * ld + v + q * VL);                                                                 \
         lanes[r][q] += TERM;                                                                                           \
       }                                                                                                                \
     _Pragma("GCC unroll 8") for (int q = 0; q < LANE_VECTORS; q++) if (v + q * VL < n) {                               \
       const VI is_unit = FN(inside)(v + q * VL, n);                                                                    \
-      _Pragma("GCC unroll 4") for (int r = 0; r < count; r++) {                                                         \
+      _Pragma("GCC unroll 4") for (int r = 0; r < count; r++) {                                                        \
         const V x = FN(load)(z + r * ld + v + q * VL);                                                                 \
         lanes[r][q] += FN(select)(is_unit, TERM, (V){0});                                                              \
       }                                                                                                                \
@@ -182,8 +182,7 @@ static void FN(norm_back_blocks)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1) 
     ptrdiff_t j = 0;
     for (; j + NORM_STRIP * VL <= p->padded; j += NORM_STRIP * VL)
       FN(back_block)(NORM_STRIP, out + j, out + p->padded + j, dY + j, zhat + j, p->row_step, rows);
-    for (; j < p->padded; j += VL)
-      FN(back_block)(1, out + j, out + p->padded + j, dY + j, zhat + j, p->row_step, rows);
+    for (; j < p->padded; j += VL) FN(back_block)(1, out + j, out + p->padded + j, dY + j, zhat + j, p->row_step, rows);
   }
 }
 

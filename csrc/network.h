@@ -20,8 +20,8 @@ typedef struct {
   void *b;    /* n_out, padded */
   int norm;   /* of enum fnn_norm_kind */
   int before; /* how many trained parameters the layers before have together */
-  /* With a norm, laid out as b; the last three with batch norm: running statistics, and 1 / sqrt(var + eps). The moments
-     of gamma and beta are as far behind them as those of b are behind b. */
+  /* With a norm, laid out as b; the last three with batch norm: running statistics, and 1 / sqrt(var + eps). The
+     moments of gamma and beta are as far behind them as those of b are behind b. */
   void *gamma, *beta, *mean, *var, *rstd;
   void *moment[FNN_SLOTS], *moment_b[FNN_SLOTS]; /* of the optimizer; laid out as the weights that the update changes,
                                                     and as b. If a slot does not exist, they point to these instead */
@@ -30,7 +30,7 @@ typedef struct {
 /* What a thread tells the other threads about its part. Each report has its own cache line. */
 typedef struct {
   _Alignas(FNN_LINE) double largest_A, largest_dZ;
-  double largest[1 + FNN_SLOTS]; /* of its share of the weights, and of each slot of moments */
+  double largest[1 + FNN_SLOTS];         /* of its share of the weights, and of each slot of moments */
   double largest_sum, largest_statistic; /* of norms: sums of dgamma and dbeta; statistics of the batch */
 } fnn_report;
 

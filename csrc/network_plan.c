@@ -93,7 +93,8 @@ static fnn_norm norm_of(const compiler *c, int l) {
   if (!has_batch_statistics(c, l)) return p;
   p.blocks = room->blocks;
   char *own = (char *)w->norm_rows + c->key->thread * w->norm_bytes + room->rows;
-  /* A split by columns gives each thread the statistics of its own columns; backward needs all: they share one place. */
+  /* A split by columns gives each thread the statistics of its own columns; backward needs all: they share one place.
+   */
   p.mean = by_columns(c, l) ? (char *)w->norm_rows + room->rows : own;
   p.var = fnn_at(c->K, p.mean, p.padded), p.rstd = fnn_at(c->K, p.var, p.padded);
   p.sums = fnn_at(c->K, own, 3 * p.padded);
@@ -171,7 +172,7 @@ static void compile_loss(compiler *c) {
 /* dZ of layer l from the derivative by gamma zhat + beta, for this thread's rows. */
 static void compile_norm_back(compiler *c, int l) {
   const int batch = c->net->layer[l].norm == FNN_BATCH_NORM;
-  if (batch) add(c, FNN_NORM_BACK_BLOCKS, l, 0)->norm = norm_of(c, l);
+  if (batch) add(c, FNN_BACK_BLOCKS, l, 0)->norm = norm_of(c, l);
   add(c, FNN_NORM_BACK, l, has_batch_statistics(c, l))->norm = norm_of(c, l);
 }
 

@@ -21,7 +21,7 @@ typedef struct {
   const fnn_matrix *X;
   fnn_targets targets;
   const fnn_matrix *gradients; /* if only gradients are wanted: for each layer those of its trained parameters */
-  int in_training; /* dropout and the statistics of the batch are used */
+  int in_training;             /* dropout and the statistics of the batch are used */
   uint64_t mask_seed;
   double total;
   int interrupted;           /* the task stopped before its end, without error: another team, or one thread, goes on */
@@ -39,7 +39,7 @@ enum fnn_step_operation {
   FNN_GO_BACK,       /* dZ of the layer before, by a product */
   FNN_DROP_BACK,     /* after it, dropout's factors, where the derivative is one of whole rows */
   FNN_GO_BACK_WHOLE, /* after it, the derivative of an activation of whole rows */
-  FNN_NORM_BACK_BLOCKS, /* after these, batch norm: sums of blocks of rows for dgamma and dbeta */
+  FNN_BACK_BLOCKS,   /* after these, batch norm: sums of blocks of rows for dgamma and dbeta */
   FNN_NORM_BACK,     /* dZ from the derivative by gamma zhat + beta */
   FNN_MEASURE,       /* the largest numbers, for the bounds */
   FNN_DECIDE,        /* whether the update is made; all threads decide alike */

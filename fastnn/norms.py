@@ -12,11 +12,12 @@ from . import arrays
 NORMS = (None, "layer", "batch")  # their places are the codes in csrc/fastnn.h
 EPS = 1e-5  # PyTorch's
 MOMENTUM = 0.1  # PyTorch's: running = (1 - MOMENTUM) running + MOMENTUM new
+_STATISTICS = ("mean", "var")
 NAMES = ("W", "b", "gamma", "beta")  # of a layer's parameters; without a norm the first two
 
 
 def checked_norm(norm, layers):
-    """Return `norm` as a tuple with None, "layer" or "batch" for each of the `layers`; None for the last, the output."""
+    """Return `norm` as a tuple with None, "layer" or "batch" for each of the `layers`; None for the output."""
     if norm is None or isinstance(norm, str):
         kinds, names = [norm] * (layers - 1), ["norm"] * (layers - 1)
         if layers == 1 and norm is not None:
@@ -68,8 +69,9 @@ def checked_statistics(statistics, sizes, norm, dtype):
             continue
         if not isinstance(given, (list, tuple)) or len(given) != 2:
             raise ValueError(f"statistics[{i}] must be a pair (mean, var), got {given!r:.80}")
-        clean.append(tuple(_column(T, f"statistics[{i}] {name}", n) for T, name in zip(given, ("mean", "var"))))
-        if (clean[-1][1] < 0).any():
+        mean, var = (_column(T, f"statistics[{i}] {name}", n) for T, name in zip(given, _STATISTICS, strict=True))
+        clean.append((mean, var))
+        if (var < 0).any():
             raise ValueError(f"statistics[{i}] var has a negative variance; it must be at least 0")
     return [pair and tuple(arrays.operand(T, "statistics", 2, dtype) for T in pair) for pair in clean]
 
