@@ -130,7 +130,7 @@ void fnn_run_norm(fnn_worker *me, const fnn_operation_of_step *o) {
   switch ((int)o->what) {
   case FNN_NORM_BLOCKS: net->K->norm_blocks(&o->norm, o->i0, o->i1, o->p0, o->p1); break;
   case FNN_NORM: go_forward(me, o); break;
-  case FNN_NORM_BACK_BLOCKS: net->K->norm_back_blocks(&o->norm, o->i0, o->i1); break;
+  case FNN_BACK_BLOCKS: net->K->norm_back_blocks(&o->norm, o->i0, o->i1); break;
   case FNN_NORM_BACK: go_back(me, o); break;
   case FNN_SUM_NORM: sum(me, o); break;
   case FNN_MOVE_NORM:

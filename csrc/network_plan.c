@@ -174,7 +174,7 @@ static void compile_loss(compiler *c) {
 /* dZ of layer l from the derivative by gamma zhat + beta, for this thread's rows. */
 static void compile_norm_back(compiler *c, int l) {
   const int batch = c->net->layer[l].norm == FNN_BATCH_NORM;
-  if (batch) add(c, FNN_NORM_BACK_BLOCKS, l, 0)->norm = norm_of(c, l);
+  if (batch) add(c, FNN_BACK_BLOCKS, l, 0)->norm = norm_of(c, l);
   add(c, FNN_NORM_BACK, l, has_batch_statistics(c, l))->norm = norm_of(c, l);
 }
 

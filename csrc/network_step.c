@@ -272,7 +272,7 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
     case FNN_GIVE_DB: give_db(me, o); break;
     case FNN_NORM_BLOCKS:
     case FNN_NORM:
-    case FNN_NORM_BACK_BLOCKS:
+    case FNN_BACK_BLOCKS:
     case FNN_NORM_BACK:
     case FNN_SUM_NORM:
     case FNN_MOVE_NORM:

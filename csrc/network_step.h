@@ -30,25 +30,25 @@ typedef struct {
 } fnn_train_job;
 
 enum fnn_step_operation {
-  FNN_READ_BATCH,       /* copies this thread's rows of the batch to buffers (X only if it cannot be read in place) */
-  FNN_GO_FORWARD,       /* a layer's product with its activation */
-  FNN_NORM_BLOCKS,      /* batch norm: the statistics of blocks of rows of Z */
-  FNN_NORM,             /* a norm, and the activation after it */
-  FNN_GO_THROUGH,       /* an activation of whole rows */
-  FNN_DROP,             /* dropout of a layer's outputs */
-  FNN_TAKE_LOSS,        /* losses, and dZ of the last layer */
-  FNN_GO_BACK,          /* dZ of the layer before, by a product */
-  FNN_DROP_BACK,        /* after it, dropout's factors, where the derivative is one of whole rows */
-  FNN_GO_BACK_WHOLE,    /* after it, the derivative of an activation of whole rows */
-  FNN_NORM_BACK_BLOCKS, /* after these, batch norm: sums of blocks of rows for dgamma and dbeta */
-  FNN_NORM_BACK,        /* dZ from the derivative by gamma zhat + beta */
-  FNN_MEASURE,          /* the largest numbers, for the bounds */
-  FNN_DECIDE,           /* whether the update is made; all threads decide alike */
-  FNN_SUM_B,            /* the sum over samples of db */
-  FNN_CLEAR_B,          /* db = 0: what b adds to all samples of a batch, its mean takes out */
-  FNN_MOVE_B,           /* the update of b with this sum */
-  FNN_GIVE_DB,          /* db into the caller's matrix */
-  FNN_SQUARE_B,         /* the sums of squares of stored gradients */
+  FNN_READ_BATCH,    /* copies this thread's rows of the batch to buffers (X only if it cannot be read in place) */
+  FNN_GO_FORWARD,    /* a layer's product with its activation */
+  FNN_NORM_BLOCKS,   /* batch norm: the statistics of blocks of rows of Z */
+  FNN_NORM,          /* a norm, and the activation after it */
+  FNN_GO_THROUGH,    /* an activation of whole rows */
+  FNN_DROP,          /* dropout of a layer's outputs */
+  FNN_TAKE_LOSS,     /* losses, and dZ of the last layer */
+  FNN_GO_BACK,       /* dZ of the layer before, by a product */
+  FNN_DROP_BACK,     /* after it, dropout's factors, where the derivative is one of whole rows */
+  FNN_GO_BACK_WHOLE, /* after it, the derivative of an activation of whole rows */
+  FNN_BACK_BLOCKS,   /* after these, batch norm: sums of blocks of rows for dgamma and dbeta */
+  FNN_NORM_BACK,     /* dZ from the derivative by gamma zhat + beta */
+  FNN_MEASURE,       /* the largest numbers, for the bounds */
+  FNN_DECIDE,        /* whether the update is made; all threads decide alike */
+  FNN_SUM_B,         /* the sum over samples of db */
+  FNN_CLEAR_B,       /* db = 0: what b adds to all samples of a batch, its mean takes out */
+  FNN_MOVE_B,        /* the update of b with this sum */
+  FNN_GIVE_DB,       /* db into the caller's matrix */
+  FNN_SQUARE_B,      /* the sums of squares of stored gradients */
   FNN_SQUARE_W,
   FNN_SQUARE_GAMMA,
   FNN_SQUARE_BETA,

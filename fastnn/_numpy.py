@@ -177,7 +177,7 @@ class _Norm(NamedTuple):
 
 
 def _normalised(kind, Z, running, from_batch):
-    """The normalised Z (zhat), and what was computed on the way: with the batch's statistics, or the running ones."""
+    """The _Norm of Z: with the batch's statistics, or the running ones."""
     Z = np.asfortranarray(Z)  # in one layout, because NumPy sums in another order in another layout
     if kind == "layer" or from_batch:
         axis = 0 if kind == "layer" else 1

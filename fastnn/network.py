@@ -304,32 +304,28 @@ class Network(Learner):
         except TypeError:
             raise TypeError(f"parameters must be a list of {words}, one per layer, got {parameters!r:.80}") from None
         if len(given) != len(layers) or (not any(self._norm) and any(len(layer) != 2 for layer in given)):
-            what = "tuples" if any(self._norm) else "pairs"
-            raise ValueError(
-                f"parameters must be {len(layers)} {what} {words}, one per layer; got {len(given)} entries"
-            )
-        clean = []
-        for i, (layer, (n_in, n_out)) in enumerate(zip(given, layers, strict=True)):
-            if len(layer) != (4 if self._norm[i] else 2):
-                raise ValueError(
-                    f"parameters[{i}] has {len(layer)} arrays, wanted {norms.in_words(self._norm, i)}: "
-                    f"norm is {list(self.norm)}"
-                )
-            W, *columns = (
-                arrays.real_array(T, f"parameters[{i}] {name}") for T, name in zip(layer, norms.NAMES, strict=False)
-            )
-            if W.shape != (n_out, n_in):
-                hint = "; did you mean W.T?" if W.shape == (n_in, n_out) else ""
-                raise ValueError(f"parameters[{i}]: W has shape {W.shape}, wanted ({n_out}, {n_in}){hint}")
-            for b, name in zip(columns, norms.NAMES[1:], strict=False):
-                if b.shape not in ((n_out, 1), (n_out,)):
-                    raise ValueError(f"parameters[{i}]: {name} has shape {b.shape}, wanted ({n_out}, 1) or ({n_out},)")
-            columns = [
-                self._operand(b.reshape(n_out, 1), name) for b, name in zip(columns, norms.NAMES[1:], strict=False)
-            ]
-            clean.append((self._operand(W, "W"), *columns))
+            what = f"{len(layers)} {'tuples' if any(self._norm) else 'pairs'} {words}"
+            raise ValueError(f"parameters must be {what}, one per layer; got {len(given)} entries")
+        clean = [self._checked_layer(i, *each) for i, each in enumerate(zip(given, layers, strict=True))]
         with self._guard.writing:
             self._trainable.set_parameters(clean)
+
+    def _checked_layer(self, i, layer, sizes):
+        """The parameters of one layer as an engine takes them."""
+        n_in, n_out = sizes
+        if len(layer) != (4 if self._norm[i] else 2):
+            wanted = norms.in_words(self._norm, i)
+            raise ValueError(f"parameters[{i}] has {len(layer)} arrays, wanted {wanted}: norm is {list(self.norm)}")
+        named = dict(zip(norms.NAMES, layer, strict=False))
+        columns = {name: arrays.real_array(T, f"parameters[{i}] {name}") for name, T in named.items()}
+        W = columns.pop("W")
+        if W.shape != (n_out, n_in):
+            hint = "; did you mean W.T?" if W.shape == (n_in, n_out) else ""
+            raise ValueError(f"parameters[{i}]: W has shape {W.shape}, wanted ({n_out}, {n_in}){hint}")
+        for name, b in columns.items():
+            if b.shape not in ((n_out, 1), (n_out,)):
+                raise ValueError(f"parameters[{i}]: {name} has shape {b.shape}, wanted ({n_out}, 1) or ({n_out},)")
+        return self._operand(W, "W"), *(self._operand(b.reshape(n_out, 1), name) for name, b in columns.items())
 
     def reset_optimizer(self):
         """Drop the optimizer's state (moments and step count); the next step starts with a new one.

@@ -12,11 +12,12 @@ from . import arrays
 NORMS = (None, "layer", "batch")  # their places are the codes in csrc/fastnn.h
 EPS = 1e-5  # PyTorch's
 MOMENTUM = 0.1  # PyTorch's: running = (1 - MOMENTUM) running + MOMENTUM new
+_STATISTICS = ("mean", "var")
 NAMES = ("W", "b", "gamma", "beta")  # of a layer's parameters; without a norm the first two
 
 
 def checked_norm(norm, layers):
-    """Return `norm` as a tuple with None, "layer" or "batch" for each layer; the last one, the output, has None."""
+    """Return `norm` as a tuple with None, "layer" or "batch" for each of the `layers`; None for the output."""
     if norm is None or isinstance(norm, str):
         kinds, names = [norm] * (layers - 1), ["norm"] * (layers - 1)
         if layers == 1 and norm is not None:
@@ -68,9 +69,9 @@ def checked_statistics(statistics, sizes, norm, dtype):
             continue
         if not isinstance(given, (list, tuple)) or len(given) != 2:
             raise ValueError(f"statistics[{i}] must be a pair (mean, var), got {given!r:.80}")
-        named = zip(("mean", "var"), given, strict=True)
-        clean.append(tuple(_column(T, f"statistics[{i}] {name}", n) for name, T in named))
-        if (clean[-1][1] < 0).any():
+        mean, var = (_column(T, f"statistics[{i}] {name}", n) for T, name in zip(given, _STATISTICS, strict=True))
+        clean.append((mean, var))
+        if (var < 0).any():
             raise ValueError(f"statistics[{i}] var has a negative variance; it must be at least 0")
     return [pair and tuple(arrays.operand(T, "statistics", 2, dtype) for T in pair) for pair in clean]
 

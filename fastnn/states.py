@@ -227,9 +227,8 @@ def _check_shapes(prefix, given, shapes, dtype):
     for i, (layer, wanted) in enumerate(zip(given, shapes, strict=True), start=1):
         names = [f"{prefix}{T}{i}" for T in norms.NAMES[: len(wanted)]]
         if not isinstance(layer, (list, tuple)) or len(layer) != len(wanted):
-            raise ValueError(
-                f"{', '.join(names)}: must be a tuple ({', '.join(norms.NAMES[: len(wanted)])}), got {layer!r:.80}"
-            )
+            what = f"a tuple ({', '.join(norms.NAMES[: len(wanted)])})"
+            raise ValueError(f"{', '.join(names)}: must be {what}, got {layer!r:.80}")
         for name, T, shape in zip(names, layer, wanted, strict=True):
             if not isinstance(T, np.ndarray):
                 raise TypeError(f"{name} must be an array, got {type(T).__name__}")

@@ -15,7 +15,7 @@ import c_interface as c
 import fastnn
 import reference as ref
 from case_helpers import bits, state_of
-from conftest import COMPILED
+from conftest import BACKENDS, COMPILED
 from fastnn import SGD, Adam, EarlyStopping, Network, _philox, files, norms
 
 RNG = np.random.default_rng(31)
@@ -23,6 +23,7 @@ M = 90
 X, CODES = RNG.standard_normal((7, M)), RNG.integers(0, 3, M)
 QUIET = {"progress": False, "batch_size": 32}
 NORMS = ("layer", "batch")
+VARIANTS = BACKENDS
 compiled_only = pytest.mark.skipif(COMPILED is None, reason="no compiled backend here")
 
 
@@ -77,7 +78,7 @@ def test_fifty_steps_are_torchs(backend, run):
     x, y, batch = TORCH["X"], TORCH["y"], int(TORCH["batch"])
     net = Network(sizes, [*activations, "softmax"], dtype="float64", seed=0, norm=norm, backend=backend)
     parameters, statistics = of_torch(run, 0, len(sizes) - 1)
-    assert all(((j == 1) == T).all() for s in statistics if s for j, T in enumerate(s))  # torch starts with 0 and 1
+    assert all((s[0] == 0).all() and (s[1] == 1).all() for s in statistics if s)  # torch's start, and ours
     net.set_parameters(parameters)
     optimizer, starts = getattr(fastnn, kind)(**settings), range(0, len(y), batch)
     near = {"rtol": 1e-10, "atol": 1e-13}
@@ -124,27 +125,32 @@ def test_numbers_are_the_oracles(backend, dtype, norm, pair):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_wide_layers_and_long_batches_are_the_oracles(backend, dtype, norm):
+def test_a_wide_layer_and_a_long_batch_are_the_oracles(backend, dtype, norm):
     rng = np.random.default_rng(2)
-    x, y = rng.standard_normal((7, 1500)), rng.integers(0, 3, 1500)
-    against_the_oracle(net_of(backend, norm, ("tanh", "tanh"), dtype, (7, 70, 133, 3)), x, y, dtype)
+    x, y = rng.standard_normal((7, 1030)), rng.integers(0, 3, 1030)
+    against_the_oracle(net_of(backend, norm, ("tanh",), dtype, (7, 37, 3)), x, y, dtype)
 
 
-@pytest.mark.parametrize("norm", NORMS)
+def test_each_instruction_set_has_the_oracles_numbers(isa, dtype):
+    for norm, n in itertools.product(NORMS, (1, 5, 16, 20, 70)):
+        against_the_oracle(net_of("compiled", norm, ("sigmoid", "tanh"), dtype, (7, n, 9, 3)), X, CODES, dtype)
+
+
+@pytest.mark.parametrize("norm", [("layer", "batch"), ("batch", "layer")], ids="-".join)
 @pytest.mark.parametrize("g", ref.ALL_ACTIVATIONS, ids=str)
 def test_gradients_are_derivatives(backend, norm, g):
     """In training mode, too, with dropout after the norm; float64, so that no relu is near its kink."""
-    net = net_of(backend, norm, (g, g), sizes=(7, 9, 6, 3), dropout=0.3)
+    net = net_of(backend, norm, (g, g), sizes=(7, 4, 3, 3), dropout=0.3)
     before = state_of(net), all_bits(net), net._engine.updates()
     for training in (False, True):
-        assert net.gradient_check(X[:, :12], CODES[:12], training=training) < 1e-7
+        assert net.gradient_check(X[:, :5], CODES[:5], training=training) < 1e-7
     assert (state_of(net), all_bits(net), net._engine.updates()) == before
 
 
 def test_a_large_mean_costs_no_digits(backend, dtype):
     """Z around 1e4 with a standard deviation of about 1: the variance is not the difference of two squares."""
     net = Network([4, 5, 2], ["identity", "softmax"], seed=0, dtype=dtype, norm="batch", backend=backend)
-    _, last = net.parameters
+    last = net.parameters[-1]
     net.set_parameters([(np.eye(5, 4), np.full((5, 1), 1e4), np.ones((5, 1)), np.zeros((5, 1))), last])
     x = np.random.default_rng(3).standard_normal((4, 200))
     net.train_step(x, np.zeros(200, int), SGD(lr=0.0))
@@ -215,11 +221,6 @@ def test_weights_of_samples_do_not_enter_statistics(backend):
     nets[0].train_step(X, CODES, SGD(lr=0.0))
     nets[1].train_step(X, CODES, SGD(lr=0.0), sample_weight=RNG.uniform(0, 3, M))
     assert [T.tobytes() for T in running(nets[0])] == [T.tobytes() for T in running(nets[1])]
-    before = all_bits(nets[0])
-    nets[0].fit(
-        X, CODES, sample_weight=np.r_[np.zeros(89), 1.0], shuffle=False, batch_size=89, progress=False, epochs=0
-    )
-    assert all_bits(nets[0]) == before
     nets[0].fit(X, CODES, sample_weight=np.r_[np.zeros(89), 1.0], shuffle=False, batch_size=89, progress=False)
     assert [T.tobytes() for T in running(nets[0])] == [T.tobytes() for T in running(nets[1])]  # skipped; one sample
 
@@ -289,12 +290,12 @@ def test_backends_train_alike(dtype):
 
 @compiled_only
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("sizes", [(7, 33, 20, 3), (7, 130, 300, 3)])
+@pytest.mark.parametrize("sizes", [(7, 33, 20, 3), (7, 70, 130, 3)])
 @pytest.mark.parametrize("pair", [("relu", "tanh"), ("softmax", "identity")], ids="-".join)
 def test_bits_depend_on_neither_threads_nor_slices_nor_instructions(dtype, sizes, pair, norm):
     found, isas = set(), [isa for isa in COMPILED.isas() if isa != "generic"] or COMPILED.isas()
     before = COMPILED.current_isa()
-    for threads, plain, isa in itertools.product((1, 2, 3, 4), (False, True), isas):
+    for threads, (plain, isa) in itertools.product((1, 2, 3, 4), ((False, isas[-1]), (True, isas[0]))):
         COMPILED.force_isa(isa)
         try:
             net = net_of("compiled", norm, pair, dtype, sizes, threads=threads, dropout=0.2)

@@ -12,17 +12,21 @@ enum {
   LAYERS = 3,
   SAMPLES = 150,
   CALLERS = 4,
-  ROUNDS = 3
+  ROUNDS = 3,
+  SHARED = 3 /* the kind of the network that all callers use */
 };
 
 typedef struct {
   ptrdiff_t sizes[LAYERS + 1];
   int dtype, optimizer;
+  int norm[LAYERS];
 } kind;
 static const kind kinds[] = {
     {{20, 40, 30, 5}, FNN_FLOAT32, FNN_ADAM},
     {{3, 17, 70, 2}, FNN_FLOAT64, FNN_SGD},
     {{90, 129, 33, 10}, FNN_FLOAT32, FNN_MOMENTUM},
+    {{90, 129, 33, 10}, FNN_FLOAT32, FNN_ADAM, {FNN_BATCH_NORM, FNN_LAYER_NORM}},
+    {{20, 40, 129, 5}, FNN_FLOAT64, FNN_SGD, {FNN_LAYER_NORM, FNN_BATCH_NORM}},
 };
 
 static float X[90 * SAMPLES];
@@ -31,8 +35,8 @@ static int32_t codes[SAMPLES];
 static double number(unsigned i) { return (double)(i * 2654435761u % 2001u) / 1000 - 1; }
 
 static fnn_net *make(const kind *k) {
-  const fnn_layer layers[LAYERS] = {{sizeof *layers, k->sizes[1], {FNN_RELU, {0}}},
-                                    {sizeof *layers, k->sizes[2], {FNN_TANH, {0}}},
+  const fnn_layer layers[LAYERS] = {{sizeof *layers, k->sizes[1], {FNN_RELU, {0}}, 0, k->norm[0]},
+                                    {sizeof *layers, k->sizes[2], {FNN_TANH, {0}}, 0, k->norm[1]},
                                     {sizeof *layers, k->sizes[3], {FNN_SOFTMAX, {0}}}};
   const fnn_spec cross_entropy = {FNN_CROSS_ENTROPY, {0}};
   fnn_net *net = fnn_net_new(0, k->dtype, k->sizes[0], LAYERS, layers, &cross_entropy);
@@ -75,18 +79,20 @@ static uint64_t graded(const fnn_net *net, const kind *k, int threads) {
   enum {
     MOST = 129 * 90
   };
-  double *room = calloc(2 * LAYERS * MOST, sizeof *room), total;
-  fnn_matrix gradients[2 * LAYERS];
-  for (int l = 0; l < LAYERS; l++) {
-    gradients[2 * l + FNN_W] = (fnn_matrix){room + 2 * l * MOST, k->sizes[l], 1, k->dtype};
-    gradients[2 * l + FNN_B] = (fnn_matrix){room + (2 * l + 1) * MOST, 1, 1, k->dtype};
-  }
+  double *room = calloc(4 * LAYERS * MOST, sizeof *room), total;
+  fnn_matrix gradients[4 * LAYERS];
+  int count = 0;
+  for (int l = 0; l < LAYERS; l++)
+    for (int i = 0; i < fnn_net_parameters(net, l); i++, count++)
+      gradients[count] = (fnn_matrix){room + count * MOST, i == FNN_W ? k->sizes[l] : 1, 1, k->dtype};
   int32_t own[SAMPLES];
   for (int j = 0; j < SAMPLES; j++) own[j] = codes[j] % (int32_t)k->sizes[LAYERS];
   const fnn_matrix x = {X, 1, k->sizes[0], FNN_FLOAT32};
   const fnn_targets targets = {.size = sizeof targets, .codes = own};
   if (fnn_net_gradients(net, &total, gradients, &x, &targets, SAMPLES, threads)) abort();
-  const uint64_t sum = checksum(room, 2 * LAYERS * MOST * sizeof *room) ^ checksum(&total, sizeof total);
+  uint64_t sum = checksum(room, 4 * LAYERS * MOST * sizeof *room) ^ checksum(&total, sizeof total);
+  if (fnn_net_training_gradients(net, &total, gradients, &x, &targets, SAMPLES, 1, threads)) abort();
+  sum = 3 * sum + (checksum(room, 4 * LAYERS * MOST * sizeof *room) ^ checksum(&total, sizeof total));
   free(room);
   return sum;
 }
@@ -131,8 +137,8 @@ static void *call(void *arg) {
   const kind *k = arg;
   for (int round = 0; round < ROUNDS; round++) {
     if (trained(k, 0, round & 1) != wanted[k - kinds]) return arg;
-    if (predicted(shared, &kinds[2], 2) != wanted_shared) return arg;
-    if (graded(shared, &kinds[2], 2) != wanted_gradients) return arg;
+    if (predicted(shared, &kinds[SHARED], 2) != wanted_shared) return arg;
+    if (graded(shared, &kinds[SHARED], 2) != wanted_gradients) return arg;
   }
   return NULL;
 }
@@ -177,8 +183,8 @@ int main(void) {
     for (int threads = 2; threads <= 4; threads++)
       if (trained(&kinds[i], threads, 0) != wanted[i] || trained(&kinds[i], threads, 1) != wanted[i]) failed = 1;
   }
-  fnn_net *net = make(&kinds[2]);
-  shared = net, wanted_shared = predicted(net, &kinds[2], 1), wanted_gradients = graded(net, &kinds[2], 1);
+  fnn_net *net = make(&kinds[SHARED]);
+  shared = net, wanted_shared = predicted(net, &kinds[SHARED], 1), wanted_gradients = graded(net, &kinds[SHARED], 1);
   pthread_t callers[CALLERS];
   for (int i = 0; i < CALLERS; i++)
     if (pthread_create(&callers[i], NULL, call, (void *)&kinds[i % kind_total])) abort();

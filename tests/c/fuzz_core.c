@@ -158,19 +158,25 @@ static void network(void) {
   fnn_layer layers[4];
   const int count = 1 + below(4), loss = below(FNN_LOSSES), x_dtype = below(2);
   for (int l = 0; l < count; l++)
-    layers[l] = (fnn_layer){sizeof *layers, extent(), activations[below(FNN_ACTIVATIONS)]};
+    layers[l] = (fnn_layer){.size = sizeof *layers,
+                            .units = extent(),
+                            .activation = activations[below(FNN_ACTIVATIONS)],
+                            .norm = l < count - 1 ? below(FNN_BATCH_NORM + 1) : FNN_NO_NORM};
   fnn_layer *last = &layers[count - 1];
   if (kinds_of_targets[loss] == CLASSES && last->units < 2) last->units = 2;
   last->activation = activations[outputs[loss] == FNN_ANY ? below(FNN_ACTIVATIONS) : outputs[loss]];
   fnn_net *net = fnn_net_new(isa, dtype, n_in, count, layers, &losses[loss]);
   if (!net) abort();
   const fnn_optimizer o = optimizer();
-  fnn_matrix gradients[8];
+  fnn_matrix gradients[16];
+  int parameters = 0;
   for (int l = 0; l < count; n = layers[l++].units) {
     const fnn_matrix W = matrix(layers[l].units, n, dtype), b = matrix(layers[l].units, 1, dtype);
     fnn_net_set(net, l, FNN_W, &W);
     fnn_net_set(net, l, FNN_B, &b);
-    gradients[2 * l] = matrix(layers[l].units, n, dtype), gradients[2 * l + 1] = matrix(layers[l].units, 1, dtype);
+    for (int i = 0; i < fnn_net_parameters(net, l); i++)
+      gradients[parameters++] = matrix(layers[l].units, i == FNN_W ? n : 1, dtype);
+    for (int i = FNN_GAMMA; i <= FNN_RUNNING_VAR; i++) fnn_net_set(net, l, i, &b); /* refused without a norm */
   }
   if (fnn_net_start_optimizer(net, slots[o.kind]) != 0) abort();
   if (below(2)) fnn_net_force_threads(net, threads);
@@ -196,8 +202,11 @@ static void network(void) {
   if (fit.shuffle) fit.order = block((size_t)m * sizeof *fit.order);
   fnn_net_train(net, &X, &targets, m, &fit, threads);
   fnn_net_gradients(net, &total, gradients, &X, &targets, m, threads);
+  fnn_net_training_gradients(net, &total, gradients, &X, &targets, m, byte(), threads);
   fnn_net_restore(net, before);
-  for (int i = 0; i < 2 * count; i++) fnn_net_get(net, i / 2, i % 2, &gradients[i]);
+  parameters = 0;
+  for (int l = 0; l < count; l++)
+    for (int i = 0; i < fnn_net_parameters(net, l); i++) fnn_net_get(net, l, i, &gradients[parameters++]);
   fnn_net_free(net);
 }
 
