@@ -313,7 +313,7 @@ enum fnn_diagnostic {
   FNN_UPDATE_NORM,   /* of the change of W */
   FNN_WEIGHT_NORM,   /* of W after it */
   FNN_QUIET_UNITS,   /* the share of units that are 0 (relu), or whose slope is below 1% of the largest (sigmoid, tanh),
-                        for all samples that dropout has left; NaN for other activations, and in the last layer */
+                        for all samples, before dropout; NaN for other activations, and in the last layer */
   FNN_DIAGNOSTICS
 };
 

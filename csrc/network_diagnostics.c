@@ -33,27 +33,46 @@ void fnn_move_and_note(const fnn_worker *me, const fnn_update *u, const fnn_oper
   }
 }
 
-/* Whether the slope at this output, which dropout has multiplied by `scale`, is 0 or nearly so. */
-static int is_quiet(int kind, double a, double scale) {
-  a /= scale;
+/* Whether it is asked which units of layer l are quiet. */
+static int is_looked_at(const fnn_net *net, int l) {
+  const int kind = net->layer[l].activation.kind;
+  return l < net->layers - 1 && (kind == FNN_RELU || kind == FNN_TANH || kind == FNN_SIGMOID);
+}
+
+/* Whether the slope at this output is 0 or nearly so. */
+static int is_quiet(int kind, double a) {
   return kind == FNN_RELU ? a == 0 : kind == FNN_TANH ? 1 - a * a < 0.01 : 4 * a * (1 - a) < 0.01;
 }
 
-/* The share of units of a hidden layer that are quiet for all samples. What dropout has made 0 is not looked at. */
+static unsigned char *loud_units(const fnn_worker *me, int l) {
+  unsigned char *loud = me->job->work->loud;
+  for (int i = 0; i < l; i++) loud += me->job->net->layer[i].n_out;
+  return loud;
+}
+
+void fnn_note_loud(const fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_net *net = me->job->net;
+  const fnn_layer_state *y = &net->layer[o->layer];
+  unsigned char *loud = loud_units(me, o->layer);
+  if (!is_looked_at(net, o->layer)) return;
+  for (ptrdiff_t i = o->i0; i < o->i1; i++)
+    for (ptrdiff_t unit = o->p0; unit < fnn_min(o->p1, y->n_out); unit++)
+      if (!is_quiet(y->activation.kind, number(net->K, o->drop.A, i * o->drop.row_step + unit)))
+        __atomic_store_n(&loud[unit], 1, __ATOMIC_RELAXED); /* another thread may store it for other samples */
+}
+
+/* The share of units of a hidden layer that are quiet for all samples of the batch. */
 static double quiet_units(const fnn_worker *me, int l) {
   const fnn_kernels *K = me->job->net->K;
   const fnn_layer_state *y = &me->job->net->layer[l];
-  const int kind = y->activation.kind;
-  if (l == me->job->net->layers - 1 || (kind != FNN_RELU && kind != FNN_TANH && kind != FNN_SIGMOID)) return NAN;
-  const double scale = (double)FNN_DROPS / (FNN_DROPS - y->dropped);
+  unsigned char *loud = loud_units(me, l);
   ptrdiff_t count = 0;
+  if (!is_looked_at(me->job->net, l)) return NAN;
   for (ptrdiff_t unit = 0; unit < y->n_out; unit++) {
-    int quiet = 1;
-    for (ptrdiff_t i = 0; i < me->m && quiet; i++) {
-      const double a = number(K, me->job->work->A[l], i * fnn_ld(K, y->n_out) + unit);
-      quiet = (y->dropped && a == 0) || is_quiet(kind, a, scale);
-    }
-    count += quiet;
+    int quiet = !loud[unit];
+    for (ptrdiff_t i = 0; i < me->m && quiet && !y->dropped; i++)
+      quiet = is_quiet(y->activation.kind, number(K, me->job->work->A[l], i * fnn_ld(K, y->n_out) + unit));
+    loud[unit] = 0, count += quiet;
   }
   return (double)count / (double)y->n_out;
 }

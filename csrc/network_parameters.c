@@ -226,7 +226,7 @@ int fnn_reserve(const fnn_net *net, fnn_workspace *old, ptrdiff_t m, int threads
   w.dZ = w.A + net->layers, w.db = w.dZ + net->layers, w.S = w.db + net->layers;
   const ptrdiff_t bytes = lay_out_workspace(net, &w, NULL);
   w.block = fnn_alloc(bytes);
-  w.dW = old->dW, w.squares = old->squares, w.blocks = old->blocks, old->dW = NULL;
+  w.dW = old->dW, w.loud = old->loud, w.squares = old->squares, w.blocks = old->blocks, old->dW = NULL;
   fnn_release_workspace(old);
   if (!w.block) {
     fnn_release_workspace(&w);
@@ -245,6 +245,10 @@ static ptrdiff_t lay_out_gradients(const fnn_net *net, fnn_workspace *work, void
     squares += fnn_squares(fnn_updated_rows(y) * fnn_updated_padded(net->K, y)) +
                (y->norm ? 3 : 1) * fnn_squares(fnn_padded(net->K, y->n_out));
   }
+  ptrdiff_t units = 0;
+  for (int l = 0; l < net->layers; l++) units += net->layer[l].n_out;
+  work->loud = piece(block, &used, units);
+  if (block) memset(work->loud, 0, (size_t)units);
   work->blocks = squares;
   work->squares = piece(block, &used, fnn_times(3 * squares, sizeof *work->squares));
   return used;

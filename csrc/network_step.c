@@ -96,6 +96,7 @@ static void drop(const fnn_worker *me, const fnn_operation_of_step *o) {
     memcpy(fnn_at(job->net->K, job->work->S[o->layer], o->i0 * o->drop.row_step),
            fnn_at(job->net->K, o->drop.A, o->i0 * o->drop.row_step),
            (size_t)((o->i1 - o->i0) * o->drop.row_step * job->net->K->size));
+  if (me->plan->key.diagnoses && o->what == FNN_DROP) fnn_note_loud(me, o);
   job->net->K->drop(&o->drop, c2_and_c3, key, o->i0, o->i1, o->p0, o->p1);
 }
 

@@ -138,6 +138,8 @@ enum fnn_step_result fnn_step(fnn_worker *me, const uint32_t *order, ptrdiff_t f
 /* An update with stored gradients of n parameters w, block by block; notes the squares of the change, and of w. */
 void fnn_move_and_note(const fnn_worker *me, const fnn_update *u, const fnn_operation_of_step *o, void *w, void *m1,
                        void *m2, const void *gradients);
+/* Notes which units are not quiet, in this thread's part of A of layer l before its dropout. */
+void fnn_note_loud(const fnn_worker *me, const fnn_operation_of_step *o);
 /* Stores the numbers of fnn_fit.diagnostics. */
 void fnn_diagnose(const fnn_worker *me);
 /* --- network_norm.c --- */

@@ -23,7 +23,7 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.float cimport DBL_MAX, FLT_MAX
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memmove
+from libc.string cimport memmove, memset
 
 from . import guard as _guard
 from . import threads as _threads
@@ -501,18 +501,16 @@ cdef int _set_optimizer(fnn_optimizer *o, fnn_schedule *s, optimizer, int slots)
     """
     cdef bint is_simple = True
     lr = optimizer._lr
-    o.schedule = NULL
+    memset(o, 0, sizeof(fnn_optimizer))
+    o.size = sizeof(fnn_optimizer)
     if type(lr) is float:
         o.lr = lr
     else:
-        o.lr, is_simple = 0, False
+        is_simple = False
         if isinstance(lr, _OF_TIME):
             _set_schedule(s, lr)
             o.schedule, is_simple = s, s.per_step
     # The kind of SGD follows from the existing moments, because another thread may change `momentum` at any time.
-    o.size = sizeof(fnn_optimizer)
-    o.momentum = o.beta1 = o.beta2 = o.eps = o.lr_decay = o.momentum_decay = 0  # where the kind has none
-    o.clip_value = o.clip_norm = o.l1 = o.spares_b = 0
     o.kind = FNN_SGD if type(optimizer) is _SGD else _KINDS[optimizer.kind]
     o.weight_decay = optimizer._weight_decay
     if o.kind == FNN_RMSPROP:

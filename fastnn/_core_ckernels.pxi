@@ -116,11 +116,10 @@ cdef void c_sgd_update(real *w, real *buf, const real *dw, ptrdiff_t size, doubl
     cdef fnn_matrix x = _samples_of(w, size, dtype), b = _samples_of(buf, size, dtype)
     cdef fnn_matrix d = _samples_of(dw, size, dtype)
     cdef fnn_optimizer o
+    memset(&o, 0, sizeof(fnn_optimizer))
     o.size = sizeof(fnn_optimizer)
     o.kind = (FNN_NESTEROV if nesterov else FNN_MOMENTUM) if buf != NULL else FNN_SGD
     o.lr, o.momentum, o.weight_decay = lr, momentum, weight_decay
-    o.beta1 = o.beta2 = o.eps = 0
-    o.schedule = NULL
     fnn_optimizer_update(_isa, &o, 1, &x, &b if buf != NULL else NULL, NULL, &d, size, 1, _least_one(threads))
 
 
@@ -130,10 +129,10 @@ cdef void c_adam_update(real *w, real *m, real *v, const real *dw, ptrdiff_t siz
     cdef fnn_matrix x = _samples_of(w, size, dtype), m1 = _samples_of(m, size, dtype)
     cdef fnn_matrix m2 = _samples_of(v, size, dtype), d = _samples_of(dw, size, dtype)
     cdef fnn_optimizer o
+    memset(&o, 0, sizeof(fnn_optimizer))
     o.size = sizeof(fnn_optimizer)
     o.kind, o.lr, o.weight_decay = FNN_ADAMW if decoupled else FNN_ADAM, lr, weight_decay
-    o.momentum, o.beta1, o.beta2, o.eps = 0, beta1, beta2, eps
-    o.schedule = NULL
+    o.beta1, o.beta2, o.eps = beta1, beta2, eps
     fnn_optimizer_update(_isa, &o, t, &x, &m1, &m2, &d, size, 1, _least_one(threads))
 
 

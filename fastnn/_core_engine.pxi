@@ -360,6 +360,8 @@ cdef class Engine:
                 return None
         if not _set_optimizer(&settings, &schedule, optimizer, fnn_net_slots(self.net)):
             return None  # careful_step raises the error
+        if self.type_num != cnp.NPY_DOUBLE and max(settings.clip_norm, settings.clip_value, settings.l1) > FLT_MAX:
+            return None
         fit.size, fit.optimizer = sizeof(fnn_fit), &settings
         fit.batch, fit.max_batches, fit.max_epochs, fit.cautious, fit.unchecked = m, 1, 1, True, False
         fit.samples, fit.mask_seed, fit.diagnostics = NULL, self.seed, NULL

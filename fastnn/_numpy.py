@@ -732,11 +732,8 @@ class Engine:
             flat = [np.clip(g, -most, most).astype(np.float64).ravel() for g in gradients[layer]]
             numbers[layer, 0] = np.linalg.norm(np.concatenate(flat))
         for layer, g in enumerate(self._activations[:-1]):
-            quiet, A = _QUIET.get(g.name), layers[layer].A_out
-            if quiet is not None:
-                dropped = self._dropped[layer]
-                is_quiet = quiet(A.astype(np.float64) * (65536 - dropped) / 65536)
-                numbers[layer, 3] = (is_quiet | (A == 0) if dropped else is_quiet).all(axis=1).mean()
+            if g.name in _QUIET:
+                numbers[layer, 3] = _QUIET[g.name](layers[layer].A.astype(np.float64)).all(axis=1).mean()
         return numbers
 
     def _masks(self, m):

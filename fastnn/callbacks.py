@@ -6,7 +6,7 @@ import math
 import os
 import weakref
 
-from . import arrays, filesystem
+from . import arrays, filesystem, optimizers
 from .settings import check_flag
 
 
@@ -91,6 +91,7 @@ class Checkpoint(_OfOneFit):
     def begin(self, net):
         """Before the first epoch of a fit: OSError if the file cannot be there."""
         super().begin(net)
+        optimizers.spec(net._trainable.optimizer)  # refused now, not after many epochs: an lr that no file can store
         self._lowest = math.inf
 
     def __call__(self, epoch, history):

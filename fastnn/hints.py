@@ -265,6 +265,12 @@ _PLACES = {
     "alpha": "net.fit(X, y, optimizer=fastnn.RMSprop(alpha=...))",
     "lr_decay": "net.fit(X, y, optimizer=fastnn.Adagrad(lr_decay=...))",
     "momentum_decay": "net.fit(X, y, optimizer=fastnn.NAdam(momentum_decay=...))",
+    "clip_norm": "net.fit(X, y, optimizer=fastnn.SGD(clip_norm=...))",
+    "clip_value": "net.fit(X, y, optimizer=fastnn.SGD(clip_value=...))",
+    "l1": "net.fit(X, y, optimizer=fastnn.SGD(l1=...))",
+    "decay_b": "net.fit(X, y, optimizer=fastnn.SGD(weight_decay=..., decay_b=False))",
+    "average": "net.fit(X, y, optimizer=fastnn.SGD(average=...))",
+    "schedule": "net.fit(X, y, optimizer=fastnn.SGD(lr=fastnn.schedules.Cosine(lr, length)))",
     "optimizer": "net.fit(X, y, optimizer=fastnn.Adam())",
     "epochs": "net.fit(X, y, epochs=...)",
     "batch_size": "net.fit(X, y, batch_size=...)",
@@ -275,8 +281,16 @@ _PLACES = {
     "early_stopping": "net.fit(X, y, validation_data=(X_val, y_val), early_stopping=10)",
     "class_weight": "net.fit(X, y, class_weight=...)",
     "max_seconds": "net.fit(X, y, max_seconds=...)",
+    "samples": "net.fit(X, y, samples=...)",
+    "validation_split": "net.fit(X, y, validation_split=...)",
+    "diagnostics": "net.fit(X, y, diagnostics=True)",
     "callbacks": "net.fit(X, y, callbacks=...)",
     "progress": "net.fit(X, y, progress=...)",
+    "label_smoothing": 'fastnn.Network(sizes, loss=("cross_entropy", {"label_smoothing": ...}))',
+    "pos_weight": 'fastnn.Network(sizes, loss=("binary_cross_entropy", {"pos_weight": ...}))',
+    "dropout": "fastnn.Network(sizes, dropout=...)",
+    "norm": "fastnn.Network(sizes, norm=...)",
+    "trainable": "net.trainable = [True, False, ...]",
     "init": "fastnn.Network(sizes, init=...)",
     "backend": "fastnn.Network(sizes, backend=...)",
     "threads": "fastnn.Network(sizes, threads=...), or fastnn.set_threads(...)",
@@ -291,6 +305,7 @@ _PLACES = {
 }
 # Of their synonyms, words that a user may well choose for an attribute with another meaning: these can be assigned.
 _WORDS = {"units", "layers", "hidden", "nfeaturesin", "batch", "cost", "objective", "iterations", "double", "half"}
+_WORDS |= {"average", "samples", "diagnostics", "schedule", "scheduler", "trainable"}
 _WORDS |= {"mu", "rho", "beta", "decay", "opt", "metric", "metrics", "scoring", "patience"}
 # What to write to read such a name, where that differs from what sets it.
 _READINGS = {

@@ -26,8 +26,9 @@ class History:
         clip_norm (NaN in a frozen layer). "update_ratio": the norm of the change of W over that of W
         after it; about 0.001 is usual. "dead_units": the share of relu units that are 0 for all
         samples of the batch. "saturated_units": the share of sigmoid or tanh units whose slope is
-        below 1% of the largest slope for all samples. The last two are NaN for other activations and
-        in the last layer.
+        below 1% of the largest slope for all samples. Both look at the outputs before dropout, and
+        are NaN for other activations and in the last layer. All are NaN if the weights of that
+        batch's samples are all 0.
     best_epoch : int or None
         With early stopping the place of the best epoch in these lists; else None.
     seconds : float

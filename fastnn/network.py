@@ -143,6 +143,7 @@ class Network(Learner):
         self._trainable = Trainable(
             self._engine, self._backend, self._guard, self._loss, self._activations, seed, sizes, self._norm
         )
+        self._trainable.is_other_in_training = any(self._dropout) or "batch" in self._norm
 
     def __setattr__(self, name, value):
         if name[:1] != "_":
@@ -361,7 +362,7 @@ class Network(Learner):
         (array([[2.]]), array([[0.5]]))
         """
         with self._guard.reading:
-            average = self._engine.average()
+            average = self._engine.average() if self._engine.steps() else None
         if average is None:
             raise ValueError("no average is kept: train with an optimizer that has one, such as Adam(average=0.99)")
         twin = object.__new__(type(self))
@@ -534,6 +535,7 @@ class Network(Learner):
         twin = Network(*settings, dropout=self.dropout or 0.0, norm=self.norm)
         twin._engine.set_updates(self._engine.updates())  # on which the next update's masks depend
         twin.set_running_statistics(self._engine.running_statistics())
+        twin.trainable = self.trainable  # a frozen layer uses its own statistics
         return twin
 
     def _operand(self, array, name):
@@ -560,8 +562,7 @@ class Network(Learner):
         optimizer : bool
             True: also save the optimizer's settings and state. A loaded network then continues
             training as this one would, with ``optimizer=None`` or with an optimizer of the same
-            kind and settings (lr, eps and weight_decay may differ). The file has the epochs that a
-            schedule counts if lr is a schedule, not if it is a number.
+            kind and settings (those may differ whose change starts no new state, such as lr).
 
         Raises
         ------

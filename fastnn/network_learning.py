@@ -181,7 +181,7 @@ class Learner:
             None: the last optimizer of this network, at first ``SGD()``. The network keeps the
             optimizer's state (moments and step count), and shares it with train_step. The same
             object continues with this state, even with a changed lr, eps or weight_decay; another
-            object, or a changed momentum, nesterov, betas or alpha, starts a new state.
+            object, or a changed momentum, nesterov, betas, alpha or average, starts a new state.
             Its lr may be a schedule or a function: see :mod:`fastnn.schedules`.
         shuffle : bool
             True: a new order of the samples in each epoch, which depends only on the network's seed

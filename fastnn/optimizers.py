@@ -136,7 +136,10 @@ class _Optimizer:
 
     @average.setter
     def average(self, value):
-        self._average = _share(value, "average")
+        number = _share(value, "average")
+        if 0 < number < _SMALLEST:
+            raise ValueError(f"average must be 0, or at least {_SMALLEST:.2g}, got {value!r}")
+        self._average = number
 
     def key(self):
         """The kind and those settings whose change makes the network start a new optimizer state."""
@@ -181,6 +184,7 @@ class _Optimizer:
 
 _RARER = {"clip_norm": None, "clip_value": None, "l1": 0.0, "decay_b": True, "average": 0.0}
 _NO_EXTRAS = (0.0, 0.0, 0.0, True)
+_SMALLEST = float(np.finfo(np.float64).tiny)
 _RARER_IN_WORDS = """clip_norm : float, optional
     If the norm of the gradient of all W and b that are trained is larger, the gradient is
     multiplied by clip_norm / (norm + 1e-6).
@@ -194,7 +198,7 @@ decay_b : bool
 average : float
     At least 0, less than 1. If it is not 0, the network keeps a = average * a + (1 - average) * w
     of each parameter w, from the w at the state's start on; :meth:`Network.averaged` gives a
-    network with these."""
+    network with these. A changed `average` starts a new state."""
 
 
 def _documented(optimizer):
@@ -568,6 +572,7 @@ class NAdam(Adam):
         self.momentum_decay = momentum_decay
 
 
+@_documented
 class RMSprop(_Optimizer):
     """RMSprop: the gradient divided by the root of its mean square.
 
@@ -750,9 +755,9 @@ def _bound(value, what):
     """Return `value`, None or a number above 0, as a float; 0 for None."""
     if value is None:
         return 0.0
-    number = real_parameter(value, what)
-    if not number:
-        raise ValueError(f"{what} must be more than 0, or None for no limit, got {value!r}")
+    number = real_parameter(value, what, float("-inf"))
+    if number < _SMALLEST:  # the core takes subnormal numbers for 0
+        raise ValueError(f"{what} must be more than 0 (at least {_SMALLEST:.2g}), or None for no limit, got {value!r}")
     return number
 
 

@@ -11,6 +11,8 @@ it goes on over several fits, and in copies, pickles and files. A broken-off epo
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from . import arrays, hints
 from .tables import FLOAT32_ENDS, real_parameter
 
@@ -29,7 +31,7 @@ class Schedule:
             raise TypeError(f"{cls.__name__}: a schedule of your own is a function of t; write lr=function")
 
     def _set(self, per, **settings):
-        if per not in ("epoch", "step"):
+        if not isinstance(per, str) or per not in ("epoch", "step"):
             raise ValueError(f'per must be "epoch" or "step", got {per!r:.50}')
         for name, value in (settings | {"per": per}).items():
             object.__setattr__(self, name, value)
@@ -199,7 +201,7 @@ class InverseScaling(OfTime):
 
     Notes
     -----
-    scikit-learn's ``learning_rate="invscaling"``, there per step and with power 0.5.
+    As scikit-learn's ``learning_rate="invscaling"``, where power is 0.5 and t counts samples, once an epoch.
 
     Examples
     --------
@@ -365,8 +367,9 @@ class Plateau(Schedule):
 
     Notes
     -----
-    ``torch.optim.lr_scheduler.ReduceLROnPlateau`` with threshold=1e-4 in its relative mode. A number that is NaN is no
-    improvement.
+    ``torch.optim.lr_scheduler.ReduceLROnPlateau`` with threshold=1e-4 in its relative mode, with two differences: a
+    number below 0 must improve by 1e-4 of its size, too (torch takes an equal one for better), and lr has no smallest
+    change (torch's eps). A number that is NaN is no improvement.
 
     Examples
     --------
@@ -463,7 +466,8 @@ def checked(value, kind):
     if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[0], str):
         return from_spec(value)
     is_of_network = hasattr(value, "parameters") or getattr(value, "__name__", None) == "parameters"
-    is_many = isinstance(value, (list, tuple, dict)) or hasattr(value, "__next__") or getattr(value, "ndim", 0) > 0
+    is_many = isinstance(value, (list, tuple, dict)) or hasattr(value, "__next__")
+    is_many |= isinstance(value, np.ndarray) and value.ndim > 0
     if is_many or (is_of_network and callable(value)):
         raise TypeError(
             f"lr must be a real number, got {value!r:.50}; an optimizer holds settings only, and no parameters: "

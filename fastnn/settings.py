@@ -44,7 +44,8 @@ def checked_seed(seed):
 
 def checked_dropout(dropout, layers):
     """Return `dropout` as a tuple of one float for each of the `layers`; 0 for the last one, the output."""
-    if isinstance(dropout, (str, bytes)) or not hasattr(dropout, "__len__"):
+    _refuse_unordered(dropout, "dropout", "a rate, or a list of one for each hidden layer")
+    if isinstance(dropout, (str, bytes)) or not hasattr(dropout, "__len__") or getattr(dropout, "ndim", 1) == 0:
         rates, names = [dropout] * (layers - 1), ["dropout"] * (layers - 1)
         if not rates:
             rates, names = [dropout], ["dropout"]  # to check it
@@ -63,6 +64,12 @@ def checked_dropout(dropout, layers):
     return (*rates, 0.0)
 
 
+def _refuse_unordered(value, name, wanted):
+    """Refuse dicts and sets, whose entries are in no order that we could mean."""
+    if isinstance(value, (dict, set, frozenset)):
+        raise TypeError(f"{name} must be {wanted}, got {value!r:.80}")
+
+
 def check_flag(name, flag):
     """Refuse what is neither True nor False."""
     if not isinstance(flag, (bool, np.bool_)):
@@ -73,6 +80,7 @@ def checked_trainable(value, layers):
     """Return `value`, one bool for each layer, as a tuple."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"trainable must be a list with a bool for each layer, got {value!r}: write {[value] * layers}")
+    _refuse_unordered(value, "trainable", "a list with a bool for each layer")
     try:
         value = tuple(value)
     except TypeError:

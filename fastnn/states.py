@@ -28,22 +28,20 @@ def to_file(state, optimizer):
             arrays |= {f"{name}{i}": T for name, T in zip(_STATISTICS, pair or (), strict=False)}
     if optimizer:
         header["optimizer"] = optimizers.spec(state["optimizer"])
-        kept, is_scheduled = state["optimizer_state"], type(state["optimizer"].lr) is not float
-        if kept and (kept["moments"] or is_scheduled or "average" in kept):
-            header["steps"] = kept["steps"]
+        kept = state["optimizer_state"]
+        if kept:
+            header["steps"], header["optimizer_epochs"] = kept["steps"], kept["epochs"]
             for slot, pairs in enumerate(kept["moments"], start=1):
                 arrays |= _named(f"m{slot}_", pairs)
             if "average" in kept:
                 arrays |= _named("average_", kept["average"][1])
-        if kept and is_scheduled:
-            header["optimizer_epochs"] = kept["epochs"]
         if kept and kept["plateau"]:
             header["plateau"] = kept["plateau"]
     return {"format": _format(header), **header}, arrays
 
 
 # What release 0.1 knew: it reads format 1. A file that it could not run, or would go on with in another way, is 2.
-_FIRST_KEYS = {*_IN_FILES, "updates", "optimizer", "steps"}
+_FIRST_KEYS = {*_IN_FILES, "optimizer", "steps"} | {"updates", "optimizer_epochs"}  # it ignores the last two
 _FIRST_NAMES = {"identity", "sigmoid", "tanh", "relu", "softmax", "binary_cross_entropy", "cross_entropy", "mse"}
 _FIRST_SETTINGS = {
     "SGD": {"lr", "momentum", "nesterov", "weight_decay"},

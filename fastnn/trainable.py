@@ -30,6 +30,7 @@ class Trainable:
         self.activations = activations
         # Number of weights and biases, of gamma and beta.
         self.n_params = sum(n * m for layer in norms.shapes(sizes, norm) for n, m in layer)
+        self.is_other_in_training = False  # whether dropout or batch norm make the loss in training another one
         self.is_chosen = True  # whether the user gave activations or loss; for a loaded network True: no warnings
         self.optimizer = SGD()
         # The key() of an optimizer state that was loaded from a pickle or a file. The first optimizer with this key()
@@ -192,8 +193,11 @@ class Trainable:
     def loss_before(self, X, y, sample_weight, samples=None):
         """The loss before this fit, for cautions.of_rise: that of the last epoch, but at least 5% of the very first.
 
-        A smaller loss is not compared with, because its rise would be harmless.
+        A smaller loss is not compared with, because its rise would be harmless. None if it is not known, and the loss
+        in training is another one, because of dropout or batch norm.
         """
+        if self.last_loss is None and self.is_other_in_training:
+            return None
         if self.last_loss is None:
             some = cautions.some(X, y, sample_weight, samples)
             loss = passes.mean_loss(self.engine, *some) if some else 0.0

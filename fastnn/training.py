@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from . import arrays, cautions, diagnostics, fit_options, hints, optimizers
+from . import arrays, cautions, diagnostics, fit_options, hints, optimizers, schedules
 from .history import History, TrainState
 from .one_step import NOT_FINITE_BEFORE
 from .progress import progress_bar
@@ -26,20 +26,27 @@ _AWAITED_SLICE_SECONDS = 0.005  # the length of a slice while another thread wai
 _FIRST_SLICE_FLOP = 5e7  # size of the first slice, when the speed is unknown: 50 ms at 1 GFLOP/s, a slow machine
 
 
+def _place_of(thing):
+    """What to write if `thing` is no callback, but an argument of another name."""
+    if isinstance(thing, EarlyStopping):
+        return "; write early_stopping="
+    return "; write it as lr of the optimizer" if isinstance(thing, schedules.Schedule) else ""
+
+
 def checked_callbacks(callbacks):
     """Return `callbacks` as a list; TypeError if one of them cannot be called as callback(epoch, history)."""
     if callbacks is None:
         return []
     if not isinstance(callbacks, (list, tuple)):
         if not callable(callbacks):
-            told = "; write early_stopping=" if isinstance(callbacks, EarlyStopping) else ""
+            told = _place_of(callbacks)
             raise TypeError(
                 f"callbacks must be a callable (epoch, history) or a list of them, got {callbacks!r:.80}{told}"
             )
         callbacks = [callbacks]
     for i, callback in enumerate(callbacks):
         if not callable(callback):
-            told = "; write early_stopping=" if isinstance(callback, EarlyStopping) else ""
+            told = _place_of(callback)
             raise TypeError(f"callbacks[{i}] must be callable as (epoch, history), got {callback!r:.80}{told}")
         if hints.misfit(callback, (0, None)):
             told = f"; write {callback.__name__}()" if isinstance(callback, type) else ""
@@ -286,6 +293,7 @@ class Fit:
                 self._is_changed()
                 if self.unchecked and not self.engine.is_finite():  # Ctrl-C came before a divergence was found
                     self._replay()
+                if self.trainable.optimizer is self.optimizer and self.trainable.state_key is not None:
                     self.trainable.state_epochs = self.state.time
                 if (self.state.epoch, self.state.position) == (self.first_epoch, 0) and not self.disturbed:
                     self._undo()  # no step was made
@@ -331,7 +339,7 @@ class Fit:
             history.loss += [total / weight for total, weight in self.slice_state.ended[:missing]]
         missing = len(history.loss) - len(history.lr)
         if missing > 0:
-            history.lr += self.slice_state.rates()[-missing:]
+            history.lr += self.slice_state.rates()[:missing]
 
     def _undo(self):
         """Restore the network as it was before the call."""
