@@ -14,12 +14,14 @@ import reference as ref
 from case_helpers import HEADS, OF_ANY_UNITS, bits, state_of
 from conftest import COMPILED, alone
 from fastnn import SGD, Adam, AdamW, Network
+from fastnn.schedules import InverseScaling
 
 pytestmark = alone
 
 OPTIMIZERS = [
     SGD(lr=5e-3), SGD(lr=5e-4, momentum=0.9), SGD(lr=5e-4, momentum=0.8, nesterov=True, weight_decay=1e-3),
     Adam(lr=1e-3), AdamW(lr=2e-3, weight_decay=0.1), None,
+    SGD(lr=InverseScaling(5e-3, 0.3, per="step")), Adam(lr=InverseScaling(1e-3, 0.3, per="step")),
 ]  # fmt: skip
 # By what steps may grow apart in float64; at rates that are too much for the data they would grow apart by themselves.
 APART = 1e-9
