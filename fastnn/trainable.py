@@ -108,7 +108,6 @@ class Trainable:
         self.changes += 1
         self.state_key = self.unclaimed_key = None  # before the next line, because Ctrl-C may come in between
         self.engine.start_optimizer(0)
-        self.state_epochs, self.plateau = 0, None
 
     def make_current(self, optimizer):
         """Use `optimizer` from now on. Return True if a new state was started, False if the old one continues."""

@@ -70,9 +70,12 @@ def bits(net):
 def state_of(net):
     """All that a step goes on from, as bytes."""
     state = net.__getstate__()
-    moments = state["optimizer_state"]
-    arrays = [T for slot in moments["moments"] for pair in slot for T in pair] if moments else []
-    return bits(net), net.epochs_done, moments and moments["steps"], b"".join(T.tobytes() for T in arrays)
+    kept, lr = state["optimizer_state"], state["optimizer"].lr
+    if type(lr) is float and kept and not kept["moments"]:
+        kept = None  # nothing depends on the count of steps; a file does not have it
+    arrays = [T for slot in kept["moments"] for pair in slot for T in pair] if kept else []
+    time = kept and (kept["steps"] if type(lr) is float else (kept["steps"], kept["epochs"], kept["plateau"]))
+    return bits(net), net.epochs_done, time, b"".join(T.tobytes() for T in arrays)
 
 
 @contextlib.contextmanager

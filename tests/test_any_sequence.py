@@ -14,13 +14,15 @@ import reference as ref
 from case_helpers import HEADS, OF_ANY_UNITS, bits, state_of
 from conftest import COMPILED, alone
 from fastnn import SGD, Adagrad, Adam, AdamW, NAdam, Network, RMSprop
+from fastnn.schedules import InverseScaling
 
 pytestmark = alone
 
 OPTIMIZERS = [
     SGD(lr=5e-3), SGD(lr=5e-4, momentum=0.9), SGD(lr=5e-4, momentum=0.8, nesterov=True, weight_decay=1e-3),
     Adam(lr=1e-3), AdamW(lr=2e-3, weight_decay=0.1), NAdam(lr=1e-3), RMSprop(lr=1e-4),
-    RMSprop(lr=1e-4, momentum=0.5), Adagrad(lr=1e-3, eps=1e-6), None,
+    RMSprop(lr=1e-4, momentum=0.5), Adagrad(lr=1e-3, eps=1e-6),
+    None, SGD(lr=InverseScaling(5e-3, 0.3, per="step")), Adam(lr=InverseScaling(1e-3, 0.3, per="step")),
 ]  # fmt: skip
 # By what steps may grow apart in float64; at rates that are too much for the data they would grow apart by themselves.
 APART = 1e-9

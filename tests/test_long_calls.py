@@ -164,8 +164,8 @@ def test_divergence_weights_that_overflow_in_a_slice_without_a_look(backend, rng
     slices_of_one_batch(monkeypatch, 1e9)
     train, looks = training.Fit._train, []
 
-    def interrupt(fit, state, batches, epochs, check=True):
-        result = train(fit, state, batches, epochs, check)
+    def interrupt(fit, state, batches, epochs, check=True, rates=None):
+        result = train(fit, state, batches, epochs, check, rates)
         looks.append(check)
         if interrupted and len(looks) == 1:
             raise KeyboardInterrupt

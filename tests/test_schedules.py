@@ -268,8 +268,8 @@ def test_skipped_batches(backend):
             if slices:
                 small_slices(patch)
             how = {"shuffle": False, "sample_weight": weights} | QUIET
-            assert net_of(backend).fit(X, CODES, 3, optimizer=SGD(lr=each), **how).lr == [0.4, 0.2, 0.1]
-            assert net_of(backend).fit(X, CODES, 3, optimizer=SGD(lr=per), **how).lr == [0.4, 0.2, 0.1]
+            for schedule, data in itertools.product((each, per), (X, X.astype("f2"))):
+                assert net_of(backend).fit(data, CODES, 3, optimizer=SGD(lr=schedule), **how).lr == [0.4, 0.2, 0.1]
 
 
 def test_train_step_counts_steps(backend):
@@ -416,6 +416,34 @@ def test_a_function_may_use_the_network(backend):
     assert history.loss[-1] < history.loss[0]
 
 
+@pytest.mark.parametrize("other", [0.01, Exponential(0.01, 0.5), Plateau(0.01, 0.5, 0, "loss"), "reset"], ids=str)
+def test_what_changes_while_the_rates_are_computed(backend, other):
+    """As another thread might: the batches get the learning rate of the time when they are trained."""
+    net, sgd, seen = net_of(backend), SGD(lr=0.1), []
+
+    def lr(t):
+        seen.append(t)
+        if len(seen) == 2:
+            if other == "reset":
+                net.reset_optimizer()
+            else:
+                sgd.lr = other
+        return 0.2
+
+    net.fit(X, CODES, 3, None, optimizer=sgd, progress=False)
+    sgd.lr = lr
+    rates = net.fit(X, CODES, 4, None, progress=False).lr
+    if other == "reset":
+        assert seen[:2] == [3, 4]
+        assert 0 in seen[2:]
+        assert rates == [0.2] * 4
+    else:
+        assert len(seen) >= 2
+        first = other.at(3) if isinstance(other, Exponential) else 0.01
+        assert rates[0] == pytest.approx(first)
+    assert net._trainable.state_epochs == (4 if other == "reset" else 7)
+
+
 class Function:
     """A function without a hash."""
 
@@ -425,19 +453,38 @@ class Function:
         self.last = last
 
     def __call__(self, t):
-        return 0.1 if t < 3.4 else self.last
+        return 0.05 / (1 + t) if t < 3.4 else self.last
 
 
-def test_a_divergence_keeps_the_last_finite_weights(backend):
+@pytest.mark.parametrize("slices", ["one slice", "small slices"])
+@pytest.mark.parametrize(("optimizer", "last", "batch"), [(Adam, 1e200, 2), (SGD, 1e308, 1)])
+def test_a_divergence_keeps_the_last_finite_weights(backend, optimizer, last, batch, slices, monkeypatch):
+    """Adam's step leaves weights of 1e200, and the next loss is infinite; SGD's leaves infinite weights."""
     data = {"sample_weight": np.linspace(1, 2, M), "shuffle": False} | QUIET
-    net, wanted = (Network([5, 9, 1], loss="mse", dtype="float64", seed=5, backend=backend) for _ in range(2))
-    y, adam = X[0] * 2, Adam(lr=Function(1e200))
-    wanted.fit(X, y, 3, optimizer=adam, **data)
-    wanted.fit(X, y, 1, samples=np.arange(32), **data)  # batches 0 and 1
-    with pytest.raises(FloatingPointError, match=r"in epoch 3, batch 2 .*lr=<.*Function"):
-        net.fit(X, y, 9, optimizer=Adam(lr=Function(1e200)), **data)
+    net, wanted = (Network([5, 1], loss="mse", dtype="float64", seed=5, backend=backend) for _ in range(2))
+    y, lr = X[0] * 20, Function(last)
+    wanted.fit(X, y, 3, optimizer=optimizer(lr=lr), **data)
+    wanted.fit(X, y, 1, samples=np.arange(16 * batch), **data)
+    if slices == "small slices":
+        small_slices(monkeypatch)
+    with pytest.raises(FloatingPointError, match=rf"in epoch 3, batch {batch} .*lr=<.*Function"):
+        net.fit(X, y, 9, optimizer=optimizer(lr=lr), **data)
     assert bits(net) == bits(wanted)
     assert net._trainable.state_epochs == net.epochs_done == 3
+
+
+def test_a_divergence_with_a_schedule(backend, monkeypatch):
+    ends = []
+    for slices in range(2):
+        if slices:
+            small_slices(monkeypatch)
+        net = Network([5, 1], loss="mse", seed=5, backend=backend)
+        net.fit(X, X[0], 3, optimizer=SGD(lr=Cosine(3.0, 90, warmup=30)), **QUIET)
+        with pytest.raises(FloatingPointError, match=r"in epoch \d+, batch .*lr=Cosine"):
+            net.fit(X, X[0], 80, **QUIET)
+        ends.append((bits(net), net._trainable.state_epochs))
+    assert ends[0] == ends[1]
+    assert ends[0][1] > 10
 
 
 # --- files and refusals ----------------------------------------------------------------------------------------------
