@@ -496,3 +496,8 @@ def rate_of(function, t, dtype):
     if dtype.itemsize == 4 and rate >= FLOAT32_ENDS:
         raise ValueError(f"what lr returns for t={t!r} must be finite in float32, below 3.4e38, got {rate!r}")
     return rate
+
+
+def __getattr__(name):
+    told = hints.did_you_mean(name, [kind.__name__ for kind in SCHEDULES.values()])
+    raise AttributeError(f"module {__name__!r} has no {name!r}{told}")

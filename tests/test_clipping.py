@@ -262,8 +262,10 @@ def test_a_callback_may_freeze(backend):
 
 def test_settings_that_are_wrong():
     for settings, words in [
-        ({"clip_norm": 0}, "clip_norm must be more than 0, or None"),
-        ({"clip_norm": -1}, "clip_norm must be finite and at least 0"),
+        ({"clip_norm": 0}, "clip_norm must be more than 0 .*, or None"),
+        ({"clip_norm": -1}, "clip_norm must be more than 0 .*, or None"),
+        ({"clip_value": 1e-310}, "clip_value must be more than 0 .at least 2.2e-308., or None"),
+        ({"average": 1e-310}, "average must be 0, or at least 2.2e-308"),
         ({"clip_value": float("inf")}, "clip_value must be finite"),
         ({"clip_value": "1"}, "clip_value must be a real number"),
         ({"l1": -0.1}, "l1 must be finite and at least 0"),
@@ -333,3 +335,28 @@ def test_files_of_format_2(tmp_path):
     frozen = trained(SGD())
     frozen.trainable = [False, True]
     assert format_of(frozen, False) == 2
+
+
+def test_a_limit_that_float32_does_not_hold_is_refused(backend):
+    net, optimizer = net_of(backend, "float32"), SGD(0.1)
+    net.train_step(X, CODES, optimizer)
+    for name in ("clip_norm", "clip_value", "l1"):
+        setattr(optimizer, name, 1e39)
+        with pytest.raises(ValueError, match=f"{name}=1e.39 is infinite in float32"):
+            net.train_step(X, CODES, optimizer)
+        setattr(optimizer, name, 0 if name == "l1" else None)
+
+
+def test_an_average_without_a_step_is_none(backend):
+    net = net_of(backend)
+    net.fit(X, CODES, 0, optimizer=SGD(average=0.9), **QUIET)
+    for twin in (net, copy.deepcopy(net)):
+        with pytest.raises(ValueError, match="no average is kept"):
+            twin.averaged()
+
+
+def test_each_optimizer_documents_all_settings():
+    for optimizer in fastnn.optimizers.OPTIMIZERS:
+        for name in ("clip_norm", "clip_value", "l1", "decay_b", "average"):
+            assert f"\n    {name} : " in optimizer.__doc__
+        assert "|" not in optimizer.__doc__

@@ -58,6 +58,13 @@ def test_the_numbers_are_those_of_the_last_step(backend, dtype, settings):
     assert bits(net) == bits(twin)
 
 
+def test_dropout_makes_no_unit_dead(backend):
+    nets = [net_of(backend, dropout=rate) for rate in (0.0, 0.9)]
+    seen = [net.fit(X[:, :5], CODES[:5], 1, diagnostics=True, optimizer=SGD(0.0), **IN_ORDER) for net in nets]
+    assert 0 < seen[0].diagnostics["dead_units"][0][0] < 0.5
+    assert seen[1].diagnostics["dead_units"][0][0] == seen[0].diagnostics["dead_units"][0][0]
+
+
 @pytest.mark.parametrize("batch_size", [1, 30, 32, 100, None])
 def test_the_weights_are_those_of_a_fit_without(backend, batch_size):
     nets = [net_of(backend, "float32", dropout=0.3) for _ in range(2)]

@@ -211,3 +211,22 @@ def test_a_network_without_hidden_layers_has_none():
     assert Network([4, 3], dropout=0.0).dropout == ()
     with pytest.raises(ValueError, match="hidden layers, and this network has none"):
         Network([4, 3], dropout=0.5)
+
+
+def test_what_is_no_rate_is_refused():
+    for wrong in ({0: 0.5}, {0.5, 0.1}, frozenset([0.5])):
+        with pytest.raises(TypeError, match="dropout must be a rate, or a list"):
+            Network([4, 3, 2, 2], dropout=wrong)
+    assert Network([4, 3, 2], dropout=np.array(0.25)).dropout == (0.25,)
+
+
+def test_no_warning_about_the_loss_before_a_fit_of_a_loaded_network(backend, recwarn):
+    """The loss in training is another one than that before it, which is computed without masks."""
+    net = net_of(backend, dropout=0.7)
+    net.fit(X, CODES, 100, optimizer=Adam(1e-2), **QUIET)
+    for norm in (None, "batch"):
+        twin = net_of(backend, dropout=0.7, norm=norm)
+        if norm is None:
+            twin.set_parameters(net.parameters)
+        twin.fit(X, CODES, 1, batch_size=1, progress=False, optimizer=SGD(0.0))
+    assert not recwarn.list

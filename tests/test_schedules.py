@@ -492,11 +492,15 @@ def test_a_divergence_with_a_schedule(backend, monkeypatch):
 
 def test_a_file_has_what_is_not_the_default(backend, tmp_path):
     net = net_of(backend)
-    for optimizer, new in ((SGD(), set()), (Adam(), {"steps"}), (SGD(lr=OF_TIME[0]), {"steps", "optimizer_epochs"})):
+    for optimizer in (SGD(), Adam(), SGD(lr=OF_TIME[0])):
         net.fit(X, CODES, 2, optimizer=optimizer, **QUIET)
         header, _ = fastnn.network.states.to_file(net.__getstate__(), True)
-        assert set(header) - set(fastnn.network.states._IN_FILES) - {"format", "updates", "optimizer"} == new
-        assert header["format"] == (2 if "optimizer_epochs" in new else 1)
+        assert set(header) - set(fastnn.network.states._IN_FILES) - {"format", "updates"} == {
+            "optimizer",
+            "optimizer_epochs",
+            "steps",
+        }
+        assert header["format"] == (1 if type(optimizer.lr) is float else 2)
     assert header["optimizer"][1]["lr"] == ("step", OF_TIME[0].settings())
     net.fit(X, CODES, 2, optimizer=SGD(lr=lambda t: 0.1), **QUIET)
     with pytest.raises(ValueError, match=r"a file cannot store lr=<function .*, a function"):
@@ -654,3 +658,46 @@ def test_the_c_interface():
     assert c.in_c("optimizer_update", (0,), sgd, t, m, None, None, m, 1, 1, (1,)) == c.REFUSED
     assert w == 1
     c.in_c("net_free", c.VOID(net), result=None)
+
+
+@pytest.mark.parametrize("lr", [Exponential(0.05, 0.5), Exponential(0.05, 0.99, per="step")], ids=str)
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_the_time_of_a_constant_lr_counts_too(backend, tmp_path, lr, kind):
+    """A schedule that takes the place of a number goes on from the epochs and steps so far, also after loading."""
+    found = set()
+    for way in ("go on", "copy", "file"):
+        net, optimizer = net_of(backend), kind(0.05)
+        net.fit(X, CODES, 3, optimizer=optimizer, **QUIET)
+        if way == "copy":
+            net, optimizer = copy.deepcopy(net), kind(0.05)
+        if way == "file":
+            net.save(tmp_path / "net.npz", optimizer=True)
+            net, optimizer = fastnn.load(tmp_path / "net.npz", backend), kind(0.05)
+        optimizer.lr = lr
+        history = net.fit(X, CODES, 2, optimizer=optimizer, **QUIET)
+        found.add((bits(net), *history.lr))
+    assert len(found) == 1
+
+
+def test_the_history_of_a_fit_that_diverged_has_each_epochs_own_lr(backend):
+    net = Network([1, 1], ["identity"], loss="mse", seed=0, backend=backend)
+    schedule = Exponential(0.1, 0.9)
+    with pytest.raises(FloatingPointError) as caught:
+        net.fit(np.full((1, 1), 30.0, "f4"), [1.0], 100, optimizer=SGD(schedule), progress=False)
+    history = caught.value.history
+    assert history.lr == [schedule.at(t) for t in range(len(history.loss))]
+    assert net.epochs_done == len(history.loss) > 1
+
+
+def test_a_schedule_in_other_places_is_told_where_it_belongs(backend, tmp_path):
+    net = net_of(backend)
+    with pytest.raises(TypeError, match="write it as lr of the optimizer"):
+        net.fit(X, CODES, callbacks=[Plateau(0.1)], **QUIET)
+    with pytest.raises(ValueError, match="a file cannot store lr="):
+        net.fit(X, CODES, 3, optimizer=SGD(lr=lambda t: 0.1), callbacks=[Checkpoint(tmp_path / "x", every=2)], **QUIET)
+    assert net.epochs_done == 0
+    for lr in (np.float64, np.float32, Exponential):
+        with pytest.raises(TypeError, match="lr must be"):
+            SGD(lr=lr)
+    with pytest.raises(ValueError, match="per must be"):
+        Exponential(0.1, 0.5, per=np.array(["step", "step"]))
