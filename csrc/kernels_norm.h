@@ -19,7 +19,41 @@ FNN_INLINE void FN(norm_activation)(const fnn_norm *p, ptrdiff_t i, ptrdiff_t ro
 
 /* --- layer norm --- */
 
-/* TERM of each element x of `count` rows, added up in SUM_LANES lanes for each row; the order is that of FN(sum_lanes).
+/* The sum of SUM_LANES lanes, in the order of FN(sum_lanes), but in registers: here a row is often not much longer. */
+typedef REAL FN(vector_of_32) __attribute__((vector_size(32)));
+typedef REAL FN(vector_of_16) __attribute__((vector_size(16)));
+FNN_INLINE REAL FN(sum_in_registers)(V *lanes) {
+#pragma GCC unroll 4
+  for (int half = LANE_VECTORS / 2; half; half /= 2)
+#pragma GCC unroll 4
+    for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+#if FNN_VECTOR_BYTES == 64
+  const union {
+    V whole;
+    FN(vector_of_32) half[2];
+  } x = {lanes[0]};
+  const FN(vector_of_32) y = x.half[0] + x.half[1];
+#elif FNN_VECTOR_BYTES == 32
+  const FN(vector_of_32) y = (FN(vector_of_32))lanes[0];
+#endif
+#if FNN_VECTOR_BYTES > 16
+  const union {
+    FN(vector_of_32) whole;
+    FN(vector_of_16) half[2];
+  } z = {y};
+  const FN(vector_of_16) s = z.half[0] + z.half[1];
+#else
+  const FN(vector_of_16) s = (FN(vector_of_16))lanes[0];
+#endif
+#if FNN_DOUBLE
+  return s[0] + s[1];
+#else
+  return (s[0] + s[2]) + (s[1] + s[3]);
+#endif
+}
+
+/* TERM of each element x of `count` rows, added up in SUM_LANES lanes for each row; the order is that of
+   FN(sum_lanes).
    Padding does not count. */
 #define ROW_SUMS(TERM)                                                                                                 \
   {                                                                                                                    \
@@ -45,15 +79,16 @@ FNN_INLINE void FN(norm_activation)(const fnn_norm *p, ptrdiff_t i, ptrdiff_t ro
 FNN_INLINE void FN(row_statistics)(const int count, REAL *mean, REAL *rstd, const REAL *z, ptrdiff_t ld, ptrdiff_t n) {
   V lanes[NORM_ROWS][LANE_VECTORS];
   ROW_SUMS(x)
-  for (int r = 0; r < count; r++) mean[r] = FN(sum_lanes)(lanes[r]) / (REAL)n;
+  for (int r = 0; r < count; r++) mean[r] = FN(sum_in_registers)(lanes[r]) / (REAL)n;
   ROW_SUMS((x - mean[r]) * (x - mean[r]))
   for (int r = 0; r < count; r++)
-    rstd[r] = (REAL)(1 / sqrt((double)(FN(sum_lanes)(lanes[r]) / (REAL)n) + FNN_NORM_EPS));
+    rstd[r] = (REAL)(1 / sqrt((double)(FN(sum_in_registers)(lanes[r]) / (REAL)n) + FNN_NORM_EPS));
 }
 #undef ROW_SUMS
 
 static void FN(layer_norm)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1) {
   const REAL *gamma = p->gamma, *beta = p->beta;
+  const ptrdiff_t padded = p->padded; /* a store of a vector might change *p, as far as the compiler knows */
   for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
     const REAL *z = (const REAL *)p->Z + i * p->row_step;
     REAL mean[NORM_ROWS], rstd[NORM_ROWS];
@@ -66,7 +101,7 @@ static void FN(layer_norm)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1) {
       REAL *A = (REAL *)p->A + (i + r) * p->row_step;
       REAL *zhat = p->zhat ? (REAL *)p->zhat + (i + r) * p->row_step : NULL;
       if (p->row_rstd) ((REAL *)p->row_rstd)[i + r] = rstd[r];
-      for (ptrdiff_t v = 0; v < p->padded; v += VL) {
+      for (ptrdiff_t v = 0; v < padded; v += VL) {
         const V x = (FN(load)(z + r * p->row_step + v) - mean[r]) * rstd[r];
         if (zhat) FN(store)(zhat + v, x);
         FN(store)(A + v, FN(fma)(FN(load)(gamma + v), x, FN(load)(beta + v)));
@@ -205,47 +240,62 @@ static void FN(norm_back_sums)(const fnn_norm *p, void *dgamma, void *dbeta, dou
   }
 }
 
-/* dZ = rstd (d - mean(d) - zhat mean(d zhat)) with d = gamma dY, the means over the units of the sample. */
-FNN_INLINE void FN(layer_norm_back_row)(const fnn_norm *p, REAL *dZ, const REAL *zhat, REAL rstd) {
-  const REAL *gamma = p->gamma;
-  V sums[LANE_VECTORS], products[LANE_VECTORS];
-  for (int q = 0; q < LANE_VECTORS; q++) sums[q] = products[q] = (V){0};
-  for (ptrdiff_t v = 0; v < p->padded; v += SUM_LANES) /* gamma is 0 in the padding */
+/* dZ = rstd (d - mean(d) - zhat mean(d zhat)) with d = gamma dY, the means over the units of the sample; for `count`
+   rows (a compile-time constant, at most NORM_ROWS). The padding of dZ becomes 0. */
+FNN_INLINE void FN(layer_norm_back_rows)(const int count, const fnn_norm *p, ptrdiff_t i) {
+  const ptrdiff_t n = p->n, padded = p->padded, ld = p->row_step;
+  const REAL *gamma = p->gamma, *zhat = (const REAL *)p->zhat + i * ld, *rstd = (const REAL *)p->row_rstd + i;
+  REAL *dZ = (REAL *)p->dZ + i * ld, mean[NORM_ROWS], slope[NORM_ROWS];
+  V sums[NORM_ROWS][LANE_VECTORS], products[NORM_ROWS][LANE_VECTORS];
+  for (int r = 0; r < count; r++)
+    for (int q = 0; q < LANE_VECTORS; q++) sums[r][q] = products[r][q] = (V){0};
+  for (ptrdiff_t v = 0; v < padded; v += SUM_LANES) /* gamma is 0 in the padding */
 #pragma GCC unroll 8
     for (int q = 0; q < LANE_VECTORS; q++)
-      if (LANE_VECTORS == 1 || v + q * VL < p->padded) {
-        const V d = FN(load)(dZ + v + q * VL) * FN(load)(gamma + v + q * VL);
-        sums[q] += d;
-        products[q] = FN(fma)(d, FN(load)(zhat + v + q * VL), products[q]);
+      if (LANE_VECTORS == 1 || v + q * VL < padded) {
+        const ptrdiff_t at = v + q * VL;
+#pragma GCC unroll 4
+        for (int r = 0; r < count; r++) {
+          const V d = FN(load)(dZ + r * ld + at) * FN(load)(gamma + at);
+          sums[r][q] += d;
+          products[r][q] = FN(fma)(d, FN(load)(zhat + r * ld + at), products[r][q]);
+        }
       }
-  const REAL mean = FN(sum_lanes)(sums) / (REAL)p->n, slope = FN(sum_lanes)(products) / (REAL)p->n;
-  ptrdiff_t v = 0;
-  for (; v < p->padded; v += VL) {
-    const V d = FN(load)(dZ + v) * FN(load)(gamma + v) - mean;
-    FN(store)(dZ + v, rstd * FN(fma)(-FN(load)(zhat + v), FN(set1)(slope), d));
+  for (int r = 0; r < count; r++) {
+    mean[r] = FN(sum_in_registers)(sums[r]) / (REAL)n;
+    slope[r] = FN(sum_in_registers)(products[r]) / (REAL)n;
   }
-  for (v = p->n; v < p->padded; v++) dZ[v] = 0;
+  const VI is_unit = FN(inside)(padded - VL, n);
+  for (int r = 0; r < count; r++) {
+    for (ptrdiff_t v = 0; v < padded; v += VL) {
+      const V d = FN(load)(dZ + r * ld + v) * FN(load)(gamma + v) - mean[r];
+      FN(store)(dZ + r * ld + v, rstd[r] * FN(fma)(-FN(load)(zhat + r * ld + v), FN(set1)(slope[r]), d));
+    }
+    REAL *last = dZ + r * ld + padded - VL;
+    FN(store)(last, FN(select)(is_unit, FN(load)(last), (V){0}));
+  }
 }
 
 static void FN(layer_norm_back)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1) {
   for (ptrdiff_t i = i0; i < i1; i += p->block) {
     const ptrdiff_t end = fnn_min(i + p->block, i1);
     FN(norm_back_blocks)(p, i, end);
-    for (ptrdiff_t r = i; r < end; r++)
-      FN(layer_norm_back_row)(p, (REAL *)p->dZ + r * p->row_step, (const REAL *)p->zhat + r * p->row_step,
-                              ((const REAL *)p->row_rstd)[r]);
+    ptrdiff_t r = i;
+    for (; r + NORM_ROWS <= end; r += NORM_ROWS) FN(layer_norm_back_rows)(NORM_ROWS, p, r);
+    for (; r < end; r++) FN(layer_norm_back_rows)(1, p, r);
   }
 }
 
 /* dZ = gamma rstd (dY - dbeta / m - zhat dgamma / m); without sums gamma rstd dY. */
 static void FN(batch_norm_back)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1) {
   const REAL *rstd = p->rstd, *gamma = p->gamma, *of_gamma = p->sums;
+  const ptrdiff_t padded = p->padded;
   for (ptrdiff_t i = i0; i < i1; i++) {
     REAL *dZ = (REAL *)p->dZ + i * p->row_step;
     const REAL *zhat = (const REAL *)p->zhat + i * p->row_step;
-    for (ptrdiff_t j = 0; j < p->padded; j += VL) {
+    for (ptrdiff_t j = 0; j < padded; j += VL) {
       V d = FN(load)(dZ + j);
-      if (p->sums) d = FN(fma)(-FN(load)(zhat + j), FN(load)(of_gamma + j), d - FN(load)(of_gamma + p->padded + j));
+      if (of_gamma) d = FN(fma)(-FN(load)(zhat + j), FN(load)(of_gamma + j), d - FN(load)(of_gamma + padded + j));
       FN(store)(dZ + j, FN(load)(gamma + j) * FN(load)(rstd + j) * d);
     }
   }

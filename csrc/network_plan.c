@@ -95,8 +95,7 @@ static fnn_norm norm_of(const compiler *c, int l) {
   if (!has_batch_statistics(c, l)) return p;
   p.blocks = room->blocks;
   char *own = (char *)w->norm_rows + c->key->thread * w->norm_bytes + room->rows;
-  /* A split by columns gives each thread the statistics of its own columns; backward needs all: they share one place.
-   */
+  /* After a split by columns each thread has the statistics of its own columns, but backward needs those of all. */
   p.mean = by_columns(c, l) ? (char *)w->norm_rows + room->rows : own;
   p.var = fnn_at(c->K, p.mean, p.padded), p.rstd = fnn_at(c->K, p.var, p.padded);
   p.sums = fnn_at(c->K, own, 3 * p.padded);

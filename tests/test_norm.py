@@ -166,17 +166,18 @@ def test_a_large_mean_costs_no_digits(backend, dtype):
 
 def test_the_order_is_norm_activation_dropout(backend):
     net = net_of(backend, ["batch", "layer"], ("sigmoid", "tanh"), dropout=[0.3, 0.2])
-    A = X
-    for i, ((W, b, *of_norm), rate) in enumerate(zip(net.parameters, (*net.dropout, 0), strict=True)):
-        Z = W @ A + b
-        if not of_norm:
-            break
-        Y = ref.norm_forward(Z, *of_norm, net.norm[i])[0]
-        kept = _philox.kept(round(rate * 65536), len(Z), M, net.seed, i, 0)
-        A = ref.g(Y, net.activations[i]) * kept / (1 - round(rate * 65536) / 65536)
-    wanted = ref.loss(Z, ref.target_matrix(CODES, 3, "float64"), "cross_entropy")[0]
-    assert net.gradients(X, CODES, training=True)[0] == pytest.approx(wanted, rel=1e-12)
-    assert net.train_step(X, CODES, SGD(lr=0.1)) == pytest.approx(wanted, rel=1e-12)
+    for update in range(2):
+        A = X
+        for i, ((W, b, *of_norm), rate) in enumerate(zip(net.parameters, (*net.dropout, 0), strict=True)):
+            Z = W @ A + b
+            if not of_norm:
+                break
+            Y = ref.norm_forward(Z, *of_norm, net.norm[i])[0]
+            kept = _philox.kept(round(rate * 65536), len(Z), M, net.seed, i, update)
+            A = ref.g(Y, net.activations[i]) * kept / (1 - round(rate * 65536) / 65536)
+        wanted = ref.loss(Z, ref.target_matrix(CODES, 3, "float64"), "cross_entropy")[0]
+        assert net.gradients(X, CODES, training=True)[0] == pytest.approx(wanted, rel=1e-12)
+        assert net.train_step(X, CODES, SGD(lr=0.1)) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_running_statistics_move_a_tenth_of_the_way(backend, dtype):
@@ -323,9 +324,21 @@ def test_an_ordinary_step_takes_the_quick_way(dtype, norm):
         net.train_step(x, CODES, optimizer)
         for _ in range(3):
             assert net._engine.quick_step(x, CODES, None, net._guard) is not None
-    net.set_parameters([tuple(T * np.asarray(1e25, dtype) for T in layer) for layer in net.parameters])
-    before = all_bits(net)
-    if dtype == "float32":
+
+
+@compiled_only
+def test_a_step_that_may_overflow_does_not_take_the_quick_way():
+    """Float32: by the variance of the batch, or by the derivative of beta; all else is small."""
+    x = np.asfortranarray(X, "float32")
+    large = [np.float32(1e25), 1, 1, 1], [1, 1]
+    steep = [1, 1, np.float32(1e-35), 1], [np.float32(9e29), 1]
+    for factors in (large, steep):
+        net = net_of("auto", "batch", ("identity",), "float32", (7, 33, 3), start=False)
+        net.train_step(x, CODES, SGD(lr=0.0))
+        layers = [[T * f for T, f in zip(*each, strict=True)] for each in zip(net.parameters, factors, strict=True)]
+        layers[0][3] = np.zeros((33, 1))
+        net.set_parameters(layers)
+        before = all_bits(net)
         assert net._engine.quick_step(x, CODES, None, net._guard) is None
         assert all_bits(net) == before
 
