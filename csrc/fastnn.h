@@ -224,8 +224,8 @@ typedef struct {
 } fnn_layer;
 /* A norm comes before the activation: zhat = (Z - mean) / sqrt(var + FNN_NORM_EPS), A = g(gamma zhat + beta).
    FNN_LAYER_NORM: mean and variance of each sample, over its units. FNN_BATCH_NORM: those of each unit; in training
-   over the samples of a batch of two or more, otherwise the running ones. The latter move by FNN_NORM_MOMENTUM of the
-   way to the mean and the unbiased variance of each batch. */
+   over the samples of a batch of two or more, otherwise (and in a frozen layer) the running ones. The latter move by
+   FNN_NORM_MOMENTUM of the way to the mean and the unbiased variance of each batch. */
 enum fnn_norm_kind {
   FNN_NO_NORM,
   FNN_LAYER_NORM,

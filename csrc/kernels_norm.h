@@ -1,6 +1,7 @@
 /* Norms of a layer: layer norm, by rows (samples), and batch norm, by columns (units). fastnn/_numpy.py defines what
    they compute. Variances take two passes: first the mean, then the squares of what is left; so a large mean costs no
-   digits. kernels_bodies.h includes this file for each dtype. */
+   digits. Means are those of differences from a first number: they are exact if all numbers are equal, where 1 /
+   sqrt(eps) would make 316 times of an error. kernels_bodies.h includes this file for each dtype. */
 #define NORM_ROWS 4  /* rows whose sums are made at the same time: each sum waits for its own additions only */
 #define NORM_STRIP 4 /* vectors of a block's columns whose sums stay in registers */
 #define NORM_GROUP 8 /* rows that are normalised before their activation: they are still in the first cache */
@@ -75,20 +76,34 @@ FNN_INLINE REAL FN(sum_in_registers)(V *lanes) {
     }                                                                                                                  \
   }
 
+/* The variance of n numbers whose squares, or sum, have left the range of float; also stores their mean. */
+static __attribute__((noinline)) double FN(large_variance)(REAL *mean, const REAL *z, ptrdiff_t n) {
+  double sum = 0, squares = 0;
+  for (ptrdiff_t j = 0; j < n; j++) sum += (double)z[j];
+  for (ptrdiff_t j = 0; j < n; j++) squares += ((double)z[j] - sum / (double)n) * ((double)z[j] - sum / (double)n);
+  *mean = (REAL)(sum / (double)n);
+  return squares / (double)n;
+}
+
 /* Mean and 1 / sqrt(var + eps) of each of `count` rows of n (a compile-time constant, at most NORM_ROWS). */
 FNN_INLINE void FN(row_statistics)(const int count, REAL *mean, REAL *rstd, const REAL *z, ptrdiff_t ld, ptrdiff_t n) {
   V lanes[NORM_ROWS][LANE_VECTORS];
-  ROW_SUMS(x)
-  for (int r = 0; r < count; r++) mean[r] = FN(sum_in_registers)(lanes[r]) / (REAL)n;
+  REAL first[NORM_ROWS];
+  for (int r = 0; r < count; r++) first[r] = z[r * ld];
+  ROW_SUMS(x - first[r])
+  for (int r = 0; r < count; r++) mean[r] = first[r] + FN(sum_in_registers)(lanes[r]) / (REAL)n;
   ROW_SUMS((x - mean[r]) * (x - mean[r]))
-  for (int r = 0; r < count; r++)
-    rstd[r] = (REAL)(1 / sqrt((double)(FN(sum_in_registers)(lanes[r]) / (REAL)n) + FNN_NORM_EPS));
+  for (int r = 0; r < count; r++) {
+    double var = (double)(FN(sum_in_registers)(lanes[r]) / (REAL)n);
+    if (!(var <= DBL_MAX)) var = FN(large_variance)(&mean[r], z + r * ld, n);
+    rstd[r] = (REAL)(1 / sqrt(var + FNN_NORM_EPS));
+  }
 }
 #undef ROW_SUMS
 
 static void FN(layer_norm)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1) {
   const REAL *gamma = p->gamma, *beta = p->beta;
-  const ptrdiff_t padded = p->padded; /* a store of a vector might change *p, as far as the compiler knows */
+  const ptrdiff_t n = p->n, padded = p->padded; /* a store of a vector might change *p, as far as the compiler knows */
   for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
     const REAL *z = (const REAL *)p->Z + i * p->row_step;
     REAL mean[NORM_ROWS], rstd[NORM_ROWS];
@@ -102,7 +117,8 @@ static void FN(layer_norm)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1) {
       REAL *zhat = p->zhat ? (REAL *)p->zhat + (i + r) * p->row_step : NULL;
       if (p->row_rstd) ((REAL *)p->row_rstd)[i + r] = rstd[r];
       for (ptrdiff_t v = 0; v < padded; v += VL) {
-        const V x = (FN(load)(z + r * p->row_step + v) - mean[r]) * rstd[r];
+        V x = (FN(load)(z + r * p->row_step + v) - mean[r]) * rstd[r];
+        if (v + VL > n) x = FN(select)(FN(inside)(v, n), x, (V){0}); /* padding could overflow */
         if (zhat) FN(store)(zhat + v, x);
         FN(store)(A + v, FN(fma)(FN(load)(gamma + v), x, FN(load)(beta + v)));
       }
@@ -116,11 +132,11 @@ static void FN(layer_norm)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1) {
 /* Mean and sum of squared deviations of `rows` rows of a block, for `vectors` vectors (a constant) of columns. */
 FNN_INLINE void FN(block_statistics)(const int vectors, REAL *mean, REAL *squares, const REAL *z, ptrdiff_t ld,
                                      ptrdiff_t rows) {
-  V sum[NORM_STRIP], square[NORM_STRIP];
-  for (int v = 0; v < vectors; v++) sum[v] = square[v] = (V){0};
-  for (ptrdiff_t r = 0; r < rows; r++)
-    for (int v = 0; v < vectors; v++) sum[v] += FN(load)(z + r * ld + v * VL);
-  for (int v = 0; v < vectors; v++) sum[v] *= 1 / (REAL)rows;
+  V first[NORM_STRIP], sum[NORM_STRIP], square[NORM_STRIP];
+  for (int v = 0; v < vectors; v++) first[v] = FN(load)(z + v * VL), sum[v] = square[v] = (V){0};
+  for (ptrdiff_t r = 1; r < rows; r++)
+    for (int v = 0; v < vectors; v++) sum[v] += FN(load)(z + r * ld + v * VL) - first[v];
+  for (int v = 0; v < vectors; v++) sum[v] = FN(fma)(sum[v], FN(set1)(1 / (REAL)rows), first[v]);
   for (ptrdiff_t r = 0; r < rows; r++)
     for (int v = 0; v < vectors; v++) {
       const V d = FN(load)(z + r * ld + v * VL) - sum[v];

@@ -67,7 +67,7 @@ typedef struct {
   void *norm_rows;
   ptrdiff_t norm_bytes; /* of one thread */
   void **dW; /* room for gradients, laid out as the weights that the update changes; or NULL: they are not stored */
-  ptrdiff_t blocks; /* how many there are of the next */
+  ptrdiff_t blocks;    /* how many there are of the next */
   unsigned char *loud; /* beside it, for diagnostics: 1 for each unit, of all layers, that dropout found not quiet */
   double *squares; /* sums of squares, each of FNN_SQUARES numbers: of gradients, and behind them as many of updates and
                       as many of weights */

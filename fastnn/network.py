@@ -80,7 +80,7 @@ class Network(Learner):
         others have (W, b). "layer": mean and variance of each sample, over the units of the layer.
         "batch": those of each unit; in fit and train_step over the samples of the batch (weights of
         samples do not count here), and otherwise the :attr:`running_statistics`. A batch of one
-        sample uses these, too. A sample of a batch then depends on the others of that batch.
+        sample and a frozen layer use these, too. A sample of a batch then depends on the others of that batch.
 
     Raises
     ------
@@ -204,8 +204,9 @@ class Network(Learner):
     def trainable(self):
         """For each layer whether fit and train_step change it; assign a list of bool.
 
-        A frozen layer keeps its W and b, and their moments: it has no weight decay, and its gradient
-        does not count in clip_norm. gradients() computes the gradients of all layers.
+        A frozen layer keeps its parameters and their moments: it has no weight decay, and its gradient
+        does not count in clip_norm. With batch norm it uses and keeps its running statistics, in
+        training, too. gradients() computes the gradients of all layers.
         """
         return tuple(not frozen for frozen in self._trainable.frozen)
 

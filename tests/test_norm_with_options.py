@@ -25,9 +25,9 @@ frozen = pytest.mark.parametrize("trainable", TRAINABLE, ids=str)
 NORM = ["batch", "layer", "batch"]
 
 
-def net_of(backend, dtype="float64", norm=NORM, first="relu", **more):
+def net_of(backend, dtype="float64", norm=NORM, first="relu", sizes=SIZES, **more):
     return Network(
-        SIZES, [first, "tanh", "sigmoid", "softmax"], seed=5, dtype=dtype, norm=norm, backend=backend, **more
+        sizes, [first, "tanh", "sigmoid", "softmax"], seed=5, dtype=dtype, norm=norm, backend=backend, **more
     )
 
 
@@ -93,7 +93,7 @@ def test_the_same_bits_at_any_number_of_threads(dtype, isa, settings, trainable)
 
 @frozen
 def test_gradients_in_training_mode_are_derivatives(backend, trainable):
-    net = net_of(backend, dropout=0.2, first="tanh")  # relu has a kink
+    net = net_of(backend, dropout=0.2, first="tanh", sizes=(8, 5, 6, 4, 3))  # relu has a kink
     net.fit(X, CODES, 1, **QUIET)  # running statistics that are not those of the batch
     net.trainable = trainable
     assert net.gradient_check(X[:, :7], CODES[:7], training=True) < 1e-6
@@ -119,3 +119,26 @@ def test_diagnostics_of_layers_with_a_norm(backend, norm):
         np.testing.assert_allclose(got, np.sqrt(sum(np.square(g).sum() for g in layer)), rtol=1e-9)
     twin.train_step(X, CODES, SGD(0.1))
     assert all_of(net) == all_of(twin)
+
+
+@pytest.mark.parametrize("m", [3, 40, 200, 1000])
+def test_what_is_constant_is_normalised_to_0(backend, dtype, m):
+    """A rounding of the mean would be divided by sqrt(eps): a constant unit would look like noise."""
+    rng = np.random.default_rng(4)
+    for c in rng.uniform(1e2, 1e6, 20):
+        for norm, n in (("batch", 1), ("layer", 5), ("layer", 39)):
+            net = Network([1, n, 1], ["identity"] * 2, seed=0, norm=norm, dtype=dtype, backend=backend)
+            (W, *_), last = net.parameters
+            net.set_parameters([(W * 0, np.full(n, c), np.ones(n), np.zeros(n)), last])
+            loss, _ = net.gradients(np.ones((1, m)), np.zeros(m), training=True)
+            assert loss == 0 if dtype == np.float32 else loss < 1e-12
+
+
+def test_layer_norm_of_numbers_whose_squares_overflow(backend):
+    net = Network([5, 16, 3], ["tanh", "softmax"], seed=0, norm="layer", backend=backend)
+    x = np.random.default_rng(5).standard_normal((5, 7)).astype("f4")
+    wanted = net.predict(x * np.float32(1e9))
+    for scale in (1.5e19, 1e25, 1e30, 1e36):
+        np.testing.assert_allclose(net.predict(x * np.float32(scale)), wanted, rtol=1e-4)
+    net = Network([1, 1, 2], ["relu", "softmax"], norm="layer", seed=1, backend=backend)
+    net.train_step(np.full((1, 4), 2e36, "f4"), [0, 1, 0, 1], SGD(0.1))

@@ -1,6 +1,7 @@
 """Any two public calls at once, from two to eight threads, on one network: each result is one that the calls give in
 turn, and nothing but training is refused."""
 
+import contextlib
 import copy
 import itertools
 import os
@@ -108,8 +109,52 @@ def way(request):
 def test_every_public_call_is_among_them():
     public = {name for name in dir(Network) if not name.startswith("_") and hasattr(Network, name)}
     settings = {"activations", "dtype", "epochs_done", "loss_name", "n_params", "seed", "sizes", "collapse"}
-    named = {name.split(",")[0].split(" ")[0] for name in CALLS}
+    settings |= {"dropout", "norm"}
+    named = {name.split(",")[0].split(" ")[0] for name in CALLS} | CALLS_OF_NORMS
     assert public - settings <= named
+
+
+CALLS_OF_NORMS = {"averaged", "running_statistics", "set_running_statistics", "trainable"}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_calls_on_a_network_with_norms_and_an_average(either_backend, threads):
+    """Each reader sees a state after so many steps, in which parameters, statistics and averages belong together."""
+
+    def made():
+        return Network(SIZES, seed=1, backend=either_backend, threads=threads, norm="batch")
+
+    def seen(net):
+        twin = pickle.loads(pickle.dumps(net))
+        statistics = [T for pair in twin.running_statistics if pair for T in pair]
+        return weights_of(twin) + flat(statistics), weights_of(twin.averaged())
+
+    alone, net, steps = made(), made(), 60
+    optimizer, wanted, done, failures = SGD(0.01, average=0.9), set(), threading.Event(), []
+    for _ in range(steps):
+        alone.train_step(X, y, optimizer)
+        wanted.add(seen(alone))
+    net.train_step(X, y, optimizer)
+
+    def read():
+        while not done.is_set() and not failures:
+            found = seen(net)
+            net.running_statistics, net.averaged(), net.trainable
+            if found not in wanted:
+                failures.append(found)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for _ in range(steps - 1):
+        with contextlib.suppress(RuntimeError):  # refused while another call runs
+            net.train_step(X, y, optimizer)
+    done.set()
+    for reader in readers:
+        reader.join()
+    net.trainable = [True] * (len(SIZES) - 1)
+    net.set_running_statistics(net.running_statistics)
+    assert not failures
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
