@@ -56,13 +56,9 @@ FNN_INLINE V FN(mae)(V a, V y, FN(constants) c, double *L) {
    is sum(exp(z - top)): this does not overflow for any z. --- */
 
 /* For VL samples; z[j] and y[j] hold unit j of each sample. Z becomes dZ. */
-FNN_INLINE void FN(cross_entropy_columns)(V *z, const V *y, ptrdiff_t n, int one_class, REAL smoothing, double *L) {
+FNN_INLINE void FN(cross_entropy_columns)(V *z, const V *y, ptrdiff_t n, int one_class, double *L) {
   double tops[VL], logs[VL];
-  V top, whole, mass = FN(set1)(1), smooth[FEW];
-  if (smoothing != 0) {
-    for (ptrdiff_t j = 0; j < n; j++) smooth[j] = FN(smoothed)(y[j], smoothing, n);
-    y = smooth, one_class = 0;
-  }
+  V top, whole, mass = FN(set1)(1);
   FN(doubles)(tops, FN(largest)(z, n));
   if (one_class) {
     V truth = {0};
@@ -140,7 +136,7 @@ FNN_INLINE int FN(keep_columns)(V *kept, const V *z, const fnn_spec *g, ptrdiff_
 }
 
 /* Sets L of VL samples; their Z (in z) becomes dZ. */
-FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, double *L) {
+FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, int one_class, double *L) {
   const FN(constants) c = FN(constants_of)(&h->loss);
   const ptrdiff_t n = h->n;
   double of_unit[VL];
@@ -157,12 +153,17 @@ FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, double *L)
   FN(activation_columns)(a, z, &h->activation, n);                                                                     \
   SUM_OVER_UNITS(name, a)                                                                                              \
   FN(derivative_columns)(z, from_z ? kept : a, &h->activation, n);
-#define OF_ROWS_OF_Z(name) FN(name##_columns)(z, y, n, h->codes != NULL, c.parameter[0], L);
+#define OF_ROWS_OF_Z(name) FN(name##_columns)(z, y, n, one_class, L);
   switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
 #undef OF_ROWS_OF_Z
 #undef OF_UNITS_OF_A
 #undef OF_UNITS_OF_Z
 #undef SUM_OVER_UNITS
+}
+
+/* Label smoothing of cross_entropy; not inline, so that the usual loss without it is not slower. */
+static __attribute__((noinline)) void FN(smooth_columns)(const fnn_head *h, V *y) {
+  for (ptrdiff_t j = 0; j < h->n; j++) y[j] = FN(smoothed)(y[j], (REAL)h->loss.parameters[0], h->n);
 }
 
 /* Stores w_i L_i of `count` samples (1..VL) from sample `first` on; their Z becomes dZ. */
@@ -178,7 +179,9 @@ static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count
   } else {
     FN(load_columns)(y, (const REAL *)h->Y + first * h->ld, h->ld, count, n);
   }
-  FN(loss_columns)(h, z, y, L);
+  int one_class = h->codes != NULL;
+  if (h->loss.kind == FNN_CROSS_ENTROPY && h->loss.parameters[0] != 0) one_class = 0, FN(smooth_columns)(h, y);
+  FN(loss_columns)(h, z, y, one_class, L);
   if (h->weights) {
     V w = {0};
     for (ptrdiff_t r = 0; r < count; r++) ((REAL *)&w)[r] = (REAL)h->weights[first + r], L[r] *= h->weights[first + r];

@@ -141,10 +141,12 @@ static double scale_of(const fnn_worker *me) {
 static enum fnn_step_result decide(fnn_worker *me) {
   const fnn_train_job *job = me->job;
   me->loss = sum_of_losses(job->work->losses, me->m);
-  me->plan->update = (fnn_update){.scale = scale_of(me)};
-  if (!job->fit) return FNN_STEP_DONE;
+  if (!job->fit) {
+    me->plan->update = (fnn_update){.scale = scale_of(me)};
+    return FNN_STEP_DONE;
+  }
   if (me->loss - me->loss != 0) return FNN_STEP_FAILED; /* a loss, or their sum, is inf or NaN */
-  me->plan->update = fnn_update_of(job->net->K, &job->optimizer, me->lr, me->steps + 1, scale_of(me));
+  fnn_set_update(&me->plan->update, job->net->K, &job->optimizer, me->lr, me->steps + 1, scale_of(me));
   me->plan->for_b = &me->plan->update;
   if (job->optimizer.spares_b || job->optimizer.l1 > 0) {
     me->plan->update_of_b = fnn_update_of_b(&me->plan->update, &job->optimizer);

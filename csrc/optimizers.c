@@ -106,10 +106,10 @@ int fnn_optimizer_update(int isa, const fnn_optimizer *o, uint64_t t, const fnn_
   const fnn_kernels *K = fnn_isas[isa].kernels[w->dtype];
   update_job u = {
       .K = K,
-      .u = fnn_update_of(K, settings, settings->lr, t, 1),
       /* A moment that does not exist is replaced by the parameter: it is passed on, but never used. */
       .x = {fnn_same(w), fnn_same(moment_1 ? moment_1 : w), fnn_same(moment_2 ? moment_2 : w), fnn_same(dw)},
       .used = {1, moment_1 != NULL, moment_2 != NULL, 1}};
+  fnn_set_update(&u.u, K, settings, settings->lr, t, 1);
   if (n == 0 || m == 0) return FNN_OK;
   find_lines(&u, n, m);
   const double elements = (double)n * (double)m;

@@ -1,4 +1,4 @@
-/* fnn_update_of: computes the numbers of one step from the settings of an optimizer. */
+/* fnn_set_update: computes the numbers of one step from the settings of an optimizer. */
 #ifndef FNN_OPTIMIZERS_H
 #define FNN_OPTIMIZERS_H
 #include <float.h>
@@ -26,35 +26,34 @@ static inline void fnn_weigh_momentum(fnn_update *u, const fnn_optimizer *o, uin
   u->of_moment = next / (1 - product * next);
 }
 
-/* The numbers of step t that all parameters share. For Adam see D. P. Kingma, J. Ba, "Adam", ICLR 2015, algorithm 1, in
-   PyTorch's form. eps is at least the smallest normal number: a smaller one would be flushed to 0, and a parameter
-   without gradients is divided by it. `lr` is the learning rate of this step. The gradient is `scale` times the sum
-   that the step is given. */
-static inline fnn_update fnn_update_of(const fnn_kernels *K, const fnn_optimizer *o, double lr, uint64_t t,
-                                       double scale) {
+/* Sets u to the numbers of step t that all parameters share. For Adam see D. P. Kingma, J. Ba, "Adam", ICLR 2015,
+   algorithm 1, in PyTorch's form. eps is at least the smallest normal number: a smaller one would be flushed to 0, and
+   a parameter without gradients is divided by it. `lr` is the learning rate of this step. The gradient is `scale` times
+   the sum that the step is given. */
+static inline void fnn_set_update(fnn_update *u, const fnn_kernels *K, const fnn_optimizer *o, double lr, uint64_t t,
+                                  double scale) {
   const double least = K->size == 4 ? FLT_MIN : DBL_MIN;
-  fnn_update u = {.kind = o->kind,
-                  .scale = scale,
-                  .rate = lr,
-                  .keep = 1 - lr * o->weight_decay,
-                  .decay = o->weight_decay,
-                  .momentum = o->momentum,
-                  .beta1 = o->beta1,
-                  .beta2 = o->beta2,
-                  .root = 1,
-                  .eps = o->eps > least ? o->eps : least,
-                  .mends = o->clip_value > 0 || o->l1 > 0,
-                  .clip_value = o->clip_value > 0 ? o->clip_value : INFINITY,
-                  .shrink = 1,
-                  .l1 = o->l1};
-  if (fnn_step_of(o->kind) == FNN_BY_QUOTIENT) u.root = 1 / sqrt(1 - pow(o->beta2, (double)t));
-  if (o->kind == FNN_ADAM || o->kind == FNN_ADAMW) u.rate = lr / (1 - pow(o->beta1, (double)t));
-  if (o->kind == FNN_ADAGRAD) u.rate = lr / (1 + (double)(t - 1) * o->lr_decay);
-  if (o->kind == FNN_NADAM) fnn_weigh_momentum(&u, o, t);
+  *u = (fnn_update){.kind = o->kind,
+                    .scale = scale,
+                    .rate = lr,
+                    .keep = 1 - lr * o->weight_decay,
+                    .decay = o->weight_decay,
+                    .momentum = o->momentum,
+                    .beta1 = o->beta1,
+                    .beta2 = o->beta2,
+                    .root = 1,
+                    .eps = o->eps > least ? o->eps : least,
+                    .mends = o->clip_value > 0 || o->l1 > 0,
+                    .clip_value = o->clip_value > 0 ? o->clip_value : INFINITY,
+                    .shrink = 1,
+                    .l1 = o->l1};
+  if (fnn_step_of(o->kind) == FNN_BY_QUOTIENT) u->root = 1 / sqrt(1 - pow(o->beta2, (double)t));
+  if (o->kind == FNN_ADAM || o->kind == FNN_ADAMW) u->rate = lr / (1 - pow(o->beta1, (double)t));
+  if (o->kind == FNN_ADAGRAD) u->rate = lr / (1 + (double)(t - 1) * o->lr_decay);
+  if (o->kind == FNN_NADAM) fnn_weigh_momentum(u, o, t);
   /* If samples weigh little, rate * scale may be too large for the dtype: then the two are multiplied one by one. */
-  u.scaled_rate = u.rate * scale;
-  u.at_once = u.scaled_rate <= (K->size == 4 ? FLT_MAX : DBL_MAX);
-  return u;
+  u->scaled_rate = u->rate * scale;
+  u->at_once = u->scaled_rate <= (K->size == 4 ? FLT_MAX : DBL_MAX);
 }
 
 /* The same for b, if `o` treats b in another way than W. */
