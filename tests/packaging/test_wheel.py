@@ -46,7 +46,8 @@ def test_the_wheel_is_small(wheels):
 
 def test_the_suite_passes_from_the_wheel(wheels, tmp_path):
     # The tests are those of the sdist, beside which lies no extension; demanded, so that none is missed in silence.
-    suite = [wheels.sources() / "tests", "-p", "no:cacheprovider"]
+    # What is tested of the NumPy backend alone is the same in all installations.
+    suite = [wheels.sources() / "tests", "-p", "no:cacheprovider", "-k", "not numpy"]
     done = run(wheels.python, "-m", "pytest", *suite, cwd=tmp_path, timeout=1500, FASTNN_BACKEND="compiled")
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 1000
 
