@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import c_interface as c
 import fastnn
 import reference as ref
 from case_helpers import bits, state_of
@@ -535,6 +534,8 @@ def test_training_gradients_of_data_that_is_cast(backend):
 
 @compiled_only
 def test_the_c_interface_refuses_what_is_not_there():
+    import c_interface as c
+
     layers = (c.Layer * 2)()
     for i, units in enumerate((3, 2)):
         layers[i].size, layers[i].units, layers[i].activation = ctypes.sizeof(c.Layer), units, c.Spec(c.RELU)
