@@ -66,7 +66,8 @@ def step_by_hand(net, x, Y, lr, update):
         new.append((W - lr * dZ @ A_prev.T / x.shape[1], b - lr * dZ.mean(axis=1, keepdims=True)))
         if layer:
             Z, dA, kind = layers[layer - 1][1], W.astype(float).T @ dZ * masks[layer - 1], net.activations[layer - 1]
-            dZ = ref.activation_backward(dA, ref.g(Z, kind), kind, Z)[0]
+            x = Z if ref.record(kind)[0].slope_from == "Z" else ref.g(Z, kind)
+            dZ = ref.activation_backward(dA, x, kind)[0]
     return new[::-1], loss
 
 
