@@ -133,12 +133,14 @@ FNN_INLINE V FN(adagrad)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
   return FN(fma)(-c->rate, FN(divided)(c, g, -FN(sqrt)(v) - c->eps), w);
 }
 
+/* A number of the gradient with clip_value. */
+FNN_INLINE REAL FN(cut)(REAL x, REAL most) { return x > most ? most : x < -most ? -most : x; }
+
 /* The gradient of n parameters w with clip_value, shrink and l1. */
 static void FN(mend)(const fnn_update *u, REAL *g, const REAL *w, const REAL *s, ptrdiff_t n) {
   const REAL scale = (REAL)u->scale, most = (REAL)u->clip_value, shrink = (REAL)u->shrink, l1 = (REAL)u->l1;
   for (ptrdiff_t j = 0; j < n; j++) {
-    REAL x = scale * s[j];
-    x = x > most ? most : x < -most ? -most : x;
+    const REAL x = FN(cut)(scale * s[j], most);
     g[j] = shrink * x + (w[j] > 0 ? l1 : w[j] < 0 ? -l1 : 0);
   }
 }
@@ -170,13 +172,11 @@ static void FN(squares)(const fnn_update *u, double *squares, const void *sums, 
     ptrdiff_t j = from;
     for (; j + 16 <= to; j += 16)
       for (int i = 0; i < 16; i++) {
-        REAL x = scale * s[j + i];
-        x = x > most ? most : x < -most ? -most : x;
+        const REAL x = FN(cut)(scale * s[j + i], most);
         lanes[i] += (double)x * (double)x;
       }
     for (; j < to; j++) {
-      REAL x = scale * s[j];
-      x = x > most ? most : x < -most ? -most : x;
+      const REAL x = FN(cut)(scale * s[j], most);
       lanes[j % 16] += (double)x * (double)x;
     }
     for (int i = 0; i < 16; i++) total += lanes[i];

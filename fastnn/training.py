@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from . import arrays, cautions, diagnostics, fit_options, hints, optimizers, schedules
+from . import arrays, cautions, diagnostics, fit_options, hints, optimizers
 from .history import History, TrainState
 from .one_step import NOT_FINITE_BEFORE
 from .progress import progress_bar
@@ -30,7 +30,7 @@ def _place_of(thing):
     """What to write if `thing` is no callback, but an argument of another name."""
     if isinstance(thing, EarlyStopping):
         return "; write early_stopping="
-    return "; write it as lr of the optimizer" if isinstance(thing, schedules.Schedule) else ""
+    return "; write it as lr of the optimizer" if isinstance(thing, Schedule) else ""
 
 
 def checked_callbacks(callbacks):
