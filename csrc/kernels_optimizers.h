@@ -83,11 +83,17 @@ FNN_INLINE V FN(nesterov)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
   return FN(fma)(-c->rate, FN(fma)(c->momentum, m, g), w);
 }
 
-FNN_INLINE V FN(adam_step)(const FN(rates) * c, V w, V g, REAL *m1, REAL *m2) {
-  V m = FN(fma)(c->beta1, FN(load)(m1), c->rest1 * g), v = FN(fma)(c->beta2, FN(load)(m2), c->rest2 * g * g);
+/* Stores the new moments of adam, and returns the first one; minus_d becomes -(sqrt(v) root + eps). */
+FNN_INLINE V FN(adam_moments)(const FN(rates) * c, V g, REAL *m1, REAL *m2, V *minus_d) {
+  const V m = FN(fma)(c->beta1, FN(load)(m1), c->rest1 * g), v = FN(fma)(c->beta2, FN(load)(m2), c->rest2 * g * g);
   FN(store)(m1, m);
   FN(store)(m2, v);
-  const V minus_d = FN(fma)(FN(sqrt)(v), -c->root, -c->eps);
+  *minus_d = FN(fma)(FN(sqrt)(v), -c->root, -c->eps);
+  return m;
+}
+
+FNN_INLINE V FN(adam_step)(const FN(rates) * c, V w, V g, REAL *m1, REAL *m2) {
+  V minus_d, m = FN(adam_moments)(c, g, m1, m2, &minus_d);
   /* The division comes first, as in fastnn/_numpy.py: rate * m could overflow although the step does not. */
   return FN(fma)(-c->rate, FN(divided)(c, m, minus_d), w);
 }
@@ -102,10 +108,7 @@ FNN_INLINE V FN(adamw)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
 
 FNN_INLINE V FN(nadam)(const FN(rates) * c, V w, V s, REAL *m1, REAL *m2) {
   const V g = FN(fma)(c->decay, w, c->scale * s);
-  V m = FN(fma)(c->beta1, FN(load)(m1), c->rest1 * g), v = FN(fma)(c->beta2, FN(load)(m2), c->rest2 * g * g);
-  FN(store)(m1, m);
-  FN(store)(m2, v);
-  const V minus_d = FN(fma)(FN(sqrt)(v), -c->root, -c->eps);
+  V minus_d, m = FN(adam_moments)(c, g, m1, m2, &minus_d);
   return FN(fma)(-c->rate, FN(divided)(c, FN(fma)(c->of_moment, m, c->of_gradient * g), minus_d), w);
 }
 
