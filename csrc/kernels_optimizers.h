@@ -166,26 +166,47 @@ static void FN(update_mended)(const fnn_update *u, REAL *w, REAL *m1, REAL *m2, 
   }
 }
 
+#define SQUARE_LANES 16
+#define DOUBLE_LANES (FNN_VECTOR_BYTES / 8)
+typedef double FN(doubles_vector) __attribute__((vector_size(FNN_VECTOR_BYTES)));
+
+/* lanes[i] += x_i^2 in double, for the 16 numbers x of a gradient that begin at s. */
+FNN_INLINE void FN(add_squares)(const int cuts, FN(doubles_vector) * lanes, const REAL *s, REAL scale, REAL most) {
+#pragma GCC unroll 8
+  for (int i = 0; i < SQUARE_LANES / DOUBLE_LANES; i++) {
+    typedef REAL part __attribute__((vector_size(DOUBLE_LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+    part x = *(const part *)(s + DOUBLE_LANES * i) * scale;
+    if (cuts)
+      for (int j = 0; j < DOUBLE_LANES; j++) x[j] = FN(cut)(x[j], most);
+    const FN(doubles_vector) wide = __builtin_convertvector(x, FN(doubles_vector));
+    lanes[i] += wide * wide;
+  }
+}
+
 /* The lanes are 16 for each instruction set, and nothing is fused: so all of them give the same bits. */
 static void FN(squares)(const fnn_update *u, double *squares, const void *sums, ptrdiff_t n) {
   const REAL *s = sums, scale = (REAL)u->scale, most = (REAL)u->clip_value;
+  const int cuts = most < (REAL)INFINITY;
   for (ptrdiff_t from = 0; from < n; from += FNN_SQUARES) {
-    const ptrdiff_t to = fnn_min(from + FNN_SQUARES, n);
-    double lanes[16] = {0}, total = 0;
-    ptrdiff_t j = from;
-    for (; j + 16 <= to; j += 16)
-      for (int i = 0; i < 16; i++) {
-        const REAL x = FN(cut)(scale * s[j + i], most);
-        lanes[i] += (double)x * (double)x;
-      }
-    for (; j < to; j++) {
+    const ptrdiff_t to = fnn_min(from + FNN_SQUARES, n), whole = from + (to - from) / SQUARE_LANES * SQUARE_LANES;
+    FN(doubles_vector) lanes[SQUARE_LANES / DOUBLE_LANES] = {{0}};
+    if (cuts)
+      for (ptrdiff_t j = from; j < whole; j += SQUARE_LANES) FN(add_squares)(1, lanes, s + j, scale, most);
+    else
+      for (ptrdiff_t j = from; j < whole; j += SQUARE_LANES) FN(add_squares)(0, lanes, s + j, scale, most);
+    double each[SQUARE_LANES], total = 0;
+    memcpy(each, lanes, sizeof each);
+    for (ptrdiff_t j = whole; j < to; j++) {
       const REAL x = FN(cut)(scale * s[j], most);
-      lanes[j % 16] += (double)x * (double)x;
+      each[j - whole] += (double)x * (double)x;
     }
-    for (int i = 0; i < 16; i++) total += lanes[i];
+    for (int i = 0; i < SQUARE_LANES; i++) total += each[i];
     squares[from / FNN_SQUARES] = total;
   }
 }
+
+#undef SQUARE_LANES
+#undef DOUBLE_LANES
 
 static void FN(average)(void *average, const void *parameters, double share, ptrdiff_t n) {
   REAL *a = average;

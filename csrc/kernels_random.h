@@ -1,31 +1,63 @@
-/* Random words and random places for a shuffle, many at a time. It is the same for both dtypes: kernels_isa.h includes
-   this file once. The loops are plain C, which the compiler turns into vectors (with -O3). */
+/* Random words, random places for a shuffle, and which units dropout keeps: many at a time. It is the same for both
+   dtypes: kernels_isa.h includes this file once. */
 #include "philox.h"
+#include "simd_words.h"
 
-#define COUNTERS (FNN_DRAWS / 4) /* each gives four words */
+#define COUNTERS 16                  /* of a block of words; a multiple of the lanes of `narrow` */
+#define BLOCK_UNITS (8 * COUNTERS)   /* units of dropout that get their bits from a block: 16 bits for each */
+#define TWO_VECTORS (2 * WIDE_LANES) /* counters that are computed at a time, half of them in each vector */
+#define WORDS(words, j, i) ((words) + COUNTERS * (j) + (i)) /* word j of counter i of a block */
 
-/* words[4 i + j] = word j of fnn_philox for the counter (c0[i], c1[i], c2, c3). */
-static inline void philox_of_counters(uint32_t *words, const uint32_t *first, const uint32_t *second,
-                                      const uint32_t c2_and_c3[2], const uint32_t key[2]) {
-  uint32_t c0[COUNTERS], c1[COUNTERS], c2[COUNTERS], c3[COUNTERS], k0 = key[0], k1 = key[1];
-  for (int i = 0; i < COUNTERS; i++) c0[i] = first[i], c1[i] = second[i], c2[i] = c2_and_c3[0], c3[i] = c2_and_c3[1];
-  for (int round = 0; round < FNN_PHILOX_ROUNDS; round++) {
-    for (int i = 0; i < COUNTERS; i++) fnn_philox_round(&c0[i], &c1[i], &c2[i], &c3[i], k0, k1);
-    fnn_philox_next_keys(&k0, &k1);
+/* All four words of fnn_philox for the counters (first + i, c2, c3), i < COUNTERS, where `first` has 64 bits. */
+FNN_INLINE void block_of_words(uint32_t *words, uint64_t first, const uint32_t c2_and_c3[2], const uint32_t key[2]) {
+  static const uint64_t twice_lane[] = {0, 2, 4, 6, 8, 10, 12, 14};
+  wide even;
+  memcpy(&even, twice_lane, sizeof even);
+  const wide zero = {0}, factor_0 = zero + FNN_PHILOX_FACTOR_0, factor_2 = zero + FNN_PHILOX_FACTOR_2;
+  for (int i = 0; i < COUNTERS; i += TWO_VECTORS) {
+    wide c[2][4];
+#pragma GCC unroll 2
+    for (int odd = 0; odd < 2; odd++) {
+      c[odd][0] = even + (first + (uint64_t)(i + odd)), c[odd][1] = c[odd][0] >> 32;
+      c[odd][2] = zero + c2_and_c3[0], c[odd][3] = zero + c2_and_c3[1];
+    }
+    uint32_t k0 = key[0], k1 = key[1];
+    for (int round = 0; round < FNN_PHILOX_ROUNDS; round++) {
+#pragma GCC unroll 2
+      for (int odd = 0; odd < 2; odd++) {
+        const wide p0 = product_of_words(c[odd][0], factor_0), p2 = product_of_words(c[odd][2], factor_2);
+        c[odd][0] = p2 >> 32 ^ c[odd][1] ^ (zero + k0), c[odd][1] = p2;
+        c[odd][2] = p0 >> 32 ^ c[odd][3] ^ (zero + k1), c[odd][3] = p0;
+      }
+      fnn_philox_next_keys(&k0, &k1);
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) *(narrow *)WORDS(words, j, i) = in_turns(c[0][j], c[1][j]);
   }
-  for (int i = 0; i < COUNTERS; i++)
-    words[4 * i] = c0[i], words[4 * i + 1] = c1[i], words[4 * i + 2] = c2[i], words[4 * i + 3] = c3[i];
 }
 
 static int draw(uint32_t *places, uint32_t *words, uint32_t first, uint32_t bound, const uint32_t c2_and_c3[2],
                 const uint32_t key[2]) {
-  uint32_t rejected = 0, c0[COUNTERS], c1[COUNTERS];
-  for (int i = 0; i < COUNTERS; i++) c0[i] = first + (uint32_t)i, c1[i] = 0;
-  philox_of_counters(words, c0, c1, c2_and_c3, key);
+  uint32_t rejected = 0, block[4 * COUNTERS];
+  for (uint32_t done = 0; done < FNN_DRAWS / 4; done += COUNTERS) {
+    block_of_words(block, first + done, c2_and_c3, key);
+    for (uint32_t i = 0; i < COUNTERS; i++)
+      for (uint32_t j = 0; j < 4; j++) words[4 * (done + i) + j] = *WORDS(block, j, i);
+  }
   for (uint32_t i = 0; i < FNN_DRAWS; i++) {
     const uint64_t product = (uint64_t)words[i] * (bound - i);
     places[i] = (uint32_t)(product >> 32);
     rejected |= ((uint32_t)product < bound) & (i < bound); /* beyond `bound` there is no place to draw */
   }
   return rejected != 0;
+}
+
+/* Which of the units of block `number` are kept: -1, or 0. Unit u of the block has bits of counter u % COUNTERS: a half
+   of word u / COUNTERS % 4, for the first half of the units the low one. */
+static void keep_units(int32_t *kept, uint64_t number, uint32_t dropped, const uint32_t c2_and_c3[2],
+                       const uint32_t key[2]) {
+  uint32_t words[4 * COUNTERS];
+  block_of_words(words, COUNTERS * number, c2_and_c3, key);
+  for (int i = 0; i < 4 * COUNTERS; i++) kept[i] = -((int32_t)(words[i] & 0xFFFF) >= (int32_t)dropped);
+  for (int i = 0; i < 4 * COUNTERS; i++) kept[4 * COUNTERS + i] = -((int32_t)(words[i] >> 16) >= (int32_t)dropped);
 }

@@ -591,7 +591,7 @@ class Engine:
         for block in _blocks(X.shape[1]):
             Z = self._forward(self._cast(X[:, block]))[-1].Y
             losses, _ = _losses_and_gradient(self._loss, Z, y[..., block], self._activations[-1])
-            total += float(losses.sum() if sample_weight is None else losses @ sample_weight[block])
+            total += float(losses.sum() if sample_weight is None else (losses * sample_weight[block]).sum())
         return total, float(X.shape[1] if sample_weight is None else sample_weight.sum())
 
     @_quiet
@@ -788,7 +788,7 @@ class Engine:
         if sample_weight is None:
             total, weight = losses.sum(), float(len(losses))
         else:
-            total, weight = losses @ sample_weight, sample_weight.sum()
+            total, weight = (losses * sample_weight).sum(), sample_weight.sum()
             dZ = dZ * sample_weight.astype(self.dtype)
         gradients = [None] * len(layers)
         for layer in reversed(range(len(layers))):

@@ -105,18 +105,22 @@ def kept(rate_in_65536, n, m, seed, layer, update):
     """Which of n units of m samples dropout keeps: 16 random bits of each unit are not below the rate.
 
     The bits depend on the unit, the sample's place in the batch, the layer (from 0), the network's count of updates
-    and its seed.
+    and its seed. Units are numbered sample after sample, where each sample begins at a multiple of 16. A block of 128
+    of them has 16 counters, and unit u of a block gets half of a word of counter u % 16: the low halves of words 0 to
+    3 are for the first 64 units, 16 for each word, and the high halves for the others.
 
     Returns
     -------
     ndarray of bool, (n, m)
     """
-    blocks, places = np.arange(-(-n // 8), dtype=np.uint64), np.arange(m, dtype=np.uint64)[:, np.newaxis]
+    each = -(-n // 16) * 16
+    counters = np.arange(-(-m * each // 128) * 16, dtype=np.uint64)
     purpose = DROPOUT | layer << 8 | (update >> 32 & 0xFFF) << 20
     key = (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF)
-    words = philox4x32((blocks, places, update & 0xFFFFFFFF, purpose), key)
-    bits = np.stack([words & np.uint32(0xFFFF), words >> np.uint32(16)], axis=-1).reshape(m, -1)
-    return rate_in_65536 <= bits[:, :n].T
+    words = philox4x32((counters & _LOW, counters >> _HALF, update & 0xFFFFFFFF, purpose), key)
+    words = words.reshape(-1, 1, 16, 4).swapaxes(2, 3)  # block, half, word, counter
+    bits = np.concatenate([words & np.uint32(0xFFFF), words >> np.uint32(16)], axis=1)
+    return rate_in_65536 <= bits.reshape(-1)[: m * each].reshape(m, each)[:, :n].T
 
 
 def uniform(n, seed, purpose, stream=0):

@@ -29,12 +29,15 @@ def rate_of(rate):
 
 
 def test_each_unit_has_bits_of_its_own():
-    """The words of Philox, by its function of one counter: 16 bits a unit, the low half of a word first."""
-    kept = _philox.kept(rate_of(0.4), 21, 5, seed=7 + (3 << 32), layer=2, update=5 + (9 << 32))
-    for i, j in itertools.product(range(5), range(21)):
-        words = _philox.philox4x32((j // 8, i, 5, 4 | 2 << 8 | 9 << 20), (7, 3))
-        bits_of_unit = int(words[j % 8 // 2]) >> (16 * (j % 2)) & 0xFFFF
-        assert kept[j, i] == (bits_of_unit >= rate_of(0.4))
+    """The words of Philox, by its function of one counter: 16 bits a unit, of 128 units the low halves first."""
+    update, key = 5 + (9 << 32), (7, 3)
+    for n in (21, 16, 100):
+        kept = _philox.kept(rate_of(0.4), n, 5, seed=7 + (3 << 32), layer=2, update=update)
+        for i, j in itertools.product(range(5), range(n)):
+            block, unit = divmod(i * -(-n // 16) * 16 + j, 128)
+            words = _philox.philox4x32((block * 16 + unit % 16, 0, 5, 4 | 2 << 8 | 9 << 20), key)
+            bits_of_unit = int(words[unit // 16 % 4]) >> (16 * (unit // 64)) & 0xFFFF
+            assert kept[j, i] == (bits_of_unit >= rate_of(0.4))
 
 
 def test_the_share_that_is_kept():
@@ -43,7 +46,7 @@ def test_the_share_that_is_kept():
     for other in ((2, 0, 0), (1, 1, 0), (1, 0, 1)):  # another seed, layer or update: independent of it
         both = (kept & _philox.kept(rate_of(0.3), 400, 400, *other)).mean()
         assert abs(both - 0.49) < 5 * np.sqrt(0.25 / kept.size)
-    assert (_philox.kept(rate_of(0.3), 100, 30, 1, 0, 0) == kept[:100, :30]).all()
+    assert (_philox.kept(rate_of(0.3), 400, 30, 1, 0, 0) == kept[:, :30]).all()
 
 
 def step_by_hand(net, x, Y, lr, update):

@@ -12,7 +12,7 @@ PACKAGE = [p for p in sorted((ROOT / "fastnn").glob("*.p*")) if p.suffix in (".p
 # what may be said only in these files of the core
 ONLY_IN = {
     r"omp[_ ]|pthread": {"parallel.c", "parallel.h", "regions.c", "runtimes.c", "runtimes.h", "fastnn.h"},
-    r"_mm\d*_|immintrin|arm_neon": {"simd.h"},
+    r"_mm\d*_|immintrin|arm_neon": {"simd.h", "simd_words.h"},
     r"cpuid|xgetbv": {"dispatch.c"},
     r"\bmalloc\(": {"memory.h", "network_parameters.c"},
 }
@@ -57,7 +57,7 @@ def test_core_counts_in_ptrdiff():
 
 def test_headers_define_nothing_shared():
     # A function of simd.h or of the kernels that is not static could be the copy for a CPU that is not there.
-    for name in ("simd.h", *(p.name for p in CSRC if p.match("kernels*.h"))):
+    for name in ("simd.h", "simd_words.h", *(p.name for p in CSRC if p.match("kernels*.h"))):
         for line in code_of(ROOT / "csrc" / name).splitlines():
             if re.match(r"[A-Za-z_].*\)\s*\{\s*.*$", line) and not line.startswith(
                 ("static", "FNN_INLINE", "#", "typedef")
