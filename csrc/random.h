@@ -4,7 +4,7 @@
 #define FNN_RANDOM_H
 #include "kernels.h"
 
-/* What random numbers are for: the lowest byte of the last word of the counter. 2 and 3 are used in Python. */
+/* What random numbers are for: the lowest byte of the last word of the counter. 2 is used in Python. */
 enum {
   FNN_PERMUTATION = 1,
   FNN_DROPOUT = 4

@@ -48,6 +48,10 @@ cdef class Engine:
     cdef bint is_frozen  # all layers are
     cdef uint64_t seed  # of dropout's masks
     cdef object settings, norm
+    # The settings of quick_step, with `_unchanged` of the optimizer and the state_key that they were read with.
+    cdef fnn_optimizer step_settings
+    cdef fnn_schedule step_schedule
+    cdef object read_at, read_key
 
     def __cinit__(self, sizes, activations, loss, dtype, threads, dropout=None, uint64_t seed=0, norm=None, isa=None):
         cdef int count = len(activations), i
@@ -327,21 +331,38 @@ cdef class Engine:
         try:
             if optimizer is None:
                 optimizer = self.optimizer
-            if optimizer is not self.optimizer or self.state_key is None or optimizer.key() != self.state_key:
+            if optimizer is not self.optimizer or self.state_key is None or self.is_frozen:
                 return None
-            if self.is_frozen:
-                return None
-            return self._step(X, y, optimizer)
+            if optimizer._unchanged is None or optimizer._unchanged is not self.read_at or (
+                    self.state_key is not self.read_key):
+                if not self._read(optimizer):
+                    return None
+            return self._step(X, y)
         finally:
             guard.leave(STEP)
 
-    cdef object _step(self, X, y, optimizer):
+    cdef bint _read(self, optimizer) except -1:
+        """Read the settings for quick_step; return whether the state is of these, and careful_step has no error for them.
+        """
+        unchanged = optimizer._unchanged  # before the settings: another thread that changes one replaces it afterwards
+        self.read_at = None
+        if unchanged is None:
+            unchanged = optimizer._unchanged = object()
+        if optimizer.key() != self.state_key:
+            return False
+        if not _set_optimizer(&self.step_settings, &self.step_schedule, optimizer, fnn_net_slots(self.net)):
+            return False  # the rate depends on epochs
+        if self.type_num != cnp.NPY_DOUBLE and (
+                max(self.step_settings.clip_norm, self.step_settings.clip_value, self.step_settings.l1) > FLT_MAX):
+            return False
+        self.read_at, self.read_key = unchanged, self.state_key
+        return True
+
+    cdef object _step(self, X, y):
         cdef operand x
         cdef ptrdiff_t m
         cdef fnn_targets to
         cdef int32_t[FEW] few
-        cdef fnn_optimizer settings
-        cdef fnn_schedule schedule
         cdef fnn_fit fit
         cdef double[2] ended
         cdef int threads, status
@@ -358,11 +379,7 @@ cdef class Engine:
             # Targets of which cautions.of_targets may warn: return None, so that careful_step warns once.
             if _HIGHEST_TARGET[self.loss_code] == 1 if to.codes else m == self.n_out:
                 return None
-        if not _set_optimizer(&settings, &schedule, optimizer, fnn_net_slots(self.net)):
-            return None  # careful_step raises the error
-        if self.type_num != cnp.NPY_DOUBLE and max(settings.clip_norm, settings.clip_value, settings.l1) > FLT_MAX:
-            return None
-        fit.size, fit.optimizer = sizeof(fnn_fit), &settings
+        fit.size, fit.optimizer = sizeof(fnn_fit), &self.step_settings
         fit.batch, fit.max_batches, fit.max_epochs, fit.cautious, fit.unchecked = m, 1, 1, True, False
         fit.samples, fit.mask_seed, fit.diagnostics = NULL, self.seed, NULL
         fit.rates, fit.ended_rates = NULL, NULL

@@ -10,7 +10,8 @@ the epoch. So a permutation of m samples depends only on m, the seed and the epo
 
 import numpy as np
 
-PERMUTATION, WEIGHTS, SPLIT, DROPOUT = 1, 2, 3, 4  # purposes; csrc/random.h has the first and the last
+PERMUTATION, WEIGHTS, DROPOUT = 1, 2, 4  # purposes; csrc/random.h has the first and the last
+EPOCH_OF_SPLIT = 2**32 - 1  # its permutation orders the samples for validation_split; no fit comes that far
 
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (0x9E3779B9, 0xBB67AE85)  # the golden ratio and sqrt(3) - 1, as 32-bit fractions

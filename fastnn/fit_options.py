@@ -1,6 +1,6 @@
 """The rarer arguments of fit: which samples it trains on, with which weights, what it measures, when it stops."""
 
-from . import class_weights, splits, stopping, tables
+from . import _philox, class_weights, splits, stopping, tables
 from .settings import check_flag
 from .validation import Measures
 
@@ -74,7 +74,11 @@ def checked(trainable, data, y_given, given):
         raise ValueError("give validation_data or validation_split, not both")
     samples = splits.checked_samples(samples, m)
     by_class = y.ndim == 1 or tables.LOSSES[loss].output == "softmax" or (n_out == 1 and tables.LOSSES[loss].output)
-    options.samples, options.kept_back = splits.split(validation_split, samples, y, m, trainable.seed, by_class)
+
+    def draw(count):
+        return trainable.backend.permutation(count, trainable.seed, _philox.EPOCH_OF_SPLIT)
+
+    options.samples, options.kept_back = splits.split(validation_split, samples, y, m, draw, by_class)
     measures = Measures(trainable, data, y_given, validation_data, metrics, options.samples, options.kept_back)
     options.stopper = stopping.checked(early_stopping, measures.names())
     options.measures = measures if measures else None

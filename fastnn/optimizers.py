@@ -51,7 +51,9 @@ class _Optimizer:
     A subclass adds a row to ``OPTIMIZERS`` and its update to each backend's table.
     """
 
-    __slots__ = ("_average", "_extras", "_lr", "_weight_decay")
+    # `_unchanged` becomes None when a setting changes, and an engine that reads the settings then puts an object there.
+    # While it is the same object, a step need not read all settings again.
+    __slots__ = ("_average", "_extras", "_lr", "_unchanged", "_weight_decay")
     kind = None  # the name in files and in the backends' tables
     slots = None  # how many moments a network keeps for each weight and bias
     _fields = ("_lr", "_weight_decay", "_extras", "_average")  # names of the attributes that hold the settings
@@ -150,9 +152,13 @@ class _Optimizer:
         rarer = {name: getattr(self, name) for name, default in _RARER.items() if getattr(self, name) != default}
         return {name: getattr(self, name) for name in self._names} | rarer
 
+    def __getstate__(self):
+        in_dict, in_slots = super().__getstate__()
+        return in_dict, {name: value for name, value in in_slots.items() if name != "_unchanged"}
+
     def __setstate__(self, state):
-        # Pickles of release 0.1 lack these two.
-        self._extras, self._average = None, 0.0
+        # Pickles of release 0.1 lack the first two.
+        self._extras, self._average, self._unchanged = None, 0.0, None
         in_dict, in_slots = state if isinstance(state, tuple) else (state, None)
         for name, value in {**(in_dict or {}), **(in_slots or {})}.items():
             object.__setattr__(self, name, value)
@@ -177,6 +183,8 @@ class _Optimizer:
             told = hints.did_you_mean(name, names) or f"; it has {', '.join(names)}"
             raise AttributeError(f"{type(self).__name__} has no setting {name!r}{told}")
         object.__setattr__(self, name, value)
+        if name != "_unchanged":
+            object.__setattr__(self, "_unchanged", None)  # last, so that no engine keeps the old settings
 
     def __repr__(self):
         return f"{self.kind}({', '.join(f'{key}={value!r}' for key, value in self.settings().items())})"

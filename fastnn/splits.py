@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import _philox, arrays, cautions, tables
+from . import arrays, cautions, tables
 
 
 def checked_samples(samples, m):
@@ -39,7 +39,7 @@ def _told(found):
     return ": write samples.astype(int)" if whole else ""
 
 
-def split(fraction, samples, y, m, seed, by_class):
+def split(fraction, samples, y, m, draw, by_class):
     """Divide samples into those to train on and those for validation.
 
     Parameters
@@ -51,8 +51,8 @@ def split(fraction, samples, y, m, seed, by_class):
     y : ndarray
         Checked targets of all m samples.
     m : int
-    seed : int
-        The network's; nothing else decides.
+    draw : callable
+        Returns a random order of so many samples, which the network's seed alone decides.
     by_class : bool
         Whether `y` are classes: then each class gives its share, rounded so that the sum is right.
 
@@ -73,10 +73,9 @@ def split(fraction, samples, y, m, seed, by_class):
     wanted = int(fraction * len(places) + 0.5)
     if not 0 < wanted < len(places):
         raise ValueError(f"validation_split={fraction:g} of {len(places)} samples leaves a part without any")
-    words = _philox.words(2 * len(places), seed, _philox.SPLIT).astype(np.uint64)
-    order = np.argsort((words[::2] << np.uint64(32)) | words[1::2], kind="stable")
+    order = draw(len(places))
     if by_class:
-        codes = (y if y.ndim == 1 else y[0] >= 0.5 if len(y) == 1 else y.argmax(axis=0))[places].astype(np.int64)
+        codes = (y if y.ndim == 1 else y[0] >= 0.5 if len(y) == 1 else y.argmax(axis=0))[places]
         order = _stratified(order, codes, fraction, wanted)
     taken = np.zeros(len(places), bool)
     taken[order[:wanted]] = True
@@ -85,14 +84,18 @@ def split(fraction, samples, y, m, seed, by_class):
 
 def _stratified(order, codes, fraction, wanted):
     """`order`, changed so that among its first `wanted` samples each class has its share."""
-    classes, counts = np.unique(codes, return_counts=True)
+    codes = codes.astype(np.uint16 if codes.max() < 2**16 else np.int64)  # numbers of 16 bits are sorted in O(m)
+    counts = np.bincount(codes)
+    classes = np.flatnonzero(counts)
+    counts = counts[classes]
     if wanted > len(codes) - len(classes):
         raise ValueError(
             f"validation_split={fraction:g} wants {wanted} of {len(codes)} samples, but each of the {len(classes)} "
             f"classes has to keep one to train on, which leaves {len(codes) - len(classes)}"
         )
-    drawn = np.searchsorted(classes, codes[order])
+    drawn = codes[order]
     by_class = np.argsort(drawn, kind="stable")
+    drawn = np.searchsorted(classes, drawn)
     first = by_class[np.cumsum(counts) - counts]  # which class was drawn first: of equals it gets a sample more
     shares = np.minimum(np.floor(fraction * counts), counts - 1).astype(np.int64)
     rest = fraction * counts - shares
