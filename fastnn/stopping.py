@@ -2,7 +2,7 @@
 
 import math
 
-from . import arrays, hints, tables
+from . import arrays, cautions, hints, tables
 from .settings import check_flag
 
 
@@ -38,7 +38,7 @@ class EarlyStopping:
     Notes
     -----
     L. Prechelt, "Early stopping - but when?", in "Neural Networks: Tricks of the Trade", 1998. A number that is NaN is
-    no improvement.
+    no improvement, of which a :class:`DataWarning` tells once.
 
     Examples
     --------
@@ -111,12 +111,19 @@ class Stopper:
         self.settings, self.sign = settings, -1.0 if greater_is_better else 1.0
         self.best, self.best_epoch, self.waited = math.inf, None, 0
         self.state = None  # the trainable's snapshot of the best epoch
+        self.has_warned = False
 
     def look(self, epoch, history, trainable):
         """Note the number of an epoch that has ended; return whether training should end."""
         if epoch < self.settings.start_epoch:
             return False
         number = self.sign * history.last(self.settings.monitor)
+        if number != number and not self.has_warned:
+            self.has_warned = True
+            cautions.caution(
+                f"early_stopping: {self.settings.monitor} is nan after epoch {epoch + 1}, which counts as no improvement; "
+                f"{self.settings.patience} epochs without one end the training"
+            )
         if number < self.best - self.settings.min_delta:
             if self.settings.restore_best:  # first, for it may fail
                 with trainable.guard.reading:
