@@ -21,7 +21,7 @@ FNN_INLINE void FN(multiply_units)(REAL *row, const int32_t *kept, V scale, ptrd
 static void FN(drop)(const fnn_drop *d, const uint32_t c2_and_c3[2], const uint32_t key[2], ptrdiff_t i0, ptrdiff_t i1,
                      ptrdiff_t j0, ptrdiff_t j1) {
   const V scale = FN(set1)((REAL)(FNN_DROPS / (double)(FNN_DROPS - d->dropped)));
-  const ptrdiff_t each = (d->n + COUNTERS - 1) / COUNTERS * COUNTERS, end = fnn_min(j1, each);
+  const ptrdiff_t each = (d->n + COUNTERS - 1) / COUNTERS * COUNTERS, end = fnn_min(j1, (d->n + VL - 1) / VL * VL);
   int32_t kept[BLOCK_UNITS];
   uint64_t block = UINT64_MAX; /* whose units are in `kept` */
   for (ptrdiff_t i = i0; i < i1; i++)

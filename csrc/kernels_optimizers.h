@@ -183,7 +183,8 @@ FNN_INLINE void FN(add_squares)(const int cuts, FN(doubles_vector) * lanes, cons
   }
 }
 
-/* The lanes are 16 for each instruction set, and nothing is fused: so all of them give the same bits. */
+/* The lanes are 16 for each instruction set, and nothing is fused: so all of them give the same bits for the same
+   array. (The weights of a layer lie in panels, whose width depends on the instruction set.) */
 static void FN(squares)(const fnn_update *u, double *squares, const void *sums, ptrdiff_t n) {
   const REAL *s = sums, scale = (REAL)u->scale, most = (REAL)u->clip_value;
   const int cuts = most < (REAL)INFINITY;

@@ -26,4 +26,10 @@ FNN_INLINE wide product_of_words(wide a, wide b) {
 }
 
 /* The low halves of both, in turns: even[0], odd[0], even[1], odd[1] ... */
-FNN_INLINE narrow in_turns(wide even, wide odd) { return (narrow)((even & 0xFFFFFFFF) | odd << 32); }
+FNN_INLINE narrow in_turns(wide even, wide odd) {
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  return (narrow)(even << 32 | (odd & 0xFFFFFFFF));
+#else
+  return (narrow)((even & 0xFFFFFFFF) | odd << 32);
+#endif
+}

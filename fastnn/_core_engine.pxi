@@ -333,20 +333,21 @@ cdef class Engine:
                 optimizer = self.optimizer
             if optimizer is not self.optimizer or self.state_key is None or self.is_frozen:
                 return None
-            if optimizer._unchanged is None or optimizer._unchanged is not self.read_at or (
-                    self.state_key is not self.read_key):
-                if not self._read(optimizer):
+            unchanged = getattr(optimizer, "_unchanged", None)
+            if unchanged is None or unchanged is not self.read_at or self.state_key is not self.read_key:
+                if not self._read(optimizer, unchanged):
                     return None
             return self._step(X, y)
         finally:
             guard.leave(STEP)
 
-    cdef bint _read(self, optimizer) except -1:
-        """Read the settings for quick_step; return whether the state is of these, and careful_step has no error for them.
+    cdef bint _read(self, optimizer, unchanged) except -1:
+        """Read the settings for quick_step, where `unchanged` is what the optimizer had before.
+
+        Returns whether the engine's state is for these settings, and careful_step has no error for them.
         """
-        unchanged = optimizer._unchanged  # before the settings: another thread that changes one replaces it afterwards
         self.read_at = None
-        if unchanged is None:
+        if unchanged is None:  # before the settings are read: another thread that changes one replaces it afterwards
             unchanged = optimizer._unchanged = object()
         if optimizer.key() != self.state_key:
             return False

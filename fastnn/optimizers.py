@@ -153,15 +153,19 @@ class _Optimizer:
         return {name: getattr(self, name) for name in self._names} | rarer
 
     def __getstate__(self):
-        in_dict, in_slots = super().__getstate__()
+        state = super().__getstate__()
+        if not isinstance(state, tuple):
+            return state
+        in_dict, in_slots = state
         return in_dict, {name: value for name, value in in_slots.items() if name != "_unchanged"}
 
     def __setstate__(self, state):
-        # Pickles of release 0.1 lack the first two.
-        self._extras, self._average, self._unchanged = None, 0.0, None
+        # Pickles of release 0.1 lack these two.
+        self._extras, self._average = None, 0.0
         in_dict, in_slots = state if isinstance(state, tuple) else (state, None)
         for name, value in {**(in_dict or {}), **(in_slots or {})}.items():
             object.__setattr__(self, name, value)
+        self._unchanged = None
 
     def frozen(self, dtype):
         """A copy with the present settings, which no other thread changes; a setting must be finite in `dtype`."""
@@ -172,6 +176,7 @@ class _Optimizer:
     def with_lr(self, lr):
         """A copy with the number `lr` as the learning rate."""
         twin = object.__new__(_BY_KIND[self.kind])
+        object.__setattr__(twin, "_unchanged", None)
         for field in self._fields:
             object.__setattr__(twin, field, lr if field == "_lr" else getattr(self, field))
         return twin
@@ -182,9 +187,11 @@ class _Optimizer:
             names = (*self._names, *_RARER)
             told = hints.did_you_mean(name, names) or f"; it has {', '.join(names)}"
             raise AttributeError(f"{type(self).__name__} has no setting {name!r}{told}")
+        # Before, because Ctrl-C may come in between; and after, because another thread's engine may.
+        object.__setattr__(self, "_unchanged", None)
         object.__setattr__(self, name, value)
         if name != "_unchanged":
-            object.__setattr__(self, "_unchanged", None)  # last, so that no engine keeps the old settings
+            object.__setattr__(self, "_unchanged", None)
 
     def __repr__(self):
         return f"{self.kind}({', '.join(f'{key}={value!r}' for key, value in self.settings().items())})"
@@ -820,6 +827,7 @@ def check_optimizer(optimizer):
 def _twin(kind, values, itemsize):
     """An optimizer with these values of its fields, none infinite in a dtype of that size. Nobody changes it."""
     twin = object.__new__(_BY_KIND[kind])
+    object.__setattr__(twin, "_unchanged", None)
     for field, value in zip(twin._fields, values, strict=True):
         numbers = {field[1:]: value} if field != "_extras" else dict(zip(_RARER, value or (), strict=False))
         for name, number in numbers.items():
