@@ -2,8 +2,10 @@
 
 import gc
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -32,7 +34,14 @@ settings.register_profile(
 )
 settings.register_profile("explore", settings.get_profile("fixed"), derandomize=False, max_examples=500)
 settings.register_profile("few", settings.get_profile("fixed"), max_examples=4)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "fixed")
+settings.load_profile(PROFILE)
+
+
+def drawn(examples, explored):
+    """For a test that takes another number of examples than the profile says, and another one where it explores."""
+    return settings(max_examples=explored if PROFILE == "explore" else examples)
+
 
 COMPILED = backends.default if backends.default.NAME == "compiled" else None
 # One variant per way of computing: NumPy, and the compiled backend with each ISA forced. With
@@ -69,10 +78,20 @@ def isa(request):
     COMPILED.force_isa(before)
 
 
-def pytest_collection_finish():
+def pytest_collection_finish(session):
     """What is there before the first test stays to the end: each search for garbage need not go through it."""
     gc.collect()
     gc.freeze()
+    if sys.dont_write_bytecode and not any(item.get_closest_marker("build") for item in session.items):
+        share_bytecode(session.config)
+
+
+def share_bytecode(config):
+    """Child processes that may leave none beside the modules share a folder: without, each takes 0.1 s to compile."""
+    folder = tempfile.mkdtemp()
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", folder)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(trylast=True)  # so that they come one after another, and a test can keep what is the same for all
