@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 from hypothesis import HealthCheck, settings
 
 with warnings.catch_warnings():
@@ -55,6 +56,9 @@ else:
 # The same with one instruction set, the best. A file about what is around the kernels, and so the same for all
 # instruction sets, says `VARIANTS = BACKENDS`.
 BACKENDS = ["numpy", COMPILED.ISA] if COMPILED else ["numpy"]
+
+# NumPy's own threads are kept to one: between its small products they would wait for one another and burn the cores.
+threadpoolctl.threadpool_limits(1, user_api="blas")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell ignores Ctrl-C for what it runs in the background; the tests that press it would wait for ever.
