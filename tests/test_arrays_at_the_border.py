@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import reference as ref
@@ -34,7 +34,7 @@ from case_helpers import (
     weights_unchanged,
     wrong_shapes,
 )
-from conftest import BACKENDS, alone
+from conftest import BACKENDS, alone, drawn
 from fastnn import SGD, Network, arrays, kernels
 from layouts import LAYOUTS, frame, taken_out
 
@@ -54,7 +54,7 @@ def network(n_in, n_out, dtype, backend):
 
 
 @pytest.mark.parametrize("layout", VIEWS)
-@settings(max_examples=8)
+@drawn(3, 30)
 @given(sizes=SIZES, m=SAMPLES, seed=SEEDS, other=st.sampled_from(VIEWS), row=st.sampled_from(ROWS))
 def test_any_layout(backend, dtype, layout, sizes, m, seed, other, row):
     rng, (n_in, n_out) = np.random.default_rng(seed), sizes
@@ -69,7 +69,7 @@ def test_any_layout(backend, dtype, layout, sizes, m, seed, other, row):
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-@settings(max_examples=6)
+@drawn(3, 30)
 @given(sizes=SIZES, m=SAMPLES, seed=SEEDS, layout=st.sampled_from(["C", "F"]))
 def test_any_dtype(backend, dtype, number, sizes, m, seed, layout):
     rng, (n_in, n_out) = np.random.default_rng(seed), sizes
@@ -569,7 +569,7 @@ def test_one_out_for_two_results_is_refused(backend, dtype):
     assert_all_refused(calls, "out")
 
 
-@settings(max_examples=25)
+@drawn(15, 150)
 @given(
     seed=SEEDS,
     n=st.sampled_from([1, 3, 8, 17]),
