@@ -110,7 +110,8 @@ def test_it_belongs_to_training_alone(backend, dtype):
     assert loss == wanted
     for pair, other in zip(gradients, plain_gradients, strict=True):
         assert all((a == b).all() for a, b in zip(pair, other, strict=True))
-    assert net.gradient_check(X, CODES) == plain.gradient_check(X, CODES)
+    some = X[:, :3], CODES[:3]  # it takes a loss for each of many weights
+    assert net.gradient_check(*some) == plain.gradient_check(*some)
 
 
 def test_a_rate_of_0_changes_nothing(backend, dtype):

@@ -69,7 +69,7 @@ threading.stack_size(64 * 1024)
 failed = []
 def run():
     try:
-        work([(1, 1, 1), (3, 5, 1), (2, 3, 100_000), (300, 200, 150), (40, 700, 33), (1030, 7, 70), (14, 2100, 5)], 1)
+        work([(1, 1, 1), (3, 5, 1), (2, 3, 20_000), (300, 200, 150), (40, 700, 33), (1030, 7, 70), (14, 2100, 5)], 1)
     except BaseException as error:
         failed.append(error)
 thread = threading.Thread(target=run)
