@@ -67,6 +67,13 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # What counts or replaces the process's memory cannot do so beside a sanitizer: tests/sanitize.sh.
 SANITIZED = "FASTNN_SANITIZED" in os.environ
 
+
+def around_the_kernels(test):
+    """For a test of `BACKENDS` in a file that is about the kernels otherwise."""
+    test.variants = BACKENDS
+    return test
+
+
 # For pytest-run-parallel, which runs each test in many threads at once.
 alone = pytest.mark.thread_unsafe(reason="looks at, or changes, what belongs to the whole process")
 
@@ -100,9 +107,10 @@ def share_bytecode(config):
 
 @pytest.hookimpl(trylast=True)  # so that they come one after another, and a test can keep what is the same for all
 def pytest_generate_tests(metafunc):
-    """Run each test that asks for a `backend` with all of them, or with those that its file names."""
+    """Run each test that asks for a `backend` with all of them, or with those that it or its file names."""
     if "backend" in metafunc.fixturenames:
-        metafunc.parametrize("backend", getattr(metafunc.module, "VARIANTS", VARIANTS), indirect=True)
+        variants = getattr(metafunc.module, "VARIANTS", VARIANTS)
+        metafunc.parametrize("backend", getattr(metafunc.function, "variants", variants), indirect=True)
 
 
 @pytest.fixture

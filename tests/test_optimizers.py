@@ -12,6 +12,7 @@ import pytest
 import fastnn
 import reference as ref
 from case_helpers import assert_refused, bits, state_of
+from conftest import around_the_kernels
 from fastnn import SGD, Adagrad, Adam, AdamW, NAdam, Network, RMSprop, files, kernels
 
 with np.load(Path(__file__).parent / "data" / "torch_steps.npz") as file:  # see make_torch_steps.py beside it
@@ -202,6 +203,7 @@ def afresh(backend, net):
 
 
 @with_state
+@around_the_kernels
 def test_the_same_object_goes_on_and_another_starts_afresh(backend, dtype, rng, optimizer):
     X, y = data(rng)
     net = stepped(backend, X, y, optimizer, optimizer, dtype=dtype)
@@ -237,6 +239,7 @@ def test_the_same_object_goes_on_and_another_starts_afresh(backend, dtype, rng, 
     ],
     ids=str,
 )
+@around_the_kernels
 def test_settings_that_change(backend, rng, optimizer, setting, value, goes_on):
     X, y = data(rng)
     first, changed = copy.copy(optimizer), copy.copy(optimizer)
@@ -259,6 +262,7 @@ def test_settings_that_change(backend, rng, optimizer, setting, value, goes_on):
 
 
 @with_state
+@around_the_kernels
 def test_one_object_serves_many_networks(backend, rng, optimizer):
     X, y = data(rng)
     one, two = network(backend, seed=1), network(backend, seed=2)
@@ -272,6 +276,7 @@ def test_one_object_serves_many_networks(backend, rng, optimizer):
 
 
 @with_state
+@around_the_kernels
 def test_fit_and_train_step_share_the_state(backend, dtype, rng, optimizer):
     X, y = data(rng)
     net, twin = network(backend, dtype), network(backend, dtype)
@@ -285,6 +290,7 @@ def test_fit_and_train_step_share_the_state(backend, dtype, rng, optimizer):
 
 
 @with_state
+@around_the_kernels
 def test_fit_again_goes_on(backend, dtype, rng, tmp_path, optimizer):
     X, y = data(rng)
     whole, halves = network(backend, dtype), network(backend, dtype)
@@ -307,6 +313,7 @@ def test_fit_again_goes_on(backend, dtype, rng, tmp_path, optimizer):
 
 
 @with_state
+@around_the_kernels
 def test_a_copy_goes_on_with_the_same_object_and_a_pickle_with_its_own(backend, rng, optimizer):
     X, y = data(rng)
     net = stepped(backend, X, y, optimizer, optimizer)
@@ -323,6 +330,7 @@ def test_a_copy_goes_on_with_the_same_object_and_a_pickle_with_its_own(backend, 
 
 
 @with_state
+@around_the_kernels
 def test_without_optimizer_a_file_holds_no_state(backend, rng, tmp_path, optimizer):
     net = stepped(backend, *data(rng), optimizer)
     net.save(tmp_path / "net")
@@ -338,6 +346,7 @@ def test_without_optimizer_a_file_holds_no_state(backend, rng, tmp_path, optimiz
 
 
 @with_state
+@around_the_kernels
 def test_a_state_that_would_not_go_on_is_not_carried(backend, rng, tmp_path, optimizer):
     optimizer = copy.copy(optimizer)
     net = stepped(backend, *data(rng), optimizer)
@@ -355,6 +364,7 @@ def test_a_state_that_would_not_go_on_is_not_carried(backend, rng, tmp_path, opt
 
 
 @with_state
+@around_the_kernels
 def test_set_parameters_keeps_it_and_reset_optimizer_drops_it(backend, rng, optimizer):
     X, y = data(rng)
     net = stepped(backend, X, y, optimizer, optimizer)
@@ -371,6 +381,7 @@ def test_set_parameters_keeps_it_and_reset_optimizer_drops_it(backend, rng, opti
 
 
 @with_state
+@around_the_kernels
 def test_a_predictor_and_loss_leave_it_alone(backend, rng, optimizer):
     X, y = data(rng)
     net = stepped(backend, X, y, optimizer)
@@ -380,6 +391,7 @@ def test_a_predictor_and_loss_leave_it_alone(backend, rng, optimizer):
 
 
 @with_state
+@around_the_kernels
 def test_a_batch_that_is_skipped_is_no_step(backend, dtype, rng, optimizer):
     X, y = data(rng, 12)
     w = np.array([1, 2, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0], float)
@@ -396,6 +408,7 @@ def test_a_batch_that_is_skipped_is_no_step(backend, dtype, rng, optimizer):
 
 @with_state
 @pytest.mark.parametrize("switched", [False, True])
+@around_the_kernels
 def test_a_call_that_fails_leaves_state_and_optimizer(backend, dtype, rng, optimizer, switched):
     X, y = data(rng)
     net = stepped(backend, X, y, optimizer, optimizer, dtype=dtype)
@@ -432,6 +445,7 @@ def test_a_call_that_fails_leaves_state_and_optimizer(backend, dtype, rng, optim
 @pytest.mark.parametrize(
     "optimizer", [SGD(lr=10, momentum=0.5), SGD(10, 0.9, True), AdamW(lr=50, weight_decay=1)], ids=str
 )
+@around_the_kernels
 def test_divergence_keeps_the_last_finite_weights_with_their_moments(backend, dtype, rng, optimizer, batch):
     X = rng.standard_normal((3, 24))
     y = X.sum(axis=0)[np.newaxis]
@@ -451,6 +465,7 @@ def test_divergence_keeps_the_last_finite_weights_with_their_moments(backend, dt
 
 
 @pytest.mark.parametrize("cls", [Adam, NAdam, RMSprop, Adagrad])
+@around_the_kernels
 def test_a_second_moment_that_overflows_is_divergence(backend, cls):
     # m / sqrt(v) would be 0 for ever after: a weight that is frozen, and nobody told
     X, Y = np.array([[1e10]]), np.array([[1e15]])
@@ -465,6 +480,7 @@ def test_a_second_moment_that_overflows_is_divergence(backend, cls):
 
 
 @pytest.mark.parametrize("optimizer", [Adam(lr=0.25), NAdam(lr=0.25), RMSprop(lr=0.025)], ids=str)
+@around_the_kernels
 def test_a_gradient_whose_square_overflows_may_pass(backend, optimizer):
     # (1 - beta2) g^2 is finite in float32, g^2 is not
     net = Network([1, 1], ["identity"], "mse", "zeros", backend=backend)
@@ -473,6 +489,7 @@ def test_a_gradient_whose_square_overflows_may_pass(backend, optimizer):
     assert net.parameters[0][0][0, 0] == pytest.approx(want, rel=1e-6)
 
 
+@around_the_kernels
 def test_divergence_after_a_callback_keeps_what_it_left(backend, rng):
     X, y = data(rng)
     net, adam, left = network(backend), Adam(), []
@@ -493,6 +510,7 @@ def test_divergence_after_a_callback_keeps_what_it_left(backend, rng):
     assert state_of(net)[2:] == state_of(twin)[2:]
 
 
+@around_the_kernels
 def test_a_callback_may_train_with_another_optimizer(backend, rng):
     X, y = data(rng)
     adam, sgd = Adam(), SGD(lr=0.1)
@@ -640,6 +658,7 @@ def test_a_setting_that_is_refused_changes_nothing():
     ],
     ids=str,
 )
+@around_the_kernels
 def test_a_file_of_nonsense_is_refused(backend, rng, tmp_path, header, arrays, told):
     path = tmp_path / "net"
     stepped(backend, *data(rng), Adam()).save(path, optimizer=True)
