@@ -1,5 +1,6 @@
 """Layout, strides and dtype at the border: the numbers of a plain copy, or a refusal that names the argument."""
 
+import functools
 import sys
 import tracemalloc
 import weakref
@@ -81,12 +82,19 @@ def test_any_dtype(backend, dtype, number, sizes, m, seed, layout):
     assert_same(everything(network(n_in, n_out, dtype, backend), X, y, w), want)
 
 
+@functools.cache
+def of_plain_arrays(backend, dtype, number, m):
+    """Data of that kind of numbers, and all that a network does with plain copies of them."""
+    rng = np.random.default_rng(20260101)
+    X, y, w = numbers(rng, (5, m), number), (numbers(rng, (3, m), number) > 0).astype(number), np.ones(m, number)
+    return (X, y, w), everything(network(5, 3, dtype, backend), *(a.astype(dtype) for a in (X, y, w)))
+
+
 @pytest.mark.parametrize("guise", GUISES)
 @each("number", ["float32", "float64", "int64"])
-def test_any_container(backend, dtype, rng, guise, number):
+def test_any_container(backend, dtype, guise, number):
     for m in (1, 40):
-        X, y, w = numbers(rng, (5, m), number), (numbers(rng, (3, m), number) > 0).astype(number), np.ones(m, number)
-        want = everything(network(5, 3, dtype, backend), *(a.astype(dtype) for a in (X, y, w)))
+        (X, y, w), want = of_plain_arrays(backend, dtype, number, m)
         things = [GUISES[guise](a) for a in (X, y, w)]
         assert_same(everything(network(5, 3, dtype, backend), *things), want)
         for thing, values in zip(things, (X, y, w), strict=True):
