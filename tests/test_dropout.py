@@ -110,8 +110,10 @@ def test_it_belongs_to_training_alone(backend, dtype):
     assert loss == wanted
     for pair, other in zip(gradients, plain_gradients, strict=True):
         assert all((a == b).all() for a, b in zip(pair, other, strict=True))
-    some = X[:, :3], CODES[:3]  # it takes a loss for each of many weights
-    assert net.gradient_check(*some) == plain.gradient_check(*some)
+    few = {"dtype": dtype, "sizes": (7, 5, 6, 3)}  # weights: it takes two losses for each
+    net, plain = net_of(backend, **few), net_of(backend, **few, dropout=0.0)
+    assert bits(net) == bits(plain)
+    assert net.gradient_check(X, CODES) == plain.gradient_check(X, CODES)
 
 
 def test_a_rate_of_0_changes_nothing(backend, dtype):

@@ -184,7 +184,7 @@ def busy():
 threads = [threading.Thread(target=busy) for _ in range(4)]
 for t in threads:
     t.start()
-for _ in range(200):
+for _ in range({times}):
     pid = os.fork()
     if not pid:
         with guard.reading:
@@ -201,9 +201,10 @@ print("free")
 
 
 @needs_fork
-def test_a_forked_child_waits_for_no_lock_of_its_parent_s():
+@pytest.mark.parametrize("times", [60, pytest.param(300, marks=pytest.mark.slow)])
+def test_a_forked_child_waits_for_no_lock_of_its_parent_s(times):
     code = "import sys, warnings\nwarnings.simplefilter('ignore', DeprecationWarning)\nsys.setswitchinterval(1e-6)\n"
-    assert python(code + GUARD, "numpy") == "free"
+    assert python(code + GUARD.format(times=times), "numpy") == "free"
 
 
 # The fork server's children begin as spawned ones.
