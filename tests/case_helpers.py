@@ -97,7 +97,7 @@ def affine(W, b, dtype="float64", activations=None, loss=None, backend="auto"):
     W, b = np.atleast_2d(W), np.reshape(b, (-1, 1))
     if activations is None and loss is None:
         activations, loss = ["identity"], "mse"
-    net = Network([W.shape[1], W.shape[0]], activations, loss, dtype=dtype, seed=0, backend=backend)
+    net = Network([W.shape[1], W.shape[0]], activations, loss, init="zeros", dtype=dtype, seed=0, backend=backend)
     net.set_parameters([(W, b)])
     return net
 

@@ -2,13 +2,16 @@
 
 import gc
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 from hypothesis import HealthCheck, settings
 
 with warnings.catch_warnings():
@@ -32,7 +35,14 @@ settings.register_profile(
 )
 settings.register_profile("explore", settings.get_profile("fixed"), derandomize=False, max_examples=500)
 settings.register_profile("few", settings.get_profile("fixed"), max_examples=4)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "fixed")
+settings.load_profile(PROFILE)
+
+
+def drawn(examples, explored):
+    """For a test that takes another number of examples than the profile says, and another one where it explores."""
+    return settings(max_examples=explored if PROFILE == "explore" else examples)
+
 
 COMPILED = backends.default if backends.default.NAME == "compiled" else None
 # One variant per way of computing: NumPy, and the compiled backend with each ISA forced. With
@@ -47,12 +57,22 @@ else:
 # instruction sets, says `VARIANTS = BACKENDS`.
 BACKENDS = ["numpy", COMPILED.ISA] if COMPILED else ["numpy"]
 
+# NumPy's own threads are kept to one: between its small products they would wait for one another and burn the cores.
+threadpoolctl.threadpool_limits(1, user_api="blas")
+
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell ignores Ctrl-C for what it runs in the background; the tests that press it would wait for ever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What counts or replaces the process's memory cannot do so beside a sanitizer: tests/sanitize.sh.
 SANITIZED = "FASTNN_SANITIZED" in os.environ
+
+
+def around_the_kernels(test):
+    """For a test of `BACKENDS` in a file that is about the kernels otherwise."""
+    test.variants = BACKENDS
+    return test
+
 
 # For pytest-run-parallel, which runs each test in many threads at once.
 alone = pytest.mark.thread_unsafe(reason="looks at, or changes, what belongs to the whole process")
@@ -69,17 +89,28 @@ def isa(request):
     COMPILED.force_isa(before)
 
 
-def pytest_collection_finish():
+def pytest_collection_finish(session):
     """What is there before the first test stays to the end: each search for garbage need not go through it."""
     gc.collect()
     gc.freeze()
+    if sys.dont_write_bytecode and not any(item.get_closest_marker("build") for item in session.items):
+        share_bytecode(session.config)
+
+
+def share_bytecode(config):
+    """Child processes that may leave none beside the modules share a folder: without, each takes 0.1 s to compile."""
+    folder = tempfile.mkdtemp()
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", folder)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(trylast=True)  # so that they come one after another, and a test can keep what is the same for all
 def pytest_generate_tests(metafunc):
-    """Run each test that asks for a `backend` with all of them, or with those that its file names."""
+    """Run each test that asks for a `backend` with all of them, or with those that it or its file names."""
     if "backend" in metafunc.fixturenames:
-        metafunc.parametrize("backend", getattr(metafunc.module, "VARIANTS", VARIANTS), indirect=True)
+        variants = getattr(metafunc.module, "VARIANTS", VARIANTS)
+        metafunc.parametrize("backend", getattr(metafunc.function, "variants", variants), indirect=True)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Layout, strides and dtype at the border: the numbers of a plain copy, or a refusal that names the argument."""
 
+import functools
 import sys
 import tracemalloc
 import weakref
@@ -7,7 +8,7 @@ import weakref
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import reference as ref
@@ -34,7 +35,7 @@ from case_helpers import (
     weights_unchanged,
     wrong_shapes,
 )
-from conftest import BACKENDS, alone
+from conftest import BACKENDS, alone, drawn
 from fastnn import SGD, Network, arrays, kernels
 from layouts import LAYOUTS, frame, taken_out
 
@@ -54,7 +55,7 @@ def network(n_in, n_out, dtype, backend):
 
 
 @pytest.mark.parametrize("layout", VIEWS)
-@settings(max_examples=8)
+@drawn(3, 30)
 @given(sizes=SIZES, m=SAMPLES, seed=SEEDS, other=st.sampled_from(VIEWS), row=st.sampled_from(ROWS))
 def test_any_layout(backend, dtype, layout, sizes, m, seed, other, row):
     rng, (n_in, n_out) = np.random.default_rng(seed), sizes
@@ -69,7 +70,7 @@ def test_any_layout(backend, dtype, layout, sizes, m, seed, other, row):
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-@settings(max_examples=6)
+@drawn(3, 30)
 @given(sizes=SIZES, m=SAMPLES, seed=SEEDS, layout=st.sampled_from(["C", "F"]))
 def test_any_dtype(backend, dtype, number, sizes, m, seed, layout):
     rng, (n_in, n_out) = np.random.default_rng(seed), sizes
@@ -81,12 +82,19 @@ def test_any_dtype(backend, dtype, number, sizes, m, seed, layout):
     assert_same(everything(network(n_in, n_out, dtype, backend), X, y, w), want)
 
 
+@functools.cache
+def of_plain_arrays(backend, dtype, number, m):
+    """Data of that kind of numbers, and all that a network does with plain copies of them."""
+    rng = np.random.default_rng(20260101)
+    X, y, w = numbers(rng, (5, m), number), (numbers(rng, (3, m), number) > 0).astype(number), np.ones(m, number)
+    return (X, y, w), everything(network(5, 3, dtype, backend), *(a.astype(dtype) for a in (X, y, w)))
+
+
 @pytest.mark.parametrize("guise", GUISES)
 @each("number", ["float32", "float64", "int64"])
-def test_any_container(backend, dtype, rng, guise, number):
+def test_any_container(backend, dtype, guise, number):
     for m in (1, 40):
-        X, y, w = numbers(rng, (5, m), number), (numbers(rng, (3, m), number) > 0).astype(number), np.ones(m, number)
-        want = everything(network(5, 3, dtype, backend), *(a.astype(dtype) for a in (X, y, w)))
+        (X, y, w), want = of_plain_arrays(backend, dtype, number, m)
         things = [GUISES[guise](a) for a in (X, y, w)]
         assert_same(everything(network(5, 3, dtype, backend), *things), want)
         for thing, values in zip(things, (X, y, w), strict=True):
@@ -569,7 +577,7 @@ def test_one_out_for_two_results_is_refused(backend, dtype):
     assert_all_refused(calls, "out")
 
 
-@settings(max_examples=25)
+@drawn(15, 150)
 @given(
     seed=SEEDS,
     n=st.sampled_from([1, 3, 8, 17]),

@@ -5,12 +5,12 @@ import fractions
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fastnn
 from case_helpers import affine, assert_all_refused, bits, complaint, python, weights_unchanged
-from conftest import BACKENDS, alone
+from conftest import BACKENDS, alone, drawn
 from fastnn import SGD, Adagrad, Adam, AdamW, NAdam, Network, RMSprop, kernels
 
 VARIANTS = BACKENDS  # what is tested here is around the kernels
@@ -32,7 +32,7 @@ def flat(gradients):
 # --- the rule: averages are over samples, or over sample weights --------------------------------------------------
 
 
-@settings(max_examples=40)
+@drawn(20, 500)
 @given(weights=st.lists(st.integers(0, 4), min_size=1, max_size=12).filter(any), seed=st.integers(0, 99))
 def test_a_weight_of_k_is_k_samples(backend, weights, seed):
     rng = np.random.default_rng(seed)
@@ -54,7 +54,7 @@ def test_a_weight_of_k_is_k_samples(backend, weights, seed):
         np.testing.assert_allclose(kernels.rowsum(dZ) / Z.shape[1], db, atol=1e-12)
 
 
-@settings(max_examples=30)
+@drawn(15, 500)
 @given(
     m=st.integers(1, 30),
     batch=st.integers(1, 40),

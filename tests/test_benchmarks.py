@@ -77,17 +77,17 @@ def test_roofline_checks_what_it_times(dtype):
 @pytest.mark.parametrize(
     ("script", "arguments"),
     [
-        pytest.param(roofline, "--nets 6-5-3x4", marks=needs_gcc),
-        pytest.param(calls, "--size 3 --rounds 1", marks=[needs_gcc, needs_compiled]),
-        pytest.param(calls, "--rounds 1 --dtype float64", marks=[needs_gcc, needs_compiled]),
+        pytest.param(calls, "--size 3 --rounds 1", marks=[needs_gcc, needs_compiled, pytest.mark.slow]),
+        pytest.param(calls, "--rounds 1 --dtype float64", marks=[needs_gcc, needs_compiled, pytest.mark.slow]),
         pytest.param(neighbours, "--rounds 1", marks=needs_torch),
         (threads_script, "--shapes 2"),
         pytest.param(threads_script, "--busy --batches 2", marks=on_linux),
         pytest.param(
             regret,
             "--processes 1 --conditions quiet hiccups busy --nets 6-5-3x4 64-100-10x200 --seconds 0.05 --rounds 1",
-            marks=on_linux,
+            marks=[on_linux, pytest.mark.slow],
         ),
+        pytest.param(regret, "--processes 1 --conditions hiccups --nets 6-5-3x4 --rounds 1", marks=on_linux),
         (overheads, "shuffle --nets 6-5-3x4"),
         (overheads, "call --nets 6-5-3x4"),
         (overheads, "subnormal --nets 6-5-3x4"),
@@ -101,32 +101,41 @@ def test_roofline_checks_what_it_times(dtype):
 )
 @pytest.mark.usefixtures("threads")
 def test_a_script_ends_with_a_row_for_the_results(script, arguments, capsys):
+    lines_of(script, arguments, capsys)
+
+
+def lines_of(script, arguments, capsys):
+    """What a script prints, of which the last line is a row for the results."""
     arguments += " --threads 1 --seconds 0"
     assert script.main(arguments.split()) == 0
-    row = capsys.readouterr().out.splitlines()[-1]
+    lines = capsys.readouterr().out.splitlines()
+    row = lines[-1]
     header = (BENCHMARKS / "RESULTS.md").read_text().partition("| date ")[2].splitlines()[0]
     assert row.count("|") == header.count("|") + 1
     assert f"`python benchmarks/{script.__name__}.py {arguments}`" in row
     assert re.search(r"\d", row.split("|")[-2])
+    return lines
 
 
 @needs_gcc
 @pytest.mark.usefixtures("threads")
 def test_roofline_prints_shares(capsys):
-    roofline.main(["--threads", "1", "--seconds", "0", "--nets", "6-5-3x4"])
-    lines = capsys.readouterr().out.splitlines()
+    lines = lines_of(roofline, "--nets 6-5-3x4", capsys)
     assert re.search(r"FMA limit \d+\.\d GFLOP/s$", lines[0])
     assert re.fullmatch(r"6-5-3x4 +[\d.]+ +[\d.]+ +[\d.]+%", lines[2])
 
 
+TURNS = ["step 30-16-2x64 Adam", "predict 4-64-64-2x8", "kernels rowsum 2x4x1 F out"]
+
+
 @needs_compiled
-@pytest.mark.parametrize("case", ["predict 4-64-64-2x8", "step 30-16-2x64 Adam", "kernels rowsum 2x4x1 F out"])
-def test_two_trees_take_turns(case, capsys):
-    tree = str(Path(fastnn.__file__).parents[1])
-    how = ["--this", tree, "--only", case, "--pairs", "2", "--rounds", "2", "--seconds", "0"]
+def test_two_trees_take_turns(capsys):
+    tree, chosen = str(Path(fastnn.__file__).parents[1]), TURNS
+    how = ["--this", tree, "--only", *chosen, "--pairs", "2", "--rounds", "2", "--seconds", "0"]
     assert two_trees.main([tree, *how]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(re.escape(case) + r" +[\d.]+ us +[\d.]+  [\d.]+-[\d.]+", lines[0])
+    for case, line in zip(chosen, lines, strict=False):  # after those come the means
+        assert re.fullmatch(re.escape(case) + r" +[\d.]+ us +[\d.]+  [\d.]+-[\d.]+", line)
     assert float(re.search(r"all ([\d.]+)", lines[-1])[1]) > 0
     with pytest.raises(SystemExit):
         two_trees.main([tree, "--only", "no such case"])

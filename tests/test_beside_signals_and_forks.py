@@ -15,12 +15,13 @@ from fastnn import kernels
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
 
 HEAD = """
-import faulthandler, os, signal, sys, threading, time, warnings
+import copy, faulthandler, os, signal, sys, threading, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
 import numpy as np, fastnn
 from fastnn import Adam, Network
 faulthandler.dump_traceback_later(60, exit=True)
 backend = {backend!r}
+wide = 1000 if backend == "compiled" else 600  # so that a fork waits for a batch long enough to be disturbed
 rng = np.random.default_rng(0)
 def net(*sizes, **settings):
     return Network(list(sizes), seed=0, backend=backend, **settings)
@@ -56,7 +57,7 @@ print("right")
 
 # A change in the middle of a training call by its own thread: it waits, so it cannot; before and after it can.
 CHANGES = """
-trained, adam, (X, y) = net(20, 40, 2), Adam(), data(20, 3000)
+trained, adam, (X, y) = net(20, 40, 2), Adam(), data(20, 3000 if backend == "compiled" else 500)
 def handler(*_):
     times[0] += 1
     refused[0] += raises(trained.reset_optimizer)
@@ -74,7 +75,7 @@ print("right")
 
 # What raises while a fork waits comes after it; nobody's network stays in use.
 RAISES = """
-others, trained, (X, y) = [net(4, 3, 2) for _ in range(5)], net(1500, 1500, 2), data(1500, 4000)
+others, trained, (X, y) = [net(4, 3, 2) for _ in range(5)], net(wide, wide, 2), data(wide, 4000)
 done = threading.Event()
 fit = lambda: trained.fit(X, y, 10**6, None, progress=False, callbacks=lambda e, h: done.is_set())
 thread = threading.Thread(target=fit, daemon=True)
@@ -103,13 +104,13 @@ os._exit(0)
 
 # A network that is made, and trained, while a fork waits for another one.
 MADE = """
-trained, (X, y) = net(1500, 1500, 2), data(1500, 4000)
+trained, (X, y) = net(wide, wide, 2), data(wide, 4000)
 threading.Thread(target=lambda: trained.fit(X, y, 10**6, None, progress=False), daemon=True).start()
 time.sleep(0.3)
 made = []
 def later():
     time.sleep(0.02)
-    made.append(net(1500, 2, init="zeros"))
+    made.append(net(wide, 2, init="zeros"))
     made[0].fit(X, y, 10**6, None, progress=False)
 threading.Thread(target=later, daemon=True).start()
 pid = os.fork()
@@ -175,8 +176,9 @@ def test_the_end_of_the_interpreter():
 # --- what others set, beside a fit that fails, or begins ----------------------------------------------------------
 
 UNDONE = """
+start = net(600, 600, 2)
 for trial in range(12):
-    trained, (X, y) = net(600, 600, 2), data(600, 64)
+    trained, (X, y) = copy.deepcopy(start), data(600, 64)
     X[3, 5] = np.nan
     sevens, returned = [(np.full_like(W, 7e-3), np.full_like(b, 7e-3)) for W, b in trained.parameters], []
     def other():
@@ -195,9 +197,9 @@ print("right")
 """
 
 RESET = """
-adam, (X, y) = Adam(), data(600, 64)
+start, adam, (X, y) = net(600, 600, 2), Adam(), data(600, 64)
 for trial in range(12):
-    trained = net(600, 600, 2)
+    trained = copy.deepcopy(start)
     trained.train_step(X, y, adam)
     before = trained.parameters[0][0]
     def other():

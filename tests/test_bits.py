@@ -27,6 +27,7 @@ OPTIMIZERS = [fastnn.SGD(lr=0.05), fastnn.SGD(lr=0.01, momentum=0.9), fastnn.Ada
 of_the_table = pytest.mark.parametrize(
     ("sizes", "batch"), TABLE, ids=lambda v: "-".join(map(str, v)) if isinstance(v, tuple) else f"x{v}"
 )
+longer = pytest.param(10, marks=pytest.mark.slow)
 with_each = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["SGD", "momentum", "Adam"])
 
 
@@ -36,9 +37,9 @@ def data(sizes, m, seed=0):
     return rng.standard_normal((m, sizes[0])).astype("f4").T, y
 
 
-def assert_threads_do_not_change_bits(sizes, activations, batch, dtype, optimizer):
-    """Not after 20 steps, the last of each epoch a short one; nor in what is computed without a step."""
-    X, y = data(sizes, 10 * batch - 3)
+def assert_threads_do_not_change_bits(sizes, activations, batch, dtype, optimizer, batches):
+    """Not after two epochs, the last step of each a short one; nor in what is computed without a step."""
+    X, y = data(sizes, batches * batch - 3)
     trained, computed = set(), set()
     for threads in THREADS:
         net = fastnn.Network(sizes, activations, dtype=dtype, seed=1, backend="compiled", threads=threads)
@@ -53,15 +54,17 @@ def assert_threads_do_not_change_bits(sizes, activations, batch, dtype, optimize
 
 @of_the_table
 @pytest.mark.parametrize("optimizer", OPTIMIZERS[::2], ids=["SGD", "Adam"])
-def test_threads_do_not_change_bits_in_the_table(sizes, batch, dtype, optimizer):
-    assert_threads_do_not_change_bits(sizes, None, batch, dtype, optimizer)
+@pytest.mark.parametrize("batches", [3, longer])
+def test_threads_do_not_change_bits_in_the_table(sizes, batch, dtype, optimizer, batches):
+    assert_threads_do_not_change_bits(sizes, None, batch, dtype, optimizer, batches)
 
 
 @pytest.mark.parametrize(("sizes", "activations", "batch"), NETS)
 @with_each
+@pytest.mark.parametrize("batches", [5, longer])
 @pytest.mark.usefixtures("isa")
-def test_threads_do_not_change_bits(sizes, activations, batch, dtype, optimizer):
-    assert_threads_do_not_change_bits(sizes, activations, batch, dtype, optimizer)
+def test_threads_do_not_change_bits(sizes, activations, batch, dtype, optimizer, batches):
+    assert_threads_do_not_change_bits(sizes, activations, batch, dtype, optimizer, batches)
 
 
 @pytest.mark.parametrize(("sizes", "activations", "batch"), NETS)

@@ -113,6 +113,9 @@ def test_it_belongs_to_training_alone(backend, dtype):
     assert loss == wanted
     for pair, other in zip(gradients, plain_gradients, strict=True):
         assert all((a == b).all() for a, b in zip(pair, other, strict=True))
+    few = {"dtype": dtype, "sizes": (7, 5, 6, 3)}  # weights: it takes two losses for each
+    net, plain = net_of(backend, **few), net_of(backend, **few, dropout=0.0)
+    assert bits(net) == bits(plain)
     assert net.gradient_check(X, CODES) == plain.gradient_check(X, CODES)
 
 

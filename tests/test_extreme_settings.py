@@ -12,7 +12,7 @@ import pytest
 import fastnn
 import reference as ref
 from case_helpers import assert_faultless, bits, python, state_of
-from conftest import DTYPES
+from conftest import DTYPES, PROFILE
 from fastnn import SGD, Adagrad, Adam, AdamW, NAdam, Network, RMSprop, kernels, optimizers, training
 
 SMALL = [5e-324, 1e-300, 1e-45, 1e-40, 1e-38]
@@ -61,7 +61,7 @@ def numbers(net):
 
 
 STEPS = 4  # of a fit
-EXAMPLES = int(os.environ.get("FASTNN_EXTREME_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("FASTNN_EXTREME_EXAMPLES", "500" if PROFILE == "explore" else "50"))
 
 
 def draw(rng, kind):
@@ -298,7 +298,7 @@ FLIPPING = """
 import threading, numpy as np, fastnn
 X = np.random.default_rng(0).standard_normal((3, 400))
 y = X.sum(axis=0)[np.newaxis]
-epochs = 100 if fastnn.backend.default.NAME == "numpy" else 4000
+epochs = 50 if fastnn.backend.default.NAME == "numpy" else 4000
 ended = threading.Event()
 for optimizer in (fastnn.SGD(1e-3), fastnn.SGD(1e-3, 0.9), fastnn.Adam(1e-3)):
     net = fastnn.Network([3, 16, 1], ["relu", "identity"], seed=0)

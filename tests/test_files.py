@@ -11,13 +11,13 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fastnn
 import reference as ref
 from case_helpers import OF_ANY_UNITS, affine, bits, variant_environment, weights_unchanged
-from conftest import BACKENDS
+from conftest import BACKENDS, PROFILE, drawn
 from fastnn import SGD, Network, files
 
 VARIANTS = BACKENDS  # what is tested here is around the kernels
@@ -45,7 +45,7 @@ def saved(net, path, **kw):
 NAMES = st.sampled_from([*ref.ACTIVATIONS])
 
 
-@settings(max_examples=25)
+@drawn(12, 250)
 @given(data=st.data(), sizes=st.lists(st.integers(1, 9), min_size=2, max_size=5), seed=st.integers(0, 2**64 - 1))
 def test_any_network_comes_back(backend, dtype, tmp_path, data, sizes, seed):
     hidden = [data.draw(NAMES) for _ in sizes[2:]]
@@ -411,7 +411,7 @@ def test_h03_overwritten_and_moved_parts(backend, rng, tmp_path):
     data, want = saved(net, tmp_path / "net"), everything_of(net)
     other = saved(make(backend, seed=9), tmp_path / "other")
     path = tmp_path / "mixed"
-    for _ in range(150):
+    for _ in range(500 if PROFILE == "explore" else 60):
         a, b, c = np.sort(rng.integers(0, len(data), 3))
         for broken in (
             data[:a] + other[a:],

@@ -8,12 +8,13 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import reference as ref
 from case_helpers import affine, assert_finite, bits, through, weights_unchanged
+from conftest import drawn
 from fastnn import SGD, Adam, DataWarning, Network, kernels
 
 
@@ -39,7 +40,7 @@ def matrices(dtype, high):
     return npst.arrays(dtype, shapes, elements=st.floats(-high, high, width=size, allow_nan=False))
 
 
-@settings(max_examples=80)
+@drawn(40, 500)
 @given(data=st.data())
 def test_finite_in_finite_out(backend, dtype, data):
     Z = data.draw(matrices(dtype, float(np.finfo(dtype).max / 64)))  # a sum over all of it is finite, too
@@ -68,7 +69,7 @@ def test_a_sum_of_losses_beyond_all_numbers(backend, dtype):
     assert net.loss(Z, y) in (np.inf, pytest.approx(float(Z[0, 0])))
 
 
-@settings(max_examples=40)
+@drawn(20, 500)
 @given(data=st.data())
 def test_the_gradient_of_a_loss_is_in_one_form(backend, dtype, data):
     # dZ of the cross-entropies is A - Y, whatever the scores

@@ -18,7 +18,8 @@ from fastnn import SGD, Adam, Network
 pytestmark = alone
 
 PACKAGE = os.path.dirname(fastnn.__file__) + os.sep
-MOST = 150  # of the places in one call; beyond it, every so many
+# So many of the places in one call; beyond it, every so many.
+at_most = pytest.mark.parametrize("most", [40, pytest.param(150, marks=pytest.mark.slow)])
 
 
 def _serves_signals(name):
@@ -98,13 +99,13 @@ def fresh(backend):
     return net
 
 
-def interruptions(backend, call, path):
+def interruptions(backend, call, path, most):
     """(network, where) for every place."""
     call(fresh(backend), path)  # imports what is imported late
     net = fresh(backend)
     with Interrupt() as counted:
         call(net, path)
-    for n in range(1, counted.seen + 1, 1 + counted.seen // MOST):
+    for n in range(1, counted.seen + 1, 1 + counted.seen // most):
         net = fresh(backend)
         with Interrupt(n) as interrupt, pytest.raises(KeyboardInterrupt):
             call(net, path)
@@ -132,31 +133,34 @@ def assert_usable(net, where):
 # Where it comes between open() and the with block that is to close the file, the collector does.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("what", READ)
-def test_a_call_that_reads_is_interrupted(either_backend, what, tmp_path):
+@at_most
+def test_a_call_that_reads_is_interrupted(either_backend, what, tmp_path, most):
     path = tmp_path / "net"
     fresh(either_backend).save(path, optimizer=True)
     old, before = path.read_bytes(), state_of(fresh(either_backend))
-    for net, where in interruptions(either_backend, READ[what], path):
+    for net, where in interruptions(either_backend, READ[what], path, most):
         assert state_of(net) == before, where
         assert (os.listdir(tmp_path), path.read_bytes()) == (["net"], old), where
         assert_usable(net, where)
 
 
 @pytest.mark.parametrize("what", WRITE)
-def test_a_call_that_writes_is_interrupted(either_backend, what, tmp_path):
+@at_most
+def test_a_call_that_writes_is_interrupted(either_backend, what, tmp_path, most):
     before, done = state_of(fresh(either_backend)), fresh(either_backend)
     WRITE[what](done, None)
     after = state_of(done)
-    for net, where in interruptions(either_backend, WRITE[what], None):
+    for net, where in interruptions(either_backend, WRITE[what], None, most):
         assert state_of(net) in (before, after), where
         assert_usable(net, where)
 
 
 @pytest.mark.parametrize("what", FIT)
-def test_a_fit_is_interrupted(either_backend, what):
+@at_most
+def test_a_fit_is_interrupted(either_backend, what, most):
     before, done = bits(fresh(either_backend)), fresh(either_backend)
     FIT[what](done, None)
-    for net, where in interruptions(either_backend, FIT[what], None):
+    for net, where in interruptions(either_backend, FIT[what], None, most):
         assert 0 <= net.epochs_done <= 2, where
         if what == "fit of one batch":
             assert bits(net) in (before, bits(done)), where

@@ -294,7 +294,7 @@ def test_interruption_ctrl_c_is_served(backend, rng, what, by):
     net = Network(sizes, seed=0, backend=backend)
     X = rng.standard_normal((m, sizes[0])).astype(x_dtype).T
     y = np.arange(m) % max(2, sizes[-1])
-    with pytest.raises(KeyboardInterrupt), signal_after(0.1, signal.SIGINT, by) as sent:
+    with pytest.raises(KeyboardInterrupt), signal_after(0.05, signal.SIGINT, by) as sent:
         net.fit(X, y, epochs=NEVER, optimizer=SGD(lr=1e-4), **kw)
     assert time.perf_counter() - sent[0] < 0.5
     usable(net, X[:, :100], y[:100])
@@ -370,9 +370,9 @@ def test_interruption_other_long_calls_can_be_ended_too(backend, method):
     call = {"predict": lambda: net.predict(X), "predictor": lambda: net.predictor()(X)}.get(method)
     call = call or (lambda: getattr(net, method)(X, y))
     start = time.perf_counter()
-    with alarm_after(0.2), contextlib.suppress(TimeoutError):
+    with alarm_after(0.1), contextlib.suppress(TimeoutError):
         call()
-    assert time.perf_counter() - start < 1.2
+    assert time.perf_counter() - start < 1.1
     assert net.predict(X[:, :3]).shape == (1, 3)
     net.train_step(X[:, :3], y[:, :3])
 
@@ -389,7 +389,7 @@ def test_e04_other_python_threads_and_sigalrm_keep_running(backend, rng):
             beats += 1
             time.sleep(0.01)
 
-    end = time.perf_counter() + 0.5
+    end = time.perf_counter() + 0.3
     thread = threading.Thread(target=beat)
     thread.start()
     try:
@@ -397,11 +397,11 @@ def test_e04_other_python_threads_and_sigalrm_keep_running(backend, rng):
     finally:
         stop = True
         thread.join()
-    assert beats >= 25
+    assert beats >= 15
     start = time.perf_counter()
-    with alarm_after(0.3), pytest.raises(TimeoutError):
+    with alarm_after(0.15), pytest.raises(TimeoutError):
         net.fit(X, y, epochs=NEVER, optimizer=SGD(lr=1e-3))
-    assert time.perf_counter() - start < 1.3
+    assert time.perf_counter() - start < 1.15
     usable(net, X, y)
 
 
@@ -423,7 +423,7 @@ def test_e04_threads_keep_running_in_other_calls(backend, method):
     thread.start()
     try:
         start = time.perf_counter()
-        while time.perf_counter() - start < 0.4:
+        while time.perf_counter() - start < 0.25:
             call()
         end = time.perf_counter()
     finally:
@@ -559,7 +559,7 @@ def printed(call):
 
 @pytest.mark.parametrize(
     ("tqdm", "epochs", "callbacks"),
-    [(True, 10_000, False), (False, 2000, False), (True, 2000, True), (False, 2000, True)],
+    [(True, 1000, False), (False, 1000, False), (True, 1000, True), (False, 1000, True)],
 )
 def test_e06_progress_output(backend, tqdm, epochs, callbacks, monkeypatch):
     if not tqdm:

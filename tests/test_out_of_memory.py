@@ -130,7 +130,7 @@ LAYOUTS = {
 
 def cases():
     for (n, k, m) in ((7, 130, 301), (70, 33, 515), (1, 300, 900), (300, 1, 700), (40, 1400, 1), (515, 64, 2100)):
-        for dtype in ("f4", "f8"):
+        for dtype in os.environ["FASTNN_TEST_DTYPES"].split():
             for layout, lay in LAYOUTS.items():
                 make = lambda *shape: lay(rng.standard_normal(shape, "f4").astype(dtype))
                 W, X, b, Z = make(n, k), make(k, m), make(n, 1), make(n, m)
@@ -213,7 +213,8 @@ def test_no_memory_at_each_allocation(preload, library, threads):
     assert int(refused) <= int(tried)
 
 
-def test_results_are_as_they_were(preload):
-    assert int(python(INTO, "compiled", LD_PRELOAD=preload)) > 100
+@pytest.mark.parametrize("dtypes", ["f4", pytest.param("f8", marks=pytest.mark.slow)])
+def test_results_are_as_they_were(preload, dtypes):
+    assert int(python(INTO, "compiled", LD_PRELOAD=preload, FASTNN_TEST_DTYPES=dtypes)) > 100
     folder = str(Path(__file__).parent)
     assert int(python(TOTAL, "compiled", LD_PRELOAD=preload, FASTNN_TEST_FOLDER=folder)) > 1

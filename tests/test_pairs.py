@@ -60,7 +60,7 @@ READERS = {
     "loss": lambda net: flat([net.loss(X, y)]),
     "evaluate": lambda net: repr(net.evaluate(X, y)).encode(),
     "gradients": gradients,
-    "gradient_check": lambda net: flat([net.gradient_check(X, y)]),
+    "gradient_check": lambda net: flat([net.gradient_check(X[:, :50], y[:50])]),
     "parameters": weights_of,
     "pickle": lambda net: weights_of(pickle.loads(pickle.dumps(net))),
     "copy": lambda net: weights_of(copy.deepcopy(net)),

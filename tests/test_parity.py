@@ -128,22 +128,31 @@ def test_linear_backward(backend, dtype, n, k, m, seed, of_dz, of_a, of_w, with_
         ref.assert_close(result, want[i], dtype, name)
 
 
-@pytest.mark.parametrize("place", range(4))
-def test_every_size(backend, dtype, rng, place):
-    """1..70 units, inputs and samples, the others at 17 and 33; then all three alike."""
+@functools.lru_cache(1)  # the backends come one after another
+def of_every_size(dtype, place):
+    """Of each size: the operands, A of each activation, dW, db and dA_prev."""
+    rng, found = np.random.default_rng(20260101), []
     for size in range(1, 71):
         n, k, m = [(size, 17, 33), (33, size, 17), (17, 33, size), (size, size, size)][place]
-        W, A_prev, b, dZ = (rng.standard_normal(shape).astype(dtype) for shape in ((n, k), (k, m), (n, 1), (n, m)))
-        W64, A64, b64, dZ64 = (ref.exact(T, dtype) for T in (W, A_prev, b, dZ))
-        Z = ref.linear_forward(W64, A64, b64)
-        Z_given = kernels.linear_forward(W, A_prev, b)
-        for kind in ref.ACTIVATIONS:
+        given = [rng.standard_normal(shape).astype(dtype) for shape in ((n, k), (k, m), (n, 1), (n, m))]
+        W, A_prev, b, dZ = (ref.exact(T, dtype) for T in given)
+        Z, S_Z = ref.linear_forward(W, A_prev, b)
+        forward = {kind: ref.activation_forward(Z, kind, S_Z) for kind in ref.ACTIVATIONS}
+        found.append((given, forward, ref.linear_backward(dZ, A_prev, W)))
+    return found
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_every_size(backend, dtype, place):
+    """1..70 units, inputs and samples, the others at 17 and 33; then all three alike."""
+    for (W, A_prev, b, dZ), forward, wanted in of_every_size(dtype, place):
+        dZ64, Z_given = ref.exact(dZ, dtype), kernels.linear_forward(W, A_prev, b)
+        for kind, want in forward.items():
             A = kernels.linear_forward(W, A_prev, b, kind)
-            ref.assert_close(A, ref.activation_forward(Z[0], kind, Z[1]), dtype, f"linear_forward {kind}")
+            ref.assert_close(A, want, dtype, f"linear_forward {kind}")
             x = Z_given if ref.ACTIVATIONS[kind].slope_from == "Z" else A
             want = ref.activation_backward(dZ64, ref.exact(x, dtype), kind)
             ref.assert_close(through(dZ, A, Z_given, kind), want, dtype, f"activation_backward {kind}")
-        wanted = ref.linear_backward(dZ64, A64, W64)
         for got, want, name in zip(kernels.linear_backward(dZ, A_prev, W), wanted, ("dW", "db", "dA"), strict=True):
             ref.assert_close(got, want, dtype, name)
 
@@ -241,7 +250,7 @@ def cases(draw):
 class Job:
     """A case carried out: the network, its batch, and the same for the oracle."""
 
-    def __init__(self, backend, dtype, case):
+    def __init__(self, backend, dtype, case, known=None):
         rng, n = np.random.default_rng(case.seed), case.sizes[-1]
         self.case, self.dtype = case, dtype
         self.net = Network(case.sizes, case.activations, case.loss, dtype=dtype, seed=0, backend=backend)
@@ -260,10 +269,15 @@ class Job:
         self.exact_X = ref.exact(self.X, self.dtype)
         self.exact_Y = ref.target_matrix(self.y, n, self.dtype)
         self.tested = [cache["A"] for cache in self.net.forward(self.X, cache=True)[1]]
-        self.layers, self.known = self.forward([A > 0 for A in self.tested]), {}
+        self.known = {} if known is None else known  # of the oracle; the same case may have been carried out before
+        self.layers = self.forward([A > 0 for A in self.tested])
 
     def forward(self, active=None):
-        return ref.forward(self.parameters, self.case.activations, self.exact_X, self.bound, active)
+        key = active and b"".join(mask.tobytes() for mask in active)
+        if key not in self.known:
+            case = self.case
+            self.known[key] = ref.forward(self.parameters, case.activations, self.exact_X, self.bound, active)
+        return self.known[key]
 
     @functools.cached_property
     def last(self):
@@ -383,14 +397,19 @@ def test_an_epoch_of_batches(backend, dtype, rng, layout, weighted):
 # --- sums longer than a block -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_long_products(backend, dtype, rng, order):
-    n, k, m = 33, 1100, 1500
-    W, A_prev, b, dZ = (rng.standard_normal(shape) for shape in ((n, k), (k, m), (n, 1), (n, m)))
-    W, A_prev, b, dZ = (np.asarray(T, dtype, order=order) for T in (W, A_prev, b, dZ))
-    W64, A64, b64, dZ64 = (ref.exact(T, dtype) for T in (W, A_prev, b, dZ))
-    ref.assert_close(kernels.linear_forward(W, A_prev, b), ref.linear_forward(W64, A64, b64), dtype, "linear_forward")
-    wanted = ref.linear_backward(dZ64, A64, W64)
+@functools.lru_cache(1)  # the backends come one after another
+def of_long_products(dtype):
+    rng, (n, k, m) = np.random.default_rng(20260101), (33, 1100, 1500)
+    given = [rng.standard_normal(shape).astype(dtype) for shape in ((n, k), (k, m), (n, 1), (n, m))]
+    W, A_prev, b, dZ = (ref.exact(T, dtype) for T in given)
+    return given, ref.linear_forward(W, A_prev, b), ref.linear_backward(dZ, A_prev, W)
+
+
+@each("order", ["C", "F"])
+def test_long_products(backend, dtype, order):
+    given, forward, wanted = of_long_products(dtype)
+    W, A_prev, b, dZ = (np.asarray(T, order=order) for T in given)
+    ref.assert_close(kernels.linear_forward(W, A_prev, b), forward, dtype, "linear_forward")
     for got, want, name in zip(kernels.linear_backward(dZ, A_prev, W), wanted, ("dW", "db", "dA_prev"), strict=True):
         ref.assert_close(got, want, dtype, name)
 
@@ -399,8 +418,8 @@ def test_long_products(backend, dtype, rng, order):
 LARGE = [(1501, 1103, 1), (1, 3000, 700), (900, 3, 999), (17, 2050, 333), (257, 300, 103)]
 
 
-@pytest.mark.parametrize("kind", ["tanh", "relu"])
 @pytest.mark.parametrize(("n", "k", "m"), LARGE)
+@each("kind", ["tanh", "relu"])
 def test_functions_that_follow_large_products(backend, dtype, kind, n, k, m):
     W, A_prev, b, A, dZ, forward, backward = of_large_products(dtype, kind, n, k, m)
     for order in "CF":
@@ -412,15 +431,20 @@ def test_functions_that_follow_large_products(backend, dtype, kind, n, k, m):
         ref.assert_close(outs[1], backward, dtype, f"linear_backward {order}")
 
 
-@functools.lru_cache(1)  # the backends come one after another
-def of_large_products(dtype, kind, n, k, m):
+@functools.lru_cache(1)
+def large_products(dtype, n, k, m):
     rng = np.random.default_rng(20260101)
     W = (rng.standard_normal((n, k)) / np.sqrt(k)).astype(dtype)
     A_prev, b = rng.standard_normal((k, m)).astype(dtype), rng.standard_normal((n, 1)).astype(dtype)
-    A, dZ = ref.g(A_prev, kind).astype(dtype), rng.standard_normal((n, m)).astype(dtype)
-    Z, S_Z = ref.linear_forward(*(ref.exact(T, dtype) for T in (W, A_prev, b)))
-    forward = ref.activation_forward(Z, kind, S_Z)
-    dA = ref.linear_backward(*(ref.exact(T, dtype) for T in (dZ, A, W)))[2]
+    dZ = rng.standard_normal((n, m)).astype(dtype)
+    Z = ref.linear_forward(*(ref.exact(T, dtype) for T in (W, A_prev, b)))
+    return W, A_prev, b, dZ, Z, ref.linear_backward(*(ref.exact(T, dtype) for T in (dZ, A_prev, W)))[2]
+
+
+@functools.lru_cache(2)  # the kinds come in turn, and the backends one after another
+def of_large_products(dtype, kind, n, k, m):
+    W, A_prev, b, dZ, (Z, S_Z), dA = large_products(dtype, n, k, m)
+    A, forward = ref.g(A_prev, kind).astype(dtype), ref.activation_forward(Z, kind, S_Z)
     return W, A_prev, b, A, dZ, forward, ref.activation_backward(dA[0], ref.exact(A, dtype), kind, S_dA=dA[1])
 
 
@@ -451,12 +475,17 @@ def test_long_sums_of_equal_numbers(backend, dtype, order):
     assert_sums(np.asarray(dZ, order=order), np.ones((1, 1500), dtype), dtype)
 
 
+@functools.lru_cache(1)  # the backends come one after another
+def known_of_long_network(dtype, loss):
+    return {}
+
+
 @pytest.mark.parametrize("loss", ref.LOSSES)
 def test_long_network(backend, dtype, loss):
     output = ref.LOSSES[loss].output or "identity"
     plain = Memory("F", None)
     case = Case([1100, 20, 5], ["relu", output], loss, 1500, 11, "values", plain, plain, True)
-    Job(backend, dtype, case).check(lr=1.0, weight_decay=0.1, out="F")
+    Job(backend, dtype, case, known_of_long_network(dtype, loss)).check(lr=1.0, weight_decay=0.1, out="F")
 
 
 # --- far out, and what is no number ------------------------------------------------------------------------
@@ -494,24 +523,33 @@ def test_activations_far_out(backend, dtype):
                 ref.assert_close(through(dA, A, Z, kind), want, dtype, f"{kind} backward")
 
 
-@pytest.mark.parametrize("loss", ref.ALL_LOSSES, ids=str)
-def test_losses_far_out(backend, dtype, loss):
-    z = far(dtype)
+@functools.lru_cache(1)  # the backends come one after another
+def of_losses_far_out(dtype, number):
+    """Z, and for each kind of targets these, the loss, dZ, and the losses of each sample alone."""
+    loss, z, found = ref.ALL_LOSSES[number], far(dtype), []
     z = z[np.abs(z) < 1e15]  # squared in mse
     equal = np.array([1e8, -1e8, 3e9], dtype)  # max + log(sum) - z would lose log 3
     Z = np.hstack([np.stack([z, -np.roll(z, 1), np.roll(z, 5)]), np.stack([equal] * 3)])
-    m = Z.shape[1]
+    m, Z64 = Z.shape[1], ref.exact(Z, dtype)
     Y = np.zeros_like(Z)
     Y[0, ::2] = 1
     for y in (np.arange(m) % 3, Y, (Y + 1) / 3):
-        want_Y = ref.target_matrix(y, 3, dtype)
+        Y64 = ref.target_matrix(y, 3, dtype)
+        of_each = [ref.loss(Z64[:, j : j + 1], Y64[:, j : j + 1], loss) for j in range(m)]
+        found.append((y, ref.loss(Z64, Y64, loss), ref.loss_backward(Z64, Y64, loss), of_each))
+    return Z, found
+
+
+@pytest.mark.parametrize("loss", ref.ALL_LOSSES, ids=str)
+def test_losses_far_out(backend, dtype, loss):
+    Z, of_targets = of_losses_far_out(dtype, ref.ALL_LOSSES.index(loss))
+    for y, J_want, dZ_want, of_each in of_targets:
         with np.errstate(all="raise"):
             J, dZ = kernels.loss_forward(Z, y, loss), kernels.loss_backward(Z, y, loss)
-        ref.assert_close(J, ref.loss(ref.exact(Z, dtype), want_Y, loss), dtype, loss)
-        ref.assert_close(dZ, ref.loss_backward(ref.exact(Z, dtype), want_Y, loss), dtype, f"dZ of {loss}")
-        for j in range(m):  # alone, so that no larger loss hides it
+        ref.assert_close(J, J_want, dtype, loss)
+        ref.assert_close(dZ, dZ_want, dtype, f"dZ of {loss}")
+        for j, want in enumerate(of_each):  # alone, so that no larger loss hides it
             one, its_y = Z[:, j : j + 1], y[..., j : j + 1]
-            want = ref.loss(ref.exact(one, dtype), want_Y[:, j : j + 1], loss)
             ref.assert_close(kernels.loss_forward(one, its_y, loss), want, dtype, f"{loss} of {one[:, 0]}, {its_y}")
 
 

@@ -14,14 +14,15 @@ import pytest
 import fastnn
 from case_helpers import bits, other_openmp_library, python, variant_environment
 from conftest import COMPILED, SANITIZED
-from fastnn import Adam, Network
+from fastnn import Network
+from trained_in_workers import trained
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
 
 WORK = """
 import os, sys, threading, time
 import numpy as np, fastnn
-backend = {backend!r}
+backend, times = {backend!r}, {times}
 rng = np.random.default_rng(0)
 X, y = rng.standard_normal((784, 600), "f4"), np.arange(600) % 10
 def train():
@@ -53,7 +54,7 @@ def in_child(work):
 FORK = """
 fastnn.set_threads(2)
 want = train()
-for _ in range(3):
+for _ in range(times):
     assert in_child(train) == want, "the child's result differs"
     assert train() == want  # the parent's team is still there
 assert in_child(lambda: in_child(train)) == want  # a child of a child
@@ -83,7 +84,7 @@ def use():
         return b"half a step"
     net.fit(X, y, 1, progress=False)
     return b"trained" if np.isfinite(net.train_step(X, y)) else b"lost"
-for i in range(20):
+for i in range(times):
     assert in_child(train) == want, "the child's result differs"
     found = in_child(use)
     assert found == b"trained", found
@@ -95,10 +96,14 @@ print("right")
 
 
 @needs_fork
-@pytest.mark.parametrize("when", [FORK, FORK_BESIDE_A_FIT], ids=["after a parallel call", "beside another's fit"])
-def test_a_forked_child_computes_the_same(either_backend, when):
+@pytest.mark.parametrize(
+    ("when", "times"),
+    [(FORK, 3), (FORK_BESIDE_A_FIT, 6), pytest.param(FORK_BESIDE_A_FIT, 20, marks=pytest.mark.slow)],
+    ids=["after a parallel call", "beside another's fit", "beside another's fit, often"],
+)
+def test_a_forked_child_computes_the_same(either_backend, when, times):
     code = "import warnings\nwarnings.simplefilter('ignore', DeprecationWarning)\n"  # of forking beside threads
-    assert python(code + WORK.format(backend=either_backend) + when, either_backend) == "right"
+    assert python(code + WORK.format(backend=either_backend, times=times) + when, either_backend) == "right"
 
 
 FORK_BESIDE_A_PREDICT = """
@@ -116,7 +121,7 @@ def use():
     net.train_step(X, y)
     net.fit(X, y, 1, progress=False)
     return found
-for i in range(8):
+for i in range(times):
     assert in_child(use) == want
 stop.set()
 for t in threads:
@@ -127,9 +132,11 @@ print("right")
 
 
 @needs_fork
-def test_a_child_forked_beside_a_predict_trains(either_backend):
+@pytest.mark.parametrize("times", [4, pytest.param(12, marks=pytest.mark.slow)])
+def test_a_child_forked_beside_a_predict_trains(either_backend, times):
     code = "import warnings\nwarnings.simplefilter('ignore', DeprecationWarning)\n"
-    assert python(code + WORK.format(backend=either_backend) + FORK_BESIDE_A_PREDICT, either_backend) == "right"
+    work = WORK.format(backend=either_backend, times=times)
+    assert python(code + work + FORK_BESIDE_A_PREDICT, either_backend) == "right"
 
 
 # Where the child has fastnn from its parent, which had no team yet, and where it imports it itself.
@@ -177,7 +184,7 @@ def busy():
 threads = [threading.Thread(target=busy) for _ in range(4)]
 for t in threads:
     t.start()
-for _ in range(200):
+for _ in range({times}):
     pid = os.fork()
     if not pid:
         with guard.reading:
@@ -194,19 +201,20 @@ print("free")
 
 
 @needs_fork
-def test_a_forked_child_waits_for_no_lock_of_its_parent_s():
+@pytest.mark.parametrize("times", [60, pytest.param(300, marks=pytest.mark.slow)])
+def test_a_forked_child_waits_for_no_lock_of_its_parent_s(times):
     code = "import sys, warnings\nwarnings.simplefilter('ignore', DeprecationWarning)\nsys.setswitchinterval(1e-6)\n"
-    assert python(code + GUARD, "numpy") == "free"
+    assert python(code + GUARD.format(times=times), "numpy") == "free"
 
 
-def trained(seed):
-    rng = np.random.default_rng(seed)
-    net = Network([20, 60, 4], seed=seed)
-    net.fit(rng.standard_normal((20, 300)).astype("f4"), np.arange(300) % 4, 3, optimizer=Adam(), progress=False)
-    return bits(net)
-
-
-@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+# The fork server's children begin as spawned ones.
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(method, marks=pytest.mark.slow if method == "forkserver" else ())
+        for method in multiprocessing.get_all_start_methods()
+    ],
+)
 def test_a_pool_of_processes_trains_and_predicts(method, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent) + os.pathsep + os.environ.get("PYTHONPATH", ""))
     want = [trained(seed) for seed in range(4)]
@@ -214,7 +222,7 @@ def test_a_pool_of_processes_trains_and_predicts(method, monkeypatch):
 import multiprocessing, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 from concurrent.futures import ProcessPoolExecutor
-from test_processes import trained
+from trained_in_workers import trained
 if __name__ == "__main__":
     trained(9)
     with ProcessPoolExecutor(2, multiprocessing.get_context({method!r})) as pool:
@@ -225,13 +233,13 @@ if __name__ == "__main__":
     assert [bytes.fromhex(line) for line in found] == want
 
 
-@pytest.mark.parametrize("kind", ["loky", "threading", "multiprocessing"])
+@pytest.mark.parametrize("kind", ["loky", "threading", pytest.param("multiprocessing", marks=pytest.mark.slow)])
 def test_joblib(kind):
     pytest.importorskip("joblib")
     code = f"""
 import sys; sys.path.append({str(Path(__file__).parent)!r})
 import joblib
-from test_processes import trained
+from trained_in_workers import trained
 found = joblib.Parallel(n_jobs=2, backend={kind!r})(joblib.delayed(trained)(seed) for seed in range(4))
 print(found == [trained(seed) for seed in range(4)])
 """
@@ -263,7 +271,7 @@ print("leaving", flush=True)
     ["net.fit(X, y, 10**9, progress=False)", "[net.predict(X) for _ in iter(int, 1)]"],
     ids=["fit", "predict"],
 )
-@pytest.mark.parametrize(("n", "data"), [(784, "f4"), (20, "f8")])
+@pytest.mark.parametrize(("n", "data"), [(784, "f4"), pytest.param(20, "f8", marks=pytest.mark.slow)])
 def test_the_interpreter_ends_beside_a_daemon_s_call(either_backend, call, n, data):
     if either_backend == "numpy":
         pytest.skip("a daemon that is in NumPy at the end crashes CPython now and then, without fastnn, too")

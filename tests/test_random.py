@@ -46,13 +46,13 @@ def test_permutation_permutes_and_depends_on_seed_and_epoch():
 
 
 def test_permutations_are_uniform():
-    # 4! orders over 12,000 epochs: chi-squared with 23 degrees of freedom; 49.7 is its 0.999 quantile
+    # 4! orders over 6,000 epochs: chi-squared with 23 degrees of freedom; 49.7 is its 0.999 quantile
     counts = {}
-    for epoch in range(12000):
+    for epoch in range(6000):
         key = tuple(_philox.permutation(4, 9, epoch).tolist())
         counts[key] = counts.get(key, 0) + 1
     assert len(counts) == 24
-    assert sum((c - 500) ** 2 / 500 for c in counts.values()) < 49.7
+    assert sum((c - 250) ** 2 / 250 for c in counts.values()) < 49.7
 
 
 def test_rejection_draws_again():

@@ -9,6 +9,7 @@ import threadpoolctl
 
 import fastnn
 import reference as ref
+from conftest import COMPILED
 from fastnn import SGD, AdamW, Network, _numpy, datasets, schedules
 
 SIZES, EPOCHS, BATCH, LR = [64, 32, 10], 30, 32, 0.1
@@ -22,6 +23,12 @@ def digits():
 
 
 def trained(backend, dtype, seed):
+    """Once for each variant; no test changes the network."""
+    return trained_by(backend, COMPILED.current_isa() if backend == "compiled" else None, dtype, seed)
+
+
+@functools.cache
+def trained_by(backend, isa, dtype, seed):
     X, y, _, _ = digits()
     net = Network(SIZES, ACTIVATIONS, dtype=dtype, seed=seed, backend=backend)
     history = net.fit(X, y, epochs=EPOCHS, batch_size=BATCH, optimizer=SGD(lr=LR), progress=False)
@@ -99,6 +106,7 @@ def test_fashion_mnist(either_backend):
     assert best >= 0.87
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_fashion_mnist_with_dropout_and_a_schedule():
     if fastnn.info()["backend"] == "numpy":

@@ -8,8 +8,11 @@ import pytest
 
 import fastnn
 from case_helpers import bits
+from conftest import BACKENDS
 from fastnn import SGD, Adam, AdamW, Network
 from fastnn.callbacks import Checkpoint
+
+VARIANTS = BACKENDS  # what is tested here is around the kernels
 
 RNG = np.random.default_rng(55)
 M = 90

@@ -60,7 +60,16 @@ print(during)
 
 
 @needs_posix
-@pytest.mark.parametrize(("number", "total"), [(signal.SIGKILL, 40), (signal.SIGTERM, 20)], ids=["KILL", "TERM"])
+@pytest.mark.parametrize(
+    ("number", "total"),
+    [
+        (signal.SIGKILL, 30),
+        (signal.SIGTERM, 5),
+        pytest.param(signal.SIGKILL, 90, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 30, marks=pytest.mark.slow),
+    ],
+    ids=["KILL", "TERM", "KILL often", "TERM often"],
+)
 def test_killed_while_it_saves_checkpoints(either_backend, tmp_path, number, total):
     """The newest or the one before always loads, and what goes on from it is the training that never stopped."""
     code = KILLED.format(backend=either_backend, total=total, signal=int(number))

@@ -170,7 +170,7 @@ def test_batch_size_does_not_change_the_curve(backend):
 def test_a_run_in_parts_is_an_unbroken_one(backend, schedule, optimizer, tmp_path):
     settings = {"validation_data": (X + 1, (CODES + 1) % 3)} | QUIET
     whole = net_of(backend)
-    wanted = whole.fit(X, CODES, 10, optimizer=optimizer(lr=schedule), **settings).lr
+    wanted = whole.fit(X, CODES, 7, optimizer=optimizer(lr=schedule), **settings).lr
     assert len(set(wanted)) > 2
 
     def saved(net):
@@ -180,13 +180,13 @@ def test_a_run_in_parts_is_an_unbroken_one(backend, schedule, optimizer, tmp_pat
     for part in (lambda n: n, copy.deepcopy, copy.copy, lambda n: pickle.loads(pickle.dumps(n)), saved):
         for again in (None, optimizer(lr=schedule)):
             net = net_of(backend)
-            rates = net.fit(X, CODES, 4, optimizer=optimizer(lr=schedule), **settings).lr
+            rates = net.fit(X, CODES, 3, optimizer=optimizer(lr=schedule), **settings).lr
             if part(net) is net and again is not None:
                 continue  # another object begins a new state
             net = part(part(net))
             if part is copy.copy:
                 again = None  # shares the object
-            rates += net.fit(X, CODES, 6, optimizer=again, **settings).lr
+            rates += net.fit(X, CODES, 4, optimizer=again, **settings).lr
             assert (bits(net), rates) == (bits(whole), wanted)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import reference as ref
@@ -18,7 +18,10 @@ from case_helpers import (
     everything,
     weights_unchanged,
 )
+from conftest import BACKENDS, drawn
 from fastnn import SGD, Network, kernels
+
+VARIANTS = BACKENDS  # what is tested here is around the kernels
 
 
 def takes_y(net, X):
@@ -40,7 +43,7 @@ def refuses(net, X, y, *came):
 # --- the rule: shapes are matched, never broadcast ------------------------------------------------------------
 
 
-@settings(max_examples=150)
+@drawn(60, 500)
 @given(
     n=st.integers(1, 5),
     m=st.integers(1, 6),
@@ -62,7 +65,7 @@ def test_a_target_of_any_other_shape_is_refused(backend, n, m, pair, shape, dtyp
         refuses(net, X, y, str(shape) if shape not in legal else "float")
 
 
-@settings(max_examples=60)
+@drawn(25, 500)
 @given(n=st.integers(1, 5), shape=st.lists(st.integers(0, 6), max_size=3).map(tuple))
 def test_X_of_any_other_shape_is_refused(backend, n, shape):
     assume(len(shape) != 2 or shape[0] != n)
@@ -106,7 +109,7 @@ def test_operands_of_a_kernel_are_not_broadcast(backend):
 INTEGERS = ["int8", "uint8", "int16", "int32", "int64", "uint64", ">i4", object]
 
 
-@settings(max_examples=60)
+@drawn(25, 500)
 @given(
     n=st.integers(2, 6),
     codes=st.lists(st.integers(-2, 7), min_size=1, max_size=8),
@@ -150,7 +153,7 @@ def test_bool_codes_of_several_outputs(backend, loss):
     assert net.loss(X, y) == net.loss(X, y.astype(int)) == pytest.approx(net.loss(X, np.eye(2)[:, y.astype(int)]))
 
 
-@settings(max_examples=60)
+@drawn(25, 500)
 @given(
     n=st.integers(1, 3),
     dtype=st.sampled_from(["f2", "f4", "f8", "longdouble", "i8", ">f8"]),

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from case_helpers import bits, state_of
+from conftest import BACKENDS
 from fastnn import SGD, Adam, DataWarning, EarlyStopping, Network
+
+VARIANTS = BACKENDS  # what is tested here is around the kernels
 
 RNG = np.random.default_rng(1)
 X, Y = RNG.standard_normal((5, 90)), RNG.integers(0, 3, 90)
