@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 NAME: Final[str]
+ORDER: Final[str]
 BUILD: Final[dict[str, Any]]
 ISA: str
 C_API: Final[Any]

@@ -186,6 +186,7 @@ cdef extern from "fastnn.h" nogil:
 cdef int _isa = fnn_isa_best()
 
 NAME = "compiled"
+ORDER = "F"  # the layout of Z in which samples are contiguous
 BUILD = {"compiler": fnn_compiler().decode(), "openmp": bool(fnn_has_openmp())}
 
 

@@ -18,6 +18,7 @@ from .guard import Guard  # noqa: F401 - a part of the backend
 from .tables import ACTIVATIONS, IDENTITY
 
 NAME = "numpy"
+ORDER = "C"  # the layout in which W @ A_prev gives Z: BLAS rounds differently in another one
 ISA = "numpy"
 BUILD = {"compiler": None, "openmp": False}
 

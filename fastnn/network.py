@@ -439,14 +439,14 @@ class Network(Learner):
         """
         if not cache:
             return self.predict(X)
-        # All in the layouts that predict uses, because BLAS rounds differently in another layout.
+        # In the layout that predict uses, because BLAS rounds differently in another layout.
         A = np.asfortranarray(self._operand(arrays.features(X, self._sizes[0]), "X"))
         with self._guard.reading:
             parameters, engine = self._engine.parameters(), self._engine.copy() if any(self._norm) else None
         caches = []
         for i, (layer, g) in enumerate(zip(parameters, self._activations, strict=True)):
             W, b = layer[:2]
-            Z = np.empty((W.shape[0], A.shape[1]), self._dtype)
+            Z = np.empty((W.shape[0], A.shape[1]), self._dtype, order=self._backend.ORDER)
             self._backend.linear_forward(W, A, b, tables.IDENTITY, Z)
             Y = engine.normalised(i, Z) if self._norm[i] else Z
             A_prev, A = A, np.empty_like(Y)

@@ -37,7 +37,7 @@ def test_interface_is_one():
     for name in methods:
         ours, theirs = getattr(COMPILED.Engine, name), getattr(_numpy.Engine, name)
         assert inspect.signature(ours) == inspect.signature(theirs), name
-    for name in ("NAME", "ISA", "BUILD"):
+    for name in ("NAME", "ORDER", "ISA", "BUILD"):
         assert hasattr(COMPILED, name)
         assert hasattr(_numpy, name)
 

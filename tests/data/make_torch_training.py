@@ -165,15 +165,17 @@ def kept(rate, n, m, seed, layer, update):
     """The factors of n units of m samples: 0, or 1 over the share that is kept.
 
     Rates are multiples of 1/65536. A unit has 16 bits, and is kept if they are not below the rate. They are the low or
-    the high half of a word of Philox, whose key is the seed, and whose counter is made of the unit's group of eight,
-    the sample's place in its batch, and the number of the update; 4 says that it is for dropout.
+    the high half of a word of Philox, whose key is the seed. The units of a batch have numbers, where each sample's
+    begin at a multiple of 16. Of each 128 units the first 64 have low halves, and each 16 have a word of the same place
+    from 16 counters. The counter is followed by the number of the update, and 4 says that it is for dropout.
     """
     dropped = round(rate * 65536)
     factors = np.zeros((n, m))
     for j, i in itertools.product(range(n), range(m)):
-        counter = (j // 8, i, update & 0xFFFFFFFF, 4 + (layer << 8) + ((update >> 32) << 20))
-        word = philox(counter, (seed & 0xFFFFFFFF, seed >> 32))[j % 8 // 2]
-        if (word >> 16 * (j % 2)) & 0xFFFF >= dropped:
+        block, unit = divmod(i * ((n + 15) // 16 * 16) + j, 128)
+        counter = (16 * block + unit % 16, 0, update & 0xFFFFFFFF, 4 + (layer << 8) + ((update >> 32) << 20))
+        word = philox(counter, (seed & 0xFFFFFFFF, seed >> 32))[unit % 64 // 16]
+        if (word >> 16 * (unit // 64)) & 0xFFFF >= dropped:
             factors[j, i] = 65536 / (65536 - dropped)
     return torch.tensor(factors)
 
