@@ -178,7 +178,9 @@ def conflict(a, b):
     return (a in CHANGES and b in TOUCHES) or (b in CHANGES and a in TOUCHES)
 
 
-_forks = threading.local()  # its `stack`: for each fork of this thread in progress, the list of uses that it holds
+# `stack`: for each fork of this thread in progress, the list of uses that it holds. `is_held`: whether the last of them
+# holds all that it needs.
+_forks = threading.local()
 
 
 def _before_fork():
@@ -186,6 +188,8 @@ def _before_fork():
 
     If a signal handler raises meanwhile, raise that at the end: the fork itself cannot be stopped.
     """
+    if getattr(_forks, "is_held", False):
+        return
     raised, held = None, []
     _forks.stack = [*getattr(_forks, "stack", ()), held]
     while True:
@@ -206,6 +210,7 @@ def _before_fork():
                 held.append((guard, use))
         except BaseException as error:
             raised = raised or error
+    _forks.is_held = True
     if raised is not None:
         if isinstance(raised, KeyboardInterrupt):
             _thread.interrupt_main()
@@ -213,6 +218,8 @@ def _before_fork():
 
 
 def _after_fork(in_child):
+    if not getattr(_forks, "is_held", False):
+        return
     held = _forks.stack.pop()
     if in_child:
         for guard in _guards:
@@ -222,11 +229,15 @@ def _after_fork(in_child):
             use.release()
         else:
             use.__exit__(None, None, None)
+    _forks.is_held = False
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=lambda: _after_fork(False),
-        after_in_child=lambda: _after_fork(True),
-    )
+    # Twice: a signal that comes in during a fork, or just before, is handled where the first of these functions begins.
+    # If its handler raises, Python reports that, leaves out the function, and goes on with the next one.
+    for _ in range(2):
+        os.register_at_fork(
+            before=_before_fork,
+            after_in_parent=lambda: _after_fork(False),
+            after_in_child=lambda: _after_fork(True),
+        )

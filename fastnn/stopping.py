@@ -121,8 +121,8 @@ class Stopper:
         if number != number and not self.has_warned:
             self.has_warned = True
             cautions.caution(
-                f"early_stopping: {self.settings.monitor} is nan after epoch {epoch + 1}, which counts as no improvement; "
-                f"{self.settings.patience} epochs without one end the training"
+                f"early_stopping: {self.settings.monitor} is nan after epoch {epoch + 1}, which counts as no "
+                f"improvement; {self.settings.patience} epochs without one end the training"
             )
         if number < self.best - self.settings.min_delta:
             if self.settings.restore_best:  # first, for it may fail

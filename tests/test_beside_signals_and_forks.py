@@ -102,6 +102,28 @@ sys.stdout.flush()
 os._exit(0)
 """
 
+# A signal whose handler raises, and which is pending when the first function before, or after, a fork begins: the
+# function that sends it runs first, or last, before the fork. The C library sends it: Python's own functions for that
+# handle it at once.
+SENDS = """
+import ctypes, functools, os, signal
+def handler(*_):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, handler)
+os.register_at_fork(before=functools.partial(getattr(ctypes.CDLL(None), "raise"), signal.SIGALRM))
+"""
+PENDING = """
+one, (X, y) = net(4, 3, 2), data(4, 50)
+for _ in range(3):
+    pid = os.fork()
+    if not pid:
+        one.train_step(X, y)
+        os._exit(7)
+    one.train_step(X, y)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+print("right")
+"""
+
 # A network that is made, and trained, while a fork waits for another one.
 MADE = """
 trained, (X, y) = net(wide, wide, 2), data(wide, 4000)
@@ -165,6 +187,13 @@ print("right")
 )
 def test_in_the_middle_of_a_call(either_backend, code):
     run(code, either_backend)
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_a_signal_that_is_pending_at_a_fork(either_backend, order):
+    head = HEAD.format(backend=either_backend)
+    code = head + SENDS + PENDING if order == "first" else SENDS + head + PENDING
+    assert python(code, either_backend).split()[-1] == "right"
 
 
 @pytest.mark.skipif(COMPILED is None, reason="NumPy by itself crashes where a daemon thread is in it at the end")

@@ -10,7 +10,7 @@ import tomllib
 import zipfile
 
 import pytest
-from wheelhouse import HERE, ROOT, interpreter, needs, run
+from wheelhouse import BEST, HERE, ROOT, interpreter, needs, run
 
 pytestmark = [pytest.mark.build, pytest.mark.timeout(1800)]
 
@@ -237,7 +237,7 @@ def test_g04_numpy_1_x_and_2_x(wheels, tmp_path, python, numpy):
         version = run(environment, "-c", "import numpy; print(numpy.__version__)", cwd=tmp_path).stdout
         assert version.startswith(f"{numpy}.")
     tests = [wheels.sources() / "tests" / f"test_{name}.py" for name in PART]
-    run(environment, "-m", "pytest", *tests, "-p", "no:cacheprovider", cwd=tmp_path, FASTNN_BACKEND="compiled")
+    run(environment, "-m", "pytest", *tests, "-p", "no:cacheprovider", cwd=tmp_path, **BEST)
 
 
 def test_g05_free_threaded_python(wheels, tmp_path):

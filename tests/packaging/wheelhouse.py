@@ -15,10 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from fastnn import backend
+
 ROOT = Path(__file__).parents[2]
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"  # the Python that runs the tests
 # Children get neither a backend that was chosen here, nor another copy of the package.
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("FASTNN_") and k != "PYTHONPATH"}
+# The compiled backend with this CPU's best instruction set, for tests of an installation: the kernels of the others are
+# compiled by the same commands everywhere.
+BEST = {"FASTNN_BACKEND": "compiled", "FASTNN_ISA": backend.default.ISA}
 
 
 def run(*command, check=True, timeout=900, cwd=None, **environment):
