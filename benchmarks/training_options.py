@@ -84,7 +84,7 @@ def call_of(option, sizes, m, dtype, share=1.0):
     optimizer, (X, y) = option.optimizer(), data(sizes, m, dtype)
     count = round(share * BATCHES) * m
     X, y, settings = X[:, :count], y[:count], option.fit(count)
-    epochs = max(3, min(20, int(CALL_FLOP / flops(sizes, m) / BATCHES)))
+    epochs = max(10, min(20, int(CALL_FLOP / flops(sizes, m) / BATCHES)))
     return lambda: net.fit(X, y, epochs, m, optimizer, progress=False, **settings)
 
 

@@ -194,7 +194,9 @@ typedef struct {
 #define FNN_DROPS 65536
 typedef struct {
   void *A;
-  void *S; /* NULL, or the slopes, laid out as A, which are multiplied too */
+  void *S;       /* NULL, or the slopes, laid out as A, which are multiplied too */
+  int activates; /* A holds Z, and S nothing: g is applied first */
+  fnn_spec g;
   ptrdiff_t row_step, n;
   uint32_t dropped; /* so many of FNN_DROPS */
 } fnn_drop;

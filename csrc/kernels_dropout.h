@@ -16,6 +16,30 @@ FNN_INLINE void FN(multiply_units)(REAL *row, const int32_t *kept, V scale, ptrd
   for (ptrdiff_t u = 0; u < n; u += VL) FN(store)(row + u, FN(load)(row + u) * FN(mask_factors)(kept + u, scale));
 }
 
+/* Z becomes A = g(Z) times the mask, and S the slope times the mask. */
+static void FN(activate_and_multiply)(REAL *A, REAL *S, const fnn_spec *g, const int32_t *kept, V scale, ptrdiff_t n) {
+  const FN(constants) c = FN(constants_of)(g);
+#define FROM_A(name) a = FN(name)(z, c), s = FN(name##_slope)(a, c)
+#define FROM_Z(name) a = FN(name)(z, c), s = FN(name##_slope)(z, c)
+#define CASE_IN_TILE(name, SLOPE)                                                                                      \
+  for (ptrdiff_t u = 0; u < n; u += VL) {                                                                              \
+    const V z = FN(load)(A + u), factor = FN(mask_factors)(kept + u, scale), SLOPE(name);                              \
+    FN(store)(A + u, a * factor);                                                                                      \
+    FN(store)(S + u, s * factor);                                                                                      \
+  }
+#define CASE_AFTER_TILE(name, SLOPE) CASE_IN_TILE(name, SLOPE)
+#define CASE_WHOLE_ROWS(name, SLOPE) /* nothing: softmax is applied to whole rows before */
+#define CASE(NAME, name, PLACE, SLOPE, PARAMETERS)                                                                     \
+  case FNN_##NAME: CASE_##PLACE(name, SLOPE) break;
+  switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
+#undef FROM_A
+#undef FROM_Z
+#undef CASE_IN_TILE
+#undef CASE_AFTER_TILE
+#undef CASE_WHOLE_ROWS
+#undef CASE
+}
+
 /* All samples have their units one after the other, each sample begins at a multiple of COUNTERS, and so the blocks of
    units go over the ends of samples. j0 and j1 are multiples of VL, which divides COUNTERS. */
 static void FN(drop)(const fnn_drop *d, const uint32_t c2_and_c3[2], const uint32_t key[2], ptrdiff_t i0, ptrdiff_t i1,
@@ -30,8 +54,13 @@ static void FN(drop)(const fnn_drop *d, const uint32_t c2_and_c3[2], const uint3
       const ptrdiff_t u = (ptrdiff_t)(unit % BLOCK_UNITS), n = fnn_min(BLOCK_UNITS - u, end - j);
       if (unit / BLOCK_UNITS != block) keep_units(kept, block = unit / BLOCK_UNITS, d->dropped, c2_and_c3, key);
       const ptrdiff_t at = i * d->row_step + j;
-      FN(multiply_units)((REAL *)d->A + at, kept + u, scale, n);
-      if (d->S) FN(multiply_units)((REAL *)d->S + at, kept + u, scale, n);
+      REAL *A = (REAL *)d->A + at, *S = d->S ? (REAL *)d->S + at : NULL;
+      if (d->activates)
+        FN(activate_and_multiply)(A, S, &d->g, kept + u, scale, n);
+      else {
+        FN(multiply_units)(A, kept + u, scale, n);
+        if (S) FN(multiply_units)(S, kept + u, scale, n);
+      }
       j += n;
     }
 }

@@ -66,11 +66,18 @@ static int is_of_whole_rows(const compiler *c, int l) {
   return fnn_place_of(&c->net->layer[l].activation) == FNN_WHOLE_ROWS;
 }
 
+/* Whether dropout applies the activation of layer l, too: one pass over A instead of two. Diagnostics need A before
+   dropout. */
+static int activates_in_dropout(const compiler *c, int l) {
+  return has_dropout(c, l) && !c->net->layer[l].norm && !is_of_whole_rows(c, l) && !c->key->diagnoses;
+}
+
 /* Dropout in rows (samples) of `A` and of the slopes S, both of layer l; S may be NULL. */
 static fnn_operation_of_step *drop(compiler *c, enum fnn_step_operation what, int l, void *A, void *S) {
   const fnn_layer_state *y = &c->net->layer[l];
   fnn_operation_of_step *o = add(c, what, l, 0);
   o->drop = (fnn_drop){.A = A, .S = S, .row_step = fnn_ld(c->K, y->n_out), .n = y->n_out, .dropped = y->dropped};
+  o->drop.g = y->activation, o->drop.activates = what == FNN_DROP && activates_in_dropout(c, l);
   o->p0 = 0, o->p1 = fnn_padded(c->K, y->n_out);
   return o;
 }
@@ -131,10 +138,11 @@ static void compile_forward(compiler *c, int l) {
   o->forward = fnn_forward_product(c->net, l, l ? w->A[l - 1] : w->X, l ? fnn_ld(c->K, y->n_in) : c->key->x_step,
                                    w->A[l], c->key->m);
   const int is_last = l == c->net->layers - 1;
-  if (is_last || y->norm) o->forward.g = fnn_identity; /* the loss is taken from Z */
+  const int later = activates_in_dropout(c, l);
+  if (is_last || y->norm || later) o->forward.g = fnn_identity; /* the loss is taken from Z */
   if (y->norm)
     o->forward.A = w->norm[l].zhat;
-  else
+  else if (!later)
     o->forward.S = slopes(c, l);
   o->p0 = 0, o->p1 = fnn_panels(c->K, y->n_out);
   if (columns) {

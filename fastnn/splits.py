@@ -95,7 +95,8 @@ def _stratified(order, codes, fraction, wanted):
         )
     drawn = codes[order]
     by_class = np.argsort(drawn, kind="stable")
-    drawn = np.searchsorted(classes, drawn)
+    if len(classes) <= codes.max():  # some classes have no samples: the others are counted from 0
+        drawn = np.searchsorted(classes, drawn)
     first = by_class[np.cumsum(counts) - counts]  # which class was drawn first: of equals it gets a sample more
     shares = np.minimum(np.floor(fraction * counts), counts - 1).astype(np.int64)
     rest = fraction * counts - shares
