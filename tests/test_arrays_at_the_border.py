@@ -35,11 +35,11 @@ from case_helpers import (
     weights_unchanged,
     wrong_shapes,
 )
-from conftest import BACKENDS, alone, drawn
+from conftest import DEFAULT, alone, drawn
 from fastnn import SGD, Network, arrays, kernels
 from layouts import LAYOUTS, frame, taken_out
 
-VARIANTS = BACKENDS  # what is tested here is around the kernels
+VARIANTS = DEFAULT  # what is tested here is around the kernels
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = st.sampled_from([(1, 1), (3, 2), (5, 1), (4, 3), (17, 10), (33, 5)])

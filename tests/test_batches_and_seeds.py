@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 import fastnn
 from case_helpers import affine, assert_all_refused, bits, complaint, python, weights_unchanged
-from conftest import BACKENDS, alone, drawn
+from conftest import DEFAULT, alone, drawn
 from fastnn import SGD, Adagrad, Adam, AdamW, NAdam, Network, RMSprop, kernels
 
-VARIANTS = BACKENDS  # what is tested here is around the kernels
+VARIANTS = DEFAULT  # what is tested here is around the kernels
 
 
 def classifier(backend, dtype="float64", seed=2, **kw):

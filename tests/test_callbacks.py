@@ -14,11 +14,11 @@ import pytest
 
 import fastnn
 from case_helpers import bits, state_of
-from conftest import BACKENDS
+from conftest import DEFAULT
 from fastnn import Adam, Network
 from fastnn.callbacks import Checkpoint, CSVLog
 
-VARIANTS = BACKENDS  # what is tested here is around the kernels
+VARIANTS = DEFAULT  # what is tested here is around the kernels
 
 RNG = np.random.default_rng(3)
 X, Y = RNG.standard_normal((5, 60)), RNG.integers(0, 3, 60)

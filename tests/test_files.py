@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 import fastnn
 import reference as ref
 from case_helpers import OF_ANY_UNITS, affine, bits, variant_environment, weights_unchanged
-from conftest import BACKENDS, PROFILE, drawn
+from conftest import DEFAULT, PROFILE, drawn
 from fastnn import SGD, Network, files
 
-VARIANTS = BACKENDS  # what is tested here is around the kernels
+VARIANTS = DEFAULT  # what is tested here is around the kernels
 
 STORED = pathlib.Path(__file__).parent / "data" / "format1.npz"
 

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 import fastnn
 import reference as ref
 from case_helpers import HEADS, OF_ANY_UNITS, affine, assert_finite, bits, weights_unchanged
-from conftest import BACKENDS, alone
+from conftest import DEFAULT, alone
 from fastnn import SGD, Adam, Network, training
 from fastnn.progress import Progress
 
-VARIANTS = BACKENDS  # what is tested here is around the kernels
+VARIANTS = DEFAULT  # what is tested here is around the kernels
 
 NEVER = 10**9  # epochs
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 import reference as ref
 from case_helpers import affine, python
-from conftest import BACKENDS, SANITIZED, alone, drawn
+from conftest import DEFAULT, SANITIZED, alone, drawn
 from fastnn import SGD, Network, kernels
 
-VARIANTS = BACKENDS  # what is tested here is around the kernels
+VARIANTS = DEFAULT  # what is tested here is around the kernels
 
 pytestmark = alone
 

@@ -22,7 +22,7 @@ import pytest
 
 import fastnn
 from case_helpers import bits, weights_unchanged
-from conftest import BACKENDS, PROFILE
+from conftest import DEFAULT, PROFILE
 from fastnn import (
     SGD,
     Adagrad,
@@ -39,7 +39,7 @@ from fastnn import (
     tables,
 )
 
-VARIANTS = BACKENDS  # what is tested here is around the kernels
+VARIANTS = DEFAULT  # what is tested here is around the kernels
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((4, 60)).astype("f4")

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import fastnn
-from conftest import BACKENDS, alone
+from conftest import DEFAULT, alone
 from fastnn import SGD, Adam, Network, kernels
 
-VARIANTS = BACKENDS  # what is tested here is around the kernels
+VARIANTS = DEFAULT  # what is tested here is around the kernels
 
 pytestmark = alone
 
