@@ -53,11 +53,11 @@ elif os.environ.get("FASTNN_ISA"):
     VARIANTS = ["numpy", COMPILED.ISA]
 else:
     VARIANTS = ["numpy", *COMPILED.isas()]
-# The same with one instruction set, the best. A file about what is around the kernels, and so the same for all
-# instruction sets, says `VARIANTS = BACKENDS`.
+# The same with one instruction set, the best: a file whose subject is the same for all of them says
+# `VARIANTS = BACKENDS`.
 BACKENDS = ["numpy", COMPILED.ISA] if COMPILED else ["numpy"]
-# For what is the same code for both backends, or waits for the clock: the backend that users get. The suite with
-# FASTNN_BACKEND=numpy runs it with the other one.
+# For what is the same code for both backends, or waits for the clock: the backend that users get, by
+# `VARIANTS = DEFAULT`. The suite with FASTNN_BACKEND=numpy runs it with the other one.
 DEFAULT = BACKENDS[-1:]
 
 # NumPy's own threads are kept to one: between its small products they would wait for one another and burn the cores.
