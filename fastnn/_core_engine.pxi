@@ -348,7 +348,7 @@ cdef class Engine:
         """
         self.read_at = None
         if unchanged is None:  # before the settings are read: another thread that changes one replaces it afterwards
-            unchanged = optimizer._unchanged = object()
+            unchanged = optimizer.unchanged()
         if optimizer.key() != self.state_key:
             return False
         if not _set_optimizer(&self.step_settings, &self.step_schedule, optimizer, fnn_net_slots(self.net)):

@@ -1,5 +1,7 @@
 """The rarer arguments of fit: which samples it trains on, with which weights, what it measures, when it stops."""
 
+import operator
+
 from . import _philox, class_weights, splits, stopping, tables
 from .settings import check_flag
 from .validation import Measures
@@ -31,17 +33,16 @@ class Options:
 NONE = Options()
 
 
+NO_SPLIT = 0.0  # the default of validation_split
+_ABSENT = (None, None, None, (), None, None, NO_SPLIT, False)
+
+
 def are_absent(given):
-    """Whether the rarer arguments, in the order that :func:`checked` takes them, all have their default."""
-    validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split, diagnostics = given
-    return (
-        diagnostics is False
-        and validation_data is class_weight is early_stopping is max_seconds is samples is None
-        and type(metrics) is tuple
-        and not metrics
-        and type(validation_split) in (float, int)
-        and validation_split == 0
-    )
+    """Whether the rarer arguments, in the order that :func:`checked` takes them, are their defaults.
+
+    By identity, because some may be arrays, and because it is quick: another 0.0 than NO_SPLIT is not the default.
+    """
+    return all(map(operator.is_, given, _ABSENT))
 
 
 def checked(trainable, data, y_given, given):

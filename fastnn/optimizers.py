@@ -4,7 +4,6 @@ The definitions are PyTorch's. Below, w is a weight or a bias, g its gradient, a
 updates from 1; moments start at 0.
 """
 
-import functools
 import operator
 
 import numpy as np
@@ -51,8 +50,8 @@ class _Optimizer:
     A subclass adds a row to ``OPTIMIZERS`` and its update to each backend's table.
     """
 
-    # `_unchanged` becomes None when a setting changes, and an engine that reads the settings then puts an object there.
-    # While it is the same object, a step need not read all settings again.
+    # `_unchanged` becomes None when a setting changes. Who reads the settings then puts a dict there, of copies with
+    # these settings; while it is the same dict, they need not be read again.
     __slots__ = ("_average", "_extras", "_lr", "_unchanged", "_weight_decay")
     kind = None  # the name in files and in the backends' tables
     slots = None  # how many moments a network keeps for each weight and bias
@@ -60,23 +59,15 @@ class _Optimizer:
     _values = None  # a function of the object: these attributes as a tuple
     _names = ()  # names of the settings in the constructor
 
-    @property
-    def lr(self):
-        """Learning rate: a number, a schedule of :mod:`fastnn.schedules`, or a function of the time in epochs."""
-        return self._lr
-
-    @lr.setter
-    def lr(self, value):
+    def _set_lr(self, value):
         self._lr = real_parameter(value, "lr") if type(value) is float else schedules.checked(value, self.kind)
 
-    @property
-    def weight_decay(self):
-        """Coefficient of the weight decay."""
-        return self._weight_decay
-
-    @weight_decay.setter
-    def weight_decay(self, value):
-        self._weight_decay = real_parameter(value, "weight_decay")
+    lr = property(
+        operator.attrgetter("_lr"),  # quicker than a function of Python's: each slice of fit reads it
+        _set_lr,
+        doc="Learning rate: a number, a schedule of :mod:`fastnn.schedules`, or a function of the time in epochs.",
+    )
+    weight_decay = _setting("weight_decay", "Coefficient of the weight decay.")
 
     def _set_rarer(self, clip_norm, clip_value, l1, decay_b, average):
         self._extras = None
@@ -167,11 +158,21 @@ class _Optimizer:
             object.__setattr__(self, name, value)
         self._unchanged = None
 
+    def unchanged(self):
+        """An object that stays the same while no setting changes; ask for it before the settings are read."""
+        kept = getattr(self, "_unchanged", None)
+        if kept is None:
+            kept = {}
+            object.__setattr__(self, "_unchanged", kept)
+        return kept
+
     def frozen(self, dtype):
         """A copy with the present settings, which no other thread changes; a setting must be finite in `dtype`."""
-        # No cache for a function of the user's: it may have no hash, and a cache would keep it.
-        make = _twin if isinstance(self._lr, (float, schedules.Schedule)) else _twin.__wrapped__
-        return make(self.kind, self._values(self), dtype.itemsize)
+        kept, size = self.unchanged(), dtype.itemsize
+        twin = kept.get(size)
+        if twin is None:
+            twin = kept[size] = _twin(self.kind, self._values(self), size)
+        return twin
 
     def with_lr(self, lr):
         """A copy with the number `lr` as the learning rate."""
@@ -190,8 +191,7 @@ class _Optimizer:
         # Before, because Ctrl-C may come in between; and after, because another thread's engine may.
         object.__setattr__(self, "_unchanged", None)
         object.__setattr__(self, name, value)
-        if name != "_unchanged":
-            object.__setattr__(self, "_unchanged", None)
+        object.__setattr__(self, "_unchanged", None)
 
     def __repr__(self):
         return f"{self.kind}({', '.join(f'{key}={value!r}' for key, value in self.settings().items())})"
@@ -823,7 +823,6 @@ def check_optimizer(optimizer):
     raise TypeError(f"optimizer must be an optimizer object such as fastnn.SGD(lr=0.1), got {optimizer!r:.80}{told}")
 
 
-@functools.lru_cache(64)  # most calls of fit come with the settings of the one before
 def _twin(kind, values, itemsize):
     """An optimizer with these values of its fields, none infinite in a dtype of that size. Nobody changes it."""
     twin = object.__new__(_BY_KIND[kind])

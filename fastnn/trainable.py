@@ -42,6 +42,7 @@ class Trainable:
         # The loss before all training and that of the last epoch; None after weights were set in another way.
         self.first_loss = self.last_loss = None
         self.frozen = (False,) * (len(sizes) - 1)  # for each layer whether training leaves it as it is
+        self.is_frozen = False  # whether all layers are
         self.changes = 0  # number of changes to weights or optimizer other than by training
 
     # `optimizer` and `state_key` are stored in the engine, because its quick_step needs them.
@@ -90,11 +91,11 @@ class Trainable:
         """Set for each layer whether training leaves it as it is."""
         self.changes += 1
         self.engine.freeze(frozen)
-        self.frozen = frozen
+        self.frozen, self.is_frozen = frozen, all(frozen)
 
     def refuse_all_frozen(self):
         """Raise ValueError if there is no layer to train."""
-        if all(self.frozen):
+        if self.is_frozen:
             raise ValueError("trainable is False for all layers: there is nothing to train; set net.trainable")
 
     def set_running_statistics(self, statistics):
@@ -156,8 +157,9 @@ class Trainable:
 
     def snapshot(self, spare=None):
         """A copy of everything that training changes, for :meth:`go_back`; `spare`, an old one, is overwritten."""
-        weights = self.engine.snapshot(spare and spare[0])
-        return weights, self.optimizer, self.state_key, self.unclaimed_key, self.state_epochs, self.plateau
+        engine = self.engine
+        weights = engine.snapshot(spare and spare[0])
+        return weights, engine.optimizer, engine.state_key, self.unclaimed_key, self.state_epochs, self.plateau
 
     def go_back(self, snapshot):
         """Restore a snapshot."""

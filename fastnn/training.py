@@ -104,7 +104,8 @@ def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample
     if type(optimizer.lr) is Plateau:
         check_monitor("lr", optimizer.lr.monitor, options.names())
     history = History()
-    history.validation_samples = options.kept_back
+    if options is not fit_options.NONE:
+        history.validation_samples = options.kept_back
     with trainable.guard.fitting:
         with trainable.guard.writing:
             before = trainable.snapshot()
@@ -242,7 +243,7 @@ class Fit:
         self.used = []  # (batches done, settings, rates) at the start of each slice since the snapshot
 
     def _first_state(self):
-        return TrainState(self.first_epoch, time=self.first_time)
+        return TrainState(self.first_epoch, self.first_time)
 
     def run(self, epochs, callbacks, progress, history, network):
         """Train for `epochs` epochs, and fill `history`; callbacks that have a method begin() get `network` first."""
@@ -258,9 +259,9 @@ class Fit:
             while done < epochs and not history.stopped:
                 lr = self.optimizer.lr
                 looks = looks or type(lr) is Plateau
-                some = 1 if looks else min(epochs - done, _SLICE_EPOCHS)
+                some = 1 if looks or epochs == 1 else min(epochs - done, _SLICE_EPOCHS)
                 # A function of the user's is called outside of `writing`.
-                rates = None if isinstance(lr, (float, Schedule)) else _Rates(self, lr, some)
+                rates = None if type(lr) is float or isinstance(lr, Schedule) else _Rates(self, lr, some)
                 with self.writing:
                     try:
                         self._make_ready()
@@ -369,15 +370,16 @@ class Fit:
         bool
             False: another thread has changed lr since this slice was begun; begin another one.
         """
-        self.settings = self.optimizer.frozen(self.engine.dtype)
-        lr, self.plateau = self.settings.lr, None
-        if not isinstance(lr, (float, Schedule)):
-            return rates is not None and rates.are_for(lr, self.state)
+        self.settings = settings = self.optimizer.frozen(self.engine.dtype)
+        lr, self.plateau = settings.lr, None
         if type(lr) is float:
             self.state.rate = lr  # where lr is constant, the engine does not say it
-        elif type(lr) is Plateau:
+            return rates is None
+        if not isinstance(lr, Schedule):
+            return rates is not None and rates.are_for(lr, self.state)
+        if type(lr) is Plateau:
             check_monitor("lr", lr.monitor, self.options.names())
-            self.settings, self.plateau = self.settings.with_lr(self.trainable.progress_of(lr).lr), lr
+            self.settings, self.plateau = settings.with_lr(self.trainable.progress_of(lr).lr), lr
             self.state.rate = self.settings.lr
             return rates is None and check  # only if this slice ends where its epoch ends
         return rates is None
@@ -438,7 +440,7 @@ class Fit:
         X = arrays.columns_as(self.X, columns, self.engine.dtype)
         y = self.y[columns] if self.y.ndim == 1 else arrays.columns_as(self.y, columns, self.engine.dtype)
         weights = None if self.sample_weight is None else self.sample_weight[columns]
-        block = TrainState(0, time=state.time, rate=state.rate)
+        block = TrainState(0, state.time, rate=state.rate)
         block.before, block.whole = state.position, self.m
         block.diagnostics = state.diagnostics
         how = self.settings, self.batch_size, None
