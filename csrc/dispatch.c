@@ -1,4 +1,6 @@
 /* The list of the instruction sets (ISAs) that were compiled, and the tests whether this CPU can run them. */
+#include <stdatomic.h>
+
 #include "kernels.h"
 
 #define TABLES(isa) extern const fnn_kernels *const fnn_tables_##isa[2]
@@ -60,9 +62,14 @@ int fnn_isa_total(void) { return fnn_isa_count; }
 const char *fnn_isa_name(int isa) { return fnn_is_isa(isa) ? fnn_isas[isa].name : NULL; }
 int fnn_isa_available(int isa) { return fnn_is_isa(isa) && fnn_isas[isa].here(); }
 
+/* Asks the CPU once: cpuid takes 70 us where a hypervisor answers it. */
 int fnn_isa_best(void) {
-  int isa = fnn_isa_count - 1;
+  static atomic_int known; /* 1 + the answer, the same in every thread; 0: not yet */
+  int isa = atomic_load(&known) - 1;
+  if (isa >= 0) return isa;
+  isa = fnn_isa_count - 1;
   while (!fnn_isas[isa].here()) isa--;
+  atomic_store(&known, isa + 1);
   return isa;
 }
 
