@@ -30,6 +30,13 @@ FNN_INLINE V FN(binary_cross_entropy)(V z, V y, FN(constants) c, double *L) {
   return FN(sigmoid)(z, c) * (1 + (p - 1) * y) - p * y;
 }
 
+/* The parameters of the plain one. A loop that is compiled with them as constants is up to four times as fast as one
+   that asks for them at each vector; so it is written for both. */
+static const FN(constants) FN(plain) = {{0}};
+FNN_INLINE int FN(is_plain)(FN(constants) c) {
+  return c.parameter[0] == 0 && (c.parameter[1] == 0 || c.parameter[1] == 1);
+}
+
 /* (a - y)^2 */
 FNN_INLINE V FN(mse)(V a, V y, FN(constants) c, double *L) {
   double as[VL], ys[VL];
@@ -141,17 +148,22 @@ FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, int one_cl
   const ptrdiff_t n = h->n;
   double of_unit[VL];
   V a[FEW], kept[FEW];
-#define SUM_OVER_UNITS(name, x)                                                                                        \
+#define SUM_OVER_UNITS(name, x, c)                                                                                     \
   for (int i = 0; i < VL; i++) L[i] = 0;                                                                               \
   for (ptrdiff_t j = 0; j < n; j++) {                                                                                  \
     z[j] = FN(name)((x)[j], y[j], c, of_unit);                                                                         \
     for (int i = 0; i < VL; i++) L[i] += of_unit[i];                                                                   \
   }
-#define OF_UNITS_OF_Z(name) SUM_OVER_UNITS(name, z)
+#define OF_UNITS_OF_Z(name)                                                                                            \
+  if (FN(is_plain)(c)) {                                                                                               \
+    SUM_OVER_UNITS(name, z, FN(plain))                                                                                 \
+  } else {                                                                                                             \
+    SUM_OVER_UNITS(name, z, c)                                                                                         \
+  }
 #define OF_UNITS_OF_A(name)                                                                                            \
   const int from_z = FN(keep_columns)(kept, z, &h->activation, n);                                                     \
   FN(activation_columns)(a, z, &h->activation, n);                                                                     \
-  SUM_OVER_UNITS(name, a)                                                                                              \
+  SUM_OVER_UNITS(name, a, c)                                                                                           \
   FN(derivative_columns)(z, from_z ? kept : a, &h->activation, n);
 #define OF_ROWS_OF_Z(name) FN(name##_columns)(z, y, n, one_class, L);
   switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
@@ -202,17 +214,22 @@ static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) 
   const ptrdiff_t n = h->n, padded = fnn_round_up(n, VL);
   const int from_z = fnn_slope_of(&h->activation) == FNN_FROM_Z;
   double L = 0, of_unit[VL];
-#define SUM_OVER_UNITS(name, x)                                                                                        \
+#define SUM_OVER_UNITS(name, x, c)                                                                                     \
   for (ptrdiff_t v = 0; v < n; v += VL) {                                                                              \
     const V d = FN(name)(FN(load)((x) + v), FN(load)(y + v), c, of_unit);                                              \
     for (ptrdiff_t i = 0; i < fnn_min(n - v, VL); i++) L += of_unit[i];                                                \
     FN(store)(z + v, FN(select)(FN(inside)(v, n), d, (V){0}));                                                         \
   }
-#define OF_UNITS_OF_Z(name) SUM_OVER_UNITS(name, z)
+#define OF_UNITS_OF_Z(name)                                                                                            \
+  if (FN(is_plain)(c)) {                                                                                               \
+    SUM_OVER_UNITS(name, z, FN(plain))                                                                                 \
+  } else {                                                                                                             \
+    SUM_OVER_UNITS(name, z, c)                                                                                         \
+  }
 #define OF_UNITS_OF_A(name)                                                                                            \
   if (from_z) memcpy(a + padded, z, (size_t)padded * sizeof *z); /* z is about to become dA */                         \
   FN(activation)(a, 0, z, 0, &h->activation, 1, n);                                                                    \
-  SUM_OVER_UNITS(name, a)                                                                                              \
+  SUM_OVER_UNITS(name, a, c)                                                                                           \
   FN(derivative)(z, 0, z, 0, from_z ? a + padded : a, 0, &h->activation, 1, n);                                        \
   for (ptrdiff_t j = n; j < padded; j++) z[j] = 0; /* g' of padding may be NaN */
 #define OF_ROWS_OF_Z(name)
@@ -297,8 +314,13 @@ static void FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
 /* --- element by element, so that the layout of samples does not matter: for losses that are sums over units of a
    function of z, or of a where a = z (an identity output) --- */
 
-#define OF_UNITS_OF_Z(name) EACH_ELEMENT(name)
-#define OF_UNITS_OF_A(name) EACH_ELEMENT(name)
+#define OF_UNITS_OF_Z(name)                                                                                            \
+  if (FN(is_plain)(c)) {                                                                                               \
+    EACH_ELEMENT(name, FN(plain))                                                                                      \
+  } else {                                                                                                             \
+    EACH_ELEMENT(name, c)                                                                                              \
+  }
+#define OF_UNITS_OF_A(name) EACH_ELEMENT(name, c)
 #define OF_ROWS_OF_Z(name)
 
 static void FN(loss_derivatives)(void *out, const void *Z, const void *Y, const fnn_spec *loss, ptrdiff_t n) {
@@ -306,7 +328,7 @@ static void FN(loss_derivatives)(void *out, const void *Z, const void *Y, const 
   REAL *to = out;
   const REAL *z = Z, *y = Y;
   double unused[VL];
-#define EACH_ELEMENT(name)                                                                                             \
+#define EACH_ELEMENT(name, c)                                                                                          \
   for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(to + v, FN(name)(FN(load)(z + v), FN(load)(y + v), c, unused));
   switch ((enum fnn_loss_kind)loss->kind) { FNN_EACH_LOSS(CASE) }
 #undef EACH_ELEMENT
@@ -315,7 +337,7 @@ static void FN(loss_derivatives)(void *out, const void *Z, const void *Y, const 
 static void FN(loss_values)(double *out, const void *Z, const void *Y, const fnn_spec *loss, ptrdiff_t n) {
   const FN(constants) c = FN(constants_of)(loss);
   const REAL *z = Z, *y = Y;
-#define EACH_ELEMENT(name)                                                                                             \
+#define EACH_ELEMENT(name, c)                                                                                          \
   for (ptrdiff_t v = 0; v < n; v += VL) (void)FN(name)(FN(load)(z + v), FN(load)(y + v), c, out + v);
   switch ((enum fnn_loss_kind)loss->kind) { FNN_EACH_LOSS(CASE) }
 #undef EACH_ELEMENT
