@@ -45,7 +45,12 @@ enum fnn_dtype {
   F(TANH, tanh, AFTER_TILE, FROM_A, "")              \
   F(RELU, relu, IN_TILE, FROM_A, "")                 \
   F(SOFTMAX, softmax, WHOLE_ROWS, FROM_A, "")        \
-  F(LEAKY_RELU, leaky_relu, AFTER_TILE, FROM_A, "slope")
+  F(LEAKY_RELU, leaky_relu, AFTER_TILE, FROM_A, "slope") \
+  F(ELU, elu, AFTER_TILE, FROM_A, "alpha")           \
+  F(SELU, selu, AFTER_TILE, FROM_A, "")              \
+  F(GELU, gelu, AFTER_TILE, FROM_Z, "approximate")   \
+  F(SILU, silu, AFTER_TILE, FROM_Z, "")              \
+  F(SOFTPLUS, softplus, AFTER_TILE, FROM_Z, "")
 
 /* Losses L: F(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS).
    OUTPUT: the activation that the last layer must have, or ANY.

@@ -65,6 +65,92 @@ FNN_INLINE V FN(leaky_relu_slope)(V a, FN(constants) c) {
   return FN(where_positive)(a, FN(set1)(1), FN(select)(a <= 0, FN(set1)(c.parameter[0]), a));
 }
 
+FNN_INLINE V FN(elu)(V z, FN(constants) c) {
+  return FN(where_positive)(z, z, c.parameter[0] * FN(expm1)(FN(at_most)(z, (V){0})));
+}
+
+/* 1 where a > 0, else a + alpha, which is alpha exp(z). */
+FNN_INLINE V FN(elu_slope)(V a, FN(constants) c) { return FN(where_positive)(a, FN(set1)(1), a + c.parameter[0]); }
+
+/* With these a layer keeps mean 0 and variance 1. G. Klambauer et al., "Self-normalizing neural networks", NIPS 2017.
+ */
+#define SELU_SCALE ((REAL)1.0507009873554804934)
+#define SELU_FALL ((REAL)1.7580993408473768599) /* scale * alpha */
+
+/* The largest z do not overflow; only infinity gives infinity. */
+FNN_INLINE V FN(selu)(V z, FN(constants) c) {
+  (void)c;
+  const V scaled = FN(at_most)(z, FN(set1)(LARGEST / SELU_SCALE * (1 - 4 * EPSILON))) * SELU_SCALE;
+  const V up = FN(select)(z > LARGEST, z, scaled);
+  return FN(where_positive)(z, up, SELU_FALL * FN(expm1)(FN(at_most)(z, (V){0})));
+}
+
+FNN_INLINE V FN(selu_slope)(V a, FN(constants) c) {
+  (void)c;
+  return FN(where_positive)(a, FN(set1)(SELU_SCALE), a + SELU_FALL);
+}
+
+/* The sigmoids of z and of -z. */
+FNN_INLINE V FN(two_sigmoids)(V z, V *of_minus) {
+  const V t = FN(exp)((V)((VI)z | SIGN)), inverse = 1 / (1 + t), other = t * inverse;
+  const VI up = z >= 0;
+  *of_minus = FN(select)(up, other, inverse);
+  return FN(select)(up, inverse, other);
+}
+
+FNN_INLINE V FN(silu)(V z, FN(constants) c) {
+  (void)c;
+  V rest;
+  return z * FN(two_sigmoids)(z, &rest);
+}
+
+FNN_INLINE V FN(silu_slope)(V z, FN(constants) c) {
+  (void)c;
+  V rest;
+  const V s = FN(two_sigmoids)(z, &rest);
+  return FN(fma)(z * s, rest, s);
+}
+
+FNN_INLINE V FN(softplus)(V z, FN(constants) c) {
+  (void)c;
+  return FN(at_least)(z, (V){0}) + FN(log1p)(FN(exp)((V)((VI)z | SIGN)));
+}
+
+FNN_INLINE V FN(softplus_slope)(V z, FN(constants) c) { return FN(sigmoid)(z, c); }
+
+/* z within +-high, which keeps NaN. */
+FNN_INLINE V FN(clamped)(V z, REAL high) { return FN(at_least)(FN(at_most)(z, FN(set1)(high)), FN(set1)(-high)); }
+
+#define GELU_1 ((REAL)1.5957691216057307117)  /* 2 sqrt(2 / pi) */
+#define GELU_3 ((REAL)0.07135481627260024846) /* 0.044715 of it */
+
+/* gelu(z) = z Phi(z), where Phi is the distribution function of N(0, 1); if it is approximate, Phi(z) = (1 + tanh(u)) /
+   2 = sigmoid(2 u), u = sqrt(2 / pi) (z + 0.044715 z^3). Stores the slope. D. Hendrycks, K. Gimpel, 2016. */
+FNN_INLINE V FN(gelu_and_slope)(V z, FN(constants) c, V *slope) {
+  if (c.parameter[0] != 0) {
+    const V x = FN(clamped)(z, TANH_GELU_HIGH), q = x * x;
+    V rest;
+    const V s = FN(two_sigmoids)(x * FN(fma)(q, FN(set1)(GELU_3), FN(set1)(GELU_1)), &rest);
+    *slope = FN(fma)(x * s * rest, FN(fma)(q, FN(set1)(3 * GELU_3), FN(set1)(GELU_1)), s);
+    return FN(at_least)(z, FN(set1)(-TANH_GELU_HIGH)) * s;
+  }
+  const V x = FN(clamped)(z, NORMAL_HIGH), far = FN(abs)(x), bell = FN(bell)(far);
+  const V tail = bell * FN(tail_over_bell)(far), phi = FN(where_positive)(x, 1 - tail, tail);
+  *slope = FN(fma)(x * (REAL)0.39894228040143267794, bell, phi);
+  return FN(at_least)(z, FN(set1)(-NORMAL_HIGH)) * phi;
+}
+
+FNN_INLINE V FN(gelu)(V z, FN(constants) c) {
+  V slope;
+  return FN(gelu_and_slope)(z, c, &slope);
+}
+
+FNN_INLINE V FN(gelu_slope)(V z, FN(constants) c) {
+  V slope;
+  FN(gelu_and_slope)(z, c, &slope);
+  return slope;
+}
+
 /* --- all units of a sample: softmax --- */
 
 #define FEW 32 /* samples of at most so many units are done by columns, longer ones by rows */

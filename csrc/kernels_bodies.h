@@ -74,6 +74,13 @@ static const fnn_kernels FN(table) = {
 #undef EXP_TERMS
 #undef LOG_TERMS
 #undef EXP_LOW
+#undef EXPM1_LOW
 #undef TANH_HIGH
+#undef NORMAL_HIGH
+#undef TANH_GELU_HIGH
+#undef LARGEST
+#undef EPSILON
+#undef TAIL_MIDDLE
+#undef TAIL_TERMS
 #undef LN2_HIGH
 #undef LN2_LOW

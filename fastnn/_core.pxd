@@ -5,7 +5,7 @@
 # are (n_out, n_in) in C order, b and db have n_out numbers. A result may overlap an operand only where this is stated.
 # `threads` is the most threads that a call may use, also for a network made with threads=n; 1 or less: only the calling
 # thread. Functions that return an int return 0, or -1 if there is no memory for scratch space or the kind is invalid.
-# Activations and losses have their default parameters (LEAKY_RELU: slope 0.01).
+# Activations and losses have their default parameters (LEAKY_RELU: slope 0.01; ELU: alpha 1; GELU: not approximate).
 
 ctypedef fused real:
     float
@@ -19,6 +19,11 @@ cdef enum activation_kind:
     RELU
     SOFTMAX
     LEAKY_RELU
+    ELU
+    SELU
+    GELU
+    SILU
+    SOFTPLUS
 
 cdef enum loss_kind:
     BINARY_CROSS_ENTROPY

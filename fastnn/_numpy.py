@@ -69,6 +69,67 @@ def _leaky_relu_backward(dA, A, slope):
     return dA * np.where(np.isnan(A), A, np.where(A > 0, A.dtype.type(1), A.dtype.type(slope)))
 
 
+def _elu(Z, alpha):
+    return np.where(Z > 0, Z, Z.dtype.type(alpha) * np.expm1(np.minimum(Z, 0)))
+
+
+def _elu_backward(dA, A, alpha):
+    return dA * np.where(A > 0, A.dtype.type(1), A + A.dtype.type(alpha))
+
+
+# With these a layer keeps mean 0 and variance 1. G. Klambauer et al., "Self-normalizing neural networks", NIPS 2017.
+_SELU_SCALE, _SELU_FALL = 1.0507009873554804934, 1.7580993408473768599
+
+
+def _selu(Z):
+    scale, fall = Z.dtype.type(_SELU_SCALE), Z.dtype.type(_SELU_FALL)
+    # The largest z do not overflow; only infinity gives infinity.
+    limits = np.finfo(Z.dtype)
+    up = np.where(np.isinf(Z), Z, np.minimum(Z, limits.max / scale * (1 - 4 * limits.eps)) * scale)
+    return np.where(Z > 0, up, fall * np.expm1(np.minimum(Z, 0)))
+
+
+def _selu_backward(dA, A):
+    return dA * np.where(A > 0, A.dtype.type(_SELU_SCALE), A + A.dtype.type(_SELU_FALL))
+
+
+_erfc = np.frompyfunc(math.erfc, 1, 1)
+# sqrt(1 / 2) in two parts, of which the first has 24 bits: times 24 bits of x it is exact.
+_HALF_ROOT, _REST = float(np.float32(0.70710678)), 1.2101617104478970e-08
+
+
+def _normal_tail(x):
+    """P(N(0, 1) > x) = erfc(x / sqrt(2)) / 2, in float64.
+
+    Where x is large, the rounding of x / sqrt(2) would change the result by many digits. So the rounded part is added,
+    by the derivative.
+    """
+    upper = x.astype(np.float32).astype(np.float64)
+    exact, rest = upper * _HALF_ROOT, (x - upper) * _HALF_ROOT + x * _REST
+    argument = exact + rest
+    rest += exact - argument
+    return 0.5 * _erfc(argument).astype(np.float64) - rest * np.exp(-0.5 * x**2) / math.sqrt(math.pi)
+
+
+def _gelu_and_slope(Z, approximate):
+    """Z Phi(z) and its derivative, in float64. D. Hendrycks, K. Gimpel, "Gaussian error linear units", 2016."""
+    Z = Z.astype(np.float64)
+    x = np.clip(Z, -40, 40)  # beyond, Phi is 0 or 1
+    if approximate:
+        v = math.sqrt(8 / math.pi) * (x + 0.044715 * x**3)
+        phi = _sigmoid(v)
+        density = phi * _sigmoid(-v) * math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * x**2)
+    else:
+        phi = _normal_tail(-x)
+        density = np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
+    return np.maximum(Z, -40) * phi, phi + x * density
+
+
+def _silu_backward(dA, Z):
+    s = _sigmoid(Z)
+    return dA * (s + Z * s * _sigmoid(-Z))
+
+
 # name -> (A from Z, dZ from dA and A or Z), with the parameters of the row in tables.py as keywords
 _ACTIVATIONS = {
     "identity": (lambda Z: Z, lambda dA, A: dA),
@@ -77,6 +138,14 @@ _ACTIVATIONS = {
     "relu": (lambda Z: np.maximum(Z, 0), _relu_backward),
     "softmax": (_softmax, _softmax_backward),
     "leaky_relu": (_leaky_relu, _leaky_relu_backward),
+    "elu": (_elu, _elu_backward),
+    "selu": (_selu, _selu_backward),
+    "gelu": (
+        lambda Z, approximate: _gelu_and_slope(Z, approximate)[0].astype(Z.dtype),
+        lambda dA, Z, approximate: dA * _gelu_and_slope(Z, approximate)[1].astype(Z.dtype),
+    ),
+    "silu": (lambda Z: Z * _sigmoid(Z), _silu_backward),
+    "softplus": (lambda Z: np.maximum(Z, 0) + np.log1p(np.exp(-np.abs(Z))), lambda dA, Z: dA * _sigmoid(Z)),
 }
 
 

@@ -83,6 +83,15 @@ ACTIVATIONS = {
     "relu": Row("max(z, 0)"),
     "softmax": Row("exp(z) / sum(exp(z)) over the layer's units"),
     "leaky_relu": Row("z where z > 0, else slope z", {"slope": Parameter(0.01)}),
+    "elu": Row("z where z > 0, else alpha (exp(z) - 1)", {"alpha": Parameter(1.0)}),
+    "selu": Row("1.0507 z where z > 0, else 1.7581 (exp(z) - 1)"),
+    "gelu": Row(
+        "z Phi(z), Phi(z) = P(N(0, 1) < z); approximate=1: Phi(z) = (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))) / 2",
+        {"approximate": Parameter(0.0, high=1.0, smallest=1.0)},
+        "Z",
+    ),
+    "silu": Row("z / (1 + exp(-z))", slope_from="Z"),
+    "softplus": Row("log(1 + exp(z))", slope_from="Z"),
 }
 LOSSES = {
     "binary_cross_entropy": LossRow(
@@ -211,7 +220,8 @@ def spec(value, table, argument):
         _, low, high, smallest = table[name].parameters[key]
         params[key] = real_parameter(number, f"{argument}: {name}'s {key}", low, high)
         if 0 < abs(params[key]) < smallest:
-            wanted = f"0, or at least {smallest:g}, the smallest normal float32"
+            least = "1" if smallest == 1 else f"at least {smallest:g}, the smallest normal float32"
+            wanted = f"0, or {least}"
             raise ValueError(f"{argument}: {name}'s {key} must be {wanted}, got {number!r}")
     return Spec(name, params)
 

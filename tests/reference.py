@@ -60,12 +60,45 @@ def linear_forward(W, A_prev, b, S_A=0.0):
 
 
 def _sigmoid(Z):
-    return 1 / (1 + np.exp(-Z))
+    return np.exp(np.minimum(Z, 0)) / (1 + np.exp(-np.abs(Z)))  # no overflow: silu's A is Z times this
 
 
 def _softmax(Z):
     e = np.exp(Z - Z.max(axis=0))
     return e / e.sum(axis=0)
+
+
+SCALE, ALPHA = np.longdouble("1.0507009873554804934193349852946"), np.longdouble("1.6732632423543772848170429916717")
+
+
+def _phi(Z, approximate):
+    """Phi(Z), its derivative, and the derivative of that."""
+    if approximate:
+        Z, c = np.clip(Z, -60, 60), np.sqrt(8 / np.longdouble(np.pi))
+        v, v1, v2 = c * (Z + 0.044715 * Z**3), c * (1 + 0.134145 * Z**2), c * 0.26829 * Z
+        s, rest = _sigmoid(v), _sigmoid(-v)
+        return s, s * rest * v1, s * rest * ((rest - s) * v1**2 + v2)
+    Z = np.clip(Z, -60, 60)  # beyond, all of these are what they are at infinity
+    x = -Z * np.sqrt(np.longdouble(0.5))
+    near = x.astype(np.float64)
+    erfc = np.vectorize(math.erfc, otypes=[np.float64])(near)
+    density = np.exp(-(Z**2) / 2) / np.sqrt(2 * np.longdouble(np.pi))
+    return erfc / 2 - np.sqrt(np.longdouble(2)) * density * (x - near), density, -Z * density
+
+
+def _gelu(Z, approximate):
+    return np.maximum(Z, -60) * _phi(Z, approximate)[0]
+
+
+def _gelu_slope(Z, approximate):
+    phi, density, bend = _phi(Z, approximate)
+    Z = np.clip(Z, -60, 60)
+    return phi + Z * density, 2 * density + Z * bend, (phi + np.abs(Z * density)) * _gelu_size(Z, approximate)
+
+
+def _gelu_size(Z, approximate):
+    """exp(v) has the rounding of v, times |v|; the exact one is computed without that."""
+    return 1 + np.minimum(1.6 * np.abs(Z) + 0.08 * np.abs(Z) ** 3, 800) if approximate else 1
 
 
 class Activation(NamedTuple):
@@ -74,11 +107,14 @@ class Activation(NamedTuple):
     g: Callable  # A from Z, of long doubles; with its parameters as keywords
     slope: Callable | None  # g' and its derivative, from A; None: of all units, and written out where it is used
     parameters: Mapping = MappingProxyType({})  # their defaults
+    others: Mapping = MappingProxyType({})  # values that differ from them; empty: any do
     within: tuple = (-np.inf, np.inf)  # all A
     is_odd: bool = False  # g(-z) = -g(z)
     rounds: bool = True
     has_kink: bool = False  # g' jumps where Z is 0; slope is asked with A of 1 and -1 for the two sides
-    slope_from: str = "A"  # or "Z": then slope takes Z, and gives g', g'' and the sum of the sizes of the terms of g'
+    size: Callable | None = None  # the rounding of A over |A|, from Z; None: 1
+    # "A" or "Z", from which slope gives g', its derivative and, if g' is a sum, the sum of the sizes of its terms.
+    slope_from: str = "A"
 
     @property
     def whole(self):
@@ -104,6 +140,34 @@ ACTIVATIONS = {
         {"slope": 0.01},
         has_kink=True,
     ),
+    "elu": Activation(
+        lambda Z, alpha: np.where(Z > 0, Z, alpha * np.expm1(np.minimum(Z, 0))),
+        lambda A, alpha: (np.where(A > 0, 1.0, A + alpha), np.where(A > 0, 0.0, 1.0), np.where(A > 0, 1.0, alpha - A)),
+        {"alpha": 1.0},
+    ),
+    "selu": Activation(
+        lambda Z: SCALE * np.where(Z > 0, Z, ALPHA * np.expm1(np.minimum(Z, 0))),
+        lambda A: (
+            np.where(A > 0, float(SCALE), A + float(SCALE * ALPHA)),
+            np.where(A > 0, 0.0, 1.0),
+            np.where(A > 0, float(SCALE), float(SCALE * ALPHA) - A),
+        ),
+    ),
+    "gelu": Activation(_gelu, _gelu_slope, {"approximate": 0.0}, {"approximate": 1.0}, slope_from="Z", size=_gelu_size),
+    "silu": Activation(
+        lambda Z: Z * _sigmoid(Z),
+        lambda Z: (
+            _sigmoid(Z) * (1 + Z * _sigmoid(-Z)),
+            _sigmoid(Z) * _sigmoid(-Z) * (2 + Z * (_sigmoid(-Z) - _sigmoid(Z))),
+            _sigmoid(Z) * (1 + np.abs(Z) * _sigmoid(-Z)),
+        ),
+        slope_from="Z",
+    ),
+    "softplus": Activation(
+        lambda Z: np.logaddexp(0, Z),
+        lambda Z: (_sigmoid(Z), _sigmoid(Z) * _sigmoid(-Z), _sigmoid(Z)),
+        slope_from="Z",
+    ),
 }
 
 
@@ -113,7 +177,8 @@ def with_other_parameters(table):
     for name, known in table.items():
         kinds.append(name)
         if known.parameters:
-            kinds.append((name, {key: 0.4 + 0.7 * value for key, value in known.parameters.items()}))
+            others = {key: 0.4 + 0.7 * value for key, value in known.parameters.items()}
+            kinds.append((name, dict(getattr(known, "others", None) or others)))
     return kinds
 
 
@@ -141,7 +206,7 @@ def activation_forward(Z, kind, S_Z=0.0):
     if known.whole:
         below = np.where(np.isneginf(Z), 0.0, Z.max(axis=0) - Z)
         return A, A * (1 + _and_mean(A, below + S_Z))
-    rounding = np.abs(A) if known.rounds else 0.0
+    rounding = np.abs(A) * (known.size(Z, **parameters) if known.size else 1) if known.rounds else 0.0
     # On a kink's side that a computed Z may not have been on, the larger slope: see `forward`.
     x = Z if known.slope_from == "Z" else A
     slope = 1.0 if known.has_kink else np.abs(known.slope(x, **parameters)[0])
@@ -584,7 +649,8 @@ class Plateau:
 
 def assert_close(got, pair, dtype, what):
     """Assert max |got - T| / S <= BOUND[dtype] for `pair` (T, S); NaN and inf must be where T has them."""
-    T, S = (np.asarray(part, np.float64) for part in pair)
+    with np.errstate(under="ignore"):  # a long double may be below the numbers of float64
+        T, S = (np.asarray(part, np.float64) for part in pair)
     S = np.broadcast_to(S, T.shape)
     dtype = np.dtype(dtype)
     if isinstance(got, np.ndarray):

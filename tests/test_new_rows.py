@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.build, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).parents[1]
 
 KERNELS = """
-FNN_INLINE V FN(silu)(V z, FN(constants) c) { return z * FN(sigmoid)(z, c); }
-FNN_INLINE V FN(silu_slope)(V z, FN(constants) c) {
+FNN_INLINE V FN(bent)(V z, FN(constants) c) { return z * FN(sigmoid)(z, c); }
+FNN_INLINE V FN(bent_slope)(V z, FN(constants) c) {
   const V s = FN(sigmoid)(z, c);
   return s + z * s * (1 - s);
 }
@@ -27,10 +27,10 @@ FNN_INLINE V FN(square)(V z, FN(constants) c) { return z * z * c.parameter[0]; }
 FNN_INLINE V FN(square_slope)(V z, FN(constants) c) { return 2 * c.parameter[0] * z; }
 
 """
-TABLES = """    "silu": Row("z sigmoid(z)", slope_from="Z"),
+TABLES = """    "bent": Row("z sigmoid(z)", slope_from="Z"),
     "square": Row("factor z^2", {"factor": Parameter(0.1)}, "Z"),
 """
-NUMPY = """    "silu": (
+NUMPY = """    "bent": (
         lambda Z: Z * _sigmoid(Z),
         lambda dA, Z: dA * (_sigmoid(Z) + Z * _sigmoid(Z) * (1 - _sigmoid(Z))),
     ),
@@ -39,7 +39,7 @@ NUMPY = """    "silu": (
         lambda dA, Z, factor: dA * (2 * Z.dtype.type(factor) * Z),
     ),
 """
-REFERENCE = """    "silu": Activation(
+REFERENCE = """    "bent": Activation(
         lambda Z: Z * _sigmoid(Z),
         lambda Z: (
             _sigmoid(Z) * (1 + Z * (1 - _sigmoid(Z))),
@@ -73,12 +73,12 @@ def tree(tmp_path_factory):
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "*.so", "build", "dist", "__pycache__"))
     header = copy / "csrc" / "fastnn.h"
     rows = re.search(r"#define FNN_EACH_ACTIVATION\(F\)(?:.*\\\n)+.*\n", header.read_text())[0]
-    more = ' \\\n  F(SILU, silu, AFTER_TILE, FROM_Z, "") F(SQUARE, square, IN_TILE, FROM_Z, "factor")\n'
+    more = ' \\\n  F(BENT, bent, AFTER_TILE, FROM_Z, "") F(SQUARE, square, IN_TILE, FROM_Z, "factor")\n'
     header.write_text(header.read_text().replace(rows, rows.rstrip("\n") + more))
     insert(copy / "csrc" / "kernels_activations.h", "/* --- all units of a sample: softmax --- */", KERNELS)
     insert(copy / "fastnn" / "tables.py", "}\nLOSSES = {", TABLES)
     insert(copy / "fastnn" / "_numpy.py", "}\n\n\ndef _forward(", NUMPY)
-    insert(copy / "fastnn" / "_core.pxd", "\ncdef enum loss_kind:", "    SILU\n    SQUARE\n")
+    insert(copy / "fastnn" / "_core.pxd", "\ncdef enum loss_kind:", "    BENT\n    SQUARE\n")
     insert(copy / "tests" / "reference.py", "}\n\n\ndef with_other_parameters(", REFERENCE)
     setup = copy / "setup.py"
     setup.write_text(setup.read_text().replace('"-O3", *ERRORS', '"-O1", *ERRORS'))
@@ -126,7 +126,7 @@ from fastnn import Network
 import numpy as np
 rng = np.random.default_rng(0)
 for backend in ("compiled", "numpy"):
-    for kind in ("silu", ("square", {"factor": 0.3})):
+    for kind in ("bent", ("square", {"factor": 0.3})):
         for n in (3, 40):  # few units are done by columns, many by rows
             for activations in ([kind, "identity"], ["tanh", kind], [kind, kind]):
                 net = Network([5, 6, n], activations, "mse", dtype="float64", seed=1, backend=backend)
@@ -142,7 +142,7 @@ def test_what_a_linear_backward_cannot_know_is_refused(tree):
     code = """
 import numpy as np
 from fastnn import kernels
-for given in ("silu", ("square", {"factor": 0.5})):
+for given in ("bent", ("square", {"factor": 0.5})):
     dZ, A, W = np.ones((2, 3)), np.ones((4, 3)), np.ones((2, 4))
     for name, call in {
         "Z": lambda: kernels.activation_backward(A, A, given),
