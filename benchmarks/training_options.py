@@ -1,8 +1,9 @@
 #!/usr/bin/env python
 """What each option of training costs: the time of a fit with the option over that of a plain one.
 
-Plain is SGD, shuffled. Both train on as many batches; the calls alternate in one process, and a figure is the median
-of the pairs' ratios: with all threads, and with one. With early stopping, the time of the validation is included.
+Plain is SGD, shuffled, with relu in hidden layers. Both train on as many batches; the calls alternate in one process,
+and a figure is the median of the pairs' ratios: with all threads, and with one. With early stopping, the time of the
+validation is included.
 
     python benchmarks/training_options.py [--nets 64-100-10x200] [--options "dropout 0.2" Adam] [--seconds 3]
 
@@ -32,7 +33,9 @@ class Option(NamedTuple):
     network: Mapping = MappingProxyType({})  # arguments of Network
     fit: Callable = lambda count: {}  # arguments of fit, from the number of samples
     optimizer: Callable = lambda: fastnn.SGD(LR)
-    prepare: Callable = lambda net: None  # what is done to the network before it is trained
+    prepare: Callable = lambda net, X: None  # what is done to the network before it is trained
+    hidden: str = "relu"  # the activation of hidden layers
+    over: str | None = None  # the option that it is compared with; None: plain training
     trained: float = 1.0  # the share of the samples that it trains on; plain training gets only these
 
 
@@ -64,9 +67,12 @@ OPTIONS = {
     "average": Option(optimizer=lambda: fastnn.SGD(LR, average=0.99)),
     "cosine schedule": Option(optimizer=lambda: fastnn.SGD(fastnn.schedules.Cosine(LR, 100))),
     "first layer frozen": Option(
-        prepare=lambda net: setattr(net, "trainable", [False] + [True] * (len(net.sizes) - 2))
+        prepare=lambda net, X: setattr(net, "trainable", [False] + [True] * (len(net.sizes) - 2))
     ),
     "diagnostics": Option(fit=lambda count: {"diagnostics": True}),
+    "adapt": Option(prepare=lambda net, X: net.adapt(X)),
+    "tanh": Option(hidden="tanh"),
+    **{f"{name} over tanh": Option(hidden=name, over="tanh") for name in ("elu", "selu", "gelu", "silu", "softplus")},
 }
 
 
@@ -79,9 +85,10 @@ def data(sizes, m, dtype):
 
 def call_of(option, sizes, m, dtype, share=1.0):
     """A call that trains a network, always the same one, with an option on the first `share` of the samples."""
-    net = fastnn.Network(sizes, dtype=dtype, seed=0, **option.network)
-    option.prepare(net)
+    activations = [option.hidden] * (len(sizes) - 2) + ["softmax"]
+    net = fastnn.Network(sizes, activations, dtype=dtype, seed=0, **option.network)
     optimizer, (X, y) = option.optimizer(), data(sizes, m, dtype)
+    option.prepare(net, X)
     count = round(share * BATCHES) * m
     X, y, settings = X[:, :count], y[:count], option.fit(count)
     epochs = max(10, min(20, int(CALL_FLOP / flops(sizes, m) / BATCHES)))
@@ -91,7 +98,8 @@ def call_of(option, sizes, m, dtype, share=1.0):
 def cost(option, sizes, m, args):
     """The median ratio."""
     with_it = call_of(option, sizes, m, args.dtype)
-    return ratio(with_it, call_of(Option(), sizes, m, args.dtype, option.trained), args.seconds)
+    plain = OPTIONS[option.over] if option.over else Option()
+    return ratio(with_it, call_of(plain, sizes, m, args.dtype, option.trained), args.seconds)
 
 
 def main(argv=None):

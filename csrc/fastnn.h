@@ -25,7 +25,8 @@ enum {
 };
 enum fnn_dtype {
   FNN_FLOAT32,
-  FNN_FLOAT64
+  FNN_FLOAT64,
+  FNN_UINT8 /* of X of a network only */
 };
 
 /* --- four lists: activations, losses, optimizers, schedules. Each has one row; new rows are added at the end. Every
@@ -273,6 +274,12 @@ uint64_t fnn_net_updates(const fnn_net *net);
 void fnn_net_set_updates(fnn_net *net, uint64_t updates);
 /* Sets whether a layer is frozen. */
 int fnn_net_freeze(fnn_net *net, int layer, int frozen);
+/* From now on X is read as (x - x_mean) / x_scale (n_0 numbers of each), Y, where it is no code, as (y - y_mean) /
+   y_scale (as many of each as the loss reads of a sample), and predictions are written as a * a_scale + a_shift (n_L of
+   each). All are computed in double, also in a network of floats. Each pair may be NULL: then those numbers stay as
+   they are. Losses and gradients are those of the standardised numbers. */
+int fnn_net_standardise(fnn_net *net, const double *x_mean, const double *x_scale, ptrdiff_t targets,
+                        const double *y_mean, const double *y_scale, const double *a_scale, const double *a_shift);
 /* From now on keep an exponential moving average of all parameters, which begins with the present ones; it is part of
    the optimizer's state, and ends with it. An update makes it share * average + (1 - share) * parameter. */
 int fnn_net_start_average(fnn_net *net, double share);

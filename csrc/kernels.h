@@ -224,6 +224,11 @@ typedef struct {
 
 #define FNN_DRAWS 128 /* random places that are drawn at a time */
 
+/* What makes x of a row of n numbers (x - mean) * inverse. mean is NULL: x stays as it is. */
+typedef struct {
+  const double *mean, *inverse;
+} fnn_standard;
+
 typedef struct {
   ptrdiff_t size;       /* bytes of an element */
   ptrdiff_t vl, mr, nr; /* elements of a vector, rows of a tile, columns of a panel */
@@ -274,10 +279,14 @@ typedef struct {
   void (*loss_derivatives)(void *dZ, const void *Z, const void *Y, const fnn_spec *loss, ptrdiff_t n);
   void (*loss_values)(double *L, const void *Z, const void *Y, const fnn_spec *loss, ptrdiff_t n);
   int (*within)(const void *x, ptrdiff_t n, double high);
-  /* Copies `rows` samples of a matrix (n x m, either dtype) to rows of a buffer, padded with 0: the samples first.., or
-     order[first].. if `order` is not NULL. */
+  /* Copies `rows` samples of a matrix (n x m, of any dtype that X may have) to rows of a buffer, padded with 0: the
+     samples first.., or order[first].. if `order` is not NULL. standardise: (x - mean) * inverse of each x. */
   void (*gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uint32_t *order, ptrdiff_t first, ptrdiff_t rows,
                  ptrdiff_t n);
+  void (*standardise)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uint32_t *order, ptrdiff_t first,
+                      ptrdiff_t rows, ptrdiff_t n, const fnn_standard *s);
+  /* Rows of n units become A * scale + shift, computed in double. */
+  void (*rescale)(void *A, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, const double *scale, const double *shift);
   /* Copies rows of a buffer to the samples first.. of a matrix (n x m, this dtype). */
   void (*scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n);
   /* Copies a matrix (k x n) of any steps and of this dtype to panels, and back. */
@@ -326,6 +335,7 @@ extern const int fnn_isa_count;
 /* --- checks of what a caller gives: made once, in the public functions --- */
 static inline int fnn_is_isa(int isa) { return isa >= 0 && isa < fnn_isa_count; }
 static inline int fnn_is_dtype(int dtype) { return dtype == FNN_FLOAT32 || dtype == FNN_FLOAT64; }
+static inline int fnn_is_dtype_of_X(int dtype) { return fnn_is_dtype(dtype) || dtype == FNN_UINT8; }
 static inline int fnn_is_optimizer(int kind) { return kind >= 0 && kind < FNN_OPTIMIZERS; }
 /* --- checks.c: a row of the list, with parameters that the row takes --- */
 int fnn_is_activation(const fnn_spec *g);
@@ -385,11 +395,20 @@ static inline ptrdiff_t fnn_ld(const fnn_kernels *K, ptrdiff_t n) {
 }
 static inline void *fnn_at(const fnn_kernels *K, const void *p, ptrdiff_t i) { return (char *)p + i * K->size; }
 
+/* Copies samples to rows of a buffer as K->gather does, standardised if there is a mean. */
+static inline void fnn_read(const fnn_kernels *K, void *to, ptrdiff_t ld, const fnn_matrix *from, const uint32_t *order,
+                            ptrdiff_t first, ptrdiff_t rows, ptrdiff_t n, const fnn_standard *s) {
+  if (s->mean)
+    K->standardise(to, ld, from, order, first, rows, n, s);
+  else
+    K->gather(to, ld, from, order, first, rows, n);
+}
+
 /* Calls K->head for `rows` samples from `first` on, with their codes and weights; if there are no codes, their targets
-   are copied to head.Y. */
-static inline void fnn_take_losses(const fnn_kernels *K, fnn_head head, const fnn_targets *targets, ptrdiff_t first,
-                                   ptrdiff_t rows) {
-  if (!targets->codes) K->gather((void *)head.Y, head.ld, &targets->Y, NULL, first, rows, head.n);
+   are read into head.Y. */
+static inline void fnn_take_losses(const fnn_kernels *K, fnn_head head, const fnn_targets *targets,
+                                   const fnn_standard *of_targets, ptrdiff_t first, ptrdiff_t rows) {
+  if (!targets->codes) fnn_read(K, (void *)head.Y, head.ld, &targets->Y, NULL, first, rows, head.n, of_targets);
   if (targets->codes) head.codes = targets->codes + first;
   if (targets->weights) head.weights = targets->weights + first;
   K->head(&head, 0, rows);

@@ -4,15 +4,22 @@
 
 static ptrdiff_t FN(panel_width)(ptrdiff_t n, ptrdiff_t panel) { return fnn_min(fnn_round_up(n, VL) - panel * NR, NR); }
 
-/* Copies rows of samples to `out`. One text for both dtypes of the source: FROM is float or double. */
-#define GATHER_ROWS(FROM)                                                                                              \
+/* Copies rows of samples to `out`. One text for all dtypes of the source, which is FROM; READ(x, j) is what becomes of
+   its number x of unit j. */
+#define GATHER_ROWS(FROM, READ)                                                                                        \
   for (ptrdiff_t r = 0; r < rows; r++, out += ld) {                                                                    \
     const FROM *in = (const FROM *)from->data + (order ? (ptrdiff_t)order[first + r] : first + r) * from->column_step; \
     if (from->row_step == 1)                                                                                           \
-      for (ptrdiff_t j = 0; j < n; j++) out[j] = (REAL)in[j];                                                          \
+      for (ptrdiff_t j = 0; j < n; j++) out[j] = READ(in[j], j);                                                       \
     else                                                                                                               \
-      for (ptrdiff_t j = 0; j < n; j++) out[j] = (REAL)in[j * from->row_step];                                         \
+      for (ptrdiff_t j = 0; j < n; j++) out[j] = READ(in[j * from->row_step], j);                                      \
     for (ptrdiff_t j = n; j < fnn_round_up(n, VL); j++) out[j] = 0;                                                    \
+  }
+#define GATHER(READ)                                                                                                   \
+  switch (from->dtype) {                                                                                               \
+  case FNN_FLOAT64: GATHER_ROWS(double, READ) break;                                                                   \
+  case FNN_UINT8: GATHER_ROWS(uint8_t, READ) break;                                                                    \
+  default: GATHER_ROWS(float, READ)                                                                                    \
   }
 
 /* to[r][c] = from[c][r] for r < rows, c < columns. If `pad`, the rows of `to` are whole vectors, and are filled up with
@@ -68,13 +75,28 @@ static void FN(gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uin
       first += most, rows -= most;
     }
   }
-  if (from->dtype == FNN_FLOAT64) {
-    GATHER_ROWS(double)
-  } else {
-    GATHER_ROWS(float)
-  }
+#define AS_IT_IS(x, j) (REAL)(x)
+  GATHER(AS_IT_IS)
+#undef AS_IT_IS
 }
+
+/* In double: a mean may be so much larger than the spread that REAL could not hold the difference. */
+static void FN(standardise)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uint32_t *order, ptrdiff_t first,
+                            ptrdiff_t rows, ptrdiff_t n, const fnn_standard *s) {
+  REAL *out = to;
+  const double *mean = s->mean, *inverse = s->inverse;
+#define CENTRED(x, j) (REAL)(((double)(x) - mean[j]) * inverse[j])
+  GATHER(CENTRED)
+#undef CENTRED
+}
+#undef GATHER
 #undef GATHER_ROWS
+
+static void FN(rescale)(void *A, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, const double *scale, const double *shift) {
+  REAL *a = A;
+  for (ptrdiff_t r = 0; r < rows; r++, a += ld)
+    for (ptrdiff_t j = 0; j < n; j++) a[j] = (REAL)((double)a[j] * scale[j] + shift[j]);
+}
 
 static void FN(scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from, ptrdiff_t ld, ptrdiff_t rows,
                         ptrdiff_t n) {

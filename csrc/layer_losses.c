@@ -35,7 +35,7 @@ static void losses_part(void *arg, fnn_member *me) {
                            .Y = y,
                            .losses = l->losses ? l->losses + first : unused,
                            .scratch = fnn_at(K, y, block * ld)};
-    fnn_take_losses(K, head, l->targets, first, rows);
+    fnn_take_losses(K, head, l->targets, &(fnn_standard){NULL, NULL}, first, rows);
     if (l->dZ) K->scatter(l->dZ, first, z, ld, rows, l->n);
   }
 }

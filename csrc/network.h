@@ -91,7 +91,12 @@ struct fnn_net {
   uint64_t kind;               /* a hash of its shape, for fnn_parallel: how fast its work is */
   ptrdiff_t widest;            /* the largest of n_0 .. n_L */
   int norms;                   /* how many layers have a norm */
-  fnn_workspace work;          /* used by training; functions that only read the network use a workspace of their own */
+  /* What standardises X and Y when they are read; and makes A scale * A + shift in predictions, unless scale is NULL.
+   */
+  fnn_standard of_X, of_Y;
+  const double *scale, *shift;
+  double *standards;  /* the memory of all of these */
+  fnn_workspace work; /* used by training; functions that only read the network use a workspace of their own */
 };
 
 static inline ptrdiff_t fnn_lines(ptrdiff_t bytes) { return fnn_plus(bytes, FNN_LINE - 1) & -FNN_LINE; }
@@ -123,9 +128,9 @@ static inline const fnn_layer_state *fnn_last(const fnn_net *net) { return &net-
 static inline int fnn_is_own_dtype(const fnn_net *net, const fnn_matrix *x) {
   return x->dtype == (net->K->size == 8 ? FNN_FLOAT64 : FNN_FLOAT32);
 }
-/* Whether the kernels can read X where it is: units adjacent, our dtype. */
-static inline int fnn_is_readable(const fnn_kernels *K, const fnn_matrix *X) {
-  return X->row_step == 1 && X->dtype == (K->size == 8);
+/* Whether the kernels can read X where it is: units adjacent, our dtype, not standardised. */
+static inline int fnn_is_readable(const fnn_net *net, const fnn_matrix *X) {
+  return X->row_step == 1 && X->dtype == (net->K->size == 8) && !net->of_X.mean;
 }
 
 /* --- network_parameters.c --- */

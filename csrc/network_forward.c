@@ -39,9 +39,9 @@ static void *forward_block(const forward_job *job, ptrdiff_t first, ptrdiff_t ro
   ptrdiff_t step = job->X->column_step;
   void *to = scratch, *other = fnn_at(K, scratch, side);
   const void *A = fnn_at(K, job->X->data, first * step);
-  if (!fnn_is_readable(K, job->X)) {
+  if (!fnn_is_readable(net, job->X)) {
     step = fnn_ld(K, net->layer[0].n_in);
-    K->gather(to, step, job->X, NULL, first, rows, net->layer[0].n_in);
+    fnn_read(K, to, step, job->X, NULL, first, rows, net->layer[0].n_in, &net->of_X);
     A = to;
     to = other, other = scratch;
   }
@@ -75,6 +75,7 @@ static void forward_task(void *arg, fnn_member *me) {
     rows = fnn_min(job->rows, to - first);
     void *A = forward_block(job, first, rows, scratch);
     if (job->out) {
+      if (net->scale) K->rescale(A, ld, rows, last->n_out, net->scale, net->shift);
       K->scatter(job->out, first, A, ld, rows, last->n_out);
       continue;
     }
@@ -86,7 +87,7 @@ static void forward_task(void *arg, fnn_member *me) {
                            .Y = Y,
                            .losses = losses,
                            .scratch = spare};
-    fnn_take_losses(K, head, &job->targets, first, rows);
+    fnn_take_losses(K, head, &job->targets, &net->of_Y, first, rows);
     double sum = 0;
     for (ptrdiff_t r = 0; r < rows; r++) sum += losses[r];
     job->losses[first / job->rows] = sum; /* blocks are the same for any number of threads */
@@ -116,7 +117,7 @@ static int run_forward(forward_job *job, int threads) {
 
 int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads) {
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
-  if (!fnn_is_dtype(X->dtype) || !fnn_is_own_dtype(net, out)) return FNN_REFUSED;
+  if (!fnn_is_dtype_of_X(X->dtype) || !fnn_is_own_dtype(net, out)) return FNN_REFUSED;
   forward_job job = {.net = net, .X = X, .out = out, .m = m};
   return run_forward(&job, fnn_threads(threads));
 }
@@ -125,7 +126,7 @@ int fnn_net_loss(const fnn_net *net, double *total, const fnn_matrix *X, const f
                  int threads) {
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
   forward_job job = {.net = net, .X = X, .m = m};
-  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets) || !fnn_is_dtype(X->dtype))
+  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets) || !fnn_is_dtype_of_X(X->dtype))
     return FNN_REFUSED;
   const ptrdiff_t rows = rows_of_block(net->K, m, 1), blocks = m ? (m + rows - 1) / rows : 0;
   double *losses = job.losses = fnn_alloc(fnn_times(blocks, sizeof *losses));

@@ -124,6 +124,7 @@ void fnn_net_free(fnn_net *net) {
   if (!net) return;
   fnn_release_workspace(&net->work);
   fnn_free(net->parameters);
+  free(net->standards);
   free(net->layer);
   free(net);
 }

@@ -13,14 +13,14 @@
 
 /* --- what a plan is for --- */
 
-static int is_in_place(const fnn_kernels *K, const fnn_matrix *X) {
-  return fnn_is_readable(K, X) && X->column_step * K->size % BAD_STRIDE;
+static int is_in_place(const fnn_net *net, const fnn_matrix *X) {
+  return fnn_is_readable(net, X) && X->column_step * net->K->size % BAD_STRIDE;
 }
 
 static void plan_step(fnn_worker *me) {
   const fnn_train_job *job = me->job;
   const fnn_net *net = job->net;
-  const int in_place = is_in_place(net->K, job->X);
+  const int in_place = is_in_place(net, job->X);
   const fnn_plan_key key = {.m = me->m,
                             .freezes = net->freezes,
                             .x_step = in_place ? job->X->column_step : fnn_ld(net->K, net->layer[0].n_in),
@@ -68,8 +68,10 @@ static void read_batch(fnn_worker *me) {
   const ptrdiff_t rows = me->to - me->from, at = me->first + me->from;
   const ptrdiff_t n_in = job->net->layer[0].n_in, n_out = fnn_last(job->net)->n_out, ld = fnn_ld(K, n_out);
   if (!me->plan->key.in_place)
-    K->gather(fnn_at(K, w->X, me->from * fnn_ld(K, n_in)), fnn_ld(K, n_in), job->X, order, at, rows, n_in);
-  if (!targets->codes) K->gather(fnn_at(K, w->Y, me->from * ld), ld, &targets->Y, order, at, rows, n_out);
+    fnn_read(K, fnn_at(K, w->X, me->from * fnn_ld(K, n_in)), fnn_ld(K, n_in), job->X, order, at, rows, n_in,
+             &job->net->of_X);
+  if (!targets->codes)
+    fnn_read(K, fnn_at(K, w->Y, me->from * ld), ld, &targets->Y, order, at, rows, n_out, &job->net->of_Y);
   for (ptrdiff_t i = me->from; i < me->to; i++) {
     const ptrdiff_t j = order ? (ptrdiff_t)order[me->first + i] : me->first + i;
     if (targets->codes) w->codes[i] = targets->codes[j];

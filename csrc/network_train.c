@@ -128,7 +128,8 @@ double fnn_net_first_loss(const fnn_net *net) { return net->first_loss; }
 /* What the time of a batch depends on, besides the network. */
 static uint64_t size_of(const fnn_train_job *job, ptrdiff_t batch) {
   const fnn_matrix *X = job->X;
-  const int data_kind = X->dtype + 2 * (X->row_step == 1) + 4 * (job->targets.codes != NULL);
+  const int is_standardised = job->net->of_X.mean != NULL;
+  const int data_kind = X->dtype + 4 * (X->row_step == 1) + 8 * (job->targets.codes != NULL) + 16 * is_standardised;
   return fnn_hash(fnn_hash((uint64_t)batch, (uint64_t)job->optimizer.kind),
                   fnn_hash((uint64_t)data_kind, fnn_exponent((double)job->m)));
 }
@@ -138,7 +139,7 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   fnn_fit fit;
   if (!FNN_TAKE(fit, given, ended_count)) return FNN_REFUSED;
   if (!fnn_is_size(m) || !fnn_is_size(fit.batch)) return FNN_NO_MEMORY;
-  if (fit.batch < 1 || fit.position < 0 || fit.position > m || !fnn_is_dtype(X->dtype)) return FNN_REFUSED;
+  if (fit.batch < 1 || fit.position < 0 || fit.position > m || !fnn_is_dtype_of_X(X->dtype)) return FNN_REFUSED;
   threads = fnn_threads(threads);
   fnn_train_job job = {.net = net, .work = &net->work, .trained = net, .fit = &fit, .m = m, .X = X};
   job.in_training = 1, job.mask_seed = fit.mask_seed;
@@ -204,7 +205,7 @@ static int run_gradients(fnn_train_job job, double *total, const fnn_targets *ta
   fnn_workspace work = {0};
   job.work = &work;
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
-  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets) || !fnn_is_dtype(X->dtype))
+  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets) || !fnn_is_dtype_of_X(X->dtype))
     return FNN_REFUSED;
   for (int i = 0; i < 2 * (net->layers + net->norms); i++)
     if (!fnn_is_own_dtype(net, &gradients[i])) return FNN_REFUSED;

@@ -41,7 +41,7 @@ cdef extern from "Python.h":
 
 cdef extern from "fastnn.h" nogil:
     enum: FNN_OK, FNN_NO_MEMORY
-    enum: FNN_ACTIVATIONS, FNN_LOSSES, FNN_PARAMETERS, FNN_FUNCTION_WORK, FNN_SCHEDULE_PARAMETERS
+    enum: FNN_UINT8, FNN_ACTIVATIONS, FNN_LOSSES, FNN_PARAMETERS, FNN_FUNCTION_WORK, FNN_SCHEDULE_PARAMETERS
     const double FNN_WORK_PER_THREAD
     enum: FNN_IDENTITY
     enum: FNN_SGD, FNN_MOMENTUM, FNN_NESTEROV, FNN_ADAM, FNN_ADAMW, FNN_NADAM
@@ -150,6 +150,8 @@ cdef extern from "fastnn.h" nogil:
     uint64_t fnn_net_updates(const fnn_net *net)
     void fnn_net_set_updates(fnn_net *net, uint64_t updates)
     int fnn_net_freeze(fnn_net *net, int layer, int frozen)
+    int fnn_net_standardise(fnn_net *net, const double *x_mean, const double *x_scale, ptrdiff_t targets,
+                            const double *y_mean, const double *y_scale, const double *a_scale, const double *a_shift)
     int fnn_net_start_average(fnn_net *net, double share)
     double fnn_net_average_share(const fnn_net *net)
     int fnn_net_set_average(fnn_net *net, int layer, int parameter, const fnn_matrix *source)
@@ -310,6 +312,22 @@ cdef fnn_matrix _matrix(cnp.ndarray a):
     cdef fnn_matrix x
     _fill(&x, a)
     return x
+
+
+cdef fnn_matrix _samples(cnp.ndarray X):
+    """As _matrix, for X of a network, which may be of uint8, too."""
+    cdef fnn_matrix x
+    if cnp.PyArray_TYPE(X) != cnp.NPY_UINT8:
+        return _matrix(X)
+    x.data, x.dtype = cnp.PyArray_DATA(X), FNN_UINT8
+    x.row_step, x.column_step = cnp.PyArray_STRIDE(X, 0), cnp.PyArray_STRIDE(X, 1)
+    return x
+
+
+cdef const double *_doubles(cnp.ndarray a) noexcept:
+    if a is None:
+        return NULL
+    return <const double *>cnp.PyArray_DATA(a)
 
 
 cdef fnn_targets _targets(cnp.ndarray y, cnp.ndarray sample_weight):

@@ -48,6 +48,7 @@ cdef class Engine:
     cdef bint is_frozen  # all layers are
     cdef uint64_t seed  # of dropout's masks
     cdef object settings, norm
+    cdef readonly object standards  # the arguments of standardise(); None: it was not called
     # The settings of quick_step, with `_unchanged` of the optimizer and the state_key that they were read with.
     cdef fnn_optimizer step_settings
     cdef fnn_schedule step_schedule
@@ -151,6 +152,17 @@ cdef class Engine:
         _done(fnn_net_normalise(self.net, layer, &o, &x, Z.shape[1]))
         return out
 
+    def standardise(self, *standards):
+        """Use (x_mean, x_scale, y_mean, y_scale, a_scale, a_shift) from now on.
+
+        Each is a float64 array (n,) or None; see fnn_net_standardise.
+        """
+        x_mean, x_scale, y_mean, y_scale, a_scale, a_shift = standards
+        cdef ptrdiff_t targets = 0 if y_mean is None else len(y_mean)
+        _done(fnn_net_standardise(self.net, _doubles(x_mean), _doubles(x_scale), targets, _doubles(y_mean),
+                                  _doubles(y_scale), _doubles(a_scale), _doubles(a_shift)))
+        self.standards = standards
+
     def freeze(self, frozen):
         """Set for each layer whether training leaves it as it is."""
         cdef int i
@@ -233,6 +245,8 @@ cdef class Engine:
         twin = Engine(self.sizes, *self.settings, self.dtype, self.forced or None, norm=self.norm, isa=self.isa)
         twin.set_parameters(self.parameters())
         twin.set_running_statistics(self.running_statistics())
+        if self.standards is not None:
+            twin.standardise(*self.standards)
         return twin
 
     cdef int _threads(self, int wanted):
@@ -249,7 +263,8 @@ cdef class Engine:
 
     def predict(self, X, out):
         """``out[...] = A[L]``, out (n_L, m)."""
-        cdef operand x = _operand(X), o = _operand(out)
+        cdef operand x = _ABSENT, o = _operand(out)
+        x.matrix, x.columns = _samples(X), X.shape[1]
         self._predict(&x, &o)
 
     cpdef quick_predict(self, X, out, Guard guard):
@@ -272,7 +287,7 @@ cdef class Engine:
 
     def loss(self, X, y, sample_weight):
         """Sum of w_i L_i and sum of w_i over the samples (w_i = 1 without weights)."""
-        cdef fnn_matrix x = _matrix(X)
+        cdef fnn_matrix x = _samples(X)
         cdef fnn_targets targets = _targets(y, sample_weight)
         cdef ptrdiff_t m = X.shape[1]
         cdef double total
@@ -284,7 +299,7 @@ cdef class Engine:
 
     def gradients(self, X, y, sample_weight, bint training=False):
         """Mean loss, and the gradients of every layer's parameters; with `training` those of the next update."""
-        cdef fnn_matrix x = _matrix(X)
+        cdef fnn_matrix x = _samples(X)
         cdef fnn_targets targets = _targets(y, sample_weight)
         cdef ptrdiff_t m = X.shape[1]
         cdef int i, parameter, count = 0, status
@@ -400,7 +415,7 @@ cdef class Engine:
     def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs, check=True,
               samples=None, rates=None):
         """Train until `max_batches` batches are done or `max_epochs` epochs have ended."""
-        cdef fnn_matrix x = _matrix(X)
+        cdef fnn_matrix x = _samples(X)
         cdef fnn_targets targets = _targets(y, sample_weight)
         cdef ptrdiff_t m = X.shape[1] if samples is None else len(samples)
         cdef cnp.ndarray chosen = samples, each_rate = rates, ended_rates = None

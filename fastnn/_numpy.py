@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _philox, norms, optimizers
+from . import _philox, norms, optimizers, standardisation
 from .arrays import FLOATS
 from .guard import Guard  # noqa: F401 - a part of the backend
 from .tables import ACTIVATIONS, IDENTITY
@@ -528,6 +528,7 @@ class Engine:
             (np.zeros((n, 1), dtype), np.ones((n, 1), dtype)) if kind == "batch" else None
             for n, kind in zip(sizes[1:], self._norm, strict=True)
         ]
+        self.standards = None  # the arguments of standardise(); None: it was not called
         self.optimizer = self.state_key = None  # the owner of the optimizer state; set by Trainable
         self.cautioned = False  # whether train_step has given its DataWarning; set by one_step.py
         self.start_optimizer(0)
@@ -547,6 +548,14 @@ class Engine:
     def running_statistics(self):
         """Copies of (mean, var) of every layer with batch norm; None for the others."""
         return [pair and tuple(T.copy() for T in pair) for pair in self._running]
+
+    def standardise(self, *standards):
+        """Use (x_mean, x_scale, y_mean, y_scale, a_scale, a_shift) from now on.
+
+        Each is a float64 array (n,), or None: (x - x_mean) / x_scale of each feature, the same of targets, and of
+        predictions a * a_scale + a_shift. Losses and gradients are those of the standardised numbers.
+        """
+        self.standards = standards
 
     def freeze(self, frozen):
         """Set for each layer whether training leaves it as it is."""
@@ -641,6 +650,7 @@ class Engine:
         twin = Engine(self.sizes, self._activations, self._loss, self.dtype, None, norm=self._norm)
         twin.set_parameters(self._parameters)
         twin.set_running_statistics(self._running)
+        twin.standards = self.standards
         return twin
 
     @_quiet
@@ -652,7 +662,7 @@ class Engine:
     def predict(self, X, out):
         """``out[...] = A[L]``, out (n_L, m)."""
         for block in _blocks(X.shape[1]):
-            out[:, block] = self._forward(self._cast(X[:, block]))[-1].A
+            out[:, block] = standardisation.in_units(self.standards, self._forward(self._cast(X[:, block]))[-1].A)
 
     @_quiet
     def loss(self, X, y, sample_weight):
@@ -660,7 +670,7 @@ class Engine:
         total = 0.0
         for block in _blocks(X.shape[1]):
             Z = self._forward(self._cast(X[:, block]))[-1].Y
-            losses, _ = _losses_and_gradient(self._loss, Z, y[..., block], self._activations[-1])
+            losses, _ = _losses_and_gradient(self._loss, Z, self._targets(y[..., block]), self._activations[-1])
             total += float(losses.sum() if sample_weight is None else (losses * sample_weight[block]).sum())
         return total, float(X.shape[1] if sample_weight is None else sample_weight.sum())
 
@@ -819,7 +829,10 @@ class Engine:
 
     def _cast(self, X):
         # Always in the same layout: BLAS rounds differently by layout, but the same samples must give the same numbers.
-        return np.asfortranarray(X, self.dtype)
+        return np.asfortranarray(standardisation.of_samples(self.standards, X), self.dtype)
+
+    def _targets(self, y):
+        return y if self.standards is None else standardisation.of_targets(self.standards, y)
 
     def _moved(self, running, norm):
         """The running statistics after a batch; its variance is the unbiased one, as PyTorch's."""
@@ -854,7 +867,7 @@ class Engine:
     def _backward(self, X, y, sample_weight, masks=None, training=False):
         """Sum of w_i L_i, sum of w_i, the gradients of every layer's parameters, and the layers of the forward pass."""
         layers, masks = self._forward(X, masks, training), masks or self._no_masks
-        losses, dZ = _losses_and_gradient(self._loss, layers[-1].Y, y, self._activations[-1])
+        losses, dZ = _losses_and_gradient(self._loss, layers[-1].Y, self._targets(y), self._activations[-1])
         if sample_weight is None:
             total, weight = losses.sum(), float(len(losses))
         else:

@@ -338,12 +338,12 @@ def is_plain(array):
 
 def in_place(X, y):
     """Whether a backend can read both the features and the targets (None: no targets) in place."""
-    return is_plain(X) and (y is None or y.ndim == 1 or is_plain(y))
+    return (is_plain(X) or X.dtype == np.uint8) and (y is None or y.ndim == 1 or is_plain(y))
 
 
 def readable_targets(X, y, dtype):
     """Return `y`, cast as a whole if that needs little memory and lets X be read in place; else unchanged."""
-    if in_place(X, y) or not is_plain(X):
+    if in_place(X, y) or not in_place(X, None):
         return y
     if y.size * dtype.itemsize > max(4 * _BLOCK_BYTES, X.nbytes // 10):
         return y  # both are cast in blocks

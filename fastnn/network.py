@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from . import arrays, hints, norms, passes, states, summaries, tables
+from . import arrays, hints, norms, passes, standardisation, states, summaries, tables
 from . import backend as backends
 from .initializers import initial_parameters
 from .network_learning import Learner
@@ -263,6 +263,15 @@ class Network(Learner):
             self._trainable.set_running_statistics(clean)
 
     @property
+    def standardisation(self):
+        """What :meth:`adapt` measured: None, or (x_mean, x_scale, y_mean, y_scale), read-only snapshots in float64.
+
+        The first two are (n_0, 1), of the features; the others (k, 1), of the k targets, or None if adapt got no y.
+        """
+        found = self._trainable.standardisation
+        return found and found.read_only()
+
+    @property
     def epochs_done(self):
         """Epochs of :meth:`fit` so far. Each epoch's shuffle depends on its number: so fit(5) twice equals fit(10)."""
         return self._trainable.epochs_done
@@ -440,9 +449,12 @@ class Network(Learner):
         if not cache:
             return self.predict(X)
         # In the layout that predict uses, because BLAS rounds differently in another layout.
-        A = np.asfortranarray(self._operand(arrays.features(X, self._sizes[0]), "X"))
+        X = arrays.features(X, self._sizes[0])
         with self._guard.reading:
             parameters, engine = self._engine.parameters(), self._engine.copy() if any(self._norm) else None
+            standards = self._engine.standards
+        with np.errstate(all="ignore"):
+            A = np.asfortranarray(self._operand(standardisation.of_samples(standards, X), "X"))
         caches = []
         for i, (layer, g) in enumerate(zip(parameters, self._activations, strict=True)):
             W, b = layer[:2]
@@ -452,7 +464,7 @@ class Network(Learner):
             A_prev, A = A, np.empty_like(Y)
             self._backend.activation_forward(Y, g, A)
             caches.append({"A_prev": A_prev, **dict(zip(norms.NAMES, layer, strict=False)), "Z": Z, "A": A})
-        return A, caches
+        return standardisation.in_units(standards, A), caches
 
     @hints.explained
     def predict_classes(self, X):
@@ -525,10 +537,12 @@ class Network(Learner):
             raise ValueError(f"norm[{i}] is layer, which is not linear; only batch norm collapses into a linear map")
         with self._guard.reading:
             layers = list(zip(self._engine.parameters(), self._engine.running_statistics(), strict=True))
+            found = self._trainable.standardisation
         W, b = np.eye(self._sizes[0]), np.zeros((self._sizes[0], 1))
         for parameters, running in layers:
             W_l, b_l = norms.folded(parameters, running) if running else parameters
             W, b = W_l.astype(np.float64) @ W, W_l.astype(np.float64) @ b + b_l
+        W, b = standardisation.folded(W, b, found)
         return W.astype(self._dtype), b.astype(self._dtype)
 
     def _in_float64(self):
@@ -538,6 +552,8 @@ class Network(Learner):
         twin._engine.set_updates(self._engine.updates())  # on which the next update's masks depend
         twin.set_running_statistics(self._engine.running_statistics())
         twin.trainable = self.trainable  # a frozen layer uses its own statistics
+        if self._trainable.standardisation:
+            twin._trainable.standardise(self._trainable.standardisation)
         return twin
 
     def _operand(self, array, name):
@@ -613,6 +629,7 @@ class Network(Learner):
             "norm": list(self._norm[:-1]),
             "updates": self._engine.updates(),
             "trainable": list(self.trainable),
+            "standardisation": self._trainable.standardisation,
         }
 
     def __setstate__(self, state):
@@ -631,6 +648,8 @@ class Network(Learner):
         made.set_parameters(state["parameters"])
         if state["running_statistics"]:
             made.set_running_statistics(state["running_statistics"])
+        if state["standardisation"]:
+            made._trainable.standardise(state["standardisation"])
         made._engine.set_updates(state["updates"])
         made.trainable = state["trainable"]
         trained = made._trainable

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import differences, evaluation, fit_options, hints, one_step, passes, tables
+from . import differences, evaluation, fit_options, hints, one_step, passes, standardisation, tables
 from . import training as loop
 from .settings import check_flag
 
@@ -140,6 +140,50 @@ class Learner:
         return differences.relative_error(twin, parameters, gradients, X, y, training)
 
     # --- training ---------------------------------------------------------------------------------
+
+    @hints.explained
+    def adapt(self, X, y=None):
+        """Measure mean and standard deviation of each feature, and standardise with them from now on.
+
+        X goes in as it is, in any units: the network reads (X - mean) / scale, computed in float64 as the
+        numbers are read. With `y` it learns (y - mean) / scale of each target, too, and its outputs are turned
+        back. The measures are part of the network, of its copies and of its files. Another call replaces them.
+
+        In the user's units are: predictions (predict, forward, a predictor), metrics, and :meth:`collapse`. Of the
+        standardised network are: the loss and gradients, wherever they are returned, the parameters, and caches.
+
+        Parameters
+        ----------
+        X : array_like, (n_0, m)
+            Of any real dtype; it is read once, in blocks. The scale of a feature is its standard deviation
+            (divided by m), or 1 where all numbers are equal.
+        y : array_like, optional
+            As for :meth:`loss`; for the losses mse, mae, huber, quantile and gaussian_nll with identity
+            outputs only. None: y is learned as it is.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X or y does not fit, or holds a number that is not finite; the network is then unchanged.
+
+        Notes
+        -----
+        Exact where scaled weights would not be: with a mean of 1e6 and a spread of 1, float32 weights for
+        unscaled X would lose all digits.
+
+        Examples
+        --------
+        >>> X, y = np.array([[1e6, 1e6 + 2]]), np.array([30.0, 50.0])
+        >>> net = Network([1, 1], ["identity"], init="zeros", seed=0)
+        >>> net.adapt(X, y)
+        >>> net.predict(X)
+        array([[40., 40.]], dtype=float32)
+        """
+        with self._guard.calling:
+            specs = self._trainable.activations[-1].name, self._trainable.loss.name
+            found = standardisation.measured(X, y, self._trainable.sizes, *specs)
+        with self._guard.writing:
+            self._trainable.standardise(found)
 
     @hints.explained
     def fit(

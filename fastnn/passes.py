@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from . import arrays, metrics
+from . import arrays, metrics, standardisation
 
 _ALONE = contextlib.nullcontext()  # for an engine that no other thread changes
 _SLICE_WEIGHTS = 10**8  # weights times samples of a slice: 0.2 GFLOP, about 10 ms
@@ -27,7 +27,7 @@ def predict(engine, X, out, reading=_ALONE):
 def _predict(engine, X, result):
     in_place = arrays.in_place(X, None)
     for columns in _slices(engine, X, in_place):
-        part = X[:, columns] if in_place else arrays.columns_as(X, columns, engine.dtype)
+        part = X[:, columns] if in_place else arrays.columns_as(X, columns, standardisation.dtype_of(engine))
         engine.predict(part, result[:, columns])
 
 
@@ -84,8 +84,9 @@ def cast(engine, X, y, columns, in_place):
     """The columns of X and y as the engine reads them."""
     if in_place:
         return X[:, columns], y[..., columns]
-    y = y[columns] if y.ndim == 1 else arrays.columns_as(y, columns, engine.dtype)
-    return arrays.columns_as(X, columns, engine.dtype), y
+    dtype = standardisation.dtype_of(engine)
+    y = y[columns] if y.ndim == 1 else arrays.columns_as(y, columns, dtype)
+    return arrays.columns_as(X, columns, dtype), y
 
 
 def outputs(engine, X, places):
@@ -94,7 +95,9 @@ def outputs(engine, X, places):
         return predict(engine, X, None)
     A, done = np.empty((engine.sizes[-1], len(places)), engine.dtype, order="F"), 0
     for columns in _slices(engine, X, False, places):
-        engine.predict(arrays.columns_as(X, columns, engine.dtype), A[:, done : done + len(columns)])
+        engine.predict(
+            arrays.columns_as(X, columns, standardisation.dtype_of(engine)), A[:, done : done + len(columns)]
+        )
         done += len(columns)
     return A
 

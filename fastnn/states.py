@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from . import arrays, norms, optimizers
+from . import arrays, norms, optimizers, standardisation, tables
 from .schedules import Plateau
 from .settings import checked_dropout, checked_dtype, checked_seed, checked_sizes, checked_trainable
 from .tables import real_parameter
@@ -26,6 +26,10 @@ def to_file(state, optimizer):
         header["norm"] = state["norm"]
         for i, pair in enumerate(state["running_statistics"], start=1):
             arrays |= {f"{name}{i}": T for name, T in zip(_STATISTICS, pair or (), strict=False)}
+    if state["standardisation"]:
+        found = zip(standardisation.Standardisation._fields, state["standardisation"], strict=True)
+        found = {name: T for name, T in found if T is not None}
+        header["standardised"], arrays = list(found), arrays | found
     if optimizer:
         header["optimizer"] = optimizers.spec(state["optimizer"])
         kept = state["optimizer_state"]
@@ -78,6 +82,7 @@ def from_file(header, arrays):
         **{key: header[key] for key in ("updates", "dropout", "trainable", "norm") if key in header},
         "activations": [_from_json(a) for a in header["activations"]],
         "loss": _from_json(header["loss"]),
+        "standardisation": _standardisation(header.get("standardised"), arrays),
         "optimizer": optimizer,
         "optimizer_state": _optimizer_state(header, arrays, optimizer, names),
         "parameters": [tuple(arrays[name] for name in layer) for layer in names],
@@ -86,6 +91,13 @@ def from_file(header, arrays):
             for i, kind in enumerate(norm, start=1)
         ],
     }
+
+
+def _standardisation(names, named):
+    """The standardisation of a file, not checked yet; None if it has none."""
+    if names is None:
+        return None
+    return tuple(named[name] if name in names else None for name in standardisation.Standardisation._fields)
 
 
 def _names(norm):
@@ -147,6 +159,10 @@ def checked(state):
         statistics = norms.checked_statistics(statistics, sizes, norm, dtype)
     if optimizer is not None:
         optimizers.check_unpickled(optimizer)
+    standards = state.get("standardisation")
+    if standards is not None:
+        activations, loss = tables.network_specs(sizes, state["activations"], state["loss"])
+        standards = standardisation.checked(standards, sizes, activations[-1].name, loss.name)
     attributes = state.get("attributes", {})
     if not isinstance(attributes, dict) or not all(isinstance(name, str) for name in attributes):
         raise TypeError(f"a network's attributes must be a dict with names as keys, got {attributes!r:.80}")
@@ -161,6 +177,7 @@ def checked(state):
         "trainable": list(checked_trainable(state.get("trainable", [True] * (len(sizes) - 1)), len(sizes) - 1)),
         "norm": list(norm[:-1]),
         "running_statistics": statistics,
+        "standardisation": standards,
         "attributes": attributes,
         "losses": _checked_losses(state.get("losses")),
         "optimizer_state": _checked_moments(state.get("optimizer_state"), optimizer, norms.shapes(sizes, norm), dtype),

@@ -39,6 +39,7 @@ class Trainable:
         self.epochs_done = 0
         # Of the optimizer's state, for schedules: epochs that ended with it, and how far a Plateau has come.
         self.state_epochs, self.plateau = 0, None
+        self.standardisation = None  # of X and y, a Standardisation; set by standardise()
         # The loss before all training and that of the last epoch; None after weights were set in another way.
         self.first_loss = self.last_loss = None
         self.frozen = (False,) * (len(sizes) - 1)  # for each layer whether training leaves it as it is
@@ -103,6 +104,13 @@ class Trainable:
         self.changes += 1
         self.first_loss = self.last_loss = None
         self.engine.set_running_statistics(statistics)
+
+    def standardise(self, found):
+        """Read X and y, and write predictions, as a Standardisation says."""
+        self.changes += 1
+        self.first_loss = self.last_loss = None
+        self.engine.standardise(*found.of_engine(self.loss.name, self.sizes[-1]))
+        self.standardisation = found
 
     def reset_optimizer(self):
         """Drop the optimizer's state; its settings and the weights stay."""

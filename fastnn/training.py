@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from . import arrays, cautions, diagnostics, fit_options, hints, optimizers
+from . import arrays, cautions, diagnostics, fit_options, hints, optimizers, passes
 from .history import History, TrainState
 from .one_step import NOT_FINITE_BEFORE
 from .progress import progress_bar
@@ -100,7 +100,8 @@ def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample
     is_large = False
     if epochs:
         cautions.of_targets(data[1], trainable.loss, not trainable.is_chosen)
-        is_large = cautions.of_scale(data[0], batch_size or m, trainable.backend.largest, options.samples)
+        if trainable.standardisation is None:
+            is_large = cautions.of_scale(data[0], batch_size or m, trainable.backend.largest, options.samples)
     if type(optimizer.lr) is Plateau:
         check_monitor("lr", optimizer.lr.monitor, options.names())
     history = History()
@@ -437,8 +438,7 @@ class Fit:
         batches = max(1, min(batches, _CAST_BYTES // (self.batch_size * sample)))
         stop = min(state.position + batches * self.batch_size, self.m)
         columns = state.order[state.position : stop]
-        X = arrays.columns_as(self.X, columns, self.engine.dtype)
-        y = self.y[columns] if self.y.ndim == 1 else arrays.columns_as(self.y, columns, self.engine.dtype)
+        X, y = passes.cast(self.engine, self.X, self.y, columns, False)
         weights = None if self.sample_weight is None else self.sample_weight[columns]
         block = TrainState(0, state.time, rate=state.rate)
         block.before, block.whole = state.position, self.m

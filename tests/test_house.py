@@ -66,7 +66,7 @@ def test_headers_define_nothing_shared():
 
 
 CHANGES = {"free", "set", "start_optimizer", "set_steps", "set_updates", "set_moment"}
-CHANGES |= {"restore", "force_threads", "train", "finite", "freeze", "start_average", "set_average"}
+CHANGES |= {"restore", "force_threads", "train", "finite", "freeze", "start_average", "set_average", "standardise"}
 
 
 def test_readers_reach_nothing_that_is_not_const():

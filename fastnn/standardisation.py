@@ -1,0 +1,182 @@
+"""Standardisation in the model: how Network.adapt measures data, and what engines do with the measures.
+
+(x - mean) / scale of each feature and of each target, and back for predictions, is computed in float64, because a mean
+may be far larger than the spread around it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import arrays, tables
+
+# The losses whose targets may be shifted and scaled: the others take classes, shares or counts.
+_LOSSES = ("mse", "mae", "huber", "quantile", "gaussian_nll")
+_SMALLEST = 1 / np.finfo(np.float64).max  # 1 / a scale must be finite
+
+
+class Standardisation(NamedTuple):
+    """Means and scales, float64: of the n_0 features (n_0, 1) each; of the targets (k, 1) each, or None.
+
+    Y is read as (Y - y_mean) / y_scale, and predictions are A * y_scale + y_mean.
+    """
+
+    x_mean: np.ndarray
+    x_scale: np.ndarray
+    y_mean: np.ndarray | None
+    y_scale: np.ndarray | None
+
+    def of_engine(self, loss, n_out):
+        """The arguments of Engine.standardise: x_mean, x_scale, y_mean, y_scale, a_scale, a_shift; (n,) or None."""
+        x = self.x_mean.ravel().copy(), self.x_scale.ravel().copy()
+        if self.y_mean is None:
+            return *x, None, None, None, None
+        if loss == "gaussian_nll":  # k means, then k log-variances, which grow by 2 log(scale)
+            k = len(self.y_mean)
+            zeros, ones = np.zeros(k), np.ones(k)
+            mean, scale = np.append(self.y_mean, zeros), np.append(self.y_scale, ones)
+            return *x, mean, scale, scale, np.append(self.y_mean, 2 * np.log(self.y_scale))
+        mean, scale = (np.broadcast_to(T.ravel(), n_out).copy() for T in (self.y_mean, self.y_scale))
+        return *x, mean, scale, scale, mean
+
+    def read_only(self):
+        """Copies that cannot be written to."""
+        copies = [None if T is None else T.copy() for T in self]
+        for T in copies:
+            if T is not None:
+                T.flags.writeable = False
+        return Standardisation(*copies)
+
+
+def measured(X, y, sizes, output, loss):
+    """Check X and y, and measure them.
+
+    Parameters
+    ----------
+    X, y : array_like
+        y may be None.
+    sizes : tuple of int
+    output, loss : str
+        The names of the output activation and of the loss.
+
+    Returns
+    -------
+    Standardisation
+    """
+    X = arrays.features(X, sizes[0])
+    m = arrays.samples(X.shape[1])
+    if not m:
+        raise ValueError("X has no samples; adapt measures their means")
+    if y is None:
+        return Standardisation(*_mean_and_scale(X, "X", "feature"), None, None)
+    if loss not in _LOSSES or output != "identity":
+        raise ValueError(
+            f"y cannot be standardised for loss {loss!r} with {output} outputs; it can be for identity outputs and "
+            f"{', '.join(name for name in _LOSSES if name in tables.LOSSES)}: leave y out"
+        )
+    Y = arrays.targets(y, sizes[-1], m, loss)
+    if Y.ndim == 1:
+        raise ValueError(f"y holds class codes; wanted values of shape ({sizes[-1]}, {m})")
+    return Standardisation(*_mean_and_scale(X, "X", "feature"), *_mean_and_scale(Y, "y", "output"))
+
+
+def _mean_and_scale(A, name, row):
+    """Mean and population standard deviation of each row of A, (n, 1) float64; scale 1 for a row that is constant.
+
+    One pass over blocks of columns, whose means and sums of squares are joined exactly. T. F. Chan, G. H. Golub,
+    R. J. LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
+    """
+    n, m = A.shape
+    mean, squares, done = np.zeros((n, 1)), np.zeros((n, 1)), 0
+    low, high = np.full((n, 1), np.inf), np.full((n, 1), -np.inf)
+    with np.errstate(all="ignore"):
+        for columns in arrays.column_blocks(n, m):
+            block = arrays.columns_as(A, columns, np.float64)
+            count = block.shape[1]
+            of_block = block.mean(axis=1, keepdims=True)
+            step = of_block - mean
+            squares += np.square(block - of_block).sum(axis=1, keepdims=True)
+            squares += step**2 * (done * count / (done + count))
+            mean += step * (count / (done + count))
+            done += count
+            low = np.minimum(low, block.min(axis=1, keepdims=True))
+            high = np.maximum(high, block.max(axis=1, keepdims=True))
+        if not (np.isfinite(low) & np.isfinite(high)).all():
+            found = arrays.first_non_finite(A, np.dtype(np.float64), row)
+            raise ValueError(f"{name} has {found}; adapt needs finite numbers")
+        scale = np.sqrt(squares / m)
+    is_constant = low == high
+    too_large = np.flatnonzero(~is_constant & ~np.isfinite(scale))
+    if len(too_large):
+        raise ValueError(f"{name} has numbers that are too large to square in float64, first in {row} {too_large[0]}")
+    mean[is_constant] = low[is_constant]
+    scale[is_constant | (scale < _SMALLEST)] = 1.0
+    return mean, scale
+
+
+def checked(given, sizes, output, loss):
+    """Return the standardisation of a pickle or a file; ValueError if it is not one that adapt could have made."""
+    if given is None:
+        return None
+    if not isinstance(given, (tuple, list)) or len(given) != 4:
+        raise ValueError(f"standardisation must be (x_mean, x_scale, y_mean, y_scale), got {given!r:.80}")
+    clean = []
+    for name, T in zip(Standardisation._fields, given, strict=True):
+        if T is None and name[0] == "y":
+            clean.append(None)
+            continue
+        wanted = (sizes[0] if name[0] == "x" else targets_of(loss, sizes[-1]), 1)
+        if not isinstance(T, np.ndarray) or T.dtype != np.float64 or T.shape != wanted:
+            raise ValueError(f"{name} must be an array of float64 {wanted}, got {T!r:.80}")
+        if not np.isfinite(T).all() or (name.endswith("scale") and not (T >= _SMALLEST).all()):
+            raise ValueError(f"{name} must hold finite numbers{' above 0' if name.endswith('scale') else ''}")
+        clean.append(np.ascontiguousarray(T))
+    if (clean[2] is None) != (clean[3] is None):
+        raise ValueError("y_mean and y_scale must both be there, or neither")
+    if clean[2] is not None and (loss not in _LOSSES or output != "identity"):
+        raise ValueError(f"targets of loss {loss!r} with {output} outputs cannot be standardised")
+    return Standardisation(*clean)
+
+
+def targets_of(loss, n_out):
+    """Rows of Y for a loss of `n_out` outputs."""
+    return {"quantile": 1, "gaussian_nll": n_out // 2}.get(loss, n_out)
+
+
+def folded(W, b, given):
+    """The map W X + b of standardised numbers as one of the user's, in float64."""
+    if given is None:
+        return W, b
+    W, b = W / given.x_scale.T, b - W @ (given.x_mean / given.x_scale)
+    return (W, b) if given.y_mean is None else (given.y_scale * W, given.y_scale * b + given.y_mean)
+
+
+# --- what engines do with them; `standards` is the tuple of Standardisation.of_engine(), or None ---------
+
+
+def dtype_of(engine):
+    """The dtype to which other dtypes of X and y are cast for an engine: float64 if it standardises them."""
+    return engine.dtype if engine.standards is None else np.dtype(np.float64)
+
+
+def of_samples(standards, X):
+    """X standardised, in float64; or X as it is."""
+    return X if standards is None else _centred(X, *standards[:2])
+
+
+def of_targets(standards, Y):
+    """Y standardised, in float64; or Y as it is, as codes are."""
+    return Y if standards is None or standards[2] is None or Y.ndim == 1 else _centred(Y, *standards[2:4])
+
+
+def _centred(X, mean, scale):
+    n = X.shape[0]
+    return (X.astype(np.float64) - mean[:n, np.newaxis]) * (1 / scale[:n, np.newaxis])
+
+
+def in_units(standards, A):
+    """Predictions in the user's units, of A's dtype."""
+    if standards is None or standards[4] is None:
+        return A
+    a_scale, a_shift = (T[:, np.newaxis] for T in standards[4:])
+    return (A.astype(np.float64) * a_scale + a_shift).astype(A.dtype)

@@ -1,0 +1,292 @@
+"""adapt: what it measures, and predictions, losses, gradients, files and errors of a network that standardises."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import fastnn
+import reference as ref
+from case_helpers import bits, weights_unchanged
+from conftest import COMPILED
+from fastnn import SGD, Network, passes, standardisation
+
+M = 50
+NET = [5, 7, 3], ["tanh", "identity"], "mse"
+
+
+def raw(rng, n=5, m=M):
+    """Features of different units, (n, m)."""
+    return rng.standard_normal((n, m)) * 10.0 ** np.arange(n)[:, np.newaxis] + 3.0
+
+
+def adapted(rng, dtype="float64", with_y=True, backend="auto", sizes=NET[0], loss="mse", **more):
+    """A network, its data in the user's units, and the same standardised in float64."""
+    net = Network(list(sizes), ["tanh", "identity"], loss, dtype=dtype, seed=1, backend=backend, **more)
+    X, Y = raw(rng, sizes[0]), 1000 + 30 * rng.standard_normal((sizes[-1], M))
+    net.adapt(X, Y if with_y else None)
+    x_mean, x_scale, y_mean, y_scale = net.standardisation
+    return net, X, Y, (X - x_mean) / x_scale, (Y - y_mean) / y_scale if with_y else Y
+
+
+def plain_twin(net):
+    """A network with the same parameters that does not standardise."""
+    return copy_without(net, "standardisation")
+
+
+def copy_without(net, key):
+    twin = object.__new__(Network)
+    twin.__setstate__(net.__getstate__() | {key: None})
+    return twin
+
+
+@pytest.mark.parametrize("dtype_of_X", ["float64", "float32", "float16", "int64", "uint8", "bool"])
+def test_it_measures_mean_and_standard_deviation(either_backend, rng, dtype_of_X):
+    X = rng.integers(0, 2 if dtype_of_X == "bool" else 200, (4, 3001)).astype(dtype_of_X)
+    net = Network([4, 2], ["identity"], "mse", backend=either_backend)
+    assert net.standardisation is None
+    net.adapt(X)
+    mean, scale, y_mean, y_scale = net.standardisation
+    np.testing.assert_allclose(mean, X.astype(np.float64).mean(axis=1, keepdims=True), rtol=1e-14)
+    np.testing.assert_allclose(scale, X.astype(np.float64).std(axis=1, keepdims=True), rtol=1e-13)
+    assert y_mean is y_scale is None
+    with pytest.raises(ValueError, match="read-only"):
+        mean[0] = 0
+
+
+def test_many_blocks_are_one_measurement(rng):
+    X = 1e6 + rng.standard_normal((300, 5000))
+    mean, scale = standardisation._mean_and_scale(X, "X", "feature")
+    np.testing.assert_allclose(mean, X.mean(axis=1, keepdims=True), rtol=1e-15)
+    np.testing.assert_allclose(scale, (X - 1e6).std(axis=1, keepdims=True), rtol=1e-10)
+
+
+def test_a_constant_feature_gets_scale_1(either_backend, rng):
+    X = np.stack([np.full(M, 0.1), rng.standard_normal(M), np.full(M, -1e300), np.zeros(M)])
+    net = Network([4, 2], ["identity"], "mse", backend=either_backend)
+    net.adapt(X)
+    mean, scale, *_ = net.standardisation
+    assert scale[[0, 2, 3], 0].tolist() == [1, 1, 1]
+    assert mean[[0, 2, 3], 0].tolist() == [0.1, -1e300, 0]
+    assert scale[1] != 1
+
+
+@pytest.mark.parametrize("norm", [None, "layer"])
+@pytest.mark.parametrize("with_y", [False, True])
+@pytest.mark.parametrize("layout", ["C", "F", "float32 rows", "float32", "every second", "backwards"])
+def test_predictions_are_those_of_standardised_samples(backend, dtype, rng, layout, with_y, norm):
+    net, X, *_ = adapted(rng, dtype, with_y, backend, norm=norm)
+    if "float32" in layout:
+        X = X.astype(np.float32)
+    X = {"C": X, "F": np.asfortranarray(X), "float32 rows": np.asfortranarray(X)}.get(layout, X)
+    X = X[:, ::2] if "every" in layout else X[::-1][:, ::-1][::-1] if layout == "backwards" else X
+    x_mean, x_scale, y_mean, y_scale = net.standardisation
+    kinds = [(kind, None) for kind in (norm, None)]
+    layers = ref.forward(net.parameters, net.activations, (X.astype(np.float64) - x_mean) / x_scale, norms=kinds)
+    wanted, S = layers[-1]["A"], layers[-1]["S_A"]
+    if with_y:
+        wanted, S = wanted * y_scale + y_mean, S * y_scale + np.abs(y_mean)
+    ref.assert_close(net.predict(X), (wanted, S), dtype, "A")
+    assert net.predict(X).tobytes("F") == net.predictor()(X).tobytes("F") == net.forward(X).tobytes("F")
+    A, caches = net.forward(X, cache=True)
+    assert A.tobytes("F") == net.predict(X).tobytes("F")
+    rounding = np.finfo(dtype).eps
+    np.testing.assert_allclose(caches[0]["A_prev"], (X - x_mean) / x_scale, rtol=2 * rounding, atol=4 * rounding)
+
+
+def test_both_backends_read_the_same_numbers(dtype, rng):
+    """A layer that copies its input shows the standardised numbers, to the last bit."""
+    X = raw(rng, 37, 300)
+    for given in (X, X.astype(np.float32), np.asfortranarray(X), (20 * X[:3]).astype(np.uint8)):
+        n = len(given)
+        shown = []
+        for backend in ("compiled", "numpy") if COMPILED else ():
+            net = Network([n, n], ["identity"], "mse", dtype=dtype, seed=0, backend=backend)
+            net.set_parameters([(np.eye(n), np.zeros(n))])
+            net.adapt(given)
+            shown.append(net.predict(given).tobytes("F"))
+        assert len(set(shown)) <= 1
+
+
+def test_loss_and_gradients_are_those_of_the_standardised_network(backend, dtype, rng):
+    net, X, Y, Xs, Ys = adapted(rng, dtype, True, backend)
+    w = rng.random(M)
+    (J, S), wanted = ref.gradients(net.parameters, net.activations, "mse", Xs, Ys, w)
+    for loss in (net.loss(X, Y, w), net.evaluate(X, Y, w)["loss"], net.gradients(X, Y, w)[0]):
+        ref.assert_close(loss, (J, S), dtype, "loss")
+    for got, layer in zip(net.gradients(X, Y, w)[1], wanted, strict=True):
+        for T, pair in zip(got, layer, strict=True):
+            ref.assert_close(T, pair, dtype, "gradient")
+    assert net.gradient_check(X, Y) < (1e-7 if dtype == "float64" else 1e-3)
+
+
+@pytest.mark.parametrize("cast", [False, True], ids=["in place", "cast"])
+def test_it_trains_as_on_standardised_samples(backend, dtype, rng, cast):
+    net, X, Y, Xs, Ys = adapted(rng, dtype, True, backend)
+    twin = plain_twin(net)
+    given = X.astype(np.int64) if cast else X
+    if cast:
+        net.adapt(given, Y)
+        Xs = (given - net.standardisation[0]) / net.standardisation[1]
+    # The same numbers in the network's dtype: so the same bits.
+    Xs, Ys = (
+        standardisation._centred(T, m.ravel(), s.ravel()).astype(dtype)
+        for T, m, s in ((given, *net.standardisation[:2]), (Y, *net.standardisation[2:]))
+    )
+    optimizer = SGD(0.01, momentum=0.9)
+    history = net.fit(given, Y, epochs=3, batch_size=8, optimizer=optimizer)
+    other = twin.fit(Xs, Ys, epochs=3, batch_size=8, optimizer=SGD(0.01, momentum=0.9))
+    assert bits(net) == bits(twin)
+    assert history.loss == other.loss
+    assert net.train_step(given, Y) == twin.train_step(Xs, Ys)
+    assert bits(net) == bits(twin)
+
+
+def test_metrics_are_of_the_user_s_units(either_backend, rng):
+    net, X, Y, *_ = adapted(rng, "float64", True, either_backend)
+    A = net.predict(X)
+    found = net.evaluate(X, Y, metrics=["rmse", lambda y, A: float(np.abs(y - A).max())])
+    assert found["rmse"] == pytest.approx(np.sqrt(np.square(A - Y).mean(axis=1)).mean(), rel=1e-12)
+    assert list(found.values())[-1] == np.abs(Y - A).max()
+    history = net.fit(X, Y, epochs=1, optimizer=SGD(0.0), metrics=["mae"])
+    assert history.metrics["mae"] == [pytest.approx(np.abs(A - Y).mean(), rel=1e-12)]
+
+
+def test_collapse_is_in_the_user_s_units(either_backend, rng):
+    net = Network([5, 4, 3], ["identity", "identity"], "mse", dtype="float64", seed=0, backend=either_backend)
+    X, Y = raw(rng), 100 + rng.standard_normal((3, M))
+    net.adapt(X, Y)
+    W, b = net.collapse()
+    np.testing.assert_allclose(W @ X + b, net.predict(X), rtol=1e-12)
+
+
+def test_exact_where_scaled_weights_would_not_be(backend, rng):
+    """Mean 1e6, spread 1: in float32 weights for X itself would lose all digits."""
+    X = (1e6 + rng.standard_normal((3, 200))).astype(np.float64)
+    net = Network([3, 16, 1], ["tanh", "identity"], "mse", seed=0, backend=backend)
+    net.adapt(X)
+    layers = ref.forward(
+        net.parameters, net.activations, (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True)
+    )
+    ref.assert_close(net.predict(X), (layers[-1]["A"], layers[-1]["S_A"]), "float32", "A")
+
+
+def test_images_of_uint8_need_no_cast(backend, dtype, rng, monkeypatch):
+    X, y = rng.integers(0, 256, (64, 300)).astype(np.uint8), rng.integers(0, 4, 300)
+    net, twin = (Network([64, 9, 4], dtype=dtype, seed=2, backend=backend) for _ in range(2))
+    net.adapt(X)
+    twin.adapt(X.astype(np.float64))
+    monkeypatch.setattr(passes.arrays, "columns_as", None)  # no cast
+    for given in (X, np.asfortranarray(X), X[:, ::-1][:, ::-1]):
+        assert net.predict(given).tobytes("F") == twin.predict(X.astype(np.float64)).tobytes("F")
+    for shuffle in (False, True):
+        for each, given in ((net, X), (twin, X.astype(np.float64))):
+            each.fit(given, y, epochs=2, batch_size=32, optimizer=SGD(0.1), shuffle=shuffle)
+        assert bits(net) == bits(twin)
+    assert net.loss(X, y) == twin.loss(X.astype(np.float64), y)
+
+
+def test_the_bits_do_not_depend_on_threads(dtype, rng):
+    if not COMPILED:
+        pytest.skip("NumPy chooses its own threads")
+    X, Y = raw(rng, 40, 900), rng.standard_normal((3, 900))
+    found = set()
+    for threads in (1, 2, 3, 5):
+        net = Network([40, 33, 3], ["gelu", "identity"], "mse", dtype=dtype, seed=0, threads=threads)
+        net.adapt(X, Y)
+        net.fit(X, Y, epochs=2, batch_size=100, optimizer=SGD(0.01))
+        found.add(bits(net) + net.predict(X).tobytes("F"))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("how", ["file", "pickle", "deepcopy", "copy", "averaged", "predictor"])
+@pytest.mark.parametrize("with_y", [False, True])
+def test_copies_and_files_standardise(either_backend, rng, tmp_path, how, with_y):
+    net, X, Y, *_ = adapted(rng, "float32", with_y, either_backend)
+    net.train_step(X, Y, SGD(1e-9, average=0.5))
+    wanted = net.predict(X)
+    if how == "file":
+        net.save(tmp_path / "net.npz", optimizer=True)
+        twin = fastnn.load(tmp_path / "net.npz", backend=either_backend)
+    elif how == "averaged":
+        twin, wanted = net.averaged(), None
+    elif how == "predictor":
+        assert pickle.loads(pickle.dumps(net.predictor()))(X).tobytes("F") == wanted.tobytes("F")
+        return
+    else:
+        twin = {"pickle": lambda n: pickle.loads(pickle.dumps(n))}.get(how, getattr(copy, how, None))(net)
+    for a, b in zip(net.standardisation, twin.standardisation, strict=True):
+        assert (a is None and b is None) or a.tobytes() == b.tobytes()
+    assert wanted is None or twin.predict(X).tobytes("F") == wanted.tobytes("F")
+    if how == "copy":
+        twin.adapt(2 * X)
+        assert net.predict(X).tobytes("F") == wanted.tobytes("F")
+
+
+def test_a_file_says_what_release_0_1_cannot_read(rng, tmp_path):
+    from fastnn import files
+
+    net, *_ = adapted(rng)
+    net.save(tmp_path / "net.npz")
+    assert files.load(tmp_path / "net.npz")[0]["format"] == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        (1, 2),
+        (np.zeros((5, 1)), np.zeros((5, 1)), None, None),
+        (np.zeros((4, 1)), np.ones((4, 1)), None, None),
+        (np.full((5, 1), np.nan), np.ones((5, 1)), None, None),
+        (np.zeros((5, 1)), np.ones((5, 1)), np.zeros((3, 1)), None),
+        "text",
+    ],
+    ids=str,
+)
+def test_a_wrong_state_is_refused(rng, wrong):
+    net, *_ = adapted(rng)
+    with pytest.raises(ValueError, match=r"standardisation|mean|scale"):
+        object.__new__(Network).__setstate__(net.__getstate__() | {"standardisation": wrong})
+
+
+def test_another_call_replaces_and_training_goes_on(backend, rng):
+    net, X, Y, *_ = adapted(rng, "float64", True, backend)
+    net.fit(X, Y, epochs=2, optimizer=SGD(0.01, momentum=0.5))
+    net.adapt(X * 3)
+    assert net.standardisation[2] is None
+    history = net.fit(3 * X, (Y - 1000) / 30, epochs=2)
+    assert np.isfinite(history.loss).all()
+    assert net.epochs_done == 4
+
+
+def test_a_callback_may_adapt(backend, rng):
+    net, X, Y, *_ = adapted(rng, "float64", True, backend)
+    history = net.fit(
+        X, Y, epochs=3, optimizer=SGD(0.01), callbacks=lambda epoch, history: net.adapt(X[:, :20], Y[:, :20])
+    )
+    assert len(history.loss) == 3
+    np.testing.assert_allclose(net.standardisation[0], X[:, :20].mean(axis=1, keepdims=True))
+
+
+def test_mistakes(either_backend, rng):
+    net, X, Y, *_ = adapted(rng, "float32", True, either_backend)
+    before = net.predict(X).tobytes()
+    broken, late = X.copy(), Y.copy()
+    broken[2, 7], late[1, 3] = np.nan, np.inf
+    for given, words in (
+        ((X.T, None), "did you mean|columns are samples"),
+        ((broken, None), "X has 1 non-finite value, first at column 7.*feature 2"),
+        ((X, late), "y has 1 non-finite value, first at column 3.*output 1"),
+        ((X, Y[:, :-1]), "y has shape"),
+        ((X, np.zeros(M, int)), "y holds class codes"),
+        ((X[:, :0], None), "X has"),
+        ((np.full((5, 3), 1e300) * [1, -1, 1], None), "too large"),
+    ):
+        with weights_unchanged(net), pytest.raises((ValueError, TypeError), match=words):
+            net.adapt(*given)
+        assert net.predict(X).tobytes() == before
+    for classifier in (Network([5, 3], seed=0), Network([5, 1], seed=0), Network([5, 3], ["tanh"], "mse", seed=0)):
+        with pytest.raises(ValueError, match="y cannot be standardised"):
+            classifier.adapt(X, np.zeros((classifier.sizes[-1], M)))
+        classifier.adapt(X)
