@@ -316,6 +316,15 @@ int fnn_net_gradients(const fnn_net *net, double *total, const fnn_matrix *gradi
    the statistics of this batch in batch norm. It changes nothing. */
 int fnn_net_training_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
                                const fnn_targets *targets, ptrdiff_t m, uint64_t mask_seed, int threads);
+/* From dA (n_L x m, either dtype), the derivatives of each sample's w_i L_i by the outputs, where the sum of w_i is
+   `weight`: gradients[] as fnn_net_gradients gives them, and dX (n_0 x m), the derivatives of each sample's w_i L_i by
+   X, unless it is NULL. With in_training as fnn_net_training_gradients. */
+int fnn_net_backward(const fnn_net *net, const fnn_matrix *gradients, const fnn_matrix *dX, const fnn_matrix *X,
+                     const fnn_matrix *dA, ptrdiff_t m, double weight, int in_training, uint64_t mask_seed,
+                     int threads);
+/* A (n_L x m) = the outputs as the next update of fnn_net_train would have them, with the m samples as its batch. */
+int fnn_net_training_outputs(const fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m,
+                             uint64_t mask_seed, int threads);
 /* out (n x m) = gamma zhat + beta of a layer with a norm, from its Z (n x m), with the running statistics. */
 int fnn_net_normalise(const fnn_net *net, int layer, const fnn_matrix *out, const fnn_matrix *Z, ptrdiff_t m);
 
@@ -371,6 +380,18 @@ double fnn_net_first_loss(const fnn_net *net);
 int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m, fnn_fit *fit,
                   int threads);
 
+/* The next two make one update of fnn_net_train with a loss of the caller's own. begin_step computes the outputs A as
+   fnn_net_training_outputs does, and keeps what the update needs; end_step makes the update from dA, which is as for
+   fnn_net_backward, and from the same X. If the network changed in between, end_step returns FNN_REFUSED. After an
+   unsafe step (fnn_fit.cautious) it can be called again. Of fnn_fit both end_step and update use optimizer, cautious,
+   unchecked, plain, time, before and whole, and set failed, unsafe, finite and rate. */
+int fnn_net_begin_step(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m, uint64_t mask_seed,
+                       int threads);
+int fnn_net_end_step(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, ptrdiff_t m, double weight, fnn_fit *fit,
+                     int threads);
+/* One update from the caller's gradients, which are as fnn_net_gradients gives them. Running statistics stay. */
+int fnn_net_update(fnn_net *net, const fnn_matrix *gradients, fnn_fit *fit, int threads);
+
 /* --- the same functions without linking: a table of them, for packages that find fastnn at run time --- */
 
 /* All public functions, by their names without fnn_. New ones are added at the end, and so in fnn_api. */
@@ -389,7 +410,8 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   F(net_updates) F(net_set_updates) \
   F(net_freeze) F(net_start_average) F(net_average_share) F(net_set_average) F(net_get_average) \
   F(schedule_row) \
-  F(net_training_gradients) F(net_normalise)
+  F(net_training_gradients) F(net_normalise) \
+  F(net_backward) F(net_training_outputs) F(net_begin_step) F(net_end_step) F(net_update)
 /* clang-format on */
 
 /* Raised when a function changes, or a struct changes in another way than by new members at its end. A larger table
@@ -472,6 +494,16 @@ typedef struct {
   int (*net_training_gradients)(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
                                 const fnn_targets *targets, ptrdiff_t m, uint64_t mask_seed, int threads);
   int (*net_normalise)(const fnn_net *net, int layer, const fnn_matrix *out, const fnn_matrix *Z, ptrdiff_t m);
+  int (*net_backward)(const fnn_net *net, const fnn_matrix *gradients, const fnn_matrix *dX, const fnn_matrix *X,
+                      const fnn_matrix *dA, ptrdiff_t m, double weight, int in_training, uint64_t mask_seed,
+                      int threads);
+  int (*net_training_outputs)(const fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m,
+                              uint64_t mask_seed, int threads);
+  int (*net_begin_step)(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m, uint64_t mask_seed,
+                        int threads);
+  int (*net_end_step)(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, ptrdiff_t m, double weight, fnn_fit *fit,
+                      int threads);
+  int (*net_update)(fnn_net *net, const fnn_matrix *gradients, fnn_fit *fit, int threads);
 } fnn_api;
 
 const fnn_api *fnn_get_api(void);

@@ -84,6 +84,10 @@ struct fnn_net {
   ptrdiff_t freezes;    /* how often a layer was frozen, or the reverse: plans depend on it */
   int slots;            /* of the optimizer's moments: 0 .. FNN_SLOTS */
   double average_share; /* of the old average in the new one; 0: no average is kept */
+  /* A step of two calls (fnn_net_begin_step): the part that its next call makes, for so many samples. FNN_WHOLE_STEP:
+     no step has begun, or the network has changed since. */
+  int next_part;
+  ptrdiff_t begun;
   uint64_t steps;
   uint64_t updates;            /* in the network's life */
   double bound[1 + FNN_SLOTS]; /* of |parameter|: bound[0]; of |moment| of slot i: bound[1 + i]; INFINITY: not known */
@@ -137,6 +141,8 @@ static inline int fnn_is_readable(const fnn_net *net, const fnn_matrix *X) {
 /* Gives `work` memory for a batch of m samples and so many threads; does nothing if it has enough. There is room for
    slopes in layers whose slope is FROM_Z; with `keeps_slopes` in every hidden layer whose activation has slopes. */
 int fnn_reserve(const fnn_net *net, fnn_workspace *work, ptrdiff_t m, int threads, int keeps_slopes);
+/* Copies a gradient dW of layer l, a matrix, to the layout of fnn_workspace.dW. */
+void fnn_pack_gradient(const fnn_net *net, int l, void *panels, const fnn_matrix *dW);
 /* Gives `work` memory for the gradients of all weights (dW), and for sums of squares. */
 int fnn_reserve_gradients(const fnn_net *net, fnn_workspace *work);
 void fnn_release_workspace(fnn_workspace *work);
@@ -154,6 +160,8 @@ enum fnn_use {
   FNN_PREDICTION,
   FNN_LOSSES_ONLY,
   FNN_GRADIENTS,
+  FNN_FORWARD_OF_STEP,
+  FNN_BACKWARD,
   FNN_ONE_STEP,
   FNN_MANY_STEPS
 };

@@ -68,7 +68,9 @@ static uint64_t kind_of(const fnn_net *net) {
   return kind;
 }
 
+/* After a change of the numbers; a step that has begun cannot go on. */
 static void forget_bounds(fnn_net *net) {
+  net->next_part = 0;
   for (int i = 0; i <= FNN_SLOTS; i++) net->bound[i] = INFINITY;
 }
 
@@ -292,6 +294,10 @@ static void take_panels(const fnn_kernels *K, const fnn_layer_state *y, const vo
     K->unpack(&WT, panels, y->n_in, y->n_out);
 }
 
+void fnn_pack_gradient(const fnn_net *net, int l, void *panels, const fnn_matrix *dW) {
+  put_panels(net->K, &net->layer[l], panels, net->layer[l].turned, dW);
+}
+
 int fnn_net_parameters(const fnn_net *net, int layer) {
   return layer >= 0 && layer < net->layers && net->layer[layer].norm ? FNN_BETA + 1 : FNN_B + 1;
 }
@@ -355,7 +361,7 @@ int fnn_net_get(const fnn_net *net, int l, int parameter, const fnn_matrix *to) 
 int fnn_net_freeze(fnn_net *net, int l, int frozen) {
   if (l < 0 || l >= net->layers) return FNN_REFUSED;
   net->layer[l].frozen = frozen != 0;
-  net->freezes++;
+  net->freezes++, net->next_part = 0;
   return FNN_OK;
 }
 
@@ -383,8 +389,10 @@ static int resize(fnn_net *net, int slots, double average_share) {
 
 int fnn_net_start_optimizer(fnn_net *net, int slots) {
   if (slots < 0 || slots > FNN_SLOTS) return FNN_REFUSED;
+  const int next = net->next_part; /* no weight changes */
   const int status = resize(net, slots, 0);
   if (status == FNN_OK) net->steps = 0;
+  net->next_part = next;
   return status;
 }
 

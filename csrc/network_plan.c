@@ -1,5 +1,7 @@
 /* Compiles the plan of one thread's step for a network, a batch size and a team of threads. This file alone decides
    which layer is split by rows or by columns, and which operation waits for the other threads. */
+#include <string.h>
+
 #include "network_step.h"
 
 #define KEEP_WEIGHTS 4096 /* only larger layers are split by columns, so that their weights stay with a core */
@@ -16,9 +18,9 @@ typedef struct {
   int columns_pending; /* the last output was split by columns, and nobody has waited since */
 } compiler;
 
-/* A plan has at most thirteen operations for each layer, nine more for each norm, and eight for the whole step. */
+/* A plan has at most thirteen operations for each layer, nine more for each norm, and thirteen for the whole step. */
 ptrdiff_t fnn_plan_bytes(const fnn_net *net) {
-  const size_t most = 13 * (size_t)net->layers + 9 * (size_t)net->norms + 8;
+  const size_t most = 13 * (size_t)net->layers + 9 * (size_t)net->norms + 13;
   return (ptrdiff_t)(sizeof(fnn_plan) + most * sizeof(fnn_operation_of_step));
 }
 
@@ -176,6 +178,14 @@ static void compile_loss(compiler *c) {
                        .weights = c->key->has_weights ? w->weights : NULL,
                        .losses = w->losses,
                        .scratch = (char *)w->heads + c->key->thread * fnn_head_bytes(c->net)};
+}
+
+/* In the place of a loss: A of the last layer out to the caller, and dZ from the caller's dA. */
+static void compile_output(compiler *c) {
+  const int last = c->net->layers - 1;
+  add(c, FNN_GO_OUT, last, c->columns_pending);
+  c->plan->begins[FNN_BACKWARD_PART] = c->count;
+  if (!c->key->is_forward) add(c, FNN_TAKE_DA, last, 0);
 }
 
 /* dZ of layer l from the derivative by gamma zhat + beta, for this thread's rows. */
@@ -357,6 +367,27 @@ static void compile_gradient(compiler *c, int l) {
   if (!l) c->plan->first_products[1] = &o->gradient.factors;
 }
 
+/* dX out to the caller. */
+static void compile_dX(compiler *c) {
+  const fnn_layer_state *y = &c->net->layer[0];
+  fnn_operation_of_step *o = add(c, FNN_COPY_FIRST_W, 0, 0);
+  share_update(c, o, y->n_in, y->n_out);
+  o = add(c, FNN_GO_BACK, 0, 1);
+  o->backward = (fnn_backward){.factors = {.m = c->key->m,
+                                           .n = y->n_in,
+                                           .k = y->n_out,
+                                           .A = c->job->work->dZ[0],
+                                           .a_step = fnn_ld(c->K, y->n_out),
+                                           .B = c->job->first_W,
+                                           .b_in_panels = 1},
+                               .dZ = c->job->dX_rows,
+                               .row_step = fnn_ld(c->K, y->n_in),
+                               .A = c->job->dX_rows,
+                               .g = fnn_identity};
+  o->p0 = 0, o->p1 = fnn_panels(c->K, y->n_in);
+  add(c, FNN_GIVE_DX, 0, 0);
+}
+
 /* The first layer that is not frozen; the last layer if all are. */
 static int lowest_trained(const compiler *c) {
   int l = 0;
@@ -364,37 +395,63 @@ static int lowest_trained(const compiler *c) {
   return l;
 }
 
+/* The gradients of all layers from their dZ: used for the update, stored for it, or given to the caller. */
+static void compile_gradients(compiler *c) {
+  for (int l = c->net->layers - 1; l >= 0; l--) {
+    if (c->key->trains && c->net->layer[l].frozen) continue;
+    compile_b(c, l);
+    if (!c->key->stores) compile_moves_of_b(c, l);
+    if (c->key->trains)
+      compile_update(c, l);
+    else
+      compile_gradient(c, l);
+  }
+  if (c->key->first_W) compile_dX(c);
+}
+
+/* Forward and backward: dZ of all layers. */
+static void compile_passes(compiler *c) {
+  const int layers = c->net->layers;
+  add(c, FNN_READ_BATCH, 0, 0);
+  c->columns_pending = !c->key->in_place &&
+                       c->key->threads > 1; /* a first layer that is split by columns needs all rows of the copy of X */
+  for (int l = 0; l < layers; l++) compile_forward(c, l);
+  if (c->key->source == FNN_GIVEN_DA)
+    compile_output(c);
+  else
+    compile_loss(c);
+  if (c->key->is_forward) return;
+  c->plan->lowest = c->key->trains ? lowest_trained(c) : 0;
+  for (int l = layers - 1; l > c->plan->lowest; l--) compile_backward(c, l);
+  c->plan->begins[FNN_UPDATE_PART] = c->count;
+  if (c->key->is_cautious) add(c, FNN_MEASURE, 0, 0);
+}
+
+/* All that follows when dZ of all layers are there, or given gradients are stored. */
+static void compile_rest(compiler *c) {
+  const fnn_plan_key *key = c->key;
+  add(c, FNN_DECIDE, 0, 1); /* after this wait all of them are complete */
+  if (key->source != FNN_GIVEN_GRADIENTS) compile_gradients(c);
+  if (key->clips || key->diagnoses) compile_norms(c);
+  if (key->stores) compile_moves(c);
+  if (key->averages) {
+    fnn_operation_of_step *o = add(c, FNN_AVERAGE, 0, 1);
+    fnn_share((ptrdiff_t)c->net->parameter_bytes / c->K->size, FNN_LINE, key->threads, key->thread, &o->i0, &o->i1);
+  }
+  if (key->diagnoses) add(c, FNN_DIAGNOSE, 0, 1);
+}
+
 void fnn_compile_step(fnn_plan *plan, const fnn_train_job *job, const fnn_plan_key *key) {
   compiler c = {.job = job, .net = job->net, .K = job->net->K, .plan = plan, .key = key};
-  const int layers = job->net->layers;
   plan->squares = 0;
-  plan->first_products[1] = &plan->no_product;
+  memset(plan->begins, 0, sizeof plan->begins);
+  plan->first_products[0] = plan->first_products[1] = &plan->no_product;
   fnn_share_rows(c.net, key->m, key->threads, key->thread, &c.from, &c.to);
-  add(&c, FNN_READ_BATCH, 0, 0);
-  c.columns_pending =
-      !key->in_place && key->threads > 1; /* a first layer that is split by columns needs all rows of the copy of X */
-  for (int l = 0; l < layers; l++) compile_forward(&c, l);
-  compile_loss(&c);
-  plan->lowest = key->trains ? lowest_trained(&c) : 0;
-  for (int l = layers - 1; l > plan->lowest; l--) compile_backward(&c, l);
-  if (key->is_cautious) add(&c, FNN_MEASURE, 0, 0);
-  add(&c, FNN_DECIDE, 0, 1); /* after this wait all dZ are complete */
-  for (int l = layers - 1; l >= 0; l--) {
-    if (key->trains && job->net->layer[l].frozen) continue;
-    compile_b(&c, l);
-    if (!key->stores) compile_moves_of_b(&c, l);
-    if (key->trains)
-      compile_update(&c, l);
-    else
-      compile_gradient(&c, l);
-  }
-  if (key->clips || key->diagnoses) compile_norms(&c);
-  if (key->stores) compile_moves(&c);
-  if (key->averages) {
-    fnn_operation_of_step *o = add(&c, FNN_AVERAGE, 0, 1);
-    fnn_share((ptrdiff_t)job->net->parameter_bytes / c.K->size, FNN_LINE, key->threads, key->thread, &o->i0, &o->i1);
-  }
-  if (key->diagnoses) add(&c, FNN_DIAGNOSE, 0, 1);
+  if (key->source == FNN_GIVEN_GRADIENTS)
+    add(&c, FNN_TAKE_GRADIENTS, 0, 0);
+  else
+    compile_passes(&c);
+  if (!key->is_forward) compile_rest(&c);
   add(&c, FNN_END, 0, 1); /* wait: the next step writes to memory that other threads may still read in this one */
   plan->store = (fnn_update){.kind = FNN_STORE};
   plan->key = *key;

@@ -20,7 +20,7 @@ static int is_in_place(const fnn_net *net, const fnn_matrix *X) {
 static void plan_step(fnn_worker *me) {
   const fnn_train_job *job = me->job;
   const fnn_net *net = job->net;
-  const int in_place = is_in_place(net, job->X);
+  const int in_place = job->X && is_in_place(net, job->X);
   const fnn_plan_key key = {.m = me->m,
                             .freezes = net->freezes,
                             .x_step = in_place ? job->X->column_step : fnn_ld(net->K, net->layer[0].n_in),
@@ -32,12 +32,18 @@ static void plan_step(fnn_worker *me) {
                             .is_cautious = job->fit && job->fit->cautious,
                             .trains = job->fit != NULL,
                             .in_training = job->in_training,
-                            .is_plain = job->fit && job->fit->plain,
-                            .stores = job->fit && fnn_stores(job->fit, &job->optimizer),
+                            /* The forward part of a step does not know it. */
+                            .is_plain = job->source == FNN_TARGETS && job->fit && job->fit->plain,
+                            .stores = job->source == FNN_GIVEN_GRADIENTS ||
+                                      (job->fit && fnn_stores(job->fit, &job->optimizer)),
                             .clips = job->fit && job->optimizer.clip_norm > 0,
                             .averages = job->fit && net->average_share > 0,
                             .diagnoses = job->fit && job->fit->diagnostics,
                             .slots = net->slots,
+                            .source = (int)job->source,
+                            .is_forward = job->part == FNN_FORWARD_PART,
+                            .first_W = job->first_W,
+                            .dX_rows = job->dX_rows,
                             .parameters = net->parameters,
                             .block = job->work->block};
   if (!memcmp(&me->plan->key, &key, sizeof key)) return;
@@ -70,6 +76,7 @@ static void read_batch(fnn_worker *me) {
   if (!me->plan->key.in_place)
     fnn_read(K, fnn_at(K, w->X, me->from * fnn_ld(K, n_in)), fnn_ld(K, n_in), job->X, order, at, rows, n_in,
              &job->net->of_X);
+  if (job->source != FNN_TARGETS) return;
   if (!targets->codes)
     fnn_read(K, fnn_at(K, w->Y, me->from * ld), ld, &targets->Y, order, at, rows, n_out, &job->net->of_Y);
   for (ptrdiff_t i = me->from; i < me->to; i++) {
@@ -112,6 +119,70 @@ static void go_back_whole(const fnn_worker *me, int l) {
   K->derivative(dZ, ld, dZ, ld, A, ld, &y->activation, me->to - me->from, y->n_out);
 }
 
+/* A = g(Z) of the last layer, in its place or, if g' will need Z, in Y; and out to a caller who wants to see it. */
+static void go_out(const fnn_worker *me, int l) {
+  const fnn_train_job *job = me->job;
+  const fnn_kernels *K = job->net->K;
+  const fnn_layer_state *y = &job->net->layer[l];
+  const ptrdiff_t ld = fnn_ld(K, y->n_out), rows = me->to - me->from;
+  const int from_z = fnn_slope_of(&y->activation) == FNN_FROM_Z;
+  void *Z = fnn_at(K, job->work->A[l], me->from * ld), *A = from_z ? fnn_at(K, job->work->Y, me->from * ld) : Z;
+  if (job->part != FNN_FORWARD_PART && from_z) return;
+  K->activation(A, ld, Z, ld, &y->activation, rows, y->n_out);
+  if (job->part == FNN_FORWARD_PART) K->scatter(job->A, me->from, A, ld, rows, y->n_out);
+}
+
+/* dZ = dA * g'(Z) of the last layer. */
+static void take_dA(const fnn_worker *me, int l) {
+  const fnn_train_job *job = me->job;
+  const fnn_kernels *K = job->net->K;
+  const fnn_layer_state *y = &job->net->layer[l];
+  const ptrdiff_t n = y->n_out, ld = fnn_ld(K, n);
+  void *dA = fnn_at(K, job->work->Y, me->from * ld), *dZ = fnn_at(K, job->work->A[l], me->from * ld);
+  K->gather(dA, ld, job->dA, NULL, me->from, me->to - me->from, n);
+  K->derivative(dZ, ld, dA, ld, dZ, ld, &y->activation, me->to - me->from, n);
+  const size_t rest = (size_t)((fnn_padded(K, n) - n) * K->size); /* g' of padding may be NaN */
+  for (ptrdiff_t i = 0; rest && i < me->to - me->from; i++) memset(fnn_at(K, dZ, i * ld + n), 0, rest);
+}
+
+/* Stores the caller's gradients of this thread's layers, with their largest number for the bounds. */
+static void take_gradients(const fnn_worker *me) {
+  const fnn_train_job *job = me->job;
+  const fnn_kernels *K = job->net->K;
+  const fnn_workspace *w = job->work;
+  fnn_report *mine = &w->reports[me->thread];
+  *mine = (fnn_report){.largest_A = 1};
+  for (int l = me->thread; l < job->net->layers; l += me->threads) {
+    const fnn_layer_state *y = &job->net->layer[l];
+    const fnn_matrix *given = &job->gradients[y->before];
+    if (y->frozen) continue;
+    fnn_pack_gradient(job->net, l, w->dW[l], &given[FNN_W]);
+    K->gather(w->db[l], 0, &given[FNN_B], NULL, 0, 1, y->n_out);
+    if (y->norm) {
+      K->gather(w->norm[l].dgamma, 0, &given[FNN_GAMMA], NULL, 0, 1, y->n_out);
+      K->gather(w->norm[l].dbeta, 0, &given[FNN_BETA], NULL, 0, 1, y->n_out);
+    }
+    const ptrdiff_t all = fnn_updated_rows(y) * fnn_updated_padded(K, y);
+    double largest = fnn_larger(K->magnitude(w->dW[l], 0, 1, all), K->magnitude(w->db[l], 0, 1, y->n_out));
+    if (y->norm) {
+      largest = fnn_larger(largest, K->magnitude(w->norm[l].dgamma, 0, 1, y->n_out));
+      largest = fnn_larger(largest, K->magnitude(w->norm[l].dbeta, 0, 1, y->n_out));
+    }
+    mine->largest_dZ = fnn_larger(mine->largest_dZ, largest);
+  }
+}
+
+static void copy_first_W(const fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_layer_state *y = &me->job->net->layer[0];
+  me->job->net->K->turn(me->job->first_W, y->WT, y->n_in, y->n_out, o->i0, o->i1, o->p0, o->p1);
+}
+
+static void give_dX(const fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_kernels *K = me->job->net->K;
+  const ptrdiff_t n = me->job->net->layer[0].n_in, ld = fnn_ld(K, n);
+  K->scatter(me->job->dX, o->i0, fnn_at(K, me->job->dX_rows, o->i0 * ld), ld, o->i1 - o->i0, n);
+}
+
 /* The sum of the losses of a batch, in a fixed order: sample i belongs to partial sum i % LOSS_SUMS. */
 static double sum_of_losses(const double *losses, ptrdiff_t m) {
   double sums[LOSS_SUMS] = {0}, total = 0;
@@ -142,7 +213,7 @@ static double scale_of(const fnn_worker *me) {
 
 static enum fnn_step_result decide(fnn_worker *me) {
   const fnn_train_job *job = me->job;
-  me->loss = sum_of_losses(job->work->losses, me->m);
+  me->loss = job->source == FNN_TARGETS ? sum_of_losses(job->work->losses, me->m) : 0;
   if (!job->fit) {
     me->plan->update = (fnn_update){.scale = scale_of(me)};
     return FNN_STEP_DONE;
@@ -234,8 +305,10 @@ static void copy_W(fnn_worker *me, const fnn_operation_of_step *o) {
 
 /* --- the step --- */
 
-static double weight_of(const fnn_targets *targets, const uint32_t *order, ptrdiff_t first, ptrdiff_t m) {
+static double weight_of(const fnn_train_job *job, const uint32_t *order, ptrdiff_t first, ptrdiff_t m) {
+  const fnn_targets *targets = &job->targets;
   double weight = 0;
+  if (job->source != FNN_TARGETS) return job->weight;
   if (!targets->weights) return (double)m;
   for (ptrdiff_t i = 0; i < m; i++) weight += targets->weights[order ? (ptrdiff_t)order[first + i] : first + i];
   return weight;
@@ -243,7 +316,7 @@ static double weight_of(const fnn_targets *targets, const uint32_t *order, ptrdi
 
 static enum fnn_step_result run_plan(fnn_worker *me) {
   const fnn_kernels *K = me->job->net->K;
-  for (fnn_operation_of_step *o = me->plan->operations;; o++) {
+  for (fnn_operation_of_step *o = me->plan->operations + me->plan->begins[me->job->part];; o++) {
     if (o->waits) fnn_barrier(me->member);
     switch (o->what) {
     case FNN_READ_BATCH: read_batch(me); break;
@@ -252,6 +325,9 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
     case FNN_DROP:
     case FNN_DROP_BACK: drop(me, o); break;
     case FNN_TAKE_LOSS: K->head(&o->head, o->i0, o->i1); break;
+    case FNN_GO_OUT: go_out(me, o->layer); break;
+    case FNN_TAKE_DA: take_dA(me, o->layer); break;
+    case FNN_TAKE_GRADIENTS: take_gradients(me); break;
     case FNN_GO_BACK: K->backward(&o->backward, o->i0, o->i1, o->p0, o->p1); break;
     case FNN_GO_BACK_WHOLE: go_back_whole(me, o->layer); break;
     case FNN_MEASURE: fnn_measure_rows(me); break;
@@ -290,13 +366,23 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
       o->gradient.scale = me->plan->update.scale;
       K->dense_columns(&o->gradient, o->i0, o->i1, o->p0, o->p1);
       break;
+    case FNN_COPY_FIRST_W: copy_first_W(me, o); break;
+    case FNN_GIVE_DX: give_dX(me, o); break;
     case FNN_END: return FNN_STEP_DONE;
     }
   }
 }
 
+/* Batch statistics of the forward part, which thread 0 has in any team, for each thread of a team that goes on. */
+static void take_statistics(const fnn_worker *me) {
+  const fnn_workspace *w = me->job->work;
+  char *rows = w->norm_rows;
+  if (me->thread && w->norm_bytes) memcpy(rows + me->thread * w->norm_bytes, rows, (size_t)w->norm_bytes);
+  if (me->threads > 1) fnn_barrier(me->member);
+}
+
 enum fnn_step_result fnn_step(fnn_worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m) {
-  me->weight = weight_of(&me->job->targets, order, first, m);
+  me->weight = weight_of(me->job, order, first, m);
   if (me->weight == 0) { /* a batch whose samples all have weight 0 is skipped */
     fnn_barrier(me->member);
     return FNN_STEP_DONE;
@@ -305,5 +391,6 @@ enum fnn_step_result fnn_step(fnn_worker *me, const uint32_t *order, ptrdiff_t f
   fnn_share_rows(me->job->net, m, me->threads, me->thread, &me->from, &me->to);
   plan_step(me);
   point_to_batch(me);
+  if (me->job->part >= FNN_BACKWARD_PART) take_statistics(me);
   return run_plan(me);
 }

@@ -10,6 +10,23 @@
 #define FNN_NETWORK_STEP_H
 #include "network.h"
 
+/* What the gradients of a step come from. */
+enum fnn_source {
+  FNN_TARGETS,        /* the loss of these */
+  FNN_GIVEN_DA,       /* the caller's derivative by the outputs */
+  FNN_GIVEN_GRADIENTS /* they are the caller's */
+};
+
+/* The part of a step that a call makes. With FNN_GIVEN_DA the caller may look at the outputs in the middle of a step: a
+   call makes its forward pass, and another one the rest. */
+enum fnn_part {
+  FNN_WHOLE_STEP,
+  FNN_FORWARD_PART,
+  FNN_BACKWARD_PART, /* all that follows */
+  FNN_UPDATE_PART,   /* what follows when dZ of all layers are there */
+  FNN_PARTS
+};
+
 /* A training call, or gradients: what all threads work on. */
 typedef struct {
   const fnn_net *net;
@@ -21,8 +38,16 @@ typedef struct {
   ptrdiff_t m;
   const fnn_matrix *X;
   fnn_targets targets;
-  const fnn_matrix *gradients; /* if only gradients are wanted: for each layer those of its trained parameters */
-  int in_training;             /* dropout and the statistics of the batch are used */
+  /* For each layer those of its trained parameters: given, or wanted (if `fit` is NULL). */
+  const fnn_matrix *gradients;
+  enum fnn_source source;
+  enum fnn_part part;
+  const fnn_matrix *A;     /* FNN_FORWARD_PART: where the outputs go */
+  const fnn_matrix *dA;    /* FNN_GIVEN_DA: the derivative of each sample's w_i L_i by the outputs */
+  double weight;           /* with it, the sum of w_i */
+  const fnn_matrix *dX;    /* NULL, or where the derivative of each sample's w_i L_i by X goes */
+  void *first_W, *dX_rows; /* room for it: panels of W of the first layer; dX as rows */
+  int in_training;         /* dropout and the statistics of the batch are used */
   uint64_t mask_seed;
   double total;
   int interrupted;           /* the task stopped before its end, without error: another team, or one thread, goes on */
@@ -30,25 +55,28 @@ typedef struct {
 } fnn_train_job;
 
 enum fnn_step_operation {
-  FNN_READ_BATCH,    /* copies this thread's rows of the batch to buffers (X only if it cannot be read in place) */
-  FNN_GO_FORWARD,    /* a layer's product with its activation */
-  FNN_NORM_BLOCKS,   /* batch norm: the statistics of blocks of rows of Z */
-  FNN_NORM,          /* a norm, and the activation after it */
-  FNN_GO_THROUGH,    /* an activation of whole rows */
-  FNN_DROP,          /* dropout of a layer's outputs */
-  FNN_TAKE_LOSS,     /* losses, and dZ of the last layer */
-  FNN_GO_BACK,       /* dZ of the layer before, by a product */
-  FNN_DROP_BACK,     /* after it, dropout's factors, where the derivative is one of whole rows */
-  FNN_GO_BACK_WHOLE, /* after it, the derivative of an activation of whole rows */
-  FNN_BACK_BLOCKS,   /* after these, batch norm: sums of blocks of rows for dgamma and dbeta */
-  FNN_NORM_BACK,     /* dZ from the derivative by gamma zhat + beta */
-  FNN_MEASURE,       /* the largest numbers, for the bounds */
-  FNN_DECIDE,        /* whether the update is made; all threads decide alike */
-  FNN_SUM_B,         /* the sum over samples of db */
-  FNN_CLEAR_B,       /* db = 0: what b adds to all samples of a batch, its mean takes out */
-  FNN_MOVE_B,        /* the update of b with this sum */
-  FNN_GIVE_DB,       /* db into the caller's matrix */
-  FNN_SQUARE_B,      /* the sums of squares of stored gradients */
+  FNN_READ_BATCH,     /* copies this thread's rows of the batch to buffers (X only if it cannot be read in place) */
+  FNN_GO_FORWARD,     /* a layer's product with its activation */
+  FNN_NORM_BLOCKS,    /* batch norm: the statistics of blocks of rows of Z */
+  FNN_NORM,           /* a norm, and the activation after it */
+  FNN_GO_THROUGH,     /* an activation of whole rows */
+  FNN_DROP,           /* dropout of a layer's outputs */
+  FNN_TAKE_LOSS,      /* losses, and dZ of the last layer */
+  FNN_GO_OUT,         /* the last layer's activation, and its A out to the caller */
+  FNN_TAKE_DA,        /* dZ of the last layer from the caller's dA */
+  FNN_TAKE_GRADIENTS, /* the caller's gradients into the memory where they are stored; whole layers */
+  FNN_GO_BACK,        /* dZ of the layer before, by a product */
+  FNN_DROP_BACK,      /* after it, dropout's factors, where the derivative is one of whole rows */
+  FNN_GO_BACK_WHOLE,  /* after it, the derivative of an activation of whole rows */
+  FNN_BACK_BLOCKS,    /* after these, batch norm: sums of blocks of rows for dgamma and dbeta */
+  FNN_NORM_BACK,      /* dZ from the derivative by gamma zhat + beta */
+  FNN_MEASURE,        /* the largest numbers, for the bounds */
+  FNN_DECIDE,         /* whether the update is made; all threads decide alike */
+  FNN_SUM_B,          /* the sum over samples of db */
+  FNN_CLEAR_B,        /* db = 0: what b adds to all samples of a batch, its mean takes out */
+  FNN_MOVE_B,         /* the update of b with this sum */
+  FNN_GIVE_DB,        /* db into the caller's matrix */
+  FNN_SQUARE_B,       /* the sums of squares of stored gradients */
   FNN_SQUARE_W,
   FNN_SQUARE_GAMMA,
   FNN_SQUARE_BETA,
@@ -63,6 +91,8 @@ enum fnn_step_operation {
   FNN_MOVE_W,       /* the update of W with a stored dW */
   FNN_COPY_W,       /* the other copy of W */
   FNN_GIVE_DW,      /* dW into the caller's matrix */
+  FNN_COPY_FIRST_W, /* W of the first layer, which has no other copy, for dX */
+  FNN_GIVE_DX,      /* dX into the caller's matrix */
   FNN_END           /* of the step */
 };
 
@@ -88,9 +118,11 @@ typedef struct {
   int threads, thread, in_place, has_codes, has_weights, is_cautious, trains, is_plain, slots;
   int stores, clips, averages; /* gradients are stored before the update; clip_norm; there is an average */
   int diagnoses, in_training;
+  int source, is_forward;         /* only the forward part */
   const void *parameters, *block; /* the memory that the plan points into */
+  const void *first_W, *dX_rows;
 } fnn_plan_key;
-_Static_assert(sizeof(fnn_plan_key) == 3 * sizeof(ptrdiff_t) + 14 * sizeof(int) + 2 * sizeof(void *), "it has gaps");
+_Static_assert(sizeof(fnn_plan_key) == 3 * sizeof(ptrdiff_t) + 16 * sizeof(int) + 4 * sizeof(void *), "it has gaps");
 
 /* The plan of one thread, kept in the workspace from call to call. Each thread has two: the last batch may be short. */
 typedef struct {
@@ -101,6 +133,7 @@ typedef struct {
   fnn_update update, update_of_b, store;
   const fnn_update *for_b; /* one of the first two */
   ptrdiff_t squares;       /* how many sums of squares FNN_CLIP adds */
+  int begins[FNN_PARTS];   /* the first operation of each part */
   fnn_operation_of_step operations[];
 } fnn_plan;
 

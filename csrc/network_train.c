@@ -129,21 +129,27 @@ double fnn_net_first_loss(const fnn_net *net) { return net->first_loss; }
 static uint64_t size_of(const fnn_train_job *job, ptrdiff_t batch) {
   const fnn_matrix *X = job->X;
   const int is_standardised = job->net->of_X.mean != NULL;
-  const int data_kind = X->dtype + 4 * (X->row_step == 1) + 8 * (job->targets.codes != NULL) + 16 * is_standardised;
+  const int layout = X ? X->dtype + 4 * (X->row_step == 1) + 8 * is_standardised : 0;
+  const int data_kind = layout + 16 * (job->targets.codes != NULL) + 32 * (int)job->source;
   return fnn_hash(fnn_hash((uint64_t)batch, (uint64_t)job->optimizer.kind),
                   fnn_hash((uint64_t)data_kind, fnn_exponent((double)job->m)));
 }
 
-int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m, fnn_fit *given,
-                  int threads) {
+/* Trains as `job` says, whose other members this sets. */
+static int run_training(fnn_net *net, fnn_train_job job, fnn_fit *given, int threads) {
   fnn_fit fit;
+  const ptrdiff_t m = job.m;
   if (!FNN_TAKE(fit, given, ended_count)) return FNN_REFUSED;
   if (!fnn_is_size(m) || !fnn_is_size(fit.batch)) return FNN_NO_MEMORY;
-  if (fit.batch < 1 || fit.position < 0 || fit.position > m || !fnn_is_dtype_of_X(X->dtype)) return FNN_REFUSED;
+  double sums[2];
+  if (job.source != FNN_TARGETS) { /* a single step */
+    fit.batch = m, fit.max_batches = fit.max_epochs = 1, fit.position = fit.shuffle = 0;
+    fit.samples = NULL, fit.rates = NULL, fit.diagnostics = NULL, fit.ended = sums, fit.ended_rates = NULL;
+  }
+  if (fit.batch < 1 || fit.position < 0 || fit.position > m) return FNN_REFUSED;
   threads = fnn_threads(threads);
-  fnn_train_job job = {.net = net, .work = &net->work, .trained = net, .fit = &fit, .m = m, .X = X};
+  job.net = net, job.work = &net->work, job.trained = net, job.fit = &fit;
   job.in_training = 1, job.mask_seed = fit.mask_seed;
-  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets)) return FNN_REFUSED;
   if (!FNN_TAKE(job.optimizer, fit.optimizer, eps)) return FNN_REFUSED;
   if (!fnn_is_optimizer(job.optimizer.kind) || fnn_slots_of(job.optimizer.kind) > net->slots) return FNN_REFUSED;
   if (job.optimizer.schedule) {
@@ -153,8 +159,12 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   }
   if (fit.before < 0 || fit.whole < 0) return FNN_REFUSED;
   const ptrdiff_t batch = fnn_min(fit.batch, m);
-  if (fnn_reserve(net, job.work, batch, threads, fit.plain)) return FNN_NO_MEMORY;
-  if (fnn_stores(&fit, &job.optimizer) && fnn_reserve_gradients(net, job.work)) return FNN_NO_MEMORY;
+  if (job.part != FNN_WHOLE_STEP) /* the memory has what the first part left there */
+    threads = threads < job.work->threads ? threads : job.work->threads;
+  else if (fnn_reserve(net, job.work, batch, threads, fit.plain))
+    return FNN_NO_MEMORY;
+  const int stores = job.source == FNN_GIVEN_GRADIENTS || fnn_stores(&fit, &job.optimizer);
+  if (stores && fnn_reserve_gradients(net, job.work)) return FNN_NO_MEMORY;
   net->first_loss = NAN;
   /* A call of a single step is another kind of work than a long call: it pays for the start of its team. */
   const int single = fit.max_batches == 1;
@@ -165,10 +175,93 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
   while (job.interrupted);
   if (fit.unsafe && known) { /* perhaps only because the bounds grew with each step: measure them, and try again */
     fnn_measure_parameters(net);
+    if (job.source == FNN_GIVEN_DA) job.part = FNN_UPDATE_PART;
     fnn_run(net, FNN_ONE_STEP, 0, 0, 1, train_task, &job);
+  }
+  if (job.source != FNN_TARGETS) {
+    given->failed = fit.failed, given->unsafe = fit.unsafe, given->finite = fit.finite;
+    if (given->size >= offsetof(fnn_fit, rate) + sizeof fit.rate) given->rate = fit.rate;
+    return FNN_OK;
   }
   memcpy(given, &fit, given->size < sizeof fit ? given->size : sizeof fit);
   return FNN_OK;
+}
+
+int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m, fnn_fit *fit,
+                  int threads) {
+  fnn_train_job job = {.m = m, .X = X};
+  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets) || !fnn_is_dtype_of_X(X->dtype))
+    return FNN_REFUSED;
+  net->next_part = FNN_WHOLE_STEP;
+  return run_training(net, job, fit, threads);
+}
+
+/* --- a step whose derivatives are the caller's --- */
+
+/* A step that makes no update. */
+static void part_task(void *arg, fnn_member *member) {
+  fnn_train_job *job = arg;
+  fnn_worker me = worker_of(job, member);
+  me.updates = job->net->updates;
+  const fnn_mode mode = fnn_flush_subnormals();
+  fnn_step(&me, NULL, 0, job->m);
+  fnn_restore_mode(mode);
+}
+
+/* The forward part of a step, in `work`. */
+static int run_forward_part(const fnn_net *net, fnn_workspace *work, const fnn_matrix *A, const fnn_matrix *X,
+                            ptrdiff_t m, uint64_t mask_seed, int threads) {
+  if (!fnn_is_size(m)) return FNN_NO_MEMORY;
+  if (m < 1 || !fnn_is_dtype_of_X(X->dtype) || !fnn_is_own_dtype(net, A)) return FNN_REFUSED;
+  fnn_train_job job = {.net = net,
+                       .work = work,
+                       .m = m,
+                       .X = X,
+                       .A = A,
+                       .weight = 1,
+                       .source = FNN_GIVEN_DA,
+                       .part = FNN_FORWARD_PART,
+                       .in_training = 1,
+                       .mask_seed = mask_seed};
+  threads = fnn_threads(threads);
+  if (fnn_reserve(net, work, m, threads, 0)) return FNN_NO_MEMORY;
+  fnn_run(net, FNN_FORWARD_OF_STEP, fnn_exponent((double)m), (double)m, threads, part_task, &job);
+  return FNN_OK;
+}
+
+int fnn_net_training_outputs(const fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m,
+                             uint64_t mask_seed, int threads) {
+  fnn_workspace work = {0};
+  const int status = run_forward_part(net, &work, A, X, m, mask_seed, threads);
+  fnn_release_workspace(&work);
+  return status;
+}
+
+int fnn_net_begin_step(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m, uint64_t mask_seed,
+                       int threads) {
+  net->next_part = FNN_WHOLE_STEP;
+  const int status = run_forward_part(net, &net->work, A, X, m, mask_seed, threads);
+  if (status == FNN_OK) net->next_part = FNN_BACKWARD_PART, net->begun = m;
+  return status;
+}
+
+int fnn_net_end_step(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, ptrdiff_t m, double weight, fnn_fit *fit,
+                     int threads) {
+  if (net->next_part == FNN_WHOLE_STEP || m != net->begun || !(weight > 0)) return FNN_REFUSED;
+  if (!fnn_is_dtype_of_X(X->dtype) || !fnn_is_dtype(dA->dtype)) return FNN_REFUSED;
+  const fnn_train_job job = {
+      .m = m, .X = X, .dA = dA, .weight = weight, .source = FNN_GIVEN_DA, .part = (enum fnn_part)net->next_part};
+  const int status = run_training(net, job, fit, threads);
+  if (status == FNN_OK) net->next_part = fit->unsafe ? FNN_UPDATE_PART : FNN_WHOLE_STEP;
+  return status;
+}
+
+int fnn_net_update(fnn_net *net, const fnn_matrix *gradients, fnn_fit *fit, int threads) {
+  for (int i = 0; i < 2 * (net->layers + net->norms); i++)
+    if (!fnn_is_own_dtype(net, &gradients[i])) return FNN_REFUSED;
+  const fnn_train_job job = {.m = 1, .weight = 1, .gradients = gradients, .source = FNN_GIVEN_GRADIENTS};
+  net->next_part = FNN_WHOLE_STEP;
+  return run_training(net, job, fit, threads);
 }
 
 /* --- gradients --- */
@@ -187,15 +280,6 @@ static void fill_with_0(const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m) {
         ((double *)x->data)[i * x->row_step + j * x->column_step] = 0;
       else
         ((float *)x->data)[i * x->row_step + j * x->column_step] = 0;
-}
-
-static void gradients_task(void *arg, fnn_member *member) {
-  fnn_train_job *job = arg;
-  fnn_worker me = worker_of(job, member);
-  me.updates = job->net->updates;
-  const fnn_mode mode = fnn_flush_subnormals();
-  fnn_step(&me, NULL, 0, job->m);
-  fnn_restore_mode(mode);
 }
 
 static int run_gradients(fnn_train_job job, double *total, const fnn_targets *targets, int threads) {
@@ -220,7 +304,7 @@ static int run_gradients(fnn_train_job job, double *total, const fnn_targets *ta
     return FNN_OK;
   }
   if (fnn_reserve(net, &work, m, threads, 0)) return FNN_NO_MEMORY;
-  fnn_run(net, FNN_GRADIENTS, fnn_exponent((double)m), (double)m, threads, gradients_task, &job);
+  fnn_run(net, FNN_GRADIENTS, fnn_exponent((double)m), (double)m, threads, part_task, &job);
   *total = job.total;
   fnn_release_workspace(&work);
   return FNN_OK;
@@ -237,4 +321,44 @@ int fnn_net_training_gradients(const fnn_net *net, double *total, const fnn_matr
   const fnn_train_job job = {
       .net = net, .m = m, .X = X, .gradients = gradients, .in_training = 1, .mask_seed = mask_seed};
   return run_gradients(job, total, targets, threads);
+}
+
+static int run_backward(fnn_train_job job, fnn_workspace *work, int threads) {
+  const fnn_net *net = job.net;
+  const fnn_layer_state *first = &net->layer[0];
+  const ptrdiff_t W_bytes =
+      fnn_lines(fnn_times(fnn_times(first->n_out, fnn_padded(net->K, first->n_in)), net->K->size));
+  const ptrdiff_t dX_bytes = fnn_times(fnn_times(job.m, fnn_ld(net->K, first->n_in)), net->K->size);
+  if (fnn_reserve(net, work, job.m, threads, 0)) return FNN_NO_MEMORY;
+  char *room = job.dX ? fnn_alloc(fnn_plus(W_bytes, dX_bytes)) : NULL;
+  if (job.dX && !room) return FNN_NO_MEMORY;
+  if (job.dX) job.first_W = room, job.dX_rows = room + W_bytes;
+  job.work = work;
+  fnn_run(net, FNN_BACKWARD, fnn_exponent((double)job.m), (double)job.m, threads, part_task, &job);
+  fnn_free(room);
+  return FNN_OK;
+}
+
+int fnn_net_backward(const fnn_net *net, const fnn_matrix *gradients, const fnn_matrix *dX, const fnn_matrix *X,
+                     const fnn_matrix *dA, ptrdiff_t m, double weight, int in_training, uint64_t mask_seed,
+                     int threads) {
+  if (!fnn_is_size(m)) return FNN_NO_MEMORY;
+  if (m < 1 || !(weight > 0) || !fnn_is_dtype_of_X(X->dtype) || !fnn_is_dtype(dA->dtype)) return FNN_REFUSED;
+  for (int i = 0; i < 2 * (net->layers + net->norms); i++)
+    if (!fnn_is_own_dtype(net, &gradients[i])) return FNN_REFUSED;
+  if (dX && !fnn_is_own_dtype(net, dX)) return FNN_REFUSED;
+  const fnn_train_job job = {.net = net,
+                             .m = m,
+                             .X = X,
+                             .gradients = gradients,
+                             .dA = dA,
+                             .weight = weight,
+                             .dX = dX,
+                             .source = FNN_GIVEN_DA,
+                             .in_training = in_training,
+                             .mask_seed = mask_seed};
+  fnn_workspace work = {0};
+  const int status = run_backward(job, &work, fnn_threads(threads));
+  fnn_release_workspace(&work);
+  return status;
 }

@@ -40,7 +40,7 @@ cdef extern from "Python.h":
     void PyEval_RestoreThread(PyThreadState *state)
 
 cdef extern from "fastnn.h" nogil:
-    enum: FNN_OK, FNN_NO_MEMORY
+    enum: FNN_OK, FNN_NO_MEMORY, FNN_REFUSED
     enum: FNN_UINT8, FNN_ACTIVATIONS, FNN_LOSSES, FNN_PARAMETERS, FNN_FUNCTION_WORK, FNN_SCHEDULE_PARAMETERS
     const double FNN_WORK_PER_THREAD
     enum: FNN_IDENTITY
@@ -172,6 +172,16 @@ cdef extern from "fastnn.h" nogil:
                           const fnn_targets *targets, ptrdiff_t m, int threads)
     int fnn_net_training_gradients(const fnn_net *net, double *total, const fnn_matrix *gradients, const fnn_matrix *X,
                                    const fnn_targets *targets, ptrdiff_t m, uint64_t mask_seed, int threads)
+    int fnn_net_backward(const fnn_net *net, const fnn_matrix *gradients, const fnn_matrix *dX, const fnn_matrix *X,
+                         const fnn_matrix *dA, ptrdiff_t m, double weight, int in_training, uint64_t mask_seed,
+                         int threads)
+    int fnn_net_training_outputs(const fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m,
+                                 uint64_t mask_seed, int threads)
+    int fnn_net_begin_step(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m, uint64_t mask_seed,
+                           int threads)
+    int fnn_net_end_step(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, ptrdiff_t m, double weight,
+                         fnn_fit *fit, int threads)
+    int fnn_net_update(fnn_net *net, const fnn_matrix *gradients, fnn_fit *fit, int threads)
     int fnn_net_normalise(const fnn_net *net, int layer, const fnn_matrix *out, const fnn_matrix *Z, ptrdiff_t m)
     int fnn_net_finite(fnn_net *net)
     double fnn_net_first_loss(const fnn_net *net)

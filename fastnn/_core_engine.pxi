@@ -34,6 +34,22 @@ def largest(X, ptrdiff_t columns):
 
 # --- the network -----------------------------------------------------------------------------------
 
+cdef object _changed_meanwhile = _guard.changed_meanwhile
+
+
+cdef fnn_matrix *_matrices(layers) except NULL:
+    """The arrays of all layers, one after the other; to be freed."""
+    cdef int count = 0
+    cdef fnn_matrix *all = <fnn_matrix *>malloc(4 * len(layers) * sizeof(fnn_matrix))
+    if all == NULL:
+        raise MemoryError("fastnn: no memory for the gradients")
+    for layer in layers:
+        for T in layer:
+            all[count] = _matrix(T)
+            count += 1
+    return all
+
+
 cdef class Engine:
     """Weights, moments and step count of one network, and the computations with them."""
 
@@ -45,10 +61,12 @@ cdef class Engine:
     cdef public object optimizer, state_key  # the owner of the optimizer state; set by Trainable
     cdef public bint cautioned  # whether train_step has given its DataWarning; set by one_step.py
     cdef public bint plain  # fnn_fit.plain: whether gradients are stored before the update; tests compare both ways
+    cdef public bint has_own_loss  # which quick_step does not know; set by Trainable
     cdef bint is_frozen  # all layers are
     cdef uint64_t seed  # of dropout's masks
     cdef object settings, norm
     cdef readonly object standards  # the arguments of standardise(); None: it was not called
+    cdef object begun_A, begun_X  # of begin_step: the outputs, and the samples
     # The settings of quick_step, with `_unchanged` of the optimizer and the state_key that they were read with.
     cdef fnn_optimizer step_settings
     cdef fnn_schedule step_schedule
@@ -302,20 +320,12 @@ cdef class Engine:
         cdef fnn_matrix x = _samples(X)
         cdef fnn_targets targets = _targets(y, sample_weight)
         cdef ptrdiff_t m = X.shape[1]
-        cdef int i, parameter, count = 0, status
+        cdef int status
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS))
-        cdef fnn_matrix *outs = <fnn_matrix *>malloc(4 * len(self.norm) * sizeof(fnn_matrix))
         cdef double total
-        if outs == NULL:
-            raise MemoryError("fastnn: no memory for the gradients")
+        layers = self._empty_layers()
+        cdef fnn_matrix *outs = _matrices(layers)
         try:
-            layers = []
-            for i in range(len(self.norm)):
-                layer = tuple([self._empty(i, parameter) for parameter in range(fnn_net_parameters(self.net, i))])
-                for T in layer:
-                    outs[count] = _matrix(T)
-                    count += 1
-                layers.append(layer)
             with nogil:
                 if training:
                     status = fnn_net_training_gradients(self.net, &total, outs, &x, &targets, m, self.seed, threads)
@@ -325,6 +335,165 @@ cdef class Engine:
         finally:
             free(outs)
         return total / float(m if sample_weight is None else sample_weight.sum()), layers
+
+    cdef list _empty_layers(self):
+        """New arrays for the parameters of every layer."""
+        cdef int i, parameter
+        return [tuple([self._empty(i, parameter) for parameter in range(fnn_net_parameters(self.net, i))])
+                for i in range(len(self.norm))]
+
+    # --- a loss of the caller's own: explained in _numpy.py ---
+
+    cdef object _outputs(self, ptrdiff_t m, operand *to):
+        return _new(self.type_num, self.n_out, m, None, to)
+
+    def training_outputs(self, X):
+        """A[L] (n_L, m) as the next update would have it, with X as its batch."""
+        cdef fnn_matrix x = _matrix(X)
+        cdef operand a
+        cdef ptrdiff_t m = X.shape[1]
+        cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
+        A = self._outputs(m, &a)
+        with nogil:
+            status = fnn_net_training_outputs(self.net, &a.matrix, &x, m, self.seed, threads)
+        _done(status)
+        return A
+
+    def backward(self, X, dA, double weight, bint training=False):
+        """The gradients of every layer's parameters, and dX (n_0, m)."""
+        cdef fnn_matrix x = _matrix(X), da = _matrix(dA)
+        cdef operand dx
+        cdef ptrdiff_t m = X.shape[1]
+        cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
+        cdef PyThreadState *state
+        layers, dX = self._empty_layers(), _new(self.type_num, self.n_in, m, None, &dx)
+        cdef fnn_matrix *outs = _matrices(layers)
+        state = _release(3 * m * self.flop)
+        status = fnn_net_backward(self.net, outs, &dx.matrix, &x, &da, m, weight, training, self.seed, threads)
+        _acquire(state)
+        free(outs)
+        _done(status)
+        return layers, dX
+
+    cpdef begin_step(self, X):
+        """The outputs A of :meth:`training_outputs`; what :meth:`end_step` needs is kept."""
+        cdef fnn_matrix x = _matrix(X)
+        cdef operand a
+        cdef ptrdiff_t m = X.shape[1]
+        cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
+        cdef PyThreadState *state
+        A = self._outputs(m, &a)
+        self.begun_A = self.begun_X = None
+        state = _release(m * self.flop)
+        status = fnn_net_begin_step(self.net, &a.matrix, &x, m, self.seed, threads)
+        _acquire(state)
+        _done(status)
+        self.begun_A, self.begun_X = A, X
+        return A
+
+    def quick_begin(self, X, optimizer, Guard guard not None):
+        """begin_step where X is plain, and `optimizer` (None: the last one) continues the engine's state; else None."""
+        cdef operand x
+        if not self._goes_on(optimizer) or not _plain(X, self.type_num, self.n_in, -1, &x):
+            return None
+        guard.enter(WRITE)
+        try:
+            return self.begin_step(X)
+        finally:
+            guard.leave(WRITE)
+
+    def quick_end(self, A, result, Guard guard not None):
+        """end_step with what a loss returned, (losses, dA), if both are plain and finite, and the settings that
+        quick_begin read; returns the mean loss. None: nothing was changed, and end_step can do it."""
+        cdef operand da
+        cdef fnn_fit fit
+        cdef cnp.ndarray losses
+        cdef ptrdiff_t m
+        cdef double total
+        if type(result) is not tuple or len(<tuple>result) != 2 or A is not self.begun_A:
+            return None
+        each, dA, m = (<tuple>result)[0], (<tuple>result)[1], (<cnp.ndarray>A).shape[1]
+        if not _plain(dA, self.type_num, self.n_out, m, &da) or not (da.matrix.row_step == 1 or
+                                                                     da.matrix.column_step == 1):
+            return None
+        if _type(each) < 0 or not _readable(each, _type(each), 1) or cnp.PyArray_DIM(<cnp.ndarray>each, 0) != m:
+            return None
+        losses = cnp.PyArray_GETCONTIGUOUS(<cnp.ndarray>each)
+        if _type(each) != cnp.NPY_DOUBLE:
+            losses = cnp.PyArray_Cast(losses, cnp.NPY_DOUBLE)
+        total = fnn_shares(<const double *>cnp.PyArray_DATA(losses), m, 1)
+        if total - total != 0 or not fnn_magnitude(_isa, &da.matrix, self.n_out, m) <= DBL_MAX:
+            return None
+        self._set_fit(&fit, &self.step_settings, None)
+        guard.enter(WRITE)
+        try:
+            self._one(A, &da.matrix, <double>m, NULL, &fit)
+        finally:
+            guard.leave(WRITE)
+        return None if fit.failed or fit.unsafe else total / m
+
+    def end_step(self, A, dA, double weight, optimizer, state):
+        """The update of a step that :meth:`begin_step` began; False if a number would not be finite."""
+        cdef fnn_optimizer settings
+        cdef fnn_schedule schedule
+        cdef fnn_matrix da = _matrix(dA)
+        _set_optimizer(&settings, &schedule, optimizer, fnn_net_slots(self.net))
+        return self._safe_step(A, &da, weight, NULL, &settings, state)
+
+    def update(self, gradients, optimizer, state):
+        """One update from given gradients; False if a number would not be finite."""
+        cdef fnn_optimizer settings
+        cdef fnn_schedule schedule
+        cdef fnn_matrix *given = _matrices(gradients)
+        try:
+            _set_optimizer(&settings, &schedule, optimizer, fnn_net_slots(self.net))
+            return self._safe_step(None, NULL, 1, given, &settings, state)
+        finally:
+            free(given)
+
+    cdef object _safe_step(self, A, fnn_matrix *dA, double weight, fnn_matrix *gradients, fnn_optimizer *settings,
+                           state):
+        """A step from dA, or from gradients. It is tried with bounds first, which need no copy of the numbers."""
+        cdef fnn_fit fit
+        self._set_fit(&fit, settings, state)
+        self._one(A, dA, weight, gradients, &fit)
+        if fit.unsafe:
+            before = self.snapshot()
+            fit.cautious = False
+            self._one(A, dA, weight, gradients, &fit)
+            if fit.failed or not fit.finite:
+                self.restore(before)
+                return False
+        state.rate = fit.rate
+        return True
+
+    cdef void _set_fit(self, fnn_fit *fit, const fnn_optimizer *settings, state):
+        memset(fit, 0, sizeof(fnn_fit))
+        fit.size, fit.optimizer, fit.batch, fit.cautious, fit.plain = sizeof(fnn_fit), settings, 1, True, self.plain
+        if state is not None:
+            fit.time, fit.rate, fit.before, fit.whole = state.time, state.rate, state.before, state.whole or 0
+
+    cdef int _one(self, A, fnn_matrix *dA, double weight, fnn_matrix *gradients, fnn_fit *fit) except -1:
+        cdef fnn_matrix x
+        cdef ptrdiff_t m = 1
+        cdef int status, threads
+        cdef PyThreadState *state
+        if gradients != NULL:
+            threads = self._threads(fnn_net_train_threads(self.net, 1, MOST_THREADS))
+            state = _release(10 * self.flop)
+            status = fnn_net_update(self.net, gradients, fit, threads)
+        else:
+            if A is None or A is not self.begun_A:
+                raise _changed_meanwhile()
+            x = _matrix(self.begun_X)
+            m = self.begun_X.shape[1]
+            threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS))
+            state = _release(2 * m * self.flop)
+            status = fnn_net_end_step(self.net, &x, dA, m, weight, fit, threads)
+        _acquire(state)
+        if status == FNN_REFUSED:
+            raise _changed_meanwhile()
+        return _done(status)
 
     def reads(self, X):
         """Whether X can be trained on in place, and has this dtype."""
@@ -344,17 +513,20 @@ cdef class Engine:
         """
         guard.enter(STEP)
         try:
-            if optimizer is None:
-                optimizer = self.optimizer
-            if optimizer is not self.optimizer or self.state_key is None or self.is_frozen:
-                return None
-            unchanged = getattr(optimizer, "_unchanged", None)
-            if unchanged is None or unchanged is not self.read_at or self.state_key is not self.read_key:
-                if not self._read(optimizer, unchanged):
-                    return None
-            return self._step(X, y)
+            return None if self.has_own_loss or not self._goes_on(optimizer) else self._step(X, y)
         finally:
             guard.leave(STEP)
+
+    cdef bint _goes_on(self, optimizer) except -1:
+        """Whether a step with `optimizer` (None: the last one) continues the engine's state; reads its settings."""
+        if optimizer is None:
+            optimizer = self.optimizer
+        if optimizer is not self.optimizer or self.state_key is None or self.is_frozen:
+            return False
+        unchanged = getattr(optimizer, "_unchanged", None)
+        if unchanged is None or unchanged is not self.read_at or self.state_key is not self.read_key:
+            return self._read(optimizer, unchanged)
+        return True
 
     cdef bint _read(self, optimizer, unchanged) except -1:
         """Read the settings for quick_step, where `unchanged` is what the optimizer had before.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _philox, norms, optimizers, standardisation
+from . import _philox, guard, norms, optimizers, standardisation
 from .arrays import FLOATS
 from .guard import Guard  # noqa: F401 - a part of the backend
 from .tables import ACTIVATIONS, IDENTITY
@@ -531,6 +531,8 @@ class Engine:
         self.standards = None  # the arguments of standardise(); None: it was not called
         self.optimizer = self.state_key = None  # the owner of the optimizer state; set by Trainable
         self.cautioned = False  # whether train_step has given its DataWarning; set by one_step.py
+        self.has_own_loss = False  # set by Trainable, for the other backend's quick_step
+        self._begun = None  # of begin_step: A, X, the layers, the masks, and the numbers that they were computed with
         self.start_optimizer(0)
 
     def set_parameters(self, parameters):
@@ -642,8 +644,7 @@ class Engine:
 
         An infinite v alone would stop its weight's updates.
         """
-        slots = (self._parameters, *self._moments, filter(None, self._running))
-        return all(np.isfinite(T).all() for slot in slots for pair in slot for T in pair)
+        return _are_finite(self._parameters, *self._moments, filter(None, self._running))
 
     def copy(self):
         """A new engine with copies of the parameters and without moments, for a predictor."""
@@ -684,6 +685,87 @@ class Engine:
         masks = self._masks(X.shape[1]) if training else None
         total, weight, gradients, _ = self._backward(self._cast(X), y, sample_weight, masks, training)
         return total / weight, gradients
+
+    # --- a loss of the caller's own ----------------------------------------------------------------
+
+    @_quiet
+    def training_outputs(self, X):
+        """A[L] (n_L, m) as the next update would have it, with X as its batch."""
+        return self._forward(self._cast(X), self._masks(X.shape[1]), True)[-1].A_out
+
+    @_quiet
+    def backward(self, X, dA, weight, training=False):
+        """The gradients of every layer's parameters, and dX (n_0, m).
+
+        Parameters
+        ----------
+        X, dA : ndarray
+            dA (n_L, m): the derivative of w_i L_i by the outputs, for each sample.
+        weight : float
+            The sum of w_i, by which the gradients are divided.
+        training : bool
+            As for :meth:`gradients`.
+        """
+        X, masks = self._cast(X), self._masks(X.shape[1]) if training else None
+        layers = self._forward(X, masks, training)
+        gradients, dZ = self._backward_from(X, layers, self._output_dZ(layers[-1], dA), weight, masks)
+        return gradients, self._parameters[0][0].T @ dZ
+
+    @_quiet
+    def begin_step(self, X):
+        """The outputs A of :meth:`training_outputs`; what :meth:`end_step` needs is kept."""
+        X, masks = self._cast(X), self._masks(X.shape[1])
+        layers = self._forward(X, masks, True)
+        A = layers[-1].A_out.copy()
+        self._begun = A, X, layers, masks, self._numbers()
+        return A
+
+    def quick_begin(self, X, optimizer, guard):
+        """As begin_step if it can be checked quickly. Here always None, so that own_loss.step() does the work."""
+
+    def quick_end(self, A, result, guard):
+        """The end of a step that quick_begin began."""
+
+    @_quiet
+    def end_step(self, A, dA, weight, optimizer, state):
+        """The update of a step that :meth:`begin_step` began, whose result was A; dA and weight as for backward.
+
+        Returns
+        -------
+        bool
+            False: a weight or a moment would not be finite; nothing was changed.
+
+        Raises
+        ------
+        RuntimeError
+            If the network was changed in between.
+        """
+        if self._begun is None or self._begun[0] is not A or not _are_same(self._begun[4], self._numbers()):
+            raise guard.changed_meanwhile()
+        _, X, layers, masks, _ = self._begun
+        gradients, _ = self._backward_from(X, layers, self._output_dZ(layers[-1], dA), weight, masks)
+        return self._finite_step(gradients, layers, optimizer, state)
+
+    @_quiet
+    def update(self, gradients, optimizer, state):
+        """One update from given gradients of every layer's parameters; returns as :meth:`end_step`."""
+        return self._finite_step(_copies(gradients, self.dtype), None, optimizer, state)
+
+    def _numbers(self):
+        return self._parameters, self._running, self._frozen, self._updates
+
+    def _output_dZ(self, last, dA):
+        return _backward(self._activations[-1], np.asfortranarray(dA, self.dtype), last.A, last.Y)
+
+    def _finite_step(self, gradients, layers, optimizer, state):
+        optimizer = self._with_rate(optimizer, state, 1, None)
+        moved = self._moved_by(gradients, layers, optimizer, None)
+        parameters, moments, running = moved[0], moved[1], moved[4]
+        if not _are_finite(parameters, *moments, filter(None, running)):
+            return False
+        self._take(moved)
+        state.rate = optimizer.lr
+        return True
 
     @_quiet
     def train(
@@ -778,31 +860,42 @@ class Engine:
         state.weight_sum += weight
         if state.first_loss is None:
             state.first_loss = total / weight
+        self._take(self._moved_by(gradients, layers, optimizer, state.diagnostics))
+        return True
+
+    def _moved_by(self, gradients, layers, optimizer, diagnostics):
+        """What an update makes of everything that training changes, in the order of :meth:`_take`.
+
+        `layers` are those of the forward pass, for running statistics; None: these stay.
+        """
         # Update copies, and replace all arrays at the end: so Ctrl-C or a MemoryError leaves no half-made step.
         parameters = _copies(self._parameters, self.dtype)
         moments = [_copies(slot, self.dtype) for slot in self._moments]
         steps, update = self._steps + 1, _UPDATES[optimizer.kind]
         trained = [layer for layer, frozen in enumerate(self._frozen) if not frozen]
-        if state.diagnostics is not None:
-            state.diagnostics[:] = self._diagnostics(gradients, layers, trained, optimizer.clip_value)
+        if diagnostics is not None:
+            diagnostics[:] = self._diagnostics(gradients, layers, trained, optimizer.clip_value)
         mended = _mended([gradients[layer] for layer in trained], [parameters[layer] for layer in trained], optimizer)
         of_W, of_b = optimizer, optimizers.for_b(optimizer)
         for layer, pair in zip(trained, mended, strict=True):
             for i, (parameter, gradient) in enumerate(zip(parameters[layer], pair, strict=True)):
                 update(parameter, gradient, [slot[layer][i] for slot in moments], steps, of_b if i else of_W)
-        for layer in trained if state.diagnostics is not None else ():
+        for layer in trained if diagnostics is not None else ():
             W, old = parameters[layer][0].astype(np.float64), self._parameters[layer][0]
-            state.diagnostics[layer, 1:3] = np.linalg.norm(W - old), np.linalg.norm(W)
+            diagnostics[layer, 1:3] = np.linalg.norm(W - old), np.linalg.norm(W)
         average = self._average
         if self._share:
             both = zip(average, parameters, strict=True)
             rest = self.dtype.type(1 - self._share)
             average = [tuple(a + rest * (w - a) for a, w in zip(*pairs, strict=True)) for pairs in both]
-        running = [self._moved(pair, layer.norm) for pair, layer in zip(self._running, layers, strict=True)]
-        self._parameters, self._moments, self._steps = parameters, moments, steps
-        self._average, self._running = average, running
+        running = self._running
+        if layers is not None:
+            running = [self._moved(pair, layer.norm) for pair, layer in zip(running, layers, strict=True)]
+        return parameters, moments, steps, average, running
+
+    def _take(self, moved):
+        self._parameters, self._moments, self._steps, self._average, self._running = moved
         self._updates += 1
-        return True
 
     def _diagnostics(self, gradients, layers, trained, clip_value):
         """For each layer: norm of its gradients, norm of the change of W and of W (set later), share of quiet units."""
@@ -866,14 +959,19 @@ class Engine:
 
     def _backward(self, X, y, sample_weight, masks=None, training=False):
         """Sum of w_i L_i, sum of w_i, the gradients of every layer's parameters, and the layers of the forward pass."""
-        layers, masks = self._forward(X, masks, training), masks or self._no_masks
+        layers = self._forward(X, masks, training)
         losses, dZ = _losses_and_gradient(self._loss, layers[-1].Y, self._targets(y), self._activations[-1])
         if sample_weight is None:
             total, weight = losses.sum(), float(len(losses))
         else:
             total, weight = (losses * sample_weight).sum(), sample_weight.sum()
             dZ = dZ * sample_weight.astype(self.dtype)
-        gradients = [None] * len(layers)
+        gradients, _ = self._backward_from(X, layers, dZ, weight, masks)
+        return float(total), float(weight), gradients, layers
+
+    def _backward_from(self, X, layers, dZ, weight, masks=None):
+        """From dZ of the last layer the gradients of every layer's parameters, and dZ of the first layer."""
+        gradients, masks = [None] * len(layers), masks or self._no_masks
         for layer in reversed(range(len(layers))):
             A_prev, norm, of_norm = layers[layer - 1].A_out if layer else X, layers[layer].norm, ()
             if norm:
@@ -886,7 +984,7 @@ class Engine:
                 dA, before, mask = self._parameters[layer][0].T @ dZ, layers[layer - 1], masks[layer - 1]
                 dA = dA if mask is None else dA * mask
                 dZ = _backward(self._activations[layer - 1], dA, before.A, before.Y)
-        return float(total), float(weight), gradients, layers
+        return gradients, dZ
 
 
 class _Layer(NamedTuple):
@@ -934,6 +1032,14 @@ _QUIET = {
 
 def _chosen(order, samples):
     return order if samples is None else samples[order]
+
+
+def _are_finite(*slots):
+    return all(np.isfinite(T).all() for slot in slots for layer in slot for T in layer)
+
+
+def _are_same(some, others):
+    return all(a is b for a, b in zip(some, others, strict=True))
 
 
 def _copies(layers, dtype):

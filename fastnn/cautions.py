@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 
 from . import arrays
-from .tables import LOSSES
+from .tables import loss_row
 
 _LARGE = 50.0  # |x| above which sigmoid and tanh are flat and updates with usual learning rates too large
 _ELEMENTS = 1 << 15  # the most elements of X that are checked, about 10 us
@@ -42,7 +42,9 @@ def of_targets(y, loss, is_default):
     is_default : bool
         Whether the user gave neither loss nor activations.
     """
-    targets = LOSSES[loss.name].targets
+    targets = loss_row(loss.name).targets
+    if targets == "any":
+        return
     if y.ndim == 1:
         if targets == "probabilities":
             caution(

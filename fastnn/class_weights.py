@@ -32,6 +32,8 @@ def applied(class_weight, y, n_out, loss, sample_weight, samples=None):
     ValueError, TypeError
         If `class_weight` names a class that does not exist, or the targets are no classes.
     """
+    if class_weight is not None and loss == tables.OwnLoss.name:
+        raise ValueError("class_weight: with a loss of one's own y need not be classes; write sample_weight")
     if class_weight is None:
         return _scaled(sample_weight, samples, "sample_weight") if samples is not None else sample_weight
     codes, classes = _codes(y, n_out, loss), max(n_out, 2)

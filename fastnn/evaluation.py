@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import metrics, passes, tables
+from . import metrics, own_loss, passes, tables
 
 
 def evaluate(trainable, X, y, sample_weight, wanted):
@@ -17,6 +17,8 @@ def evaluate(trainable, X, y, sample_weight, wanted):
     y_given = y
     X, y, w = trainable.data(X, y, sample_weight)
     engine, loss = trainable.engine, trainable.loss.name
+    if trainable.is_own:
+        return _with_own_loss(trainable, X, y, w, wanted, y_given)
     asked = metrics.checked(wanted, trainable.sizes, trainable.output, loss, y)
     with trainable.guard.reading:
         result = {"loss": passes.mean_loss(engine, X, y, w)}
@@ -25,4 +27,14 @@ def evaluate(trainable, X, y, sample_weight, wanted):
         A = passes.predict(engine, X, None) if asked else None
     if asked:
         result |= metrics.computed(asked, y_given, np.asarray(y), A, w)  # outside: the user's may do anything
+    return result
+
+
+def _with_own_loss(trainable, X, y, w, wanted, y_given):
+    asked = metrics.checked(wanted, trainable.sizes, trainable.output, trainable.loss.name, y)
+    result = {"loss": own_loss.mean_loss(trainable, X, y, w)}
+    if asked:
+        with trainable.guard.reading:
+            A = passes.outputs(trainable.engine, X, None)
+        result |= metrics.computed(asked, y_given, y, A, w)
     return result

@@ -68,13 +68,16 @@ def checked(trainable, data, y_given, given):
     options, m, n_out, loss = Options(), X.shape[1], trainable.sizes[-1], trainable.loss.name
     check_flag("diagnostics", diagnostics)
     options.diagnoses = bool(diagnostics)
+    if options.diagnoses and trainable.is_own:
+        raise ValueError("diagnostics=True is not there for a loss of one's own")
     if max_seconds is not None:
         options.max_seconds = tables.real_parameter(max_seconds, "max_seconds")
     validation_split = tables.real_parameter(validation_split, "validation_split")
     if validation_data is not None and validation_split:
         raise ValueError("give validation_data or validation_split, not both")
     samples = splits.checked_samples(samples, m)
-    by_class = y.ndim == 1 or tables.LOSSES[loss].output == "softmax" or (n_out == 1 and tables.LOSSES[loss].output)
+    output = tables.loss_row(loss).output
+    by_class = not trainable.is_own and (y.ndim == 1 or output == "softmax" or (n_out == 1 and output))
 
     def draw(count):
         return trainable.backend.permutation(count, trainable.seed, _philox.EPOCH_OF_SPLIT)

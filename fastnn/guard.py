@@ -73,6 +73,14 @@ def busy(use):
     )
 
 
+def changed_meanwhile():
+    """The RuntimeError for a step with a loss of the user's own, where the network changed while that was computed."""
+    return RuntimeError(
+        "the network was changed while its loss was computed, by another thread or by the loss itself; "
+        "this step has changed nothing"
+    )
+
+
 class Guard:
     """The lock of one network.
 

@@ -161,6 +161,11 @@ def _checked(one, argument, n_out, activation, loss, y):
             raise TypeError(f"{argument} must take two arguments, (y, A): {one!r:.80} does not")
         return Metric(hints.name_of(one), one, bool(getattr(one, "greater_is_better", False)), False)
     spec = tables.spec(one, tables.METRICS, argument)
+    if loss == tables.OwnLoss.name:
+        raise ValueError(
+            f"{argument}: {spec.name} needs to know what y is, and with a loss of one's own y may be anything; "
+            "give a function (y, A)"
+        )
     row = tables.METRICS[spec.name]
     if spec.name in _OF_VALUES:
         if tables.LOSSES[loss].targets != "values" or y.ndim == 1:

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from . import arrays, hints, norms, passes, standardisation, states, summaries, tables
+from . import arrays, flat, hints, norms, own_loss, passes, standardisation, states, summaries, tables
 from . import backend as backends
 from .initializers import initial_parameters
 from .network_learning import Learner
@@ -48,11 +48,18 @@ class Network(Learner):
         softmax for several. softmax needs two outputs or more. The names:
 
         |activations|.
-    loss : str or (str, dict), optional
+    loss : str, (str, dict) or callable, optional
         Summed over the outputs, averaged over the samples. The default depends on the output
         activation: its cross-entropy for sigmoid and softmax, else mse. The names:
 
         |losses|.
+
+        A callable is a loss of your own, f(A, y) -> (losses, dA), for any output activation (default:
+        identity). It gets the outputs A (n_L, m) of some samples and their targets: y, (m,) or (k, m), may
+        hold anything. It returns the loss of each sample (m,), and its derivative by the sample's
+        outputs, dA (n_L, m). We apply sample_weight. It may be called more than once for a sample. Other
+        threads may use the network while it runs; it may use it too, but not train or change it. If it
+        raises an exception, its batch has changed nothing. Files do not store it, see :func:`load`.
     init : str or (str, dict)
         How each W is drawn, e.g. ``("normal", {"sd": 0.01})``; biases start at 0. The names:
 
@@ -120,6 +127,8 @@ class Network(Learner):
         norm=None,
     ):
         seed, sizes = checked_seed(seed), checked_sizes(sizes)
+        if callable(loss):
+            loss = own_loss.checked(loss)
         self._setup(sizes, activations, loss, checked_dtype(dtype), seed, backend, threads, dropout, norm)
         self._trainable.is_chosen = not (activations is None and loss is None)
         init = tables.spec(init, tables.INITIALISERS, "init")
@@ -133,11 +142,12 @@ class Network(Learner):
         """Set everything but the parameters; used for a new network, a loaded one and a copy."""
         self._sizes, self._dtype, self._seed = sizes, dtype, seed
         self._activations, self._loss = tables.network_specs(sizes, activations, loss)
+        engine_loss = tables.of_engine(self._loss)
         self._threads = None if threads is None else arrays.whole_number(threads, "threads", 1, _MOST_THREADS)
         self._backend_name, self._backend = backend, backends.get(backend)
         self._dropout = checked_dropout(dropout, len(sizes) - 1)
         self._norm = norms.checked_norm(norm, len(sizes) - 1)
-        settings = sizes, self._activations, self._loss, dtype, self._threads, self._dropout, seed, self._norm
+        settings = sizes, self._activations, engine_loss, dtype, self._threads, self._dropout, seed, self._norm
         self._engine = self._backend.Engine(*settings)
         self._guard = self._backend.Guard()
         self._trainable = Trainable(
@@ -182,7 +192,7 @@ class Network(Learner):
 
     @property
     def loss_name(self):
-        """The loss's name, or (name, parameters) if it has parameters."""
+        """The loss's name, or (name, parameters) if it has parameters; "custom" for a loss of one's own."""
         return tables.shortest(self._loss, tables.LOSSES)
 
     @property
@@ -320,6 +330,44 @@ class Network(Learner):
         clean = [self._checked_layer(i, *each) for i, each in enumerate(zip(given, layers, strict=True))]
         with self._guard.writing:
             self._trainable.set_parameters(clean)
+
+    @property
+    def flat_parameters(self):
+        """All parameters as one vector (P,), a copy in the network's dtype.
+
+        Layer after layer W in C order, b, and with a norm gamma and beta, those of frozen layers
+        included: P is :attr:`n_params`.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], ["identity"], init="zeros", seed=0)
+        >>> net.set_flat_parameters([1.0, 2.0, 0.5])
+        >>> net.flat_parameters
+        array([1. , 2. , 0.5], dtype=float32)
+        >>> net.parameters[0][0]
+        array([[1., 2.]], dtype=float32)
+        """
+        with self._guard.reading:
+            layers = self._engine.parameters()
+        return flat.vector(layers, self._dtype)
+
+    @hints.explained
+    def set_flat_parameters(self, v):
+        """Replace all parameters by a vector. The optimizer's state and running statistics stay.
+
+        Parameters
+        ----------
+        v : array_like, (P,)
+            In the order of :attr:`flat_parameters`, of any real dtype. Non-finite values are taken as they are.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the shape or the type is wrong; the network is then unchanged.
+        """
+        layers = flat.layers_of(flat.checked(v, self.n_params), self._trainable)
+        with self._guard.writing:
+            self._trainable.set_parameters(layers)
 
     def _checked_layer(self, i, layer, sizes):
         """The parameters of one layer as an engine takes them."""
@@ -547,7 +595,8 @@ class Network(Learner):
 
     def _in_float64(self):
         """A network of the same kind in float64, with other weights, to check gradients with."""
-        settings = self._sizes, self.activations, self.loss_name, "zeros", "float64", self._seed, self._backend_name
+        loss = self._loss.function if self._trainable.is_own else self.loss_name
+        settings = self._sizes, self.activations, loss, "zeros", "float64", self._seed, self._backend_name
         twin = Network(*settings, dropout=self.dropout or 0.0, norm=self.norm)
         twin._engine.set_updates(self._engine.updates())  # on which the next update's masks depend
         twin.set_running_statistics(self._engine.running_statistics())
@@ -611,6 +660,8 @@ class Network(Learner):
                 "running_statistics": self._engine.running_statistics(),
             }
         state["losses"] = trained.first_loss, trained.last_loss
+        if trained.is_own:
+            state["loss_function"] = self._loss.function
         state["attributes"] = states.attributes(super().__getstate__(), _OWN)
         return state
 
@@ -634,10 +685,12 @@ class Network(Learner):
 
     def __setstate__(self, state):
         state, made = states.checked(state), object.__new__(Network)  # `self` changes only after all has succeeded
+        is_own = state["loss"] == tables.OwnLoss.name
+        loss = own_loss.checked(tables.OwnLoss(state.get("loss_function"))) if is_own else state["loss"]
         made._setup(
             state["sizes"],
             state["activations"],
-            state["loss"],
+            loss,
             state["dtype"],
             state["seed"],
             state.get("backend", "auto"),
@@ -687,7 +740,7 @@ _OWN = frozenset(vars(Network([1, 1], init="zeros", seed=0, backend="numpy")))
 
 
 @hints.explained
-def load(path, backend="auto", threads=None):
+def load(path, backend="auto", threads=None, *, loss=None):
     """Read a network that :meth:`Network.save` wrote.
 
     Parameters
@@ -696,6 +749,9 @@ def load(path, backend="auto", threads=None):
         A file object is read from its current position to its end.
     backend, threads
         As for :class:`Network`.
+    loss : callable, optional
+        The loss of a network that was made with a loss of one's own: files do not store it. Without it
+        the network only predicts.
 
     Returns
     -------
@@ -721,10 +777,17 @@ def load(path, backend="auto", threads=None):
     """
     from . import files
 
+    function = own_loss.checked(loss).function if loss is not None else None
     header, arrays = files.load(path)
+    if function is not None and header.get("loss") != tables.OwnLoss.name:
+        raise ValueError(
+            f"loss: the network in {files.name_of(path)} has the loss {header.get('loss')!r}; write "
+            "train_step(..., loss=f) for another one"
+        )
     try:
         net = object.__new__(Network)
-        net.__setstate__({**states.from_file(header, arrays), "backend": backend, "threads": threads})
+        state = states.from_file(header, arrays) | {"backend": backend, "threads": threads, "loss_function": function}
+        net.__setstate__(state)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{files.name_of(path)} is not a readable fastnn model: {error}") from error
     return net

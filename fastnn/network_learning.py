@@ -2,7 +2,19 @@
 
 import numpy as np
 
-from . import differences, evaluation, fit_options, hints, one_step, passes, standardisation, tables
+from . import (
+    differences,
+    evaluation,
+    fit_options,
+    flat,
+    given_gradients,
+    hints,
+    one_step,
+    own_loss,
+    passes,
+    standardisation,
+    tables,
+)
 from . import training as loop
 from .settings import check_flag
 
@@ -34,6 +46,8 @@ class Learner:
             If shapes do not match, targets are out of range, or there is no sample.
         """
         X, y, sample_weight = self._trainable.data(X, y, sample_weight)
+        if self._trainable.is_own:
+            return own_loss.mean_loss(self._trainable, X, y, sample_weight)
         with self._guard.reading:
             return passes.mean_loss(self._engine, X, y, sample_weight)
 
@@ -104,8 +118,91 @@ class Learner:
         """
         check_flag("training", training)
         X, y, sample_weight = self._trainable.data(X, y, sample_weight)
+        if self._trainable.is_own:
+            return own_loss.gradients(self._trainable, X, y, sample_weight, bool(training))
         with self._guard.reading:
             return passes.gradients(self._engine, X, y, sample_weight, bool(training))
+
+    @hints.explained
+    def backward(self, X, dA, training=False):
+        """The gradients that belong to a derivative by the outputs, which you compute.
+
+        For losses that are no function of one sample's outputs and targets alone, such as policy
+        gradients, or terms of a physical model; :meth:`update` makes an update from the gradients.
+
+        Parameters
+        ----------
+        X : array_like, (n_0, m)
+        dA : array_like, (n_L, m)
+            For each sample the derivative of its loss by its outputs A[L], without 1/m.
+        training : bool
+            True: compute as the next update would, with all of X as one batch: with its dropout masks,
+            and with the statistics of X in batch norm. Nothing changes.
+
+        Returns
+        -------
+        gradients : list of (dW, db)
+            The means over the m samples: for each layer dW (n_l, n_{l-1}) and db (n_l, 1); a layer with a
+            norm has (dW, db, dgamma, dbeta), the last two (n_l, 1).
+        dX : ndarray, (n_0, m)
+            For each sample the derivative of its loss by its inputs, without 1/m. In batch norm with
+            `training` the samples depend on one another: it is the derivative of the sum of all losses.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `X` or `dA` does not fit.
+
+        Notes
+        -----
+        Backward: dZ = dA * g'(Z), dW = dZ A_prev^T / m, db = rowsum(dZ) / m, dA_prev = W^T dZ, layer by layer;
+        M. Nielsen, "Neural Networks and Deep Learning", 2015, chapter 2.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], ["identity"], init="zeros", seed=0)
+        >>> net.set_flat_parameters([3.0, 4.0, 0.0])
+        >>> gradients, dX = net.backward([[1.0, 2.0], [0.0, 1.0]], [[1.0, 0.5]])
+        >>> gradients[0][0]
+        array([[1.  , 0.25]], dtype=float32)
+        >>> dX
+        array([[3. , 1.5],
+               [4. , 2. ]], dtype=float32)
+        """
+        check_flag("training", training)
+        return given_gradients.backward(self._trainable, X, dA, bool(training))
+
+    @hints.explained
+    def loss_and_gradient(self, v, X, y, sample_weight=None):
+        """Mean loss and its gradient as functions of all parameters, for a general optimizer such as SciPy's.
+
+        The network stays as it is.
+
+        Parameters
+        ----------
+        v : array_like, (P,)
+            Parameters in the order of :attr:`flat_parameters`.
+        X, y, sample_weight
+            As for :meth:`loss`.
+
+        Returns
+        -------
+        loss : float
+        gradient : ndarray, (P,)
+            Of v's dtype (float64 for integers); computed in the network's dtype.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `v` or the data do not fit.
+
+        Examples
+        --------
+        >>> net = Network([1, 1], ["identity"], dtype="float64", seed=0)
+        >>> net.loss_and_gradient([2.0, 0.0], [[1.0, 2.0]], [3.0, 4.0])
+        (0.5, array([-1., -1.]))
+        """
+        return flat.loss_and_gradient(self._trainable, v, X, y, sample_weight)
 
     @hints.explained
     def gradient_check(self, X, y, *, training=False):
@@ -132,9 +229,12 @@ class Learner:
             to 0. It is 0 if g and d are both 0.
         """
         check_flag("training", training)
-        data = self._trainable.data(X, y, None)
+        data, is_own = self._trainable.data(X, y, None), self._trainable.is_own
+        if is_own:
+            _, gradients = own_loss.gradients(self._trainable, *data, bool(training))
         with self._guard.reading:
-            _, gradients = passes.gradients(self._engine, *data, bool(training))
+            if not is_own:
+                _, gradients = passes.gradients(self._engine, *data, bool(training))
             parameters = [tuple(T.astype(np.float64) for T in layer) for layer in self._engine.parameters()]
             twin = self._in_float64()
         return differences.relative_error(twin, parameters, gradients, X, y, training)
@@ -310,7 +410,7 @@ class Learner:
         rarer = *rarer, diagnostics
         return loop.fit(self, self._trainable, X, y, *how, rarer)
 
-    def train_step(self, X, y, optimizer=None, *, sample_weight=None):
+    def train_step(self, X, y, optimizer=None, loss=None, sample_weight=None):
         """One update on one batch.
 
         Parameters
@@ -321,6 +421,8 @@ class Learner:
         optimizer : SGD, Adam, AdamW, NAdam, RMSprop or Adagrad, optional
             As for :meth:`fit`, with the same optimizer state. None: the last optimizer of this
             network, at first ``SGD()``. Its lr is a number, or a schedule with ``per="step"``.
+        loss : callable, optional
+            A loss of your own for this step, as for :class:`Network`. None: the network's.
         sample_weight : array_like, (m,), optional
             As for :meth:`loss`; weights take the way with all checks, some microseconds longer.
 
@@ -340,5 +442,47 @@ class Learner:
         RuntimeError
             If any other call uses the network, as for :meth:`fit`.
         """
-        loss = self._engine.quick_step(X, y, optimizer, self._guard) if sample_weight is None else None
-        return one_step.careful_step(self._trainable, X, y, optimizer, sample_weight) if loss is None else loss
+        if loss is None and sample_weight is None:
+            J = self._engine.quick_step(X, y, optimizer, self._guard)
+            if J is not None:
+                return J
+        if loss is None and not self._trainable.is_own:
+            return one_step.careful_step(self._trainable, X, y, optimizer, sample_weight)
+        return own_loss.step(self._trainable, loss, X, y, optimizer, sample_weight)
+
+    @hints.explained
+    def update(self, gradients, optimizer=None):
+        """One update from gradients that you give, such as those of :meth:`backward`.
+
+        Parameters
+        ----------
+        gradients : sequence of (dW, db)
+            For each layer dW (n_l, n_{l-1}) and db (n_l, 1) or (n_l,), of any real dtype; for a layer with a
+            norm (dW, db, dgamma, dbeta), the last two as db. Weight decay, clipping and the like come in
+            addition, as in :meth:`train_step`. Those of frozen layers are not used.
+        optimizer : SGD, Adam, AdamW, NAdam, RMSprop or Adagrad, optional
+            As for :meth:`train_step`, with the same optimizer state.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a gradient does not fit, or is not finite; nothing is then changed.
+        FloatingPointError
+            If a weight or a moment would not be finite; nothing is then changed.
+        RuntimeError
+            If any other call uses the network, as for :meth:`fit`.
+
+        Notes
+        -----
+        With the gradients of a loss it is the update of :meth:`train_step`; with the same bits if the number
+        of samples is a power of two (train_step rounds once where the mean is rounded before). Running
+        statistics of batch norm stay: they belong to a batch.
+
+        Examples
+        --------
+        >>> net = Network([1, 1], ["identity"], init="zeros", seed=0)
+        >>> net.update([([[2.0]], [1.0])], SGD(lr=0.5))
+        >>> net.flat_parameters
+        array([-1. , -0.5], dtype=float32)
+        """
+        given_gradients.update(self._trainable, gradients, optimizer)

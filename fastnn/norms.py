@@ -42,10 +42,10 @@ def shapes(sizes, norm):
     return [((n_out, n_in), *[(n_out, 1)] * (3 if kind else 1)) for n_in, n_out, kind in layers]
 
 
-def in_words(norm, i=None):
+def in_words(norm, i=None, prefix=""):
     """How an error calls the parameters that a layer has: "(W, b)" or "(W, b, gamma, beta)"; without `i` of any."""
     has_norm = any(norm) if i is None else norm[i]
-    return "(W, b, gamma, beta)" if has_norm else "(W, b)"
+    return f"({', '.join(prefix + name for name in NAMES[: 4 if has_norm else 2])})"
 
 
 def checked_statistics(statistics, sizes, norm, dtype):

@@ -27,11 +27,7 @@ def careful_step(trainable, X, y, optimizer, sample_weight=None):
 def _checked_step(trainable, X, y, optimizer, sample_weight):
     engine, m = trainable.engine, X.shape[1]
     settings = optimizer.frozen(engine.dtype)
-    if not is_of_steps(settings.lr):
-        raise ValueError(
-            f"optimizer: lr={settings.lr!r:.100} depends on epochs, and train_step has none; give a number, or a "
-            f'schedule with per="step"'
-        )
+    refuse_schedule_of_epochs(settings)
     state, before = TrainState(0, 0), trainable.snapshot()
     try:
         afresh = trainable.make_current(optimizer)
@@ -55,3 +51,46 @@ def _checked_step(trainable, X, y, optimizer, sample_weight):
             f"the weights are unchanged. {cautions.remedy(X, y, trainable.backend.largest)}"
         )
     return sums[0][0] / sums[0][1]
+
+
+def refuse_schedule_of_epochs(settings):
+    """Raise ValueError if the learning rate depends on epochs, which a single step does not know."""
+    if not is_of_steps(settings.lr):
+        raise ValueError(
+            f"optimizer: lr={settings.lr!r:.100} depends on epochs, and train_step has none; give a number, or a "
+            f'schedule with per="step"'
+        )
+
+
+def make(trainable, optimizer, settings, take, refuse=None):
+    """Make one update, in a turn of the caller's; if it fails, nothing is changed.
+
+    Parameters
+    ----------
+    settings : Optimizer
+        Those of `optimizer` that `take` uses, for errors.
+    take : callable
+        Makes the update with a TrainState; returns False, and has changed nothing, if a number would not be finite.
+    refuse : callable, optional
+        Raises an error after a failure if what the caller gave is the reason.
+    """
+    before = None  # a snapshot takes time; the usual optimizer goes on with its state, which `take` alone changes
+    if optimizer is not trainable.optimizer or optimizer.key() != trainable.state_key:
+        before = trainable.snapshot()
+    try:
+        trainable.make_current(optimizer)
+        if take(TrainState(0, 0)):
+            return
+    except BaseException:
+        if before is not None:
+            trainable.go_back(before)
+        raise
+    if before is not None:
+        trainable.go_back(before)
+    if refuse is not None:
+        refuse()
+    trainable.refuse_non_finite()
+    raise FloatingPointError(
+        f"the step diverged (with {settings}): a weight or a moment would not be finite; the weights are unchanged. "
+        "Try a smaller learning rate (lr)"
+    )

@@ -80,6 +80,29 @@ def _weighted_mean(before, more, share):
     return loss, [tuple((1 - share) * a + share * b for a, b in zip(*two, strict=True)) for two in layers]
 
 
+def backward(engine, X, dA, weight, training=False):
+    """The gradients of every layer's parameters and dX, of checked X and of dA that an engine can read.
+
+    `dA` are the derivatives of w_i L_i, and `weight` is the sum of w_i. With `training` X is one batch.
+    """
+    in_place, found, dX = arrays.in_place(X, None), None, None
+    slices = [slice(None)] if training else list(_slices(engine, X, in_place))
+    if len(slices) > 1:
+        dX = np.empty((engine.sizes[0], X.shape[1]), engine.dtype, order="F")
+    for columns in slices:
+        part = X[:, columns] if in_place else arrays.columns_as(X, columns, engine.dtype)
+        layers, dX_part = engine.backward(part, dA[:, columns], weight, training)
+        if dX is None:
+            return layers, dX_part
+        dX[:, columns] = dX_part
+        found = layers if found is None else _sum(found, layers)
+    return found, dX
+
+
+def _sum(some, others):
+    return [tuple(a + b for a, b in zip(*layers, strict=True)) for layers in zip(some, others, strict=True)]
+
+
 def cast(engine, X, y, columns, in_place):
     """The columns of X and y as the engine reads them."""
     if in_place:

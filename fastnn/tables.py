@@ -5,7 +5,7 @@ specification is a name or ``(name, {parameter: value})``; inside the package it
 """
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -26,6 +26,17 @@ class Spec(NamedTuple):
 
 
 IDENTITY = Spec("identity", {})
+
+
+class OwnLoss(NamedTuple):
+    """A loss of the user's own, in the place of a Spec: `function` is f(A, y) -> (losses, dA).
+
+    None: a file does not store it.
+    """
+
+    function: Callable | None
+    name = "custom"
+    params = MappingProxyType({})
 
 
 class Parameter(NamedTuple):
@@ -109,6 +120,7 @@ LOSSES = {
     "mse": LossRow("(a - y)^2", None, "values"),
     "mae": LossRow("|a - y|, its derivative 0 at 0", None, "values"),
 }
+_ANY_LOSS = LossRow("f(A, y)", None, "any")  # of an OwnLoss
 # Of classes: accuracy, top_k, auc, f1; of values: r2, rmse, mae. Each has a function in metrics.py.
 METRICS = {
     "accuracy": MetricRow("share of samples whose class is predicted, of labels if there are several", True),
@@ -163,6 +175,16 @@ def rows_of_core():
 OUTPUT_LOSS = {row.output: name for name, row in LOSSES.items() if row.output}
 
 
+def loss_row(name):
+    """The row of a network's loss, by its name."""
+    return _ANY_LOSS if name == OwnLoss.name else LOSSES[name]
+
+
+def of_engine(loss):
+    """The loss that an engine is made with: any, if the network's own one is computed elsewhere."""
+    return default("mse", LOSSES) if isinstance(loss, OwnLoss) else loss
+
+
 def default(name, table):
     """The :class:`Spec` of a name with its default parameters."""
     return Spec(name, {key: parameter.default for key, parameter in table[name].parameters.items()})
@@ -170,6 +192,8 @@ def default(name, table):
 
 def shortest(spec, table):
     """As Spec.public(), without the parameters that have their default."""
+    if isinstance(spec, OwnLoss):
+        return spec.name
     params = {key: value for key, value in spec.params.items() if value != table[spec.name].parameters[key].default}
     return Spec(spec.name, params).public()
 
@@ -255,25 +279,25 @@ def network_specs(sizes, activations, loss):
     activations : sequence of specifications, or None
         One for each of the L layers. None: relu in hidden layers; the output activation follows
         from the loss, or without a loss from the number of outputs.
-    loss : specification or None
+    loss : specification, OwnLoss or None
         None: it follows from the output activation.
 
     Returns
     -------
-    (tuple of Spec, Spec)
+    (tuple of Spec, Spec or OwnLoss)
         The activations and the loss.
     """
     layers = len(sizes) - 1
-    if loss is not None:
+    if loss is not None and not isinstance(loss, OwnLoss):
         loss = spec(loss, LOSSES, "loss")
     if activations is None:
         if loss is None:
             output = "sigmoid" if sizes[-1] == 1 else "softmax"
         else:
-            output = LOSSES[loss.name].output or "identity"
+            output = loss_row(loss.name).output or "identity"
         activations = ["relu"] * (layers - 1) + [output]
     elif isinstance(activations, (str, bytes)) or not hasattr(activations, "__len__"):
-        output = (LOSSES[loss.name].output or "identity") if loss else "sigmoid" if sizes[-1] == 1 else "softmax"
+        output = (loss_row(loss.name).output or "identity") if loss else "sigmoid" if sizes[-1] == 1 else "softmax"
         each = ["relu" if activations == "softmax" else activations] * (layers - 1) + [output]
         example = f": write {each!r}" if isinstance(activations, str) and layers < 8 else ""
         raise TypeError(f"activations must be a list of one per layer ({layers}), got {activations!r:.80}{example}")
@@ -284,7 +308,7 @@ def network_specs(sizes, activations, loss):
     output = activations[-1].name
     if loss is None:
         loss = spec(OUTPUT_LOSS.get(output, "mse"), LOSSES, "loss")
-    wanted = LOSSES[loss.name].output
+    wanted = loss_row(loss.name).output
     if wanted not in (None, output):
         raise ValueError(f"loss {loss.name!r} needs a {wanted} output, got {output!r} as the last activation")
     if output == "softmax" and sizes[-1] < 2:

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from . import arrays, cautions, norms, passes
+from . import arrays, cautions, norms, own_loss, passes
 from .optimizers import SGD
 from .schedules import Progress
+from .tables import OwnLoss
 
 
 class Trainable:
@@ -16,7 +17,7 @@ class Trainable:
     backend : module
     guard : Guard
         Says which calls may use the engine at the same time.
-    loss : Spec
+    loss : Spec or OwnLoss
     activations : tuple of Spec
     seed : int
     sizes : tuple of int
@@ -27,9 +28,11 @@ class Trainable:
     def __init__(self, engine, backend, guard, loss, activations, seed, sizes, norm):
         self.engine, self.backend, self.guard = engine, backend, guard
         self.loss, self.output, self.seed, self.sizes = loss, activations[-1].name, seed, sizes
-        self.activations = activations
+        self.activations, self.norm, self.shapes = activations, norm, norms.shapes(sizes, norm)
+        self.checked_loss = None  # the function of the last train_step(loss=f)
+        self.is_own = engine.has_own_loss = isinstance(loss, OwnLoss)
         # Number of weights and biases, of gamma and beta.
-        self.n_params = sum(n * m for layer in norms.shapes(sizes, norm) for n, m in layer)
+        self.n_params = sum(n * m for layer in self.shapes for n, m in layer)
         self.is_other_in_training = False  # whether dropout or batch norm make the loss in training another one
         self.is_chosen = True  # whether the user gave activations or loss; for a loaded network True: no warnings
         self.optimizer = SGD()
@@ -68,6 +71,8 @@ class Trainable:
 
     def data(self, X, y, sample_weight, names=("X", "y", "sample_weight")):
         """X, targets and weights of samples, checked; `names` are those of the arguments, for errors."""
+        if self.is_own:
+            return self._own_data(X, y, sample_weight, names)
         codes = self.engine.quick_codes(X, y)
         if codes is None:
             X = arrays.features(X, self.sizes[0], names[0])
@@ -81,6 +86,13 @@ class Trainable:
         if sample_weight is not None:
             sample_weight = arrays.weights_of_samples(sample_weight, X.shape[1], names[2])
         return X, y, sample_weight
+
+    def _own_data(self, X, y, sample_weight, names):
+        X = arrays.features(X, self.sizes[0], names[0])
+        m = arrays.samples(X.shape[1], names[0])
+        if sample_weight is not None:
+            sample_weight = arrays.weights_of_samples(sample_weight, m, names[2])
+        return X, own_loss.targets(y, m, names[1]), sample_weight
 
     def set_parameters(self, parameters):
         """Replace the weights and biases by `parameters`, already checked; the optimizer's state stays."""
@@ -205,7 +217,7 @@ class Trainable:
         A smaller loss is not compared with, because its rise would be harmless. None if it is not known, and the loss
         in training is another one, because of dropout or batch norm.
         """
-        if self.last_loss is None and self.is_other_in_training:
+        if self.is_own or (self.last_loss is None and self.is_other_in_training):
             return None
         if self.last_loss is None:
             some = cautions.some(X, y, sample_weight, samples)

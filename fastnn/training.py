@@ -115,7 +115,9 @@ def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample
                 if epochs:
                     trainable.refuse_all_frozen()
                     trainable.refuse_non_finite()
-                job = Fit(trainable, data, optimizer, min(batch_size or m, m), shuffle, before, afresh, options)
+                job = _kind_of_fit(trainable)(
+                    trainable, data, optimizer, min(batch_size or m, m), shuffle, before, afresh, options
+                )
                 if epochs and not is_large:  # else there was a warning about X already
                     job.last_loss = trainable.loss_before(*data, options.samples)
             except BaseException as error:  # no memory, Ctrl-C
@@ -129,6 +131,14 @@ def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample
             if history.loss:
                 trainable.last_loss = history.loss[job.last_epoch]
     return history
+
+
+def _kind_of_fit(trainable):
+    if not trainable.is_own:
+        return Fit
+    from .own_fit import OwnFit  # which imports this module
+
+    return OwnFit
 
 
 class _Rates:
@@ -263,14 +273,8 @@ class Fit:
                 some = 1 if looks or epochs == 1 else min(epochs - done, _SLICE_EPOCHS)
                 # A function of the user's is called outside of `writing`.
                 rates = None if type(lr) is float or isinstance(lr, Schedule) else _Rates(self, lr, some)
-                with self.writing:
-                    try:
-                        self._make_ready()
-                        sums = self._slice(some, looks, rates)
-                        done += len(sums)
-                    finally:
-                        self.seen = self.trainable.version()
-                        self.trainable.state_epochs = self.state.time
+                sums = self._turn(some, looks, rates)
+                done += len(sums)
                 history.loss += [total / weight for total, weight in sums]
                 if sums:
                     history.lr += self.state.rates()
@@ -307,6 +311,16 @@ class Fit:
             history.seconds = time.perf_counter() - start
             if bar is not None:
                 bar.close()
+
+    def _turn(self, epochs, looks, rates):
+        """A slice, while no other call uses the network's numbers; the sums of the epochs that ended."""
+        with self.writing:
+            try:
+                self._make_ready()
+                return self._slice(epochs, looks, rates)
+            finally:
+                self.seen = self.trainable.version()
+                self.trainable.state_epochs = self.state.time
 
     def _after_epoch(self, epoch, callbacks, history):
         """Measure, let a Plateau change the learning rate, call the callbacks, and decide whether to stop early."""

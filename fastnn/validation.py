@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import arrays, metrics, passes
+from . import arrays, metrics, own_loss, passes
 
 
 class Measures:
@@ -40,7 +40,8 @@ class Measures:
         self.prefix = "val_" if self.validates else ""
         self.metrics = metrics.checked(wanted, trainable.sizes, trainable.output, trainable.loss.name, self.data[1])
         if self.places is not None and self.metrics:
-            self.y_given = arrays.real_array(y_given, "y")[..., self.places]
+            y = np.asarray(y_given) if trainable.is_own else arrays.real_array(y_given, "y")
+            self.y_given = y[..., self.places]
 
     def names(self):
         """The name of each number, and whether a greater one is better."""
@@ -61,9 +62,12 @@ class Measures:
     def take(self, history):
         """Measure, and add the numbers to `history`."""
         X, y, w = self.data
-        engine = self.trainable.engine
+        engine, is_own, loss = self.trainable.engine, self.trainable.is_own, None
+        if is_own and self.validates:
+            loss = own_loss.mean_loss(self.trainable, X, y, w, self.places)
         with self.trainable.guard.reading:
-            loss = passes.mean_loss(engine, X, y, w, self.places) if self.validates else None
+            if self.validates and not is_own:
+                loss = passes.mean_loss(engine, X, y, w, self.places)
             A = passes.outputs(engine, X, self.places) if self.metrics else None
         if self.places is not None:
             y, w = y[..., self.places], None if w is None else w[self.places]

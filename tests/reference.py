@@ -473,6 +473,16 @@ def gradients(parameters, activations, kind, X, Y, w=None, bound=0.0, active=Non
     dZ, S_dZ = loss_backward(layers[-1][x], Y, kind, w, layers[-1][f"S_{x}"])
     if x == "A":
         dZ, S_dZ = _through(layers[-1], activations[-1], dZ, S_dZ)
+    return network_loss(layers[-1], kind, Y, w), _down(parameters, activations, X, layers, dZ, S_dZ)[0]
+
+
+def backward(parameters, activations, X, dA, norms=None):
+    """([((dW, S), (db, S)), ...], (dX, S)) from the derivative by the outputs, which is exact."""
+    layers = forward(parameters, activations, X, norms=norms)
+    return _down(parameters, activations, X, layers, *_through(layers[-1], activations[-1], dA, 0.0))
+
+
+def _down(parameters, activations, X, layers, dZ, S_dZ):
     result = []
     for i in reversed(range(len(layers))):
         A_prev, S_A = (layers[i - 1]["A"], layers[i - 1]["S_A"]) if i else (X, 0.0)
@@ -484,7 +494,7 @@ def gradients(parameters, activations, kind, X, Y, w=None, bound=0.0, active=Non
         result.insert(0, (dW, db, *of_norm))
         if i:
             dZ, S_dZ = _through(layers[i - 1], activations[i - 1], dA, S_dA)
-    return network_loss(layers[-1], kind, Y, w), result
+    return result, (dA, S_dA)
 
 
 def _through(layer, kind, dA, S_dA):

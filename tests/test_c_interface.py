@@ -1,6 +1,7 @@
 """The C interface by itself: what is no legal argument is refused, and nothing is changed by it."""
 
 import ctypes
+import functools
 import os
 
 import numpy as np
@@ -479,3 +480,48 @@ assert not np.shares_memory(arrays.targets(y, 10, m, "cross_entropy"), y)
 print("legal")
 """
     assert python(code, "compiled").split() == ["legal"]
+
+
+def test_a_step_with_a_gradient_of_the_callers(small):
+    """In one call, in two, and from gradients; and what is refused."""
+    arrays, net = small
+    x, y, m = samples(arrays)
+    few, seed = (1,), ctypes.c_uint64(0)
+    A, dA, dX = np.empty((3, m)), np.ones((3, m)), np.empty((4, m))
+    of_layer = [np.empty((3, 4)), np.empty((3, 1))]
+    gradients = (Matrix * 2)(*map(matrix, of_layer))
+    a, da, dx, one = matrix(A), matrix(dA), matrix(dX), ctypes.c_double(m)
+    odd = Matrix(A.ctypes.data, 1, 1, 7)
+    backward = functools.partial(in_c, "net_backward", net)
+    assert backward(gradients, dx, x, da, m, one, (0,), seed, few) == 0
+    assert backward(gradients, None, x, da, m, one, (0,), seed, few) == 0
+    assert backward(gradients, dx, x, da, -1, one, (0,), seed, few) == NO_MEMORY
+    assert backward(gradients, dx, x, da, m, ctypes.c_double(0), (0,), seed, few) == REFUSED
+    for wrong in ((odd, x, da), (dx, odd, da), (dx, x, odd)):
+        assert backward(gradients, *wrong, m, one, (0,), seed, few) == REFUSED
+    assert in_c("net_training_outputs", net, a, x, m, seed, few) == 0
+    assert in_c("net_training_outputs", net, odd, x, m, seed, few) == REFUSED
+    assert in_c("net_begin_step", net, a, odd, m, seed, few) == REFUSED
+    assert in_c("net_begin_step", net, a, x, 0, seed, few) == REFUSED
+    end = functools.partial(in_c, "net_end_step", net, x)
+    assert end(da, m, one, step(1), few) == REFUSED  # none has begun
+    updates = functools.partial(in_c, "net_updates", net, result=ctypes.c_uint64)
+    begin = functools.partial(in_c, "net_begin_step", net, a, x, m, seed, few)
+    for spoil in (
+        lambda: in_c("net_freeze", net, (0,), (0,)),
+        lambda: in_c("net_set", net, (0,), (0,), gradients[0]),
+        lambda: trained(net, x, y, m, SMALL_STEP),
+    ):
+        assert begin() == 0
+        spoil()
+        assert end(da, m, one, step(1), few) == REFUSED
+    assert begin() == 0
+    assert end(da, m - 1, one, step(1), few) == REFUSED
+    assert end(odd, m, one, step(1), few) == REFUSED
+    assert end(da, m, ctypes.c_double(np.nan), step(1), few) == REFUSED
+    assert updates() == 1
+    assert end(da, m, one, step(1), few) == 0
+    assert end(da, m, one, step(1), few) == REFUSED
+    assert in_c("net_update", net, gradients, step(1), few) == 0
+    assert updates() == 3
+    assert in_c("net_update", net, (Matrix * 2)(gradients[0], odd), step(1), few) == REFUSED

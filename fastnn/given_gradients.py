@@ -1,0 +1,87 @@
+"""Derivatives that are the caller's: the backward pass from dA, and an update from gradients."""
+
+import numpy as np
+
+from . import arrays, norms, one_step, passes
+from .optimizers import check_optimizer
+
+
+def backward(trainable, X, dA, training):
+    """:meth:`Network.backward`, whose arguments these are."""
+    sizes, dtype = trainable.sizes, trainable.engine.dtype
+    X = arrays.features(X, sizes[0])
+    m, wanted = arrays.samples(X.shape[1]), (sizes[-1], X.shape[1])
+    given, dA = dA, arrays.real_array(dA, "dA")
+    if dA.shape != wanted:
+        told = "; did you mean dA.T?" if dA.shape == wanted[::-1] else ""
+        raise ValueError(f"dA has shape {np.shape(given)}, wanted (n_L, m) = {wanted}: columns are samples{told}")
+    if not arrays.is_plain(dA):
+        dA = arrays.columns_as(dA, slice(None), dtype)
+    with trainable.guard.reading:
+        return passes.backward(trainable.engine, X, dA, float(m), training)
+
+
+def update(trainable, gradients, optimizer):
+    """:meth:`Network.update`, whose arguments these are."""
+    guard, engine = trainable.guard, trainable.engine
+    with guard.training:
+        optimizer = trainable.optimizer if optimizer is None else check_optimizer(optimizer)
+        trainable.refuse_all_frozen()
+        clean = checked(gradients, trainable)
+        settings = optimizer.frozen(engine.dtype)
+        one_step.refuse_schedule_of_epochs(settings)
+        with guard.writing:
+            one_step.make(
+                trainable,
+                optimizer,
+                settings,
+                lambda state: engine.update(clean, settings, state),
+                lambda: _refuse_non_finite(clean, engine.dtype),
+            )
+
+
+def checked(gradients, trainable):
+    """The gradients of every layer as an engine takes them."""
+    shapes, dtype = trainable.shapes, trainable.engine.dtype
+    words = norms.in_words(trainable.norm, prefix="d")
+    try:
+        layers = [tuple(layer) for layer in gradients]
+    except TypeError:
+        raise TypeError(f"gradients must be a list of {words}, one per layer, got {gradients!r:.80}") from None
+    if len(layers) != len(shapes):
+        raise ValueError(
+            f"gradients must be a list of {words}, one per layer ({len(shapes)}); got {len(layers)} entries"
+        )
+    return [_checked_layer(i, *each, dtype) for i, each in enumerate(zip(layers, shapes, strict=True))]
+
+
+def _checked_layer(i, layer, shapes, dtype):
+    if len(layer) != len(shapes):
+        names = ", ".join(f"d{name}" for name in norms.NAMES[: len(shapes)])
+        raise ValueError(f"gradients[{i}] has {len(layer)} arrays, wanted ({names})")
+    return tuple(
+        # The usual case first: what backward and gradients return.
+        T
+        if type(T) is np.ndarray and T.dtype == dtype and T.shape == shape and T.flags.forc and T.flags.aligned
+        else _checked(T, f"gradients[{i}] d{name}", shape, dtype)
+        for T, name, shape in zip(layer, norms.NAMES, shapes, strict=False)
+    )
+
+
+def _checked(T, name, shape, dtype):
+    array = arrays.real_array(T, name)
+    is_column = name[-1] != "W" and array.shape == shape[:1]
+    if array.shape != shape and not is_column:
+        hint = f"; did you mean {name[-2:]}.T?" if name[-1] == "W" and array.shape == shape[::-1] else ""
+        wanted = f"{shape}{'' if name[-1] == 'W' else f' or ({shape[0]},)'}"
+        raise ValueError(f"{name} has shape {array.shape}, wanted {wanted}{hint}")
+    return arrays.operand(array.reshape(shape), name, 2, dtype)
+
+
+def _refuse_non_finite(gradients, dtype):
+    """Raise ValueError if a gradient is not finite."""
+    for i, layer in enumerate(gradients):
+        for name, T in zip(norms.NAMES, layer, strict=False):
+            found = arrays.first_non_finite(T, dtype, None)
+            if found:
+                raise ValueError(f"gradients[{i}] d{name} has {found}; nothing was changed")

@@ -1,0 +1,102 @@
+"""fit with a loss of the user's own: batch after batch, each one two calls of the engine with the loss between them."""
+
+import numpy as np
+
+from . import arrays, cautions
+from .history import TrainState
+from .own_loss import derivatives, function_of
+from .training import Fit
+
+_MOST_TRIES = 5  # of a batch, if another thread changes the network while the loss is computed
+
+
+class OwnFit(Fit):
+    """The training loop of a fit whose loss is the user's own: a slice is one batch, and each batch is checked."""
+
+    __slots__ = ("function", "tries")
+
+    def __init__(self, trainable, *how):
+        super().__init__(trainable, *how)
+        self.function, self.batches, self.tries = function_of(trainable), 1, 0
+
+    def _turn(self, epochs, looks, rates):
+        with self.writing:
+            try:
+                self._make_ready()
+                if not self._take_settings(looks, rates):
+                    return []
+                columns, w = self._next_batch()
+                X = arrays.columns_as(self.X, columns, self.engine.dtype)
+                A = None if w is not None and not w.any() else self.engine.begin_step(X)
+            finally:
+                self.seen = self.trainable.version()
+        if A is None:  # a batch that counts for nothing is skipped
+            return self._advance(len(columns), 0.0, 0.0)
+        y = self.y[..., columns]
+        total, weight, dA = derivatives(self.function(A, y), A, w, self._explain_outputs)
+        settings = self.settings if rates is None else self.settings.with_lr(float(rates.values[0]))
+        with self.writing:
+            try:
+                if self._is_changed():  # the batch begins anew, with the network as it is now
+                    self.tries += 1
+                    if self.tries < _MOST_TRIES:
+                        return []
+                self.tries = 0
+                self._end(A, dA, weight, settings)
+                return self._advance(len(columns), total, weight)
+            finally:
+                self.seen = self.trainable.version()
+                self.trainable.state_epochs = self.state.time
+
+    def _next_batch(self):
+        """The places of the next batch's samples, and their weights."""
+        state, samples = self.state, self.options.samples
+        if state.order is None:
+            state.order = (
+                np.arange(self.m) if self.seed is None else self.backend.permutation(self.m, self.seed, state.epoch)
+            )
+            if samples is not None:
+                state.order = samples[state.order]
+        columns = state.order[state.position : state.position + self.batch_size]
+        return columns, None if self.sample_weight is None else self.sample_weight[columns]
+
+    def _end(self, A, dA, weight, settings):
+        state = self.state
+        block = TrainState(0, state.time, rate=state.rate)
+        block.before, block.whole = state.position, self.m
+        if not self.engine.end_step(A, dA, weight, settings, block):
+            self._diverged(f"a weight or a moment would no longer be finite (with {settings})")
+        state.rate = block.rate
+
+    def _advance(self, count, total, weight):
+        state = self.state
+        state.loss_sum += total
+        state.weight_sum += weight
+        if state.first_loss is None and weight:
+            state.first_loss = total / weight
+        state.ended = state.ended_rates = None
+        state.position += count
+        if state.position < self.m:
+            return []
+        state.ended = ended = [(state.loss_sum, state.weight_sum)]
+        state.next_epoch()
+        return ended
+
+    def _explain_outputs(self):
+        found = arrays.first_non_finite(self.X, self.engine.dtype, "feature", self.options.samples)
+        if found and self.disturbed:
+            raise ValueError(f"X has {found}; {self._kept()}")
+        if found:
+            with self.writing:
+                self._undo()
+            self.state = self._first_state()
+            raise ValueError(f"X has {found}; the weights are as they were before this call")
+        self._diverged("the outputs were no longer finite")
+
+    def _diverged(self, what):
+        remedy = cautions.remedy(self.X, np.zeros(1), self.backend.largest, self.options.samples)
+        batch = self.state.position // self.batch_size
+        raise FloatingPointError(
+            f"training diverged: {what} in epoch {self.state.epoch - self.first_epoch}, batch {batch} (counted from "
+            f"0); {self._kept()}. {remedy}"
+        )
