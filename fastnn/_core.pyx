@@ -30,6 +30,7 @@ from . import threads as _threads
 from .norms import NORMS as _NORMS
 from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
 from .schedules import OfTime
+from . import standardisation as _standardisation
 from . import tables as _tables
 from .tables import ACTIVATIONS as _ACTIVATION_ROWS, LOSSES as _LOSS_ROWS, default as _default
 

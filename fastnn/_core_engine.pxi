@@ -180,6 +180,7 @@ cdef class Engine:
         _done(fnn_net_standardise(self.net, _doubles(x_mean), _doubles(x_scale), targets, _doubles(y_mean),
                                   _doubles(y_scale), _doubles(a_scale), _doubles(a_shift)))
         self.standards = standards
+        self.begun_A = self.begun_X = None
 
     def freeze(self, frozen):
         """Set for each layer whether training leaves it as it is."""
@@ -349,7 +350,7 @@ cdef class Engine:
 
     def training_outputs(self, X):
         """A[L] (n_L, m) as the next update would have it, with X as its batch."""
-        cdef fnn_matrix x = _matrix(X)
+        cdef fnn_matrix x = _samples(X)
         cdef operand a
         cdef ptrdiff_t m = X.shape[1]
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
@@ -357,11 +358,12 @@ cdef class Engine:
         with nogil:
             status = fnn_net_training_outputs(self.net, &a.matrix, &x, m, self.seed, threads)
         _done(status)
-        return A
+        return A if self.standards is None else _standardisation.in_units(self.standards, A)
 
     def backward(self, X, dA, double weight, bint training=False):
         """The gradients of every layer's parameters, and dX (n_0, m)."""
-        cdef fnn_matrix x = _matrix(X), da = _matrix(dA)
+        dA = dA if self.standards is None else _standardisation.of_derivatives(self.standards, dA)
+        cdef fnn_matrix x = _samples(X), da = _matrix(dA)
         cdef operand dx
         cdef ptrdiff_t m = X.shape[1]
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
@@ -373,11 +375,11 @@ cdef class Engine:
         _acquire(state)
         free(outs)
         _done(status)
-        return layers, dX
+        return layers, dX if self.standards is None else _standardisation.derivatives_in_units(self.standards, dX)
 
     cpdef begin_step(self, X):
         """The outputs A of :meth:`training_outputs`; what :meth:`end_step` needs is kept."""
-        cdef fnn_matrix x = _matrix(X)
+        cdef fnn_matrix x = _samples(X)
         cdef operand a
         cdef ptrdiff_t m = X.shape[1]
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
@@ -388,6 +390,8 @@ cdef class Engine:
         status = fnn_net_begin_step(self.net, &a.matrix, &x, m, self.seed, threads)
         _acquire(state)
         _done(status)
+        if self.standards is not None:
+            A = _standardisation.in_units(self.standards, A)
         self.begun_A, self.begun_X = A, X
         return A
 
@@ -411,6 +415,8 @@ cdef class Engine:
         cdef ptrdiff_t m
         cdef double total
         if type(result) is not tuple or len(<tuple>result) != 2 or A is not self.begun_A:
+            return None
+        if self.standards is not None:  # end_step brings dA to the network's units
             return None
         each, dA, m = (<tuple>result)[0], (<tuple>result)[1], (<cnp.ndarray>A).shape[1]
         if not _plain(dA, self.type_num, self.n_out, m, &da) or not (da.matrix.row_step == 1 or
@@ -436,6 +442,7 @@ cdef class Engine:
         """The update of a step that :meth:`begin_step` began; False if a number would not be finite."""
         cdef fnn_optimizer settings
         cdef fnn_schedule schedule
+        dA = dA if self.standards is None else _standardisation.of_derivatives(self.standards, dA)
         cdef fnn_matrix da = _matrix(dA)
         _set_optimizer(&settings, &schedule, optimizer, fnn_net_slots(self.net))
         return self._safe_step(A, &da, weight, NULL, &settings, state)
@@ -485,7 +492,7 @@ cdef class Engine:
         else:
             if A is None or A is not self.begun_A:
                 raise _changed_meanwhile()
-            x = _matrix(self.begun_X)
+            x = _samples(self.begun_X)
             m = self.begun_X.shape[1]
             threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS))
             state = _release(2 * m * self.flop)

@@ -691,7 +691,8 @@ class Engine:
     @_quiet
     def training_outputs(self, X):
         """A[L] (n_L, m) as the next update would have it, with X as its batch."""
-        return self._forward(self._cast(X), self._masks(X.shape[1]), True)[-1].A_out
+        A = self._forward(self._cast(X), self._masks(X.shape[1]), True)[-1].A_out
+        return standardisation.in_units(self.standards, A)
 
     @_quiet
     def backward(self, X, dA, weight, training=False):
@@ -709,14 +710,14 @@ class Engine:
         X, masks = self._cast(X), self._masks(X.shape[1]) if training else None
         layers = self._forward(X, masks, training)
         gradients, dZ = self._backward_from(X, layers, self._output_dZ(layers[-1], dA), weight, masks)
-        return gradients, self._parameters[0][0].T @ dZ
+        return gradients, standardisation.derivatives_in_units(self.standards, self._parameters[0][0].T @ dZ)
 
     @_quiet
     def begin_step(self, X):
         """The outputs A of :meth:`training_outputs`; what :meth:`end_step` needs is kept."""
         X, masks = self._cast(X), self._masks(X.shape[1])
         layers = self._forward(X, masks, True)
-        A = layers[-1].A_out.copy()
+        A = standardisation.in_units(self.standards, layers[-1].A_out.copy())
         self._begun = A, X, layers, masks, self._numbers()
         return A
 
@@ -752,10 +753,11 @@ class Engine:
         return self._finite_step(_copies(gradients, self.dtype), None, optimizer, state)
 
     def _numbers(self):
-        return self._parameters, self._running, self._frozen, self._updates
+        return self._parameters, self._running, self._frozen, self._updates, self.standards
 
     def _output_dZ(self, last, dA):
-        return _backward(self._activations[-1], np.asfortranarray(dA, self.dtype), last.A, last.Y)
+        dA = np.asfortranarray(standardisation.of_derivatives(self.standards, dA), self.dtype)
+        return _backward(self._activations[-1], dA, last.A, last.Y)
 
     def _finite_step(self, gradients, layers, optimizer, state):
         optimizer = self._with_rate(optimizer, state, 1, None)

@@ -249,8 +249,9 @@ class Learner:
         numbers are read. With `y` it learns (y - mean) / scale of each target, too, and its outputs are turned
         back. The measures are part of the network, of its copies and of its files. Another call replaces them.
 
-        In the user's units are: predictions (predict, forward, a predictor), metrics, and :meth:`collapse`. Of the
-        standardised network are: the loss and gradients, wherever they are returned, the parameters, and caches.
+        In the user's units are: predictions (predict, forward, a predictor), metrics, :meth:`collapse`, dA and dX
+        of :meth:`backward`, and A and y of a loss of your own. Of the standardised network are: the loss and
+        gradients, wherever they are returned, the parameters, caches, and the flat view.
 
         Parameters
         ----------

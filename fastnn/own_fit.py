@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import arrays, cautions
+from . import arrays, cautions, standardisation
 from .history import TrainState
 from .own_loss import derivatives, function_of
 from .training import Fit
@@ -26,7 +26,7 @@ class OwnFit(Fit):
                 if not self._take_settings(looks, rates):
                     return []
                 columns, w = self._next_batch()
-                X = arrays.columns_as(self.X, columns, self.engine.dtype)
+                X = arrays.columns_as(self.X, columns, standardisation.dtype_of(self.engine))
                 A = None if w is not None and not w.any() else self.engine.begin_step(X)
             finally:
                 self.seen = self.trainable.version()

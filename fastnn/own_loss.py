@@ -6,7 +6,7 @@ the network's turn, so it may take long, or use the network (but not train it).
 
 import numpy as np
 
-from . import arrays, hints, one_step, passes, tables
+from . import arrays, hints, one_step, passes, standardisation, tables
 from .optimizers import check_optimizer
 
 # --- checks --------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def _gradients(trainable, engine, function, X, y, w, training):
     with trainable.guard.reading:
         seen = trainable.version()
         if training:
-            A = engine.training_outputs(arrays.columns_as(X, slice(None), engine.dtype))
+            A = engine.training_outputs(arrays.columns_as(X, slice(None), standardisation.dtype_of(engine)))
         else:
             A = passes.outputs(engine, X, None)
     total, weight, dA = derivatives(function(A, y), A, w, lambda: _explain(trainable, X))
@@ -183,7 +183,8 @@ def _careful_step(trainable, function, X, y, optimizer, sample_weight):
     y, w = targets(y, m, "y"), arrays.weights_of_samples(sample_weight, m)
     one_step.refuse_schedule_of_epochs(optimizer.frozen(engine.dtype))
     with trainable.guard.writing:
-        A = engine.begin_step(X if arrays.is_plain(X) else arrays.columns_as(X, slice(None), engine.dtype))
+        is_read = arrays.in_place(X, None)
+        A = engine.begin_step(X if is_read else arrays.columns_as(X, slice(None), standardisation.dtype_of(engine)))
     return _rest(trainable, A, function(A, y), X, w, optimizer)
 
 

@@ -90,7 +90,7 @@ def backward(engine, X, dA, weight, training=False):
     if len(slices) > 1:
         dX = np.empty((engine.sizes[0], X.shape[1]), engine.dtype, order="F")
     for columns in slices:
-        part = X[:, columns] if in_place else arrays.columns_as(X, columns, engine.dtype)
+        part = X[:, columns] if in_place else arrays.columns_as(X, columns, standardisation.dtype_of(engine))
         layers, dX_part = engine.backward(part, dA[:, columns], weight, training)
         if dX is None:
             return layers, dX_part

@@ -179,4 +179,20 @@ def in_units(standards, A):
     if standards is None or standards[4] is None:
         return A
     a_scale, a_shift = (T[:, np.newaxis] for T in standards[4:])
-    return (A.astype(np.float64) * a_scale + a_shift).astype(A.dtype)
+    with np.errstate(all="ignore"):
+        return (A.astype(np.float64) * a_scale + a_shift).astype(A.dtype)
+
+
+def of_derivatives(standards, dA):
+    """The derivatives by the outputs of the network, from those by predictions in the user's units."""
+    return dA if standards is None or standards[4] is None else _times(dA, standards[4])
+
+
+def derivatives_in_units(standards, dX):
+    """The derivatives by X in the user's units, from those by the standardised X."""
+    return dX if standards is None else _times(dX, 1 / standards[1])
+
+
+def _times(dA, scale):
+    with np.errstate(all="ignore"):
+        return (dA.astype(np.float64) * scale[:, np.newaxis]).astype(dA.dtype)

@@ -290,3 +290,77 @@ def test_mistakes(either_backend, rng):
         with pytest.raises(ValueError, match="y cannot be standardised"):
             classifier.adapt(X, np.zeros((classifier.sizes[-1], M)))
         classifier.adapt(X)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_backward_takes_and_gives_the_user_s_units(backend, dtype, rng, training):
+    """dX and the gradients are those of sum(dA * predict(X)), which differences show."""
+    net, X, *_ = adapted(rng, "float64", True, backend)
+    dA = rng.standard_normal((3, M))
+    gradients, dX = net.backward(X, dA, training=training)
+    for i in range(5):
+        step = np.zeros((5, 1))
+        step[i] = 1e-5 * net.standardisation[1][i]
+        difference = (dA * (net.predict(X + step) - net.predict(X - step))).sum(axis=0) / (2 * step[i])
+        np.testing.assert_allclose(dX[i], difference, rtol=1e-6, atol=1e-7 * np.abs(dX[i]).max())
+    plain, dX_plain = plain_twin(net).backward(
+        (X - net.standardisation[0]) / net.standardisation[1], dA * net.standardisation[3], training=training
+    )
+    for got, wanted in zip(gradients, plain, strict=True):
+        for T, wanted_T in zip(got, wanted, strict=True):
+            np.testing.assert_allclose(T, wanted_T, rtol=1e-11, atol=1e-12 * np.abs(wanted_T).max())
+    np.testing.assert_allclose(dX * net.standardisation[1], dX_plain, rtol=1e-11, atol=1e-12)
+
+
+def test_a_loss_of_one_s_own_sees_the_user_s_units(backend, rng):
+    net, X, Y, *_ = adapted(rng, "float64", True, backend)
+    scale = net.standardisation[3]
+
+    def loss(A, y):  # mse of the standardised numbers, in the user's units
+        np.testing.assert_allclose(A, twin.predict(X), rtol=1e-12)
+        assert y is Y
+        return np.square((A - y) / scale).sum(axis=0), 2 * (A - y) / scale**2
+
+    twin = copy.deepcopy(net)
+    before = net.train_step(X, Y, SGD(0.1), loss=loss)
+    assert before == pytest.approx(twin.train_step(X, Y, SGD(0.1)), rel=1e-12)
+    for layer, other in zip(net.parameters, twin.parameters, strict=True):
+        for T, U in zip(layer, other, strict=True):
+            np.testing.assert_allclose(T, U, rtol=1e-10, atol=1e-12)
+
+
+def test_another_adapt_within_a_step_of_one_s_own_is_an_error(backend, rng):
+    net, X, Y, *_ = adapted(rng, "float64", True, backend)
+
+    def loss(A, y):
+        net.adapt(2 * X)
+        return np.square(A - y).sum(axis=0), 2 * (A - y)
+
+    with weights_unchanged(net), pytest.raises(RuntimeError, match="changed"):
+        net.train_step(X, Y, SGD(0.1), loss=loss)
+
+
+def test_a_network_with_its_own_loss_adapts_to_X(backend, rng):
+    def loss(A, y):
+        return np.square(A - y).sum(axis=0), 2 * (A - y)
+
+    X, Y = raw(rng), rng.standard_normal((3, M))
+    net = Network(NET[0], NET[1], loss, dtype="float64", seed=0, backend=backend)
+    twin = Network(*NET, dtype="float64", seed=0, backend=backend)
+    with pytest.raises(ValueError, match="y cannot be standardised for loss 'custom'"):
+        net.adapt(X, Y)
+    net.adapt(X)
+    twin.adapt(X)
+    for each in (net, twin):
+        each.fit(X, Y, epochs=3, batch_size=16, optimizer=SGD(0.01))
+    for layer, other in zip(net.parameters, twin.parameters, strict=True):
+        for T, U in zip(layer, other, strict=True):
+            np.testing.assert_allclose(T, U, rtol=1e-10, atol=1e-12)
+
+
+def test_the_flat_view_is_the_standardised_network_s(backend, rng):
+    net, X, Y, Xs, Ys = adapted(rng, "float64", True, backend)
+    loss, gradient = net.loss_and_gradient(net.flat_parameters, X, Y)
+    other, wanted = plain_twin(net).loss_and_gradient(net.flat_parameters, Xs, Ys)
+    assert loss == pytest.approx(other, rel=1e-12)
+    np.testing.assert_allclose(gradient, wanted, rtol=1e-10, atol=1e-12)
