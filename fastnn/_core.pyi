@@ -122,6 +122,7 @@ class Engine:
         check: bool = True,
         samples: NDArray[np.uint32] | None = None,
         rates: NDArray[np.float64] | None = None,
+        cautious: bool = False,
     ) -> list[tuple[float, float]]: ...
 
 @disjoint_base

@@ -592,7 +592,7 @@ cdef class Engine:
         return None if fit.failed or fit.unsafe else ended[0] / m
 
     def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs, check=True,
-              samples=None, rates=None):
+              samples=None, rates=None, bint cautious=False):
         """Train until `max_batches` batches are done or `max_epochs` epochs have ended."""
         cdef fnn_matrix x = _samples(X)
         cdef fnn_targets targets = _targets(y, sample_weight)
@@ -621,7 +621,7 @@ cdef class Engine:
         if fnn_net_slots(self.net) != optimizer.slots:
             raise RuntimeError("the optimizer's state was dropped in the middle of a training call")
         per_epoch = (m + fit.batch - 1) // fit.batch
-        fit.max_batches, fit.cautious, fit.unchecked, fit.plain = max_batches, False, not check, self.plain
+        fit.max_batches, fit.cautious, fit.unchecked, fit.plain = max_batches, cautious, not check, self.plain
         fit.max_epochs = min(max_epochs, (fit.position // fit.batch + fit.max_batches) // per_epoch + 1)
         if fit.max_epochs > FEW_EPOCHS:
             many = PyBytes_FromStringAndSize(NULL, fit.max_epochs * 2 * sizeof(double))
@@ -653,6 +653,8 @@ cdef class Engine:
             first_loss = fnn_net_first_loss(self.net)
             state.first_loss = first_loss if first_loss == first_loss else None
         state.failed, state.finite = bool(fit.failed), bool(fit.finite)
+        if cautious:
+            state.unsafe = bool(fit.unsafe)
         state.order = order if fit.order_is_valid else None
         state.ended = sums = [(ended[2 * i], ended[2 * i + 1]) for i in range(fit.ended_count)]
         return sums

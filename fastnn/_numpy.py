@@ -762,8 +762,7 @@ class Engine:
     def _finite_step(self, gradients, layers, optimizer, state):
         optimizer = self._with_rate(optimizer, state, 1, None)
         moved = self._moved_by(gradients, layers, optimizer, None)
-        parameters, moments, running = moved[0], moved[1], moved[4]
-        if not _are_finite(parameters, *moments, filter(None, running)):
+        if not _is_finite_after(moved):
             return False
         self._take(moved)
         state.rate = optimizer.lr
@@ -784,6 +783,7 @@ class Engine:
         check=True,
         samples=None,
         rates=None,
+        cautious=False,
     ):
         """Train until `max_batches` batches are done or `max_epochs` epochs have ended.
 
@@ -807,6 +807,9 @@ class Engine:
             The samples that an epoch visits; None: all.
         rates : ndarray of float64 or None
             The learning rate of each batch of this call, instead of the optimizer's lr.
+        cautious : bool
+            True: stop before a step that might make a weight or a moment non-finite; `state.unsafe` says whether it
+            was so. That batch is not done, but its loss may be in the state's sums.
 
         Returns
         -------
@@ -815,6 +818,8 @@ class Engine:
         """
         m = X.shape[1] if samples is None else len(samples)
         state.ended, state.ended_rates = ended, ended_rates = [], []
+        if cautious:
+            state.unsafe = False
         if len(self._moments) != optimizer.slots:
             raise RuntimeError("the optimizer's state was dropped in the middle of a training call")
         for i in range(max_batches):
@@ -823,7 +828,7 @@ class Engine:
             batch = slice(state.position, min(state.position + batch_size, m))
             order = samples if seed is None else state.order
             now, steps = self._with_rate(optimizer, state, m, None if rates is None else rates[i]), self._steps
-            if not self._step(X, y, sample_weight, now, batch if order is None else order[batch], state):
+            if not self._step(X, y, sample_weight, now, batch if order is None else order[batch], state, cautious):
                 break
             if self._steps > steps:
                 state.rate = now.lr
@@ -848,7 +853,7 @@ class Engine:
             rate = lr.at(state.time + (state.before + state.position) / (state.whole or m))
         return optimizer.with_lr(float(rate))
 
-    def _step(self, X, y, sample_weight, optimizer, columns, state):
+    def _step(self, X, y, sample_weight, optimizer, columns, state, cautious=False):
         weights = None if sample_weight is None else sample_weight[columns]
         if weights is not None and not weights.any():
             return True  # a batch that counts for nothing is skipped
@@ -862,7 +867,11 @@ class Engine:
         state.weight_sum += weight
         if state.first_loss is None:
             state.first_loss = total / weight
-        self._take(self._moved_by(gradients, layers, optimizer, state.diagnostics))
+        moved = self._moved_by(gradients, layers, optimizer, state.diagnostics)
+        if cautious and not _is_finite_after(moved):
+            state.unsafe = True
+            return False
+        self._take(moved)
         return True
 
     def _moved_by(self, gradients, layers, optimizer, diagnostics):
@@ -1038,6 +1047,11 @@ def _chosen(order, samples):
 
 def _are_finite(*slots):
     return all(np.isfinite(T).all() for slot in slots for layer in slot for T in layer)
+
+
+def _is_finite_after(moved):
+    parameters, moments, _, _, running = moved
+    return _are_finite(parameters, *moments, filter(None, running))
 
 
 def _are_same(some, others):

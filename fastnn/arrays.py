@@ -80,9 +80,11 @@ def _number(count, what):
 def _from_objects(value, name):
     items = value.ravel().tolist() if value.ndim else [value.item()]
     # pandas marks a missing value by None, NaN or its own NA, which is not equal even to itself.
-    missing = sum(v is None or type(v).__name__ in ("NAType", "NaTType") for v in items)
+    missing = [i for i, v in enumerate(items) if v is None or type(v).__name__ in ("NAType", "NaTType")]
     if missing:
-        raise ValueError(f"{name} has {_number(missing, 'missing value')}")
+        *row, column = np.unravel_index(missing[0], value.shape) if value.ndim else (0,)
+        place = f"column {column}" + (f", row {row[0]}" if len(row) == 1 else "")
+        raise ValueError(f"{name} has {_number(len(missing), 'missing value')}, first at {place}")
     for v in items:
         if not isinstance(v, (numbers.Real, np.bool_)) and type(v).__name__ != "Decimal":
             is_text = isinstance(v, (str, bytes))
@@ -195,6 +197,14 @@ def weights_of_samples(sample_weight, m, name="sample_weight"):
     """
     if sample_weight is None:
         return None
+    w = finite_weights(sample_weight, m, name)
+    if not w.max(initial=0.0) > 0:
+        raise ValueError(f"{name} is 0 for every sample: the mean is undefined; give at least one of them more than 0")
+    return scaled_weights(w)[0]
+
+
+def finite_weights(sample_weight, m, name="sample_weight"):
+    """Return `sample_weight` as contiguous float64 (m,); each weight must be finite and at least 0."""
     w = real_array(sample_weight, name)
     if w.shape != (m,):
         raise ValueError(f"{name} has shape {w.shape}, wanted ({m},): one weight per sample")
@@ -203,13 +213,16 @@ def weights_of_samples(sample_weight, m, name="sample_weight"):
     bad = ~((w >= 0) & (w < np.inf))
     if bad.any():
         raise ValueError(f"{name} holds {w[bad][0]} at {int(bad.argmax())}; weights must be finite and at least 0")
-    largest = w.max(initial=0.0)
-    if not largest > 0:
-        raise ValueError(f"{name} is 0 for every sample: the mean is undefined; give at least one of them more than 0")
-    with np.errstate(all="ignore"):
-        w = np.ldexp(w, 1 - np.frexp(largest)[1])
-    w[w < np.finfo(np.float64).tiny] = 0  # as in the compiled backend; relative to the largest they are negligible
     return w
+
+
+def scaled_weights(w):
+    """The weights times a power of two, so that the largest is in [1, 2); and e, where 2**e times these are `w`."""
+    exponent = int(np.frexp(w.max(initial=0.0))[1]) - 1
+    with np.errstate(all="ignore"):
+        w = np.ldexp(w, -exponent)
+    w[w < np.finfo(np.float64).tiny] = 0  # as in the compiled backend; relative to the largest they are negligible
+    return w, exponent
 
 
 def weights_at(places, weights, name):

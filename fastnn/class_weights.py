@@ -36,26 +36,32 @@ def applied(class_weight, y, n_out, loss, sample_weight, samples=None):
         raise ValueError("class_weight: with a loss of one's own y need not be classes; write sample_weight")
     if class_weight is None:
         return _scaled(sample_weight, samples, "sample_weight") if samples is not None else sample_weight
-    codes, classes = _codes(y, n_out, loss), max(n_out, 2)
+    codes, classes = codes_of(y, n_out, loss), max(n_out, 2)
     if isinstance(class_weight, str) and class_weight == "balanced":
         trained = codes if samples is None else codes[samples]
         counts = np.bincount(trained, minlength=classes)
         weights = len(trained) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    elif isinstance(class_weight, dict):
-        weights = np.ones(classes)
-        for key, value in class_weight.items():
-            if isinstance(key, (bool, np.bool_)) or not isinstance(key, (int, np.integer)):
-                raise TypeError(f"class_weight: the classes are ints 0..{classes - 1}, got the key {key!r:.50}")
-            if not 0 <= key < classes:
-                raise ValueError(f"class_weight: no class {key!r:.50} here; the classes are 0..{classes - 1}")
-            weights[key] = tables.real_parameter(value, f"class_weight[{key}]")
     else:
-        raise TypeError(f"class_weight must be a dict {{class: weight}} or 'balanced', got {class_weight!r:.80}")
+        weights = of_classes(class_weight, classes)
     weights, name = weights[codes], "class_weight"
     if sample_weight is not None:
         with np.errstate(all="ignore"):
             weights, name = sample_weight * weights, "class_weight times sample_weight"
     return _scaled(weights, samples, name)
+
+
+def of_classes(class_weight, classes):
+    """The weight of each class from a dict, checked."""
+    if not isinstance(class_weight, dict):
+        raise TypeError(f"class_weight must be a dict {{class: weight}} or 'balanced', got {class_weight!r:.80}")
+    weights = np.ones(classes)
+    for key, value in class_weight.items():
+        if isinstance(key, (bool, np.bool_)) or not isinstance(key, (int, np.integer)):
+            raise TypeError(f"class_weight: the classes are ints 0..{classes - 1}, got the key {key!r:.50}")
+        if not 0 <= key < classes:
+            raise ValueError(f"class_weight: no class {key!r:.50} here; the classes are 0..{classes - 1}")
+        weights[key] = tables.real_parameter(value, f"class_weight[{key}]")
+    return weights
 
 
 def _scaled(weights, samples, name):
@@ -65,8 +71,8 @@ def _scaled(weights, samples, name):
     return arrays.weights_at(samples, weights, f"{name} of these samples")
 
 
-def _codes(y, n_out, loss):
-    """The class of each sample."""
+def codes_of(y, n_out, loss):
+    """The class of each sample, of checked targets; ValueError if they are no classes."""
     if y.ndim == 1:
         return y
     if tables.LOSSES[loss].targets == "values":

@@ -87,3 +87,40 @@ def checked(trainable, data, y_given, given):
     options.stopper = stopping.checked(early_stopping, measures.names())
     options.measures = measures if measures else None
     return options, class_weights.applied(class_weight, y, n_out, loss, weights, options.samples)
+
+
+def checked_of_batches(trainable, given):
+    """Check the rarer arguments of fit(batches), and refuse those that need all data at once.
+
+    Parameters
+    ----------
+    trainable : Trainable
+    given : tuple
+        As for :func:`checked`.
+
+    Returns
+    -------
+    (Options, ndarray or None)
+        And the weight of each class.
+    """
+    validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split, diagnostics = given
+    options, classes = Options(), max(trainable.sizes[-1], 2)
+    check_flag("diagnostics", diagnostics)
+    options.diagnoses = bool(diagnostics)
+    if max_seconds is not None:
+        options.max_seconds = tables.real_parameter(max_seconds, "max_seconds")
+    if tables.real_parameter(validation_split, "validation_split"):
+        raise ValueError("validation_split needs all data at once, and fit got batches: give validation_data")
+    if samples is not None:
+        raise ValueError("samples= needs all data at once, and fit got batches: leave the other samples out of these")
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        raise ValueError('class_weight="balanced" needs all data at once, and fit got batches: give a dict')
+    if validation_data is not None:
+        options.measures = Measures(trainable, None, None, validation_data, metrics)
+    elif type(metrics) not in (tuple, list) or metrics:
+        raise ValueError(
+            "metrics of the training data need all data at once, and fit got batches: give validation_data"
+        )
+    names = {"loss": False} if options.measures is None else options.measures.names()
+    options.stopper = stopping.checked(early_stopping, names)
+    return options, None if class_weight is None else class_weights.of_classes(class_weight, classes)

@@ -97,6 +97,7 @@ class TrainState:
         "position",
         "rate",
         "time",
+        "unsafe",
         "weight_sum",
         "whole",
     )
@@ -112,6 +113,7 @@ class TrainState:
         self.first_loss = None  # mean loss of the first batch that was trained
         self.failed = False  # whether a loss was not finite
         self.finite = True  # whether all weights and moments are finite
+        # `unsafe` is set by a cautious call of an engine: whether the next step might make a number that is not finite.
         self.diagnostics = None  # where the engine stores what it measures in a batch; None: it measures nothing
         self.order = None  # the order of samples if it is shuffled; used by the engine and training._train_cast
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from . import (
+    batches,
     differences,
     evaluation,
     fit_options,
@@ -290,9 +291,9 @@ class Learner:
     def fit(
         self,
         X,
-        y,
+        y=None,
         epochs=1,
-        batch_size=32,
+        batch_size=batches.DEFAULT_BATCH_SIZE,
         optimizer=None,
         shuffle=True,
         *,
@@ -312,10 +313,11 @@ class Learner:
 
         Parameters
         ----------
-        X : array_like, (n_0, m)
+        X : array_like, (n_0, m), or iterable
             float32 or float64 in any layout is read in place (``rows.T`` is the fastest); other
-            dtypes are cast one slice at a time.
-        y : array_like
+            dtypes are cast one slice at a time, also from a file (``np.memmap``).
+            Without y an iterable of batches (X, y) or (X, y, sample_weight): see Notes.
+        y : array_like, optional
             As for :meth:`loss`.
         epochs : int
             Passes over the data; 0 is allowed.
@@ -405,10 +407,29 @@ class Learner:
         Notes
         -----
         An exception that ends fit early has the :class:`History` so far as its attribute ``history``.
+
+        **Batches.** ``fit(batches)`` makes one update with each batch, and walks through the iterable
+        once an epoch; an iterator that cannot begin again is an error. Columns are samples, but in the
+        batches of a torch ``DataLoader`` rows are. Batches of equal size (the last may be shorter)
+        give the same bits as fit on all of the data with ``shuffle=False``; so does a schedule of
+        epochs if all are equal, as its time within an epoch is the share of the batches before. That
+        needs a ``len``: without one it is the epoch's start. batch_size, shuffle, sample_weight,
+        samples, validation_split and "balanced" are refused, as are metrics without validation_data.
+        After an error, also one of the iterable's, the weights so far are kept.
+
+        Examples
+        --------
+        >>> batches = [([[0.0, 1.0]], [0.0, 2.0]), ([[2.0, 3.0]], [4.0, 6.0])]
+        >>> net = Network([1, 1], ["identity"], seed=0)
+        >>> history = net.fit(batches, epochs=50, optimizer=SGD(lr=0.05))
+        >>> net.predict([[4.0]]).round(1)
+        array([[8.]], dtype=float32)
         """
         how = epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress
         rarer = validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split
         rarer = *rarer, diagnostics
+        if y is None:
+            return batches.fit(self, self._trainable, X, *how, rarer)
         return loop.fit(self, self._trainable, X, y, *how, rarer)
 
     def train_step(self, X, y, optimizer=None, loss=None, sample_weight=None):

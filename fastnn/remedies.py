@@ -17,7 +17,7 @@ def of_container(value, name, is_item=False):
     if getattr(value, "is_sparse", False) or repr(getattr(value, "layout", None)).startswith("torch.sparse"):
         return f", a sparse tensor: write {name}.to_dense()"
     if kind.__name__.endswith("DataLoader"):
-        return f": write for X, y in {name}: net.train_step(X.T, y)"
+        return f": fit takes it without y, net.fit({name}); for all else take its batches one by one"
     if hasattr(value, "__next__"):
         return f": write np.stack(list({name}), axis=1), where each item is one sample"
     if isinstance(value, dict):

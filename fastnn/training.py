@@ -107,6 +107,25 @@ def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample
     history = History()
     if options is not fit_options.NONE:
         history.validation_samples = options.kept_back
+    compares = epochs and not is_large  # else there was a warning about X already
+    how = optimizer, min(batch_size or m, m), shuffle, options
+    return trained(_kind_of_fit(trainable), network, trainable, data, how, epochs, callbacks, progress, history, compares)
+
+
+def trained(kind, network, trainable, data, how, epochs, callbacks, progress, history, compares):
+    """Run a Fit, or another `kind` of it, under the network's guard, and return the history.
+
+    Parameters
+    ----------
+    kind : type
+    data : tuple
+        What `kind` takes as its data.
+    how : (Optimizer, int, bool, Options)
+        The optimizer, the size of a batch, whether to shuffle, and the rarer options.
+    compares : bool
+        Whether to measure the loss before the first step, of `data`, for a warning about the first epoch.
+    """
+    optimizer, batch_size, shuffle, options = how
     with trainable.guard.fitting:
         with trainable.guard.writing:
             before = trainable.snapshot()
@@ -115,10 +134,8 @@ def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample
                 if epochs:
                     trainable.refuse_all_frozen()
                     trainable.refuse_non_finite()
-                job = _kind_of_fit(trainable)(
-                    trainable, data, optimizer, min(batch_size or m, m), shuffle, before, afresh, options
-                )
-                if epochs and not is_large:  # else there was a warning about X already
+                job = kind(trainable, data, optimizer, batch_size, shuffle, before, afresh, options)
+                if compares:
                     job.last_loss = trainable.loss_before(*data, options.samples)
             except BaseException as error:  # no memory, Ctrl-C
                 trainable.go_back(before)
@@ -271,8 +288,7 @@ class Fit:
                 lr = self.optimizer.lr
                 looks = looks or type(lr) is Plateau
                 some = 1 if looks or epochs == 1 else min(epochs - done, _SLICE_EPOCHS)
-                # A function of the user's is called outside of `writing`.
-                rates = None if type(lr) is float or isinstance(lr, Schedule) else _Rates(self, lr, some)
+                rates = self._rates(lr, some)  # outside of `writing`: it calls functions of the user's
                 sums = self._turn(some, looks, rates)
                 done += len(sums)
                 history.loss += [total / weight for total, weight in sums]
@@ -321,6 +337,10 @@ class Fit:
             finally:
                 self.seen = self.trainable.version()
                 self.trainable.state_epochs = self.state.time
+
+    def _rates(self, lr, epochs):
+        """The learning rates of the next slice, if `lr` is a function of the user's; else None."""
+        return None if type(lr) is float or isinstance(lr, Schedule) else _Rates(self, lr, epochs)
 
     def _after_epoch(self, epoch, callbacks, history):
         """Measure, let a Plateau change the learning rate, call the callbacks, and decide whether to stop early."""
@@ -440,28 +460,29 @@ class Fit:
 
     def _train_cast(self, state, batches, check, rates):
         """As _train, after selecting and casting only the samples of this slice: X is never copied as a whole."""
-        if state.order is None:
-            state.order = (
-                np.arange(self.m) if self.seed is None else self.backend.permutation(self.m, self.seed, state.epoch)
-            )
-            if self.options.samples is not None:
-                state.order = self.options.samples[state.order]
+        order = self.options.samples  # None: the given order, of all samples
+        if self.seed is not None:
+            if state.order is None:
+                drawn = self.backend.permutation(self.m, self.seed, state.epoch)
+                state.order = drawn if order is None else order[drawn]
+            order = state.order
         # Each selected sample needs memory twice for a short time: in its own dtype, and cast.
         both = (self.X,) if self.y.ndim == 1 else (self.X, self.y)
         sample = sum(a.shape[0] * (a.itemsize + self.engine.dtype.itemsize) for a in both)
         batches = max(1, min(batches, _CAST_BYTES // (self.batch_size * sample)))
         stop = min(state.position + batches * self.batch_size, self.m)
-        columns = state.order[state.position : stop]
+        columns = slice(state.position, stop)
+        if order is not None:
+            columns = order[columns]
         X, y = passes.cast(self.engine, self.X, self.y, columns, False)
         weights = None if self.sample_weight is None else self.sample_weight[columns]
-        block = TrainState(0, state.time, rate=state.rate)
+        # The sums go on in the block, so that their bits do not depend on where a block ends.
+        block = TrainState(0, state.time, 0, state.loss_sum, state.weight_sum, state.rate)
         block.before, block.whole = state.position, self.m
         block.diagnostics = state.diagnostics
         how = self.settings, self.batch_size, None
         sums = self.engine.train(X, y, weights, *how, block, batches, 1, check, None, rates)
-        loss_sum, weight_sum = sums[0] if sums else (block.loss_sum, block.weight_sum)
-        state.loss_sum += loss_sum
-        state.weight_sum += weight_sum
+        state.loss_sum, state.weight_sum = sums[0] if sums else (block.loss_sum, block.weight_sum)
         state.finite, state.rate = block.finite, block.rate
         if state.first_loss is None:
             state.first_loss = block.first_loss
@@ -503,6 +524,10 @@ class Fit:
                 raise ValueError(f"{name} has {found}; the weights are as they were before this call")
         if not self.state.finite:
             self._replay()
+        self._refuse_divergence(samples)
+
+    def _refuse_divergence(self, samples=None):
+        """Raise the error for a divergence in the batch at the present position."""
         batch = self.state.position // self.batch_size
         if (self.state.epoch, self.state.position) == (self.first_epoch, 0) and self.state.failed:
             raise FloatingPointError(NOT_FINITE_BEFORE)

@@ -13,7 +13,17 @@ from fastnn import datasets, kernels
 
 pytestmark = alone  # doctest puts a reader of sources of its own in place
 
-MODULES = ["_philox", "datasets", "information", "kernels", "network", "optimizers", "schedules", "stopping"]
+MODULES = [
+    "_philox",
+    "datasets",
+    "information",
+    "kernels",
+    "network",
+    "network_learning",
+    "optimizers",
+    "schedules",
+    "stopping",
+]
 MODULES += ["threads"]
 FUNCTIONS = [
     *(getattr(kernels, name) for name in kernels.__all__),

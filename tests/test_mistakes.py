@@ -434,7 +434,7 @@ def test_arguments_that_are_not_there(three, what):
 
 def test_python_s_own_words_where_they_are_enough(three):
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'y'"):
-        three.fit(X)
+        three.loss(X)
     with pytest.raises(TypeError, match="unexpected keyword argument 'verbose'"):
         three.predict(X, verbose=0)
 
@@ -589,7 +589,7 @@ DATA = {
     "sparse": (lambda n: n.predict(Matrix()), TypeError, ["X.toarray()"]),
     "generator": (lambda n: n.fit((x for x in X), CODES), TypeError, ["np.stack(list(X)"]),
     "zip": (lambda n: n.fit(zip(X, CODES, strict=False), CODES), TypeError, ["np.stack(list(X)"]),
-    "loader": (lambda n: n.fit(DataLoader(), CODES), TypeError, ["for X, y in X: net.train_step"]),
+    "loader": (lambda n: n.fit(DataLoader(), CODES), TypeError, ["without y, net.fit(X)"]),
     "dict": (lambda n: n.predict({"a": [1, 2]}), TypeError, ["X.values()"]),
     "set": (lambda n: n.predict({1, 2}), TypeError, ["a list"]),
     "file name": (lambda n: n.predict("data.csv"), TypeError, ["np.loadtxt('data.csv'"]),

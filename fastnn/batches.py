@@ -1,0 +1,260 @@
+"""fit(batches): trains on an iterable that gives one batch after another, such as a torch DataLoader.
+
+The batches are fetched, checked and cast between two slices, because all of that may run the user's code; a slice is
+one update. They are seen once: so what fit does with all data, a look at the weights from time to time and a repetition
+after a divergence, is done here by cautious steps.
+"""
+
+import math
+import numbers
+
+import numpy as np
+
+from . import arrays, cautions, class_weights, diagnostics, fit_options, optimizers, passes
+from .history import History, TrainState
+from .schedules import Plateau
+from .settings import check_flag
+from .stopping import check_monitor
+from .training import Fit, checked_callbacks, trained
+
+DEFAULT_BATCH_SIZE = 32  # of fit
+_WANTED = "(X, y) or (X, y, sample_weight)"
+_END = object()
+_LOWEST = -(10**6)  # less than any exponent of a float
+
+
+def fit(network, trainable, batches, epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress, rarer):
+    """:meth:`Network.fit` without y, whose arguments these are; `rarer`: those of fit_options.checked.
+
+    Returns
+    -------
+    History
+    """
+    epochs = arrays.whole_number(epochs, "epochs", 0)
+    optimizer = trainable.optimizer if optimizer is None else optimizers.check_optimizer(optimizer)
+    check_flag("shuffle", shuffle)
+    if progress is not None:
+        check_flag("progress", progress)
+    _check_iterable(batches, epochs)
+    if not isinstance(batch_size, (int, np.integer)) or batch_size != DEFAULT_BATCH_SIZE:
+        raise ValueError(f"batch_size={batch_size!r:.50} has no effect on batches, which have their own: leave it out")
+    if not shuffle:
+        raise ValueError("shuffle=False has no effect on batches, which come in their own order: leave it out")
+    if sample_weight is not None:
+        raise ValueError(f"sample_weight belongs into the batches: each is {_WANTED}")
+    callbacks = checked_callbacks(callbacks)
+    options, of_classes = fit_options.checked_of_batches(trainable, rarer)
+    if type(optimizer.lr) is Plateau:
+        check_monitor("lr", optimizer.lr.monitor, options.names())
+    how = optimizer, 1, False, options
+    return trained(
+        FitOfBatches, network, trainable, (batches, of_classes), how, epochs, callbacks, progress, History(), False
+    )
+
+
+def _check_iterable(batches, epochs):
+    """TypeError or ValueError if `batches` cannot be walked `epochs` times."""
+    kind = type(batches)
+    if hasattr(batches, "__array__") or hasattr(batches, "dtype") or isinstance(batches, (str, bytes, dict)):
+        raise TypeError(f"y is missing: write fit(X, y); without y, X must be an iterable of {_WANTED}, not {kind}")
+    if not hasattr(kind, "__iter__") and not hasattr(kind, "__getitem__"):
+        told = f": write {batches.__name__}()" if callable(batches) and hasattr(batches, "__name__") else ""
+        raise TypeError(f"without y, X must be an iterable of batches {_WANTED}, got {batches!r:.80}{told}")
+    # Iterators of Python's own cannot begin again; one of the user's may.
+    if epochs > 1 and hasattr(kind, "__next__") and kind.__module__ in ("builtins", "itertools"):
+        raise ValueError(
+            f"the batches are a {kind.__name__}, which can be walked once, and epochs is {epochs}: give a list, or an "
+            f"object whose __iter__ begins anew"
+        )
+
+
+def _is_loader(batches):
+    """Whether this is a DataLoader of torch's, or of a subclass; torch is not imported for that."""
+    return any(
+        kind.__name__ == "DataLoader" and kind.__module__.partition(".")[0] == "torch" for kind in type(batches).__mro__
+    )
+
+
+def _length(batches):
+    """How many batches an epoch has, as they say themselves; infinite if they do not say it."""
+    try:
+        return len(batches) or math.inf
+    except (TypeError, NotImplementedError):  # also a DataLoader's whose data set has no length
+        return math.inf
+
+
+def _columns(value, name, n_in=None):
+    """What a DataLoader gives, with its rows as columns; X must have `n_in` features."""
+    array = arrays.real_array(value, name)
+    if n_in is not None and (array.ndim != 2 or array.shape[1] != n_in):
+        told = ": flatten it in the collate_fn" if array.ndim > 2 and math.prod(array.shape[1:]) == n_in else ""
+        raise ValueError(f"{name} has shape {array.shape}, wanted (m, {n_in}): a DataLoader's samples are rows{told}")
+    return array.T if array.ndim == 2 else array
+
+
+class FitOfBatches(Fit):
+    """The training loop of one call of fit(batches). Its position counts the batches of an epoch, and not samples.
+
+    Parameters
+    ----------
+    data : (iterable, ndarray or None)
+        The batches, and the weight of each class.
+    trainable, optimizer, batch_size, shuffle, before, afresh, options
+        As for :class:`Fit`; the size is 1 and there is no shuffle.
+    """
+
+    __slots__ = ("exponent", "given", "is_at_end", "is_first", "is_loader", "of_classes", "readable", "walk", "weights")
+
+    def __init__(self, trainable, data, optimizer, batch_size, shuffle, before, afresh, options):
+        nothing = np.empty((trainable.sizes[0], 1)), np.empty((trainable.sizes[-1], 1)), None
+        super().__init__(trainable, nothing, optimizer, batch_size, shuffle, before, afresh, options)
+        self.given, self.of_classes = data
+        self.is_loader = _is_loader(self.given)
+        self.walk = None  # through the batches of this epoch
+        self.is_at_end, self.is_first = False, True
+        self.m = math.inf  # how many batches an epoch has; infinite: not known
+        self.per_epoch, self.batches = 2**62, 1  # more than ever come; those of a slice
+        self._forget()
+        self.exponent = _LOWEST  # the sums of this epoch are those in the state times 2 to the power of this
+
+    def _forget(self):
+        """Forget a batch that was used, so that the memory of two is not needed while the next one is made."""
+        self.X = self.y = self.sample_weight = self.readable = None
+
+    def _rates(self, lr, epochs):
+        """As in a Fit, after the next batch is fetched."""
+        if self.X is None and not self.is_at_end:
+            self._fetch()
+        return None if self.is_at_end else super()._rates(lr, 1)
+
+    def _place(self):
+        return f"batch {self.state.position} of epoch {self.state.epoch - self.first_epoch}"
+
+    def _fetch(self):
+        if self.walk is None:
+            self.walk, self.m = iter(self.given), _length(self.given)
+        batch = next(self.walk, _END)
+        if batch is not _END:
+            self._take(batch)
+            self.m = max(self.m, self.state.position + 1)
+        elif self.state.position:
+            self.is_at_end = True
+        else:
+            told = "it can be walked only once; give a list, or an object whose __iter__ begins anew"
+            epoch = self.state.epoch - self.first_epoch
+            raise ValueError(f"X, the iterable of batches, has none in epoch {epoch}: if it is an iterator, {told}")
+
+    def _take(self, batch):
+        """Check a batch and cast it; errors say which one it is."""
+        trainable = self.trainable
+        is_batch = isinstance(batch, (tuple, list)) and len(batch) in (2, 3) and not isinstance(batch[0], numbers.Real)
+        if not is_batch:
+            raise TypeError(f"{self._place()} must be {_WANTED}, got {type(batch).__name__} {batch!r:.50}")
+        X, y, sample_weight = batch if len(batch) == 3 else (*batch, None)
+        try:
+            if self.is_loader:
+                X, y = _columns(X, "X", trainable.sizes[0]), _columns(y, "y")
+            X, y, _ = trainable.data(X, y, None)
+            weights = self._weights(y, sample_weight, X.shape[1])
+        except (ValueError, TypeError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{self._place()}: {error}") from error.__cause__
+        if self.is_first:
+            cautions.of_targets(y, trainable.loss, not trainable.is_chosen)
+            is_read_as_it_is = trainable.standardisation is None
+            is_large = is_read_as_it_is and cautions.of_scale(X, X.shape[1], self.backend.largest)
+            self.is_first = not is_large  # False: there was a warning about X already
+        self.readable = passes.cast(self.engine, X, y, slice(None), arrays.in_place(X, y))
+        self.X, self.y, self.weights = X, y, weights
+
+    def _weights(self, y, sample_weight, m):
+        """Weights of samples times those of their classes, or None; divided by 2 to the power of the second result."""
+        w, exponent = sample_weight, 0
+        if w is not None:
+            w, exponent = arrays.scaled_weights(arrays.finite_weights(w, m))
+        if self.of_classes is not None:
+            of_classes, of_table = arrays.scaled_weights(self.of_classes)
+            codes = class_weights.codes_of(y, self.trainable.sizes[-1], self.trainable.loss.name)
+            w, of_product = arrays.scaled_weights(of_classes[codes] if w is None else w * of_classes[codes])
+            exponent += of_table + of_product
+        return w, exponent
+
+    def _slice(self, epochs, check, rates):
+        """One update, or the end of an epoch."""
+        state, (weights, exponent) = self.state, self.weights
+        self.slice_state, state.ended, state.ended_rates = state, None, None
+        if self.is_at_end:
+            return self._end_epoch()
+        if not self._take_settings(check, rates):
+            return []
+        if self.is_first:
+            self.last_loss = self.trainable.loss_before(self.X, self.y, weights)
+        self.is_first = False
+        block = self._step(weights, None if rates is None else rates.values)
+        state.failed, state.finite, state.rate, self.measured = (
+            block.failed,
+            block.finite,
+            block.rate,
+            block.diagnostics,
+        )
+        if block.failed or not block.finite:
+            self._explain()
+        if state.first_loss is None:
+            state.first_loss = block.first_loss
+        ((loss_sum, weight_sum),) = block.ended
+        if weight_sum:  # else the weights of this batch are all 0
+            largest = max(self.exponent, exponent)
+            more, less = exponent - largest, self.exponent - largest
+            state.loss_sum = math.ldexp(state.loss_sum, less) + math.ldexp(loss_sum, more)
+            state.weight_sum = math.ldexp(state.weight_sum, less) + math.ldexp(weight_sum, more)
+            self.exponent = largest
+        state.position += 1
+        self._forget()
+        return []
+
+    def _end_epoch(self):
+        state = self.state
+        if not state.weight_sum:
+            epoch = state.epoch - self.first_epoch
+            raise ValueError(
+                f"the weights of all samples of epoch {epoch} are 0: give at least one of them more than 0"
+            )
+        self.walk, self.is_at_end, self.exponent = None, False, _LOWEST
+        state.ended = ended = [(state.loss_sum, state.weight_sum)]
+        state.next_epoch()
+        return ended
+
+    def _step(self, weights, rates):
+        """Make one update; return its position, which says how it ended."""
+        block = self._train_batch(weights, rates, cautious=True)
+        if block.unsafe:  # it may fail: with weights to go back to
+            self._take_snapshot()
+            self.unchecked = True
+            block = self._train_batch(weights, rates, cautious=False)
+            if block.failed or not block.finite:
+                self._replay()
+            self.unchecked = False
+        return block
+
+    def _train_batch(self, weights, rates, cautious):
+        state, m = self.state, self.X.shape[1]
+        block = TrainState(0, state.time, rate=state.rate)
+        if self.m < math.inf:
+            block.before, block.whole = state.position, self.m
+        if self.options.diagnoses:
+            block.diagnostics = diagnostics.room(len(self.trainable.sizes) - 1)
+        how = self.settings, m, None
+        self.engine.train(*self.readable, weights, *how, block, 1, 1, not cautious, None, rates, cautious)
+        return block
+
+    def _explain(self):
+        """Raise the error for a loss, weight or moment of this batch that is not finite."""
+        for name, array, row in (("X", self.X, "feature"), ("y", self.y, "output")):
+            found = arrays.first_non_finite(array, self.engine.dtype, row)
+            if found:
+                raise ValueError(f"{self._place()}: {name} has {found}; {self._kept()}")
+        self._refuse_divergence()
+
+    def _replay(self):
+        """Go back to the weights before the step that failed."""
+        self.engine.restore(self.snapshot)
