@@ -56,7 +56,9 @@ def _check_iterable(batches, epochs):
     """TypeError or ValueError if `batches` cannot be walked `epochs` times."""
     kind = type(batches)
     if hasattr(batches, "__array__") or hasattr(batches, "dtype") or isinstance(batches, (str, bytes, dict)):
-        raise TypeError(f"y is missing: write fit(X, y); without y, X must be an iterable of {_WANTED}, not {kind}")
+        raise TypeError(
+            f"y is missing (None): write fit(X, y); without y, X must be an iterable of {_WANTED}, not {kind}"
+        )
     if not hasattr(kind, "__iter__") and not hasattr(kind, "__getitem__"):
         told = f": write {batches.__name__}()" if callable(batches) and hasattr(batches, "__name__") else ""
         raise TypeError(f"without y, X must be an iterable of batches {_WANTED}, got {batches!r:.80}{told}")

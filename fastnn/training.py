@@ -109,7 +109,9 @@ def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample
         history.validation_samples = options.kept_back
     compares = epochs and not is_large  # else there was a warning about X already
     how = optimizer, min(batch_size or m, m), shuffle, options
-    return trained(_kind_of_fit(trainable), network, trainable, data, how, epochs, callbacks, progress, history, compares)
+    return trained(
+        _kind_of_fit(trainable), network, trainable, data, how, epochs, callbacks, progress, history, compares
+    )
 
 
 def trained(kind, network, trainable, data, how, epochs, callbacks, progress, history, compares):

@@ -89,6 +89,8 @@ FIT = {
     "fit of one batch": lambda net, path: net.fit(X, y, 1, None, optimizer=Adam(), progress=False),
     "fit": lambda net, path: net.fit(X, y, 2, 16, optimizer=Adam(), progress=False),
     "fit of another dtype": lambda net, path: net.fit(X64, y, 2, 16, sample_weight=w, progress=False),
+    "fit on batches": lambda net, path: net.fit([(X, y), (X64, y, w)], epochs=2, optimizer=Adam(), progress=False),
+    "fit on one batch": lambda net, path: net.fit(iter([(X, y)]), optimizer=Adam(), progress=False),
     "fit with callbacks": lambda net, path: net.fit(X, y, 2, callbacks=lambda e, h: None, progress=False),
 }
 
@@ -162,7 +164,7 @@ def test_a_fit_is_interrupted(either_backend, what, most):
     FIT[what](done, None)
     for net, where in interruptions(either_backend, FIT[what], None, most):
         assert 0 <= net.epochs_done <= 2, where
-        if what == "fit of one batch":
+        if what in ("fit of one batch", "fit on one batch"):
             assert bits(net) in (before, bits(done)), where
         assert_finite(net)
         assert_usable(net, where)
