@@ -10,7 +10,7 @@ import numbers
 
 import numpy as np
 
-from . import arrays, cautions, class_weights, diagnostics, fit_options, optimizers, passes
+from . import arrays, cautions, class_weights, diagnostics, fit_options, optimizers, passes, standardisation
 from .history import History, TrainState
 from .schedules import Plateau
 from .settings import check_flag
@@ -47,9 +47,12 @@ def fit(network, trainable, batches, epochs, batch_size, optimizer, shuffle, sam
     if type(optimizer.lr) is Plateau:
         check_monitor("lr", optimizer.lr.monitor, options.names())
     how = optimizer, 1, False, options
-    return trained(
-        FitOfBatches, network, trainable, (batches, of_classes), how, epochs, callbacks, progress, History(), False
-    )
+    kind = FitOfBatches
+    if trainable.is_own:
+        from . import own_fit  # which imports this module
+
+        kind = own_fit.OwnFitOfBatches
+    return trained(kind, network, trainable, (batches, of_classes), how, epochs, callbacks, progress, History(), False)
 
 
 def _check_iterable(batches, epochs):
@@ -166,7 +169,11 @@ class FitOfBatches(Fit):
             is_read_as_it_is = trainable.standardisation is None
             is_large = is_read_as_it_is and cautions.of_scale(X, X.shape[1], self.backend.largest)
             self.is_first = not is_large  # False: there was a warning about X already
-        self.readable = passes.cast(self.engine, X, y, slice(None), arrays.in_place(X, y))
+        if trainable.is_own:  # y is the loss's own affair
+            dtype = standardisation.dtype_of(self.engine)
+            self.readable = X if arrays.in_place(X, None) else arrays.columns_as(X, slice(None), dtype)
+        else:
+            self.readable = passes.cast(self.engine, X, y, slice(None), arrays.in_place(X, y))
         self.X, self.y, self.weights = X, y, weights
 
     def _weights(self, y, sample_weight, m):
@@ -183,7 +190,7 @@ class FitOfBatches(Fit):
 
     def _slice(self, epochs, check, rates):
         """One update, or the end of an epoch."""
-        state, (weights, exponent) = self.state, self.weights
+        state, weights = self.state, self.weights[0]
         self.slice_state, state.ended, state.ended_rates = state, None, None
         if self.is_at_end:
             return self._end_epoch()
@@ -203,7 +210,12 @@ class FitOfBatches(Fit):
             self._explain()
         if state.first_loss is None:
             state.first_loss = block.first_loss
-        ((loss_sum, weight_sum),) = block.ended
+        self._count(*block.ended[0])
+        return []
+
+    def _count(self, loss_sum, weight_sum):
+        """Add the sums of a batch, which was used, to those of the epoch."""
+        state, exponent = self.state, self.weights[1]
         if weight_sum:  # else the weights of this batch are all 0
             largest = max(self.exponent, exponent)
             more, less = exponent - largest, self.exponent - largest
@@ -212,7 +224,6 @@ class FitOfBatches(Fit):
             self.exponent = largest
         state.position += 1
         self._forget()
-        return []
 
     def _end_epoch(self):
         state = self.state

@@ -4,6 +4,8 @@ import numpy as np
 
 from . import arrays, tables
 
+NOT_FOR_OWN = "class_weight: with a loss of one's own y need not be classes; write sample_weight"
+
 
 def applied(class_weight, y, n_out, loss, sample_weight, samples=None):
     """The weights of samples, each multiplied by that of its class.
@@ -33,7 +35,7 @@ def applied(class_weight, y, n_out, loss, sample_weight, samples=None):
         If `class_weight` names a class that does not exist, or the targets are no classes.
     """
     if class_weight is not None and loss == tables.OwnLoss.name:
-        raise ValueError("class_weight: with a loss of one's own y need not be classes; write sample_weight")
+        raise ValueError(NOT_FOR_OWN)
     if class_weight is None:
         return _scaled(sample_weight, samples, "sample_weight") if samples is not None else sample_weight
     codes, classes = codes_of(y, n_out, loss), max(n_out, 2)

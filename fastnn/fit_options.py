@@ -66,10 +66,7 @@ def checked(trainable, data, y_given, given):
     validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split, diagnostics = given
     X, y, weights = data
     options, m, n_out, loss = Options(), X.shape[1], trainable.sizes[-1], trainable.loss.name
-    check_flag("diagnostics", diagnostics)
-    options.diagnoses = bool(diagnostics)
-    if options.diagnoses and trainable.is_own:
-        raise ValueError("diagnostics=True is not there for a loss of one's own")
+    options.diagnoses = _checked_diagnostics(diagnostics, trainable)
     if max_seconds is not None:
         options.max_seconds = tables.real_parameter(max_seconds, "max_seconds")
     validation_split = tables.real_parameter(validation_split, "validation_split")
@@ -89,6 +86,13 @@ def checked(trainable, data, y_given, given):
     return options, class_weights.applied(class_weight, y, n_out, loss, weights, options.samples)
 
 
+def _checked_diagnostics(diagnostics, trainable):
+    check_flag("diagnostics", diagnostics)
+    if diagnostics and trainable.is_own:
+        raise ValueError("diagnostics=True is not there for a loss of one's own")
+    return bool(diagnostics)
+
+
 def checked_of_batches(trainable, given):
     """Check the rarer arguments of fit(batches), and refuse those that need all data at once.
 
@@ -105,8 +109,7 @@ def checked_of_batches(trainable, given):
     """
     validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split, diagnostics = given
     options, classes = Options(), max(trainable.sizes[-1], 2)
-    check_flag("diagnostics", diagnostics)
-    options.diagnoses = bool(diagnostics)
+    options.diagnoses = _checked_diagnostics(diagnostics, trainable)
     if max_seconds is not None:
         options.max_seconds = tables.real_parameter(max_seconds, "max_seconds")
     if tables.real_parameter(validation_split, "validation_split"):
@@ -115,6 +118,8 @@ def checked_of_batches(trainable, given):
         raise ValueError("samples= needs all data at once, and fit got batches: leave the other samples out of these")
     if isinstance(class_weight, str) and class_weight == "balanced":
         raise ValueError('class_weight="balanced" needs all data at once, and fit got batches: give a dict')
+    if class_weight is not None and trainable.is_own:
+        raise ValueError(class_weights.NOT_FOR_OWN)
     if validation_data is not None:
         options.measures = Measures(trainable, None, None, validation_data, metrics)
     elif type(metrics) not in (tuple, list) or metrics:

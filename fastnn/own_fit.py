@@ -1,8 +1,11 @@
 """fit with a loss of the user's own: batch after batch, each one two calls of the engine with the loss between them."""
 
+import math
+
 import numpy as np
 
 from . import arrays, cautions, standardisation
+from .batches import FitOfBatches
 from .history import TrainState
 from .own_loss import derivatives, function_of
 from .training import Fit
@@ -10,14 +13,13 @@ from .training import Fit
 _MOST_TRIES = 5  # of a batch, if another thread changes the network while the loss is computed
 
 
-class OwnFit(Fit):
-    """The training loop of a fit whose loss is the user's own: a slice is one batch, and each batch is checked."""
+class _OwnSteps:
+    """The turns of a fit whose loss is the user's own: a slice is one batch, and each batch is checked.
 
-    __slots__ = ("function", "tries")
+    A class that has this and a kind of Fit as its bases says what the next batch is, and counts it.
+    """
 
-    def __init__(self, trainable, *how):
-        super().__init__(trainable, *how)
-        self.function, self.batches, self.tries = function_of(trainable), 1, 0
+    __slots__ = ()
 
     def _turn(self, epochs, looks, rates):
         with self.writing:
@@ -25,14 +27,12 @@ class OwnFit(Fit):
                 self._make_ready()
                 if not self._take_settings(looks, rates):
                     return []
-                columns, w = self._next_batch()
-                X = arrays.columns_as(self.X, columns, standardisation.dtype_of(self.engine))
+                X, y, w = self._next_batch()
                 A = None if w is not None and not w.any() else self.engine.begin_step(X)
             finally:
                 self.seen = self.trainable.version()
         if A is None:  # a batch that counts for nothing is skipped
-            return self._advance(len(columns), 0.0, 0.0)
-        y = self.y[..., columns]
+            return self._advance(X.shape[1], 0.0, 0.0)
         total, weight, dA = derivatives(self.function(A, y), A, w, self._explain_outputs)
         settings = self.settings if rates is None else self.settings.with_lr(float(rates.values[0]))
         with self.writing:
@@ -43,13 +43,40 @@ class OwnFit(Fit):
                         return []
                 self.tries = 0
                 self._end(A, dA, weight, settings)
-                return self._advance(len(columns), total, weight)
+                return self._advance(X.shape[1], total, weight)
             finally:
                 self.seen = self.trainable.version()
                 self.trainable.state_epochs = self.state.time
 
+    def _end(self, A, dA, weight, settings):
+        state = self.state
+        block = TrainState(0, state.time, rate=state.rate)
+        if self.m < math.inf:
+            block.before, block.whole = state.position, self.m
+        if not self.engine.end_step(A, dA, weight, settings, block):
+            self._diverged(f"a weight or a moment would no longer be finite (with {settings})")
+        state.rate = block.rate
+
+    def _diverged(self, what):
+        remedy = cautions.remedy(self.X, np.zeros(1), self.backend.largest, self.options.samples)
+        batch = self.state.position // self.batch_size
+        raise FloatingPointError(
+            f"training diverged: {what} in epoch {self.state.epoch - self.first_epoch}, batch {batch} (counted from "
+            f"0); {self._kept()}. {remedy}"
+        )
+
+
+class OwnFit(_OwnSteps, Fit):
+    """The training loop of a fit whose loss is the user's own."""
+
+    __slots__ = ("function", "tries")
+
+    def __init__(self, trainable, *how):
+        super().__init__(trainable, *how)
+        self.function, self.batches, self.tries = function_of(trainable), 1, 0
+
     def _next_batch(self):
-        """The places of the next batch's samples, and their weights."""
+        """X as the engine reads it, y and the weights of the next batch's samples."""
         state, samples = self.state, self.options.samples
         if state.order is None:
             state.order = (
@@ -58,15 +85,8 @@ class OwnFit(Fit):
             if samples is not None:
                 state.order = samples[state.order]
         columns = state.order[state.position : state.position + self.batch_size]
-        return columns, None if self.sample_weight is None else self.sample_weight[columns]
-
-    def _end(self, A, dA, weight, settings):
-        state = self.state
-        block = TrainState(0, state.time, rate=state.rate)
-        block.before, block.whole = state.position, self.m
-        if not self.engine.end_step(A, dA, weight, settings, block):
-            self._diverged(f"a weight or a moment would no longer be finite (with {settings})")
-        state.rate = block.rate
+        X = arrays.columns_as(self.X, columns, standardisation.dtype_of(self.engine))
+        return X, self.y[..., columns], None if self.sample_weight is None else self.sample_weight[columns]
 
     def _advance(self, count, total, weight):
         state = self.state
@@ -93,10 +113,32 @@ class OwnFit(Fit):
             raise ValueError(f"X has {found}; the weights are as they were before this call")
         self._diverged("the outputs were no longer finite")
 
-    def _diverged(self, what):
-        remedy = cautions.remedy(self.X, np.zeros(1), self.backend.largest, self.options.samples)
-        batch = self.state.position // self.batch_size
-        raise FloatingPointError(
-            f"training diverged: {what} in epoch {self.state.epoch - self.first_epoch}, batch {batch} (counted from "
-            f"0); {self._kept()}. {remedy}"
-        )
+
+class OwnFitOfBatches(_OwnSteps, FitOfBatches):
+    """The training loop of a fit on batches whose loss is the user's own."""
+
+    __slots__ = ("function", "tries")
+
+    def __init__(self, trainable, *how):
+        super().__init__(trainable, *how)
+        self.function, self.tries = function_of(trainable), 0
+
+    def _turn(self, epochs, looks, rates):
+        return FitOfBatches._turn(self, epochs, looks, rates) if self.is_at_end else super()._turn(epochs, looks, rates)
+
+    def _next_batch(self):
+        return self.readable, self.y, self.weights[0]
+
+    def _advance(self, count, total, weight):
+        state = self.state
+        if state.first_loss is None and weight:
+            state.first_loss = total / weight
+        state.ended, state.ended_rates, self.is_first = None, None, False
+        self._count(total, weight)
+        return []
+
+    def _explain_outputs(self):
+        found = arrays.first_non_finite(self.X, self.engine.dtype)
+        if found:
+            raise ValueError(f"{self._place()}: X has {found}; {self._kept()}")
+        self._diverged("the outputs were no longer finite")

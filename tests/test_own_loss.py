@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from case_helpers import assert_refused, state_of
+from case_helpers import assert_refused, bits, state_of, weights_unchanged
 from conftest import BACKENDS, alone
 from fastnn import SGD, Adam, Network, schedules
 
@@ -415,3 +415,65 @@ def test_bits_are_those_of_our_loss():
             for net in (own, ours):
                 net.train_step(x, y, Adam(lr=0.01))
         assert state_of(own) == state_of(ours)
+
+
+# --- fit on batches ---------------------------------------------------------------------------------------------
+
+
+def batches_of(X, Y, w=None, size=16):
+    each = (X, Y) if w is None else (X, Y, w)
+    return [tuple(T[..., i : i + size] for T in each) for i in range(0, X.shape[1], size)]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    "optimizer", [SGD(0.05, momentum=0.5), SGD(lambda t: 0.1 / (1 + t)), SGD(schedules.Cosine(0.1, 3))]
+)
+def test_fit_on_batches_gives_the_bits_of_fit(backend, dtype, rng, weighted, optimizer):
+    X, Y, w = rng.standard_normal((5, 48)), rng.standard_normal((3, 48)), rng.random(48)
+    w[:16] = 0  # a batch that counts for nothing
+    w = w if weighted else None
+    joined, apart = (Network([5, 6, 3], ["tanh", "identity"], mse, dtype=dtype, seed=1, backend=backend) for _ in "ab")
+    want = joined.fit(X, Y, 3, 16, optimizer, False, sample_weight=w, progress=False)
+    got = apart.fit(batches_of(X, Y, w), epochs=3, optimizer=optimizer, progress=False)
+    assert bits(apart) == bits(joined)
+    assert got.lr == want.lr
+    np.testing.assert_allclose(got.loss, want.loss, rtol=1e-14)
+    assert apart.epochs_done == 3
+
+
+def test_errors_in_batches_say_which_one(backend, rng):
+    X, Y = rng.standard_normal((5, 40)), rng.standard_normal((3, 40))
+    net = Network([5, 3], ["identity"], mse, seed=1, backend=backend)
+    bad = X.copy()
+    bad[2, 20] = np.nan
+    with pytest.raises(ValueError, match=r"batch 1 of epoch 0: X has 1 non-finite value, first at column 4"):
+        net.fit(batches_of(bad, Y), optimizer=SGD(0.1), progress=False)
+    assert all(np.isfinite(T).all() for layer in net.parameters for T in layer)
+
+    def broken(A, y):
+        raise KeyError("mine")
+
+    net = Network([5, 3], ["identity"], broken, seed=1, backend=backend)
+    with weights_unchanged(net), pytest.raises(KeyError, match="mine"):
+        net.fit(batches_of(X, Y), progress=False)
+    for arguments, words in (({"class_weight": {0: 2.0}}, "class_weight"), ({"diagnostics": True}, "diagnostics")):
+        with pytest.raises(ValueError, match=words):
+            net.fit(batches_of(X, Y), progress=False, **arguments)
+
+
+def test_a_loss_that_diverges_on_batches_keeps_finite_weights(backend, rng):
+    X, Y = rng.standard_normal((5, 40)), rng.standard_normal((3, 40))
+    net = Network(
+        [5, 3], ["identity"], lambda A, y: (np.zeros(A.shape[1]), np.full_like(A, 1e38)), seed=1, backend=backend
+    )
+    with pytest.raises(FloatingPointError, match="diverged"):
+        net.fit(batches_of(X, Y), epochs=3, optimizer=SGD(1e30), progress=False)
+    assert all(np.isfinite(T).all() for layer in net.parameters for T in layer)
+
+
+def test_batches_validate_with_one_s_own_loss(backend, rng):
+    X, Y = rng.standard_normal((5, 40)), rng.standard_normal((3, 40))
+    net = Network([5, 3], ["identity"], mse, seed=1, backend=backend)
+    history = net.fit(batches_of(X, Y), epochs=4, validation_data=(X, Y), early_stopping=2, progress=False)
+    assert history.val_loss[-1] == pytest.approx(net.loss(X, Y), rel=1e-5)
