@@ -55,14 +55,21 @@ enum fnn_dtype {
 
 /* Losses L: F(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS).
    OUTPUT: the activation that the last layer must have, or ANY.
-   TARGETS: PROBABILITIES, numbers within 0..1; CLASSES, a class, or a probability for each class; VALUES, any numbers.
+   TARGETS: PROBABILITIES, numbers within 0..1; CLASSES, a class, or a probability for each class; VALUES, any numbers;
+   COUNTS, numbers of at least 0; ONE_VALUE, one number for all units; MEANS, a number for each of the first n / 2 units
+   (n is even). With ONE_VALUE and MEANS a sample has another number of targets than units, and no class codes.
    FORM: UNITS_OF_Z, L is a sum over units of a function of z and y, whose derivative is dZ; UNITS_OF_A, the same of
-   a = g(z) and y, whose derivative is dA; ROWS_OF_Z, L is a function of all z of a sample. */
+   a = g(z) and y, whose derivative is dA; ROWS_OF_Z, L is a function of all z of a sample; ROWS_OF_A, the same of all
+   a. */
 #define FNN_EACH_LOSS(F)                                                                  \
   F(BINARY_CROSS_ENTROPY, binary_cross_entropy, SIGMOID, PROBABILITIES, UNITS_OF_Z, "label_smoothing, pos_weight") \
   F(CROSS_ENTROPY, cross_entropy, SOFTMAX, CLASSES, ROWS_OF_Z, "label_smoothing")         \
   F(MSE, mse, ANY, VALUES, UNITS_OF_A, "")                                                \
-  F(MAE, mae, ANY, VALUES, UNITS_OF_A, "")
+  F(MAE, mae, ANY, VALUES, UNITS_OF_A, "")                                                \
+  F(HUBER, huber, ANY, VALUES, UNITS_OF_A, "delta")                                       \
+  F(QUANTILE, quantile, ANY, ONE_VALUE, ROWS_OF_A, "")                                    \
+  F(POISSON, poisson, IDENTITY, COUNTS, UNITS_OF_Z, "")                                   \
+  F(GAUSSIAN_NLL, gaussian_nll, IDENTITY, MEANS, ROWS_OF_A, "")
 
 /* Optimizers: F(NAME, name, SLOTS, STEP).
    SLOTS: how many moments it keeps for each parameter.
@@ -165,12 +172,14 @@ int fnn_activation_backward(int isa, const fnn_matrix *out, const fnn_matrix *dA
 int fnn_rowsum(int isa, const fnn_matrix *out, const fnn_matrix *dZ, ptrdiff_t n, ptrdiff_t m, int threads);
 
 /* The targets of m samples: class codes (m), each a column of Y with one 1, else 0; or Y (n x m, either dtype) if codes
-   is NULL. The weights of the samples (m); NULL: each weight is 1. */
+   is NULL: of a loss with ONE_VALUE 1 x m, with MEANS n / 2 x m. The weights of the samples (m); NULL: each weight
+   is 1. The levels of quantile (n), within 0..1; NULL: 1 / (n + 1), 2 / (n + 1), ... */
 typedef struct {
   size_t size;
   const int32_t *codes;
   fnn_matrix Y;
   const double *weights;
+  const double *levels;
 } fnn_targets;
 
 /* From Z (n x m): losses (m) = w_i L_i, and dZ (n x m) = the derivative of w_i L_i. One of the two may be NULL. */

@@ -37,7 +37,16 @@ enum fnn_slope {
 enum fnn_form {
   FNN_UNITS_OF_Z,
   FNN_UNITS_OF_A,
-  FNN_ROWS_OF_Z
+  FNN_ROWS_OF_Z,
+  FNN_ROWS_OF_A
+};
+enum fnn_targets_kind {
+  FNN_PROBABILITIES,
+  FNN_CLASSES,
+  FNN_VALUES,
+  FNN_COUNTS,
+  FNN_ONE_VALUE,
+  FNN_MEANS
 };
 
 /* No plan keeps Z for these. */
@@ -74,6 +83,29 @@ static inline enum fnn_form fnn_form_of(const fnn_spec *loss) {
   static const unsigned char forms[] = {FNN_EACH_LOSS(ONE)};
 #undef ONE
   return (enum fnn_form)forms[loss->kind];
+}
+
+/* Whether a loss is a sum over units of a function of single units. */
+static inline int fnn_is_of_units(const fnn_spec *loss) {
+  return fnn_form_of(loss) == FNN_UNITS_OF_Z || fnn_form_of(loss) == FNN_UNITS_OF_A;
+}
+
+static inline enum fnn_targets_kind fnn_targets_of(const fnn_spec *loss) {
+#define ONE(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS) FNN_##TARGETS,
+  static const unsigned char kinds[] = {FNN_EACH_LOSS(ONE)};
+#undef ONE
+  return (enum fnn_targets_kind)kinds[loss->kind];
+}
+
+/* The rows of Y for a loss of n units. */
+static inline ptrdiff_t fnn_target_rows(const fnn_spec *loss, ptrdiff_t n) {
+  const enum fnn_targets_kind kind = fnn_targets_of(loss);
+  return kind == FNN_ONE_VALUE ? 1 : kind == FNN_MEANS ? n / 2 : n;
+}
+
+/* Whether a loss can have n units. */
+static inline int fnn_fits_units(const fnn_spec *loss, ptrdiff_t n) {
+  return fnn_targets_of(loss) != FNN_MEANS || n % 2 == 0;
 }
 
 enum fnn_step_form {
@@ -184,8 +216,9 @@ typedef struct {
   void *Z;
   ptrdiff_t ld;
   const int32_t *codes;  /* the classes; NULL: the targets are Y */
-  const void *Y;         /* rows x n, laid out as Z, padded with 0 */
+  const void *Y;         /* rows x fnn_target_rows(n), laid out as Z, padded with 0 */
   const double *weights; /* NULL: all are 1 */
+  const double *levels;  /* of quantile, as in fnn_targets */
   double *losses;        /* w_i L_i */
   void *scratch;         /* FNN_HEAD_ROWS padded rows that no other thread uses */
 } fnn_head;
@@ -345,9 +378,10 @@ int fnn_have_one_dtype(const fnn_matrix *const *all, int count);
 #define FNN_HAVE_ONE_DTYPE(...)                                                                                        \
   fnn_have_one_dtype((const fnn_matrix *const[]){__VA_ARGS__},                                                         \
                      (int)(sizeof((const fnn_matrix *const[]){__VA_ARGS__}) / sizeof(const fnn_matrix *)))
-/* Whether these are targets: codes of classes, or Y of either dtype. */
-static inline int fnn_are_targets(const fnn_targets *targets) {
-  return targets->codes || fnn_is_dtype(targets->Y.dtype);
+/* Whether these are targets of a loss: Y of either dtype, or codes of classes, unless Y has other rows than units. */
+static inline int fnn_are_targets(const fnn_targets *targets, const fnn_spec *loss) {
+  const enum fnn_targets_kind kind = fnn_targets_of(loss);
+  return targets->codes ? kind != FNN_ONE_VALUE && kind != FNN_MEANS : fnn_is_dtype(targets->Y.dtype);
 }
 /* Copy a caller's struct, which begins with its size, into one of ours: members that the caller does not know are 0.
    Returns whether it has at least the members up to `last`, those of ABI 2. */
@@ -408,9 +442,11 @@ static inline void fnn_read(const fnn_kernels *K, void *to, ptrdiff_t ld, const 
    are read into head.Y. */
 static inline void fnn_take_losses(const fnn_kernels *K, fnn_head head, const fnn_targets *targets,
                                    const fnn_standard *of_targets, ptrdiff_t first, ptrdiff_t rows) {
-  if (!targets->codes) fnn_read(K, (void *)head.Y, head.ld, &targets->Y, NULL, first, rows, head.n, of_targets);
+  const ptrdiff_t n_y = fnn_target_rows(&head.loss, head.n);
+  if (!targets->codes) fnn_read(K, (void *)head.Y, head.ld, &targets->Y, NULL, first, rows, n_y, of_targets);
   if (targets->codes) head.codes = targets->codes + first;
   if (targets->weights) head.weights = targets->weights + first;
+  head.levels = targets->levels;
   K->head(&head, 0, rows);
 }
 #endif

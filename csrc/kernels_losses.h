@@ -1,7 +1,7 @@
 /* Losses. First the functions: for each loss that is a sum over units, a function of single units, which gives L in
-   double and returns its derivative; for all units of a sample, the cross-entropy. Then the loops over a batch, each
-   written once for all losses: by columns of samples (few units), by rows (many units), and element by element.
-   kernels_bodies.h includes this file for each dtype. */
+   double and returns its derivative; for all units of a sample, the cross-entropy, and the losses whose targets are not
+   one for each unit. Then the loops over a batch, each written once for all losses: by columns of samples (few units),
+   by rows (many units), and element by element. kernels_bodies.h includes this file for each dtype. */
 
 /* --- losses of single units: each call sets L of VL units, and returns dL/dz (form UNITS_OF_Z) or dL/da (UNITS_OF_A)
    --- */
@@ -58,9 +58,145 @@ FNN_INLINE V FN(mae)(V a, V y, FN(constants) c, double *L) {
   return FN(select)(error > 0, FN(set1)(1), FN(select)(error < 0, FN(set1)(-1), error));
 }
 
-/* --- all units of a sample: the cross-entropy L = -sum(y log a) with a = softmax(z), where y may be a single class;
-   dZ = a sum(y) - y. It is computed as L = sum(y (top - z)) + sum(y) log(whole), where top is the largest z, and whole
-   is sum(exp(z - top)): this does not overflow for any z. --- */
+/* e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2), with e = a - y. Parameter: delta. P. J. Huber, "Robust
+   estimation of a location parameter", 1964. */
+FNN_INLINE V FN(huber)(V a, V y, FN(constants) c, double *L) {
+  const double delta = c.parameter[0];
+  double as[VL], ys[VL];
+  FN(doubles)(as, a);
+  FN(doubles)(ys, y);
+  for (int i = 0; i < VL; i++) {
+    const double e = as[i] > ys[i] ? as[i] - ys[i] : ys[i] - as[i], inner = e < delta ? e : delta;
+    L[i] = inner * (e - 0.5 * inner);
+  }
+  return FN(clamped)(a - y, c.parameter[0]);
+}
+
+/* exp(x) as p 2^n in double, where p is near 1: exp(x) itself may be too large for a float. Beyond +-PARTS_HIGH, x
+   counts as that: there the square of any number but 0, times exp(x)^2, is infinite, or 0. */
+#define PARTS_HIGH ((REAL)1418.0)
+FNN_INLINE void FN(exp_parts)(V x, double *p, int *n) {
+  VI whole;
+  FN(doubles)(p, FN(reduced_expm1)(FN(clamped)(x, PARTS_HIGH), &whole) + 1);
+  for (int i = 0; i < VL; i++) n[i] = (int)whole[i];
+}
+
+/* x 2^n for |n| <= 2046, in two finite steps: so 0 stays 0. */
+FNN_INLINE double FN(times_power)(double x, int n) {
+  const int64_t half = n >> 1;
+  const uint64_t bits[2] = {(uint64_t)(half + 1023) << 52, (uint64_t)(n - half + 1023) << 52};
+  double powers[2];
+  memcpy(powers, bits, sizeof powers);
+  return x * powers[0] * powers[1];
+}
+
+/* exp(z) - y z; z is the logarithm of the rate. No y times z where y is 0: z may be infinite. */
+FNN_INLINE V FN(poisson)(V z, V y, FN(constants) c, double *L) {
+  double p[VL], zs[VL], ys[VL];
+  int n[VL];
+  V d;
+  (void)c;
+  FN(exp_parts)(z, p, n);
+  FN(doubles)(zs, z);
+  FN(doubles)(ys, y);
+  for (int i = 0; i < VL; i++) {
+    const double rate = FN(times_power)(p[i], n[i]);
+    L[i] = rate - (ys[i] != 0 ? ys[i] * zs[i] : 0);
+    d[i] = (REAL)(rate - ys[i]);
+  }
+  return d;
+}
+
+/* --- all units of a sample, from A: they set L, and d to the derivative by A --- */
+
+/* Quantile, of units with the levels q: max(q e, (q - 1) e) with e = y - a; its derivative is taken as 0 where e is 0.
+   R. Koenker, G. Bassett, "Regression quantiles", 1978. */
+FNN_INLINE V FN(pinball)(V a, V y, const double *q, double *L) {
+  double as[VL], ys[VL];
+  V d;
+  FN(doubles)(as, a);
+  FN(doubles)(ys, y);
+  for (int i = 0; i < VL; i++) {
+    const double e = ys[i] - as[i];
+    L[i] = e > 0 ? q[i] * e : (q[i] - 1) * e;
+    d[i] = (REAL)(e > 0 ? -q[i] : e < 0 ? 1 - q[i] : e); /* a NaN stays NaN */
+  }
+  return d;
+}
+
+static double FN(level)(const fnn_head *h, ptrdiff_t j) {
+  return h->levels ? h->levels[j] : (double)(j + 1) / (double)(h->n + 1);
+}
+
+FNN_INLINE void FN(quantile_columns)(const fnn_head *h, V *d, const V *a, const V *y, double *L) {
+  double q[VL], of_unit[VL];
+  for (int i = 0; i < VL; i++) L[i] = 0;
+  for (ptrdiff_t j = 0; j < h->n; j++) {
+    for (int i = 0; i < VL; i++) q[i] = FN(level)(h, j);
+    d[j] = FN(pinball)(a[j], y[0], q, of_unit);
+    for (int i = 0; i < VL; i++) L[i] += of_unit[i];
+  }
+}
+
+static double FN(quantile_row)(const fnn_head *h, REAL *d, const REAL *a, const REAL *y) {
+  double L = 0, q[VL], of_unit[VL];
+  for (ptrdiff_t v = 0; v < h->n; v += VL) {
+    for (ptrdiff_t i = 0; i < VL; i++) q[i] = FN(level)(h, fnn_min(v + i, h->n - 1));
+    const V slopes = FN(pinball)(FN(load)(a + v), FN(set1)(y[0]), q, of_unit);
+    FN(store)(d + v, FN(select)(FN(inside)(v, h->n), slopes, (V){0}));
+    for (ptrdiff_t i = 0; i < fnn_min(h->n - v, VL); i++) L += of_unit[i];
+  }
+  return L;
+}
+
+/* Gaussian_nll: (s + e^2 exp(-s)) / 2 with e = mean - y, where s is the logarithm of the variance. The derivatives are
+   e exp(-s) and (1 - e^2 exp(-s)) / 2. With u = e exp(-s / 2) no factor overflows before the product does. D. Nix,
+   A. Weigend, "Estimating the mean and variance of the target probability distribution", 1994. */
+FNN_INLINE void FN(gaussian)(V *d_mean, V *d_s, V mean, V s, V y, double *L) {
+  double p[VL], means[VL], logs[VL], ys[VL];
+  int n[VL];
+  FN(exp_parts)(s * (REAL)-0.5, p, n);
+  FN(doubles)(means, mean);
+  FN(doubles)(logs, s);
+  FN(doubles)(ys, y);
+  for (int i = 0; i < VL; i++) {
+    const double u = FN(times_power)((means[i] - ys[i]) * p[i], n[i]), square = 0.5 * u * u;
+    L[i] = 0.5 * logs[i] + square;
+    (*d_mean)[i] = (REAL)FN(times_power)(u * p[i], n[i]);
+    (*d_s)[i] = (REAL)(0.5 - square);
+  }
+}
+
+FNN_INLINE void FN(gaussian_nll_columns)(const fnn_head *h, V *d, const V *a, const V *y, double *L) {
+  const ptrdiff_t k = h->n / 2;
+  double of_pair[VL];
+  for (int i = 0; i < VL; i++) L[i] = 0;
+  for (ptrdiff_t j = 0; j < k; j++) {
+    FN(gaussian)(&d[j], &d[k + j], a[j], a[k + j], y[j], of_pair);
+    for (int i = 0; i < VL; i++) L[i] += of_pair[i];
+  }
+}
+
+static double FN(gaussian_nll_row)(const fnn_head *h, REAL *d, const REAL *a, const REAL *y) {
+  const ptrdiff_t k = h->n / 2;
+  double L = 0, of_pair[VL];
+  for (ptrdiff_t v = 0; v < k; v += VL) { /* the log-variances do not begin at a whole vector */
+    const ptrdiff_t count = fnn_min(k - v, VL);
+    const size_t bytes = (size_t)count * sizeof *d;
+    V mean = {0}, s = {0}, d_mean, d_s;
+    memcpy(&mean, a + v, bytes);
+    memcpy(&s, a + k + v, bytes);
+    FN(gaussian)(&d_mean, &d_s, mean, s, FN(load)(y + v), of_pair);
+    memcpy(d + v, &d_mean, bytes);
+    memcpy(d + k + v, &d_s, bytes);
+    for (ptrdiff_t i = 0; i < count; i++) L += of_pair[i];
+  }
+  return L;
+}
+
+/* --- all units of a sample, from Z: the cross-entropy L = -sum(y log a) with a = softmax(z), where y may be a single
+   class; dZ = a sum(y) - y. It is computed as L = sum(y (top - z)) + sum(y) log(whole), where top is the largest z, and
+   whole is sum(exp(z - top)): this does not overflow for any z. --- */
 
 /* For VL samples; z[j] and y[j] hold unit j of each sample. Z becomes dZ. */
 FNN_INLINE void FN(cross_entropy_columns)(V *z, const V *y, ptrdiff_t n, int one_class, double *L) {
@@ -160,15 +296,19 @@ FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, int one_cl
   } else {                                                                                                             \
     SUM_OVER_UNITS(name, z, c)                                                                                         \
   }
-#define OF_UNITS_OF_A(name)                                                                                            \
+#define FROM_A(...)                                                                                                    \
   const int from_z = FN(keep_columns)(kept, z, &h->activation, n);                                                     \
   FN(activation_columns)(a, z, &h->activation, n);                                                                     \
-  SUM_OVER_UNITS(name, a, c)                                                                                           \
+  __VA_ARGS__                                                                                                          \
   FN(derivative_columns)(z, from_z ? kept : a, &h->activation, n);
+#define OF_UNITS_OF_A(name) FROM_A(SUM_OVER_UNITS(name, a, c))
+#define OF_ROWS_OF_A(name) FROM_A(FN(name##_columns)(h, z, a, y, L);)
 #define OF_ROWS_OF_Z(name) FN(name##_columns)(z, y, n, one_class, L);
   switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
 #undef OF_ROWS_OF_Z
+#undef OF_ROWS_OF_A
 #undef OF_UNITS_OF_A
+#undef FROM_A
 #undef OF_UNITS_OF_Z
 #undef SUM_OVER_UNITS
 }
@@ -189,7 +329,7 @@ static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count
     const VI codes = FN(load_codes)(h->codes + first, count);
     for (ptrdiff_t j = 0; j < n; j++) y[j] = FN(select)(codes == (INT)j, FN(set1)(1), (V){0});
   } else {
-    FN(load_columns)(y, (const REAL *)h->Y + first * h->ld, h->ld, count, n);
+    FN(load_columns)(y, (const REAL *)h->Y + first * h->ld, h->ld, count, fnn_target_rows(&h->loss, n));
   }
   int one_class = h->codes != NULL;
   if (h->loss.kind == FNN_CROSS_ENTROPY && h->loss.parameters[0] != 0) one_class = 0, FN(smooth_columns)(h, y);
@@ -208,7 +348,8 @@ static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count
 
 /* --- many units: row by row --- */
 
-/* Returns L of one sample for a loss that is a sum over units; z becomes dZ, its padding 0. `a`: scratch, two rows. */
+/* Returns L of one sample for a loss of single units, or from A; z becomes dZ, its padding 0. `a`: scratch, two rows.
+ */
 static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) {
   const FN(constants) c = FN(constants_of)(&h->loss);
   const ptrdiff_t n = h->n, padded = fnn_round_up(n, VL);
@@ -226,16 +367,20 @@ static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) 
   } else {                                                                                                             \
     SUM_OVER_UNITS(name, z, c)                                                                                         \
   }
-#define OF_UNITS_OF_A(name)                                                                                            \
+#define FROM_A(...)                                                                                                    \
   if (from_z) memcpy(a + padded, z, (size_t)padded * sizeof *z); /* z is about to become dA */                         \
   FN(activation)(a, 0, z, 0, &h->activation, 1, n);                                                                    \
-  SUM_OVER_UNITS(name, a, c)                                                                                           \
+  __VA_ARGS__                                                                                                          \
   FN(derivative)(z, 0, z, 0, from_z ? a + padded : a, 0, &h->activation, 1, n);                                        \
   for (ptrdiff_t j = n; j < padded; j++) z[j] = 0; /* g' of padding may be NaN */
+#define OF_UNITS_OF_A(name) FROM_A(SUM_OVER_UNITS(name, a, c))
+#define OF_ROWS_OF_A(name) FROM_A(L = FN(name##_row)(h, z, a, y);)
 #define OF_ROWS_OF_Z(name)
   switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
 #undef OF_ROWS_OF_Z
+#undef OF_ROWS_OF_A
 #undef OF_UNITS_OF_A
+#undef FROM_A
 #undef OF_UNITS_OF_Z
 #undef SUM_OVER_UNITS
   return L;
@@ -292,9 +437,11 @@ static void FN(cross_entropy_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1
 static void FN(head_rows)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
 #define OF_UNITS_OF_Z(name) FN(units_rows)(h, i0, i1);
 #define OF_UNITS_OF_A(name) FN(units_rows)(h, i0, i1);
+#define OF_ROWS_OF_A(name) FN(units_rows)(h, i0, i1);
 #define OF_ROWS_OF_Z(name) FN(name##_rows)(h, i0, i1);
   switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
 #undef OF_ROWS_OF_Z
+#undef OF_ROWS_OF_A
 #undef OF_UNITS_OF_A
 #undef OF_UNITS_OF_Z
   for (ptrdiff_t i = i0; h->weights && i < i1; i++) {
@@ -321,6 +468,7 @@ static void FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
     EACH_ELEMENT(name, c)                                                                                              \
   }
 #define OF_UNITS_OF_A(name) EACH_ELEMENT(name, c)
+#define OF_ROWS_OF_A(name)
 #define OF_ROWS_OF_Z(name)
 
 static void FN(loss_derivatives)(void *out, const void *Z, const void *Y, const fnn_spec *loss, ptrdiff_t n) {
@@ -343,6 +491,7 @@ static void FN(loss_values)(double *out, const void *Z, const void *Y, const fnn
 #undef EACH_ELEMENT
 }
 #undef OF_ROWS_OF_Z
+#undef OF_ROWS_OF_A
 #undef OF_UNITS_OF_A
 #undef OF_UNITS_OF_Z
 #undef CASE

@@ -94,6 +94,7 @@ static int set_layers(fnn_net *net, ptrdiff_t n_in, const fnn_layer *layers) {
     n_in = given.units;
   }
   const int output = fnn_output_of(&net->loss);
+  if (!fnn_fits_units(&net->loss, fnn_last(net)->n_out)) return 0;
   return output == FNN_ANY || output == fnn_last(net)->activation.kind;
 }
 

@@ -77,8 +77,9 @@ static void read_batch(fnn_worker *me) {
     fnn_read(K, fnn_at(K, w->X, me->from * fnn_ld(K, n_in)), fnn_ld(K, n_in), job->X, order, at, rows, n_in,
              &job->net->of_X);
   if (job->source != FNN_TARGETS) return;
+  const ptrdiff_t n_y = fnn_target_rows(&job->net->loss, n_out);
   if (!targets->codes)
-    fnn_read(K, fnn_at(K, w->Y, me->from * ld), ld, &targets->Y, order, at, rows, n_out, &job->net->of_Y);
+    fnn_read(K, fnn_at(K, w->Y, me->from * ld), ld, &targets->Y, order, at, rows, n_y, &job->net->of_Y);
   for (ptrdiff_t i = me->from; i < me->to; i++) {
     const ptrdiff_t j = order ? (ptrdiff_t)order[me->first + i] : me->first + i;
     if (targets->codes) w->codes[i] = targets->codes[j];
@@ -324,7 +325,10 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
     case FNN_GO_THROUGH: go_through(me, o->layer); break;
     case FNN_DROP:
     case FNN_DROP_BACK: drop(me, o); break;
-    case FNN_TAKE_LOSS: K->head(&o->head, o->i0, o->i1); break;
+    case FNN_TAKE_LOSS:
+      o->head.levels = me->job->targets.levels; /* of this call; the plan may be of an earlier one */
+      K->head(&o->head, o->i0, o->i1);
+      break;
     case FNN_GO_OUT: go_out(me, o->layer); break;
     case FNN_TAKE_DA: take_dA(me, o->layer); break;
     case FNN_TAKE_GRADIENTS: take_gradients(me); break;

@@ -190,7 +190,8 @@ static int run_training(fnn_net *net, fnn_train_job job, fnn_fit *given, int thr
 int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets, ptrdiff_t m, fnn_fit *fit,
                   int threads) {
   fnn_train_job job = {.m = m, .X = X};
-  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets) || !fnn_is_dtype_of_X(X->dtype))
+  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss)) return FNN_REFUSED;
+  if (!fnn_is_dtype_of_X(X->dtype))
     return FNN_REFUSED;
   net->next_part = FNN_WHOLE_STEP;
   return run_training(net, job, fit, threads);
@@ -289,7 +290,8 @@ static int run_gradients(fnn_train_job job, double *total, const fnn_targets *ta
   fnn_workspace work = {0};
   job.work = &work;
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
-  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets) || !fnn_is_dtype_of_X(X->dtype))
+  if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss)) return FNN_REFUSED;
+  if (!fnn_is_dtype_of_X(X->dtype))
     return FNN_REFUSED;
   for (int i = 0; i < 2 * (net->layers + net->norms); i++)
     if (!fnn_is_own_dtype(net, &gradients[i])) return FNN_REFUSED;

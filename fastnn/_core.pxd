@@ -5,7 +5,8 @@
 # are (n_out, n_in) in C order, b and db have n_out numbers. A result may overlap an operand only where this is stated.
 # `threads` is the most threads that a call may use, also for a network made with threads=n; 1 or less: only the calling
 # thread. Functions that return an int return 0, or -1 if there is no memory for scratch space or the kind is invalid.
-# Activations and losses have their default parameters (LEAKY_RELU: slope 0.01; ELU: alpha 1; GELU: not approximate).
+# Activations and losses have their default parameters (LEAKY_RELU: slope 0.01; ELU: alpha 1; GELU: not approximate;
+# HUBER: delta 1; QUANTILE: levels 1 / (n + 1), 2 / (n + 1), ...).
 
 ctypedef fused real:
     float
@@ -30,6 +31,10 @@ cdef enum loss_kind:
     CROSS_ENTROPY
     MSE
     MAE
+    HUBER
+    QUANTILE
+    POISSON
+    GAUSSIAN_NLL
 
 # out = g(W A_prev + b)
 cdef int c_linear_forward(real *out, const real *W, const real *A_prev, const real *b, int activation,
@@ -49,7 +54,8 @@ cdef int c_activation_backward(real *out, const real *dA, const real *x, int act
 # out (n) = the sum over the samples of dZ.
 cdef int c_rowsum(real *out, const real *dZ, ptrdiff_t n, ptrdiff_t m, int threads) noexcept nogil
 # losses (m numbers, one per sample) and dZ per sample, from Z; either may be NULL. The targets are class codes 0..n-1,
-# or, if codes is NULL, Y, in the same layout as Z. The values of codes and Y are not checked.
+# or, if codes is NULL, Y, in the same layout as Z: m rows of n numbers, for QUANTILE of 1, for GAUSSIAN_NLL of n / 2.
+# The values of codes and Y are not checked.
 cdef int c_loss_and_gradient(double *losses, real *dZ, const real *Z, const int *codes, const real *Y, int loss,
                              ptrdiff_t n, ptrdiff_t m, int threads) noexcept nogil
 # One update, in place, of `size` parameters w with the gradient dw; t counts the updates from 1. For SGD without

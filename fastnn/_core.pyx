@@ -45,6 +45,7 @@ cdef extern from "fastnn.h" nogil:
     enum: FNN_UINT8, FNN_ACTIVATIONS, FNN_LOSSES, FNN_PARAMETERS, FNN_FUNCTION_WORK, FNN_SCHEDULE_PARAMETERS
     const double FNN_WORK_PER_THREAD
     enum: FNN_IDENTITY
+    enum: FNN_QUANTILE
     enum: FNN_SGD, FNN_MOMENTUM, FNN_NESTEROV, FNN_ADAM, FNN_ADAMW, FNN_NADAM
     enum: FNN_RMSPROP, FNN_RMSPROP_MOMENTUM, FNN_ADAGRAD
     enum: FNN_W, FNN_B, FNN_RUNNING_MEAN, FNN_RUNNING_VAR
@@ -60,6 +61,7 @@ cdef extern from "fastnn.h" nogil:
         const int32_t *codes
         fnn_matrix Y
         const double *weights
+        const double *levels
     ctypedef struct fnn_schedule:
         size_t size
         int kind, per_step
@@ -260,7 +262,8 @@ cdef fnn_spec _spec(spec, dict codes) except *:
     for i in range(FNN_PARAMETERS):
         c.parameters[i] = 0
     for i, value in enumerate(spec.params.values()):
-        c.parameters[i] = value
+        if isinstance(value, float):  # levels are a part of the targets
+            c.parameters[i] = value
     return c
 
 
@@ -269,6 +272,7 @@ cdef fnn_spec[FNN_ACTIVATIONS] _PLAIN_ACTIVATIONS
 cdef fnn_spec[FNN_LOSSES] _PLAIN_LOSSES
 cdef double[FNN_LOSSES] _HIGHEST_TARGET
 cdef bint[FNN_LOSSES] _TAKES_CLASSES
+cdef bint[FNN_LOSSES] _HAS_OTHER_ROWS  # whether its targets have another number of rows than outputs
 cdef bint[FNN_ACTIVATIONS] _SLOPE_FROM_Z
 
 
@@ -281,7 +285,8 @@ cdef int _fill_tables() except -1:
         _PLAIN_LOSSES[i] = _spec(_default(_LOSS_NAMES[i], _LOSS_ROWS), _LOSSES)
         targets = _LOSS_ROWS[_LOSS_NAMES[i]].targets
         _TAKES_CLASSES[i] = targets == "classes"
-        _HIGHEST_TARGET[i] = {"probabilities": 1.0, "classes": DBL_MAX, "values": -1.0}[targets]
+        _HAS_OTHER_ROWS[i] = not _LOSS_ROWS[_LOSS_NAMES[i]].takes_codes
+        _HIGHEST_TARGET[i] = {"probabilities": 1.0, "classes": DBL_MAX, "counts": DBL_MAX}.get(targets, -1.0)
     return 0
 
 
@@ -341,8 +346,15 @@ cdef const double *_doubles(cnp.ndarray a) noexcept:
     return <const double *>cnp.PyArray_DATA(a)
 
 
-cdef fnn_targets _targets(cnp.ndarray y, cnp.ndarray sample_weight):
+cdef cnp.ndarray _levels(loss, n_out):
+    """The levels of a Spec's outputs; None if it has none."""
+    levels = _tables.levels(loss, n_out)
+    return None if levels is None else np.array(levels, np.float64)
+
+
+cdef fnn_targets _targets(cnp.ndarray y, cnp.ndarray sample_weight, cnp.ndarray levels):
     cdef fnn_targets targets
+    targets.levels = <const double *>cnp.PyArray_DATA(levels) if levels is not None else NULL
     targets.size = sizeof(fnn_targets)
     targets.codes = NULL
     if cnp.PyArray_NDIM(y) == 1:
@@ -487,7 +499,8 @@ def linear_backward(dZ, A_prev, W, dW, db, dA_prev, activation):
 def loss_forward(Z, y, loss, sample_weight):
     """Mean loss over the samples, from pre-activations."""
     cdef operand z = _operand(Z)
-    cdef fnn_targets targets = _targets(y, sample_weight)
+    cdef cnp.ndarray levels = _levels(loss, len(Z))
+    cdef fnn_targets targets = _targets(y, sample_weight, levels)
     cdef fnn_spec kind = _spec(loss, _LOSSES)
     return _mean_loss(&z, &targets, &kind, z.columns if sample_weight is None else sample_weight.sum())
 
@@ -497,7 +510,8 @@ def loss_backward(Z, y, loss, sample_weight, out):
     if sample_weight is not None:
         sample_weight = sample_weight * (len(sample_weight) / sample_weight.sum())
     cdef operand z = _operand(Z)
-    cdef fnn_targets targets = _targets(y, sample_weight)
+    cdef cnp.ndarray levels = _levels(loss, len(Z))
+    cdef fnn_targets targets = _targets(y, sample_weight, levels)
     cdef fnn_spec kind = _spec(loss, _LOSSES)
     cdef fnn_matrix o = _matrix(out)
     _losses(&z, &targets, &kind, NULL, &o)

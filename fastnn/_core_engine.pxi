@@ -55,7 +55,7 @@ cdef class Engine:
 
     cdef fnn_net *net
     cdef int isa, forced, type_num, loss_code
-    cdef ptrdiff_t n_in, n_out
+    cdef ptrdiff_t n_in, n_out, y_rows
     cdef double flop  # FLOP of the forward pass of one sample
     cdef readonly object sizes, dtype
     cdef public object optimizer, state_key  # the owner of the optimizer state; set by Trainable
@@ -67,6 +67,7 @@ cdef class Engine:
     cdef object settings, norm
     cdef readonly object standards  # the arguments of standardise(); None: it was not called
     cdef object begun_A, begun_X  # of begin_step: the outputs, and the samples
+    cdef cnp.ndarray levels  # of the loss, or None
     # The settings of quick_step, with `_unchanged` of the optimizer and the state_key that they were read with.
     cdef fnn_optimizer step_settings
     cdef fnn_schedule step_schedule
@@ -78,9 +79,11 @@ cdef class Engine:
         cdef fnn_spec c_loss = _spec(loss, _LOSSES)
         self.sizes, self.dtype, self.settings, self.seed = sizes, dtype, (activations, loss), seed
         self.norm = norm or (None,) * count
+        self.levels = _levels(loss, sizes[count])
         self.isa, self.forced = _isa if isa is None else isa, threads or 0
         self.type_num, self.loss_code = dtype.num, c_loss.kind
         self.n_in, self.n_out = sizes[0], sizes[count]
+        self.y_rows = _target_rows(c_loss.kind, self.n_out)
         self.flop = 2.0 * sum([sizes[i] * sizes[i + 1] for i in range(count)])
         try:
             if layers == NULL:
@@ -307,7 +310,7 @@ cdef class Engine:
     def loss(self, X, y, sample_weight):
         """Sum of w_i L_i and sum of w_i over the samples (w_i = 1 without weights)."""
         cdef fnn_matrix x = _samples(X)
-        cdef fnn_targets targets = _targets(y, sample_weight)
+        cdef fnn_targets targets = _targets(y, sample_weight, self.levels)
         cdef ptrdiff_t m = X.shape[1]
         cdef double total
         cdef int threads = self._threads(fnn_net_forward_threads(self.net, m, MOST_THREADS)), status
@@ -319,7 +322,7 @@ cdef class Engine:
     def gradients(self, X, y, sample_weight, bint training=False):
         """Mean loss, and the gradients of every layer's parameters; with `training` those of the next update."""
         cdef fnn_matrix x = _samples(X)
-        cdef fnn_targets targets = _targets(y, sample_weight)
+        cdef fnn_targets targets = _targets(y, sample_weight, self.levels)
         cdef ptrdiff_t m = X.shape[1]
         cdef int status
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS))
@@ -565,11 +568,13 @@ cdef class Engine:
         if not _plain(X, self.type_num, self.n_in, -1, &x):
             return None
         m = x.columns
-        if self.n_out == 1 and cnp.PyArray_CheckExact(y) and cnp.PyArray_TYPE(<cnp.ndarray>y) != self.type_num:
-            y = _quick_values(<cnp.ndarray>y, self.type_num, m, _HIGHEST_TARGET[self.loss_code] == 1)
+        if self.y_rows == 1 and cnp.PyArray_CheckExact(y) and cnp.PyArray_TYPE(<cnp.ndarray>y) != self.type_num:
+            y = _quick_values(<cnp.ndarray>y, self.type_num, m, _HIGHEST_TARGET[self.loss_code])
         targets = _quick_targets(y, self.loss_code, self.type_num, self.n_out, m, &to, few)
         if targets is None:
             return None
+        if self.levels is not None:
+            to.levels = <const double *>cnp.PyArray_DATA(self.levels)
         if self.n_out > 1 and not self.cautioned:
             # Targets of which cautions.of_targets may warn: return None, so that careful_step warns once.
             if _HIGHEST_TARGET[self.loss_code] == 1 if to.codes else m == self.n_out:
@@ -595,7 +600,7 @@ cdef class Engine:
               samples=None, rates=None, bint cautious=False):
         """Train until `max_batches` batches are done or `max_epochs` epochs have ended."""
         cdef fnn_matrix x = _samples(X)
-        cdef fnn_targets targets = _targets(y, sample_weight)
+        cdef fnn_targets targets = _targets(y, sample_weight, self.levels)
         cdef ptrdiff_t m = X.shape[1] if samples is None else len(samples)
         cdef cnp.ndarray chosen = samples, each_rate = rates, ended_rates = None
         cdef fnn_optimizer settings

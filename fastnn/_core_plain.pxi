@@ -162,10 +162,10 @@ cdef cnp.ndarray _as_values(const given_t *line, int dtype, cnp.npy_intp m):
     return a
 
 
-cdef cnp.ndarray _quick_values(cnp.ndarray y, int dtype, ptrdiff_t m, bint are_shares):
+cdef cnp.ndarray _quick_values(cnp.ndarray y, int dtype, ptrdiff_t m, double high):
     """Integers, booleans or floats, one per sample, cast to `dtype`; None if y is not plain.
 
-    With `are_shares`, float64 values must be within [0, 1] before they are rounded to float32; if not, None.
+    float64 values must be within 0..high before they are rounded to float32; if not, None. A negative `high`: any.
     """
     if cnp.PyArray_NDIM(y) != 1 or cnp.PyArray_DIM(y, 0) != m or not cnp.PyArray_IS_C_CONTIGUOUS(y) \
             or not cnp.PyArray_ISBEHAVED_RO(y):
@@ -180,9 +180,16 @@ cdef cnp.ndarray _quick_values(cnp.ndarray y, int dtype, ptrdiff_t m, bint are_s
         return _as_values(<const int64_t *>line, dtype, m)
     if number == cnp.NPY_FLOAT:
         return _as_values(<const float *>line, dtype, m)
-    if number == cnp.NPY_DOUBLE and (not are_shares or fnn_within(_isa, line, 1, m, 1)):
+    if number == cnp.NPY_DOUBLE and (high < 0 or fnn_within(_isa, line, 1, m, high)):
         return _as_values(<const double *>line, dtype, m)
     return None
+
+
+cdef inline ptrdiff_t _target_rows(int loss, ptrdiff_t n) noexcept nogil:
+    """The rows of Y for a loss of n units; 0 if it cannot have so many."""
+    if not 0 <= loss < FNN_LOSSES or not _HAS_OTHER_ROWS[loss]:
+        return n
+    return 1 if loss == FNN_QUANTILE else 0 if n % 2 else n // 2
 
 
 cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, ptrdiff_t m, fnn_targets *to, int32_t *few):
@@ -192,11 +199,16 @@ cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, ptrdiff_t m
     """
     cdef cnp.ndarray a
     cdef operand values
-    to.size, to.codes, to.weights = sizeof(fnn_targets), NULL, NULL
+    cdef ptrdiff_t rows = _target_rows(loss, n)
+    to.size, to.codes, to.weights, to.levels = sizeof(fnn_targets), NULL, NULL, NULL
     if dtype < 0 or loss < 0 or not cnp.PyArray_CheckExact(y) or (n < 2 and _TAKES_CLASSES[loss]):
         return None
+    if rows == 0:
+        return None
     a = <cnp.ndarray>y
-    if cnp.PyArray_NDIM(a) == 1 and n > 1:
+    if cnp.PyArray_NDIM(a) == 1 and rows > 1:
+        if _HAS_OTHER_ROWS[loss]:
+            return None
         if m <= FEW and _plain_codes(a, n, m):
             to.codes = few
             return a if _take_codes(a, n, m, few) else None
@@ -209,13 +221,13 @@ cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, ptrdiff_t m
             return None
         _fill(&to.Y, a)
         to.Y.row_step, to.Y.column_step = m, to.Y.row_step  # as a matrix with one row
-    elif _plain(a, dtype, n, m, &values):
+    elif _plain(a, dtype, rows, m, &values):
         _fill(&to.Y, a)
     else:
         return None
     if not _in_one_piece(a):
         return None
-    if _HIGHEST_TARGET[loss] >= 0 and not fnn_within(_isa, to.Y.data, to.Y.dtype, n * m, _HIGHEST_TARGET[loss]):
+    if _HIGHEST_TARGET[loss] >= 0 and not fnn_within(_isa, to.Y.data, to.Y.dtype, rows * m, _HIGHEST_TARGET[loss]):
         return None
     return a
 

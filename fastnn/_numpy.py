@@ -15,7 +15,7 @@ import numpy as np
 from . import _philox, guard, norms, optimizers, standardisation
 from .arrays import FLOATS
 from .guard import Guard  # noqa: F401 - a part of the backend
-from .tables import ACTIVATIONS, IDENTITY
+from .tables import ACTIVATIONS, IDENTITY, default_levels
 
 NAME = "numpy"
 ORDER = "C"  # the layout in which W @ A_prev gives Z: BLAS rounds differently in another one
@@ -202,7 +202,7 @@ def _cross_entropy(Z, y, activation, label_smoothing):
 
 
 def _of_outputs(unit):
-    """A loss that is a sum over units. `unit(A, Y)` returns each unit's loss in float64, and dA."""
+    """A loss that is a sum over units, or targets. `unit(A, Y)` returns each one's loss in float64, and dA."""
 
     def loss(Z, y, activation, **params):
         A = _forward(activation, Z)
@@ -220,6 +220,33 @@ def _mae(A, Y):
     return np.abs(A.astype(np.float64) - Y), np.sign(A - Y)
 
 
+def _huber(A, Y, delta):
+    e = np.abs(A.astype(np.float64) - Y)
+    inner = np.minimum(e, delta)
+    return inner * (e - inner / 2), np.clip(A - Y, -delta, delta)
+
+
+def _quantile(A, Y, levels):
+    q = np.array(levels or default_levels(len(A)))[:, np.newaxis]
+    e = Y - A.astype(np.float64)  # of all levels with the one row of Y
+    slope = np.where(e > 0, -q, np.where(e < 0, 1 - q, e))  # 0 where e is 0; NaN stays NaN
+    return np.where(e > 0, q, q - 1) * e, slope.astype(A.dtype)
+
+
+def _poisson(A, Y):
+    rate, A64 = np.exp(A.astype(np.float64)), A.astype(np.float64)
+    return rate - np.where(Y == 0, 0, Y * A64), (rate - Y).astype(A.dtype)
+
+
+def _gaussian_nll(A, Y):
+    mean, s = np.split(A.astype(np.float64), 2)
+    # exp(-s) as four finite factors: no factor overflows before the product does, and 0 times it is 0
+    factor = np.exp(np.clip(s / -4, -709, 709))
+    u = (mean - Y) * factor * factor
+    half = 0.5 * u * u
+    return 0.5 * s + half, np.concatenate([u * factor * factor, 0.5 - half]).astype(A.dtype)
+
+
 # name -> function of (Z, y, output activation, **parameters of the row) that returns losses (m,) in float64, and dZ per
 # sample
 _LOSSES = {
@@ -227,6 +254,10 @@ _LOSSES = {
     "cross_entropy": _cross_entropy,
     "mse": _of_outputs(_mse),
     "mae": _of_outputs(_mae),
+    "huber": _of_outputs(_huber),
+    "quantile": _of_outputs(_quantile),
+    "poisson": _of_outputs(_poisson),
+    "gaussian_nll": _of_outputs(_gaussian_nll),
 }
 
 

@@ -120,30 +120,37 @@ def targets(y, n_out, m, loss, name="y"):
     Parameters
     ----------
     y : array_like
-        (m,) class codes 0 .. n_out - 1, or (n_out, m) values; if n_out is 1, (m,) values.
+        (m,) class codes 0 .. n_out - 1, or (n_out, m) values; if n_out is 1, (m,) values. Some losses have other rows
+        than outputs, and no codes.
     n_out, m : int
         Units of the output layer and samples of X.
     loss : str
-        The loss's name; the cross-entropies restrict the values.
+        The loss's name; some restrict the values.
 
     Returns
     -------
     ndarray
-        Codes as int32 (m,), or values as (n_out, m) of any real dtype.
+        Codes as int32 (m,), or values as (rows, m) of any real dtype; most losses have n_out rows.
     """
     spelled = _spelled(y, name)
     given = y = real_array(y, name)
+    row = LOSSES[loss]
+    rows = row.target_rows(n_out)
     if y.ndim == 1 and y.shape[0] == m:
-        if n_out > 1:
+        if rows == 1:
+            y = y[np.newaxis]
+        elif row.takes_codes:
             return _codes(y, n_out, name, spelled)
-        y = y[np.newaxis]
-    if y.ndim != 2 or y.shape != (n_out, m):
-        wanted = f"({n_out}, m) = ({n_out}, {m})" + (f" or ({m},)" if n_out == 1 else f", or codes ({m},)")
-        raise ValueError(
-            f"{name} has shape {given.shape}, wanted {wanted}{remedies.of_shape(given, n_out, m, spelled)}"
-        )
-    if LOSSES[loss].output and y.dtype.kind != "b":
-        _check_probabilities(y, loss, name, spelled)
+    if y.ndim != 2 or y.shape != (rows, m):
+        wanted = f"({rows}, m) = ({rows}, {m})"
+        if rows == 1:
+            wanted += f" or ({m},)"
+        elif row.takes_codes:
+            wanted += f", or codes ({m},)"
+        told = remedies.of_shape(given, rows, m, spelled, None if row.takes_codes else loss)
+        raise ValueError(f"{name} has shape {given.shape}, wanted {wanted}{told}")
+    if row.targets in _LEGAL_VALUES and y.dtype.kind != "b":
+        _check_values(y, loss, name, spelled)
     return y
 
 
@@ -175,9 +182,17 @@ def _check_missing(y, name):
         raise ValueError(f"{name} has {_number(missing, 'missing value')} (NaN)")
 
 
-def _check_probabilities(y, loss, name, spelled):
-    # For cross_entropy the columns of y need not sum to 1: its values must only be finite and at least 0.
-    high, legal = (1, "within [0, 1]") if LOSSES[loss].targets == "probabilities" else (np.inf, "at least 0")
+# What kind of targets -> the highest legal value, and the words for it. For cross_entropy the columns of y need not sum
+# to 1: its values must only be finite and at least 0.
+_LEGAL_VALUES = {
+    "probabilities": (1, "within [0, 1]"),
+    "classes": (np.inf, "at least 0"),
+    "counts": (np.inf, "at least 0"),
+}
+
+
+def _check_values(y, loss, name, spelled):
+    high, legal = _LEGAL_VALUES[LOSSES[loss].targets]
     for columns in column_blocks(*y.shape):
         block = y[:, columns]
         bad = ~((block >= 0) & (block <= high) & (block < np.inf))  # written with ~ so that NaN counts as bad

@@ -42,23 +42,25 @@ def of_targets(y, loss, is_default):
     is_default : bool
         Whether the user gave neither loss nor activations.
     """
-    targets = loss_row(loss.name).targets
-    if targets == "any":
+    row = loss_row(loss.name)
+    if row.targets == "any":
         return
     if y.ndim == 1:
-        if targets == "probabilities":
+        if row.targets == "probabilities":
             caution(
                 "y holds one class a sample, and each sigmoid output is a separate yes or no: for one class out of "
                 "several use softmax as the last activation (the default); for labels give y as (n_L, m) of 0 and 1"
             )
         return
     n_out, m = y.shape
-    if n_out == m > 1 and targets != "values" and _sum_to_1(y, 1) and not _sum_to_1(y, 0):
+    if n_out == m > 1 and row.is_of_classes and _sum_to_1(y, 1) and not _sum_to_1(y, 0):
         caution(
             f"y has as many samples as outputs ({m}), its rows sum to 1 and its columns do not: columns are samples; "
             "did you mean y.T?"
         )
-    elif is_default and (y.dtype.kind == "f" or targets == "classes"):  # otherwise integers, which can only be 0 and 1
+    elif is_default and (
+        y.dtype.kind == "f" or row.targets == "classes"
+    ):  # otherwise integers, which can only be 0 and 1
         soft = _first_between(y)
         if soft is not None:
             caution(

@@ -77,7 +77,7 @@ def codes_of(y, n_out, loss):
     """The class of each sample, of checked targets; ValueError if they are no classes."""
     if y.ndim == 1:
         return y
-    if tables.LOSSES[loss].targets == "values":
+    if not tables.LOSSES[loss].is_of_classes:
         raise ValueError(f"class_weight is for classes; the targets of {loss} are values: write sample_weight")
     if n_out > 1 and tables.LOSSES[loss].targets == "probabilities":
         raise ValueError(f"class_weight is for one class a sample; y has {n_out} labels each: write sample_weight")

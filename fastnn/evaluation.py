@@ -16,13 +16,13 @@ def evaluate(trainable, X, y, sample_weight, wanted):
         raise TypeError(f"sample_weight is the third argument; write metrics={sample_weight!r:.80}")
     y_given = y
     X, y, w = trainable.data(X, y, sample_weight)
-    engine, loss = trainable.engine, trainable.loss.name
+    engine, loss = trainable.engine, trainable.loss
     if trainable.is_own:
         return _with_own_loss(trainable, X, y, w, wanted, y_given)
     asked = metrics.checked(wanted, trainable.sizes, trainable.output, loss, y)
     with trainable.guard.reading:
         result = {"loss": passes.mean_loss(engine, X, y, w)}
-        if tables.LOSSES[loss].output and "accuracy" not in [metric.name for metric in asked]:
+        if tables.LOSSES[loss.name].is_of_classes and "accuracy" not in [metric.name for metric in asked]:
             result["accuracy"] = passes.share_of_hits(engine, X, y, w, trainable.output == "sigmoid")
         A = passes.predict(engine, X, None) if asked else None
     if asked:
@@ -31,7 +31,7 @@ def evaluate(trainable, X, y, sample_weight, wanted):
 
 
 def _with_own_loss(trainable, X, y, w, wanted, y_given):
-    asked = metrics.checked(wanted, trainable.sizes, trainable.output, trainable.loss.name, y)
+    asked = metrics.checked(wanted, trainable.sizes, trainable.output, trainable.loss, y)
     result = {"loss": own_loss.mean_loss(trainable, X, y, w)}
     if asked:
         with trainable.guard.reading:

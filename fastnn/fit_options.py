@@ -73,8 +73,9 @@ def checked(trainable, data, y_given, given):
     if validation_data is not None and validation_split:
         raise ValueError("give validation_data or validation_split, not both")
     samples = splits.checked_samples(samples, m)
-    output = tables.loss_row(loss).output
-    by_class = not trainable.is_own and (y.ndim == 1 or output == "softmax" or (n_out == 1 and output))
+    row = tables.loss_row(loss)
+    by_class = y.ndim == 1 or row.targets == "classes" or (n_out == 1 and row.targets == "probabilities")
+    by_class = by_class and not trainable.is_own
 
     def draw(count):
         return trainable.backend.permutation(count, trainable.seed, _philox.EPOCH_OF_SPLIT)

@@ -337,7 +337,8 @@ def loss_forward(Z, y, kind, sample_weight=None, copy="if_needed"):
         Pre-activations of the output layer. Its activation is sigmoid for binary_cross_entropy,
         softmax for cross_entropy, and the identity for the other losses.
     y : array_like, (m,) or (n, m)
-        Class codes 0..n-1 (m,), or values (n, m); with n = 1 also values (m,).
+        Class codes 0..n-1 (m,), or values (n, m); with n = 1 also values (m,). For quantile (1, m) or
+        (m,); for gaussian_nll (n / 2, m), or with n = 2 (m,).
     kind : str or (str, dict)
         |losses|. Summed over the n outputs; cross_entropy needs at least 2 outputs.
     sample_weight : array_like, (m,), optional
@@ -385,9 +386,10 @@ def loss_backward(Z, y, kind, sample_weight=None, out=None, copy="if_needed"):
     Returns
     -------
     ndarray, (n, m)
-        A - Y for the cross-entropies, 2 (Z - Y) for mse, sign(Z - Y) for mae, with Y the targets
-        (codes as one-hot columns). With weights column i is multiplied by m w_i / sum(w), so that
-        ``linear_backward`` gives the gradient of the weighted mean.
+        A - Y for the cross-entropies, 2 (Z - Y) for mse, sign(Z - Y) for mae, and for the others the
+        derivative of their formula, with Y the targets (codes as one-hot columns). With weights column
+        i is multiplied by m w_i / sum(w), so that ``linear_backward`` gives the gradient of the
+        weighted mean.
 
     Raises
     ------
@@ -415,6 +417,7 @@ def _loss_arguments(Z, y, kind, sample_weight, may_copy):
         raise ValueError(f"Z has shape {Z.shape}, wanted (n, m) with n at least 1")
     if tables.LOSSES[loss.name].targets == "classes" and n < 2:
         raise ValueError(f"Z has shape {Z.shape}; cross_entropy needs two or more rows: use binary_cross_entropy")
+    tables.check_outputs(loss, n, "kind")
     y = arrays.targets(y, n, m, loss.name)
     if y.ndim == 2:
         y = arrays.operand(y, "y", 2, Z.dtype, may_copy)

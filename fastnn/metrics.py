@@ -96,8 +96,20 @@ def _f1(y, A, w, output):
 # --- values -------------------------------------------------------------------------------------------------------
 
 
+def _estimates(loss, A):
+    """What outputs estimate of y: the outputs, the means, the level nearest to the median's, or the rates."""
+    A = A.astype(np.float64)
+    if loss.name == "gaussian_nll":
+        return A[: len(A) // 2]
+    if loss.name == "quantile":
+        # rounded: 1/3 and 2/3 are equally near, and the first of such levels counts
+        nearest = np.abs(np.subtract(tables.levels(loss, len(A)), 0.5)).round(12).argmin()
+        return A[nearest : nearest + 1]
+    return np.exp(A) if loss.name == "poisson" else A
+
+
 def _errors(y, A):
-    return A.astype(np.float64) - y
+    return A - y
 
 
 def _r2(y, A, w):
@@ -132,8 +144,9 @@ def checked(given, sizes, activation, loss, y):
     ----------
     given : name, (name, {parameter: value}), callable, or a list of these
     sizes : tuple of int
-    activation, loss : str
-        The network's output activation and loss.
+    activation : str
+        The network's output activation.
+    loss : Spec
     y : ndarray
         Checked targets.
 
@@ -161,18 +174,23 @@ def _checked(one, argument, n_out, activation, loss, y):
             raise TypeError(f"{argument} must take two arguments, (y, A): {one!r:.80} does not")
         return Metric(hints.name_of(one), one, bool(getattr(one, "greater_is_better", False)), False)
     spec = tables.spec(one, tables.METRICS, argument)
-    if loss == tables.OwnLoss.name:
+    if loss.name == tables.OwnLoss.name:
         raise ValueError(
             f"{argument}: {spec.name} needs to know what y is, and with a loss of one's own y may be anything; "
             "give a function (y, A)"
         )
     row = tables.METRICS[spec.name]
+    is_of_classes = tables.LOSSES[loss.name].is_of_classes
     if spec.name in _OF_VALUES:
-        if tables.LOSSES[loss].targets != "values" or y.ndim == 1:
+        if is_of_classes or y.ndim == 1:
             raise ValueError(f"{argument}: {spec.name} is for values; these targets are classes: accuracy, auc or f1")
         function = _OF_VALUES[spec.name]
-        return Metric(spec.name, function, row.greater_is_better, True)
-    if tables.LOSSES[loss].targets == "values" and y.ndim == 2:
+
+        def of_values(y, A, w):
+            return function(y, _estimates(loss, A), w)
+
+        return Metric(spec.name, of_values, row.greater_is_better, True)
+    if not is_of_classes and y.ndim == 2:
         raise ValueError(f"{argument}: {spec.name} is for classes; these targets are values: r2, rmse or mae")
     if spec.name == "top_k":
         k = spec.params["k"]

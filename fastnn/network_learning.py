@@ -33,7 +33,9 @@ class Learner:
         ----------
         X : array_like, (n_0, m)
         y : array_like
-            Targets: (n_L, m) values; or (m,) class codes 0..n_L-1; with one output, (m,) values.
+            Targets: (n_L, m) values; or (m,) class codes 0..n_L-1; with one output, (m,) values. With
+            loss quantile (m,) or (1, m) values of the one target; with gaussian_nll (n_L / 2, m) values,
+            or for two outputs (m,).
         sample_weight : array_like, (m,), optional
             Weights w_i of the samples; the mean is then sum(w_i L_i) / sum(w_i).
 

@@ -91,10 +91,18 @@ def of_features(X, n_in, name):
     return ""
 
 
-def of_shape(y, n_out, m, name):
-    """For targets whose shape is neither (n_out, m) nor, for class codes, (m,)."""
+def of_shape(y, n_out, m, name, loss=None):
+    """For targets whose shape is neither (n_out, m) nor, for class codes, (m,).
+
+    `loss` is the name of one whose targets have n_out rows though the network has another number of outputs.
+    """
     if y.shape == (m, n_out):
         return f": columns are samples; did you mean {turned(name)}?"
+    if loss and y.ndim and y.shape[-1] == m:
+        return {
+            "quantile": ": the outputs are the levels of one target",
+            "gaussian_nll": ": half of the outputs are means, each of one row of y; the others are log-variances",
+        }[loss]
     if y.ndim == 2 and y.shape in ((m, 1), (1, m)) and n_out > 1:
         return f": class codes must be 1-D; write {name}.ravel()"
     if y.ndim == 2 and y.shape[1] == m:
@@ -119,7 +127,9 @@ def of_codes(y, n_out, name):
 
 
 def of_values(y, n_out, loss, name):
-    """For targets whose values a cross-entropy loss does not accept."""
+    """For targets whose values a loss does not accept."""
+    if loss == "poisson":
+        return ': counts, or rates; for a regression of any values write Network(sizes, loss="mse")'
     finite = y[np.isfinite(y)] if y.dtype.kind == "f" else y.ravel()
     found = np.unique(finite)
     regression = 'for a regression write Network(sizes, loss="mse")'

@@ -10,8 +10,7 @@ import numpy as np
 
 from . import arrays, tables
 
-# The losses whose targets may be shifted and scaled: the others take classes, shares or counts.
-_LOSSES = ("mse", "mae", "huber", "quantile", "gaussian_nll")
+_TARGETS = ("values", "one_value", "means")  # may be shifted and scaled; classes, shares and counts may not
 _SMALLEST = 1 / np.finfo(np.float64).max  # 1 / a scale must be finite
 
 
@@ -31,7 +30,7 @@ class Standardisation(NamedTuple):
         x = self.x_mean.ravel().copy(), self.x_scale.ravel().copy()
         if self.y_mean is None:
             return *x, None, None, None, None
-        if loss == "gaussian_nll":  # k means, then k log-variances, which grow by 2 log(scale)
+        if tables.loss_row(loss).targets == "means":  # k means, then k log-variances, which grow by 2 log(scale)
             k = len(self.y_mean)
             zeros, ones = np.zeros(k), np.ones(k)
             mean, scale = np.append(self.y_mean, zeros), np.append(self.y_scale, ones)
@@ -69,15 +68,20 @@ def measured(X, y, sizes, output, loss):
         raise ValueError("X has no samples; adapt measures their means")
     if y is None:
         return Standardisation(*_mean_and_scale(X, "X", "feature"), None, None)
-    if loss not in _LOSSES or output != "identity":
+    if not _takes(loss, output):
         raise ValueError(
             f"y cannot be standardised for loss {loss!r} with {output} outputs; it can be for identity outputs and "
-            f"{', '.join(name for name in _LOSSES if name in tables.LOSSES)}: leave y out"
+            f"{', '.join(name for name, row in tables.LOSSES.items() if row.targets in _TARGETS)}: leave y out"
         )
     Y = arrays.targets(y, sizes[-1], m, loss)
     if Y.ndim == 1:
         raise ValueError(f"y holds class codes; wanted values of shape ({sizes[-1]}, {m})")
     return Standardisation(*_mean_and_scale(X, "X", "feature"), *_mean_and_scale(Y, "y", "output"))
+
+
+def _takes(loss, output):
+    """Whether targets of that loss can be standardised."""
+    return tables.loss_row(loss).targets in _TARGETS and output == "identity"
 
 
 def _mean_and_scale(A, name, row):
@@ -125,7 +129,7 @@ def checked(given, sizes, output, loss):
         if T is None and name[0] == "y":
             clean.append(None)
             continue
-        wanted = (sizes[0] if name[0] == "x" else targets_of(loss, sizes[-1]), 1)
+        wanted = (sizes[0] if name[0] == "x" else tables.loss_row(loss).target_rows(sizes[-1]), 1)
         if not isinstance(T, np.ndarray) or T.dtype != np.float64 or T.shape != wanted:
             raise ValueError(f"{name} must be an array of float64 {wanted}, got {T!r:.80}")
         if not np.isfinite(T).all() or (name.endswith("scale") and not (T >= _SMALLEST).all()):
@@ -133,14 +137,9 @@ def checked(given, sizes, output, loss):
         clean.append(np.ascontiguousarray(T))
     if (clean[2] is None) != (clean[3] is None):
         raise ValueError("y_mean and y_scale must both be there, or neither")
-    if clean[2] is not None and (loss not in _LOSSES or output != "identity"):
+    if clean[2] is not None and not _takes(loss, output):
         raise ValueError(f"targets of loss {loss!r} with {output} outputs cannot be standardised")
     return Standardisation(*clean)
-
-
-def targets_of(loss, n_out):
-    """Rows of Y for a loss of `n_out` outputs."""
-    return {"quantile": 1, "gaussian_nll": n_out // 2}.get(loss, n_out)
 
 
 def folded(W, b, given):

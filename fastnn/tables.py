@@ -22,7 +22,8 @@ class Spec(NamedTuple):
 
     def public(self):
         """The form that a user writes: the name alone if it has no parameters, else (name, parameters)."""
-        return (self.name, dict(self.params)) if self.params else self.name
+        params = {key: list(value) if isinstance(value, tuple) else value for key, value in self.params.items()}
+        return (self.name, params) if params else self.name
 
 
 IDENTITY = Spec("identity", {})
@@ -51,6 +52,12 @@ class Parameter(NamedTuple):
     smallest: float = float(np.finfo(np.float32).tiny)
 
 
+class Levels(NamedTuple):
+    """A parameter that is a number within (0, 1) for each output. Its default None are evenly spaced ones."""
+
+    default: None = None
+
+
 class Row(NamedTuple):
     """An activation or an initialiser: its formula for the docs, and its parameters.
 
@@ -67,13 +74,28 @@ class LossRow(NamedTuple):
 
     `output` is the activation that the last layer must have, or None for any: a cross-entropy and its output
     activation are computed in one stable expression. `targets` is "probabilities" (within [0, 1]), "classes" (a class
-    code, or a probability for each class) or "values". Losses are summed over the outputs.
+    code, or a probability for each class), "values", "counts" (at least 0), "one_value" (one for all outputs) or
+    "means" (a value for each of the first half of the outputs). Losses are summed over the outputs.
     """
 
     formula: str
     output: str | None
     targets: str
     parameters: Mapping = MappingProxyType({})
+
+    @property
+    def is_of_classes(self):
+        """Whether the targets are classes, or probabilities of them."""
+        return self.targets in ("probabilities", "classes")
+
+    @property
+    def takes_codes(self):
+        """Whether a 1-D y with integers holds a class code for each sample, where there are several outputs."""
+        return self.targets not in ("one_value", "means")
+
+    def target_rows(self, n_out):
+        """The rows of y for so many outputs."""
+        return {"one_value": 1, "means": n_out // 2}.get(self.targets, n_out)
 
 
 class MetricRow(NamedTuple):
@@ -119,6 +141,24 @@ LOSSES = {
     ),
     "mse": LossRow("(a - y)^2", None, "values"),
     "mae": LossRow("|a - y|, its derivative 0 at 0", None, "values"),
+    "huber": LossRow(
+        "(a - y)^2 / 2 where |a - y| <= delta, else delta (|a - y| - delta / 2)",
+        None,
+        "values",
+        {"delta": Parameter(1.0, low=float(np.finfo(np.float32).tiny))},
+    ),
+    "quantile": LossRow(
+        "max(q (y - a), (q - 1) (y - a)) with the levels q of the outputs, all of one target y",
+        None,
+        "one_value",
+        {"levels": Levels()},
+    ),
+    "poisson": LossRow("exp(a) - y a, so that a is the logarithm of the rate; y >= 0", "identity", "counts"),
+    "gaussian_nll": LossRow(
+        "(s + (y - mean)^2 exp(-s)) / 2; the first half of the outputs are means, the second half log-variances s",
+        "identity",
+        "means",
+    ),
 }
 _ANY_LOSS = LossRow("f(A, y)", None, "any")  # of an OwnLoss
 # Of classes: accuracy, top_k, auc, f1; of values: r2, rmse, mae. Each has a function in metrics.py.
@@ -167,12 +207,13 @@ def rows_of_core():
     activations = [f"{name}({', '.join(row.parameters)}) FROM_{row.slope_from}" for name, row in ACTIVATIONS.items()]
     losses = []
     for name, row in LOSSES.items():
-        losses.append(f"{name}({', '.join(row.parameters)}) {(row.output or 'any').upper()} {row.targets.upper()}")
+        numbers = [key for key, parameter in row.parameters.items() if isinstance(parameter, Parameter)]
+        losses.append(f"{name}({', '.join(numbers)}) {(row.output or 'any').upper()} {row.targets.upper()}")
     schedules = [f"{name}({', '.join(settings)})" for name, settings in SCHEDULES.items()]
     return activations, losses, [f"{name} {slots}" for name, slots in OPTIMIZERS.items()], schedules
 
 
-OUTPUT_LOSS = {row.output: name for name, row in LOSSES.items() if row.output}
+OUTPUT_LOSS = {row.output: name for name, row in LOSSES.items() if row.is_of_classes}
 
 
 def loss_row(name):
@@ -198,11 +239,27 @@ def shortest(spec, table):
     return Spec(spec.name, params).public()
 
 
+def levels(loss, n_out):
+    """The levels of a loss's outputs, a tuple; None if it has none."""
+    if "levels" not in loss.params:
+        return None
+    return loss.params["levels"] or default_levels(n_out)
+
+
+def default_levels(n_out):
+    """Levels at equal distances; that of a single output is the median's."""
+    return tuple(i / (n_out + 1) for i in range(1, n_out + 1))
+
+
+def _default_in_words(parameter):
+    return "i / (n_L + 1)" if isinstance(parameter, Levels) else f"{parameter.default:g}"
+
+
 def in_words(table):
     """The rows of a table as text for docstrings."""
     rows = []
     for name, row in table.items():
-        parameters = ", ".join(f"{key}={parameter.default:g}" for key, parameter in row.parameters.items())
+        parameters = ", ".join(f"{key}={_default_in_words(each)}" for key, each in row.parameters.items())
         output = f" ({row.output} outputs only)" if getattr(row, "output", None) else ""
         rows.append(f"{name}{f' ({parameters})' if parameters else ''}: {row.formula}{output}")
     return "; ".join(rows)
@@ -241,6 +298,9 @@ def spec(value, table, argument):
         if key not in params:
             known = hints.did_you_mean(str(key), params) or f" (it has: {', '.join(params) or 'none'})"
             raise ValueError(f"{argument}: {name!r} has no parameter {key!r}{known}")
+        if isinstance(table[name].parameters[key], Levels):
+            params[key] = _checked_levels(number, f"{argument}: {name}'s {key}")
+            continue
         _, low, high, smallest = table[name].parameters[key]
         params[key] = real_parameter(number, f"{argument}: {name}'s {key}", low, high)
         if 0 < abs(params[key]) < smallest:
@@ -248,6 +308,33 @@ def spec(value, table, argument):
             wanted = f"0, or {least}"
             raise ValueError(f"{argument}: {name}'s {key} must be {wanted}, got {number!r}")
     return Spec(name, params)
+
+
+def _checked_levels(value, what):
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)) and not (isinstance(value, np.ndarray) and value.ndim == 1):
+        raise TypeError(
+            f"{what} must be a list of a number for each output, such as [0.1, 0.5, 0.9], got {value!r:.80}"
+        )
+    found = tuple(real_parameter(q, f"{what}[{i}]") for i, q in enumerate(value))
+    for i, q in enumerate(found):
+        if not float(np.finfo(np.float32).tiny) <= q < 1:
+            raise ValueError(f"{what}[{i}] must be above 0 and below 1, got {q!r}")
+    if not found:
+        raise ValueError(f"{what} must hold a number for each output, got none")
+    return found
+
+
+def check_outputs(loss, n_out, argument):
+    """Refuse a loss for a number of outputs that it cannot have; `argument` names the loss in errors."""
+    given = loss.params.get("levels")
+    if given is not None and len(given) != n_out:
+        raise ValueError(f"{argument}: {loss.name}'s levels has {len(given)}, wanted one for each output ({n_out})")
+    if LOSSES[loss.name].targets == "means" and n_out % 2:
+        wanted = "an even number: the means, then as many log-variances"
+        outputs = "1 output" if n_out == 1 else f"{n_out} outputs"
+        raise ValueError(f"{argument}: {loss.name} has {outputs}, wanted {wanted}")
 
 
 def real_parameter(value, what, low=0.0, high=_LARGEST):
@@ -310,7 +397,9 @@ def network_specs(sizes, activations, loss):
         loss = spec(OUTPUT_LOSS.get(output, "mse"), LOSSES, "loss")
     wanted = loss_row(loss.name).output
     if wanted not in (None, output):
-        raise ValueError(f"loss {loss.name!r} needs a {wanted} output, got {output!r} as the last activation")
+        article = "an" if wanted[0] in "aeiou" else "a"
+        raise ValueError(f"loss {loss.name!r} needs {article} {wanted} output, got {output!r} as the last activation")
+    check_outputs(loss, sizes[-1], "loss")
     if output == "softmax" and sizes[-1] < 2:
         raise ValueError(
             "activations: softmax over one unit is 1 for every input and cannot learn; use sigmoid, or 2 units"

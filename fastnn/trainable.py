@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import arrays, cautions, norms, own_loss, passes
+from . import arrays, cautions, norms, own_loss, passes, tables
 from .optimizers import SGD
 from .schedules import Progress
 from .tables import OwnLoss
@@ -73,11 +73,12 @@ class Trainable:
         """X, targets and weights of samples, checked; `names` are those of the arguments, for errors."""
         if self.is_own:
             return self._own_data(X, y, sample_weight, names)
-        codes = self.engine.quick_codes(X, y)
+        takes_codes = tables.LOSSES[self.loss.name].takes_codes
+        codes = self.engine.quick_codes(X, y) if takes_codes else None
         if codes is None:
             X = arrays.features(X, self.sizes[0], names[0])
             m = arrays.samples(X.shape[1], names[0])
-            codes = self.backend.quick_codes(y, self.sizes[-1], m)
+            codes = self.backend.quick_codes(y, self.sizes[-1], m) if takes_codes else None
         if codes is None:
             y = arrays.targets(y, self.sizes[-1], m, self.loss.name, names[1])
             y = arrays.readable_targets(X, y, self.engine.dtype)

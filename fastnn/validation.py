@@ -38,7 +38,7 @@ class Measures:
             if weights is not None:
                 self.data = X, y, arrays.weights_at(kept_back, weights, "sample_weight of the validation samples")
         self.prefix = "val_" if self.validates else ""
-        self.metrics = metrics.checked(wanted, trainable.sizes, trainable.output, trainable.loss.name, self.data[1])
+        self.metrics = metrics.checked(wanted, trainable.sizes, trainable.output, trainable.loss, self.data[1])
         if self.places is not None and self.metrics:
             y = np.asarray(y_given) if trainable.is_own else arrays.real_array(y_given, "y")
             self.y_given = y[..., self.places]

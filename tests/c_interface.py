@@ -6,7 +6,7 @@ from fastnn import _core
 
 FLOAT64 = 1
 SGD, MOMENTUM, ADAM, NADAM, RMSPROP, RMSPROP_MOMENTUM, ADAGRAD = 0, 1, 3, 5, 6, 7, 8  # of FNN_EACH_OPTIMIZER
-CROSS_ENTROPY, MSE = 1, 2  # of FNN_EACH_LOSS
+CROSS_ENTROPY, MSE, QUANTILE, GAUSSIAN_NLL = 1, 2, 5, 7  # of FNN_EACH_LOSS
 RELU, SOFTMAX, LEAKY_RELU = 3, 4, 5  # of FNN_EACH_ACTIVATION
 W, B, GAMMA, BETA, RUNNING_MEAN, RUNNING_VAR = range(6)  # a layer's parameters
 OK, NO_MEMORY, REFUSED = 0, 1, 2
@@ -30,7 +30,9 @@ class Matrix(ctypes.Structure):
 
 
 class Targets(Sized):
-    _fields_ = [("size", ctypes.c_size_t), ("codes", _POINTER), ("Y", Matrix), ("weights", _POINTER)]
+    _fields_ = [
+        ("size", ctypes.c_size_t), ("codes", _POINTER), ("Y", Matrix), ("weights", _POINTER), ("levels", _POINTER),
+    ]  # fmt: skip
 
 
 class Schedule(Sized):

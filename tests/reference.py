@@ -176,7 +176,7 @@ def with_other_parameters(table):
     kinds = []
     for name, known in table.items():
         kinds.append(name)
-        if known.parameters:
+        if known.parameters and None not in known.parameters.values():
             others = {key: 0.4 + 0.7 * value for key, value in known.parameters.items()}
             kinds.append((name, dict(getattr(known, "others", None) or others)))
     return kinds
@@ -303,7 +303,7 @@ def norm_backward(dY, gamma, kept, S_dY=0.0):
 
 
 def target_matrix(y, n, dtype):
-    """Targets as an (n, m) matrix in float64: codes become one-hot columns."""
+    """Targets as an (n, m) matrix in float64, where n are the rows of y: codes become one-hot columns."""
     y = np.asarray(y)
     if y.ndim == 2:
         return exact(y, dtype)
@@ -338,6 +338,65 @@ def _mse(a, Y, S_A):
     return np.square(a - Y), np.square(a - Y) + 2 * np.abs(a - Y) * S_A
 
 
+def _huber(a, Y, S_A, delta):
+    e = np.abs(a - Y)
+    L = np.where(e <= delta, e * e / 2, delta * (e - delta / 2))
+    return L, np.where(e <= delta, L, delta * (e + delta / 2)) + np.minimum(e, delta) * S_A
+
+
+def _huber_derivative(a, Y, S_A, delta):
+    e = a - Y
+    d = np.where(np.abs(e) <= delta, e, delta * np.sign(e))
+    return d, np.abs(d) + S_A
+
+
+def _levels(a, levels):
+    return np.array(levels if levels is not None else [(i + 1) / (len(a) + 1) for i in range(len(a))])[:, np.newaxis]
+
+
+def _quantile(a, Y, S_A, levels):
+    q = _levels(a, levels)
+    L = q * np.maximum(Y - a, 0) + (1 - q) * np.maximum(a - Y, 0)
+    return L, L + np.maximum(q, 1 - q) * S_A
+
+
+def _quantile_derivative(a, Y, S_A, levels):
+    q = _levels(a, levels)
+    d = (1 - q) * (a > Y) - q * (a < Y) + np.where(np.isnan(a), a, 0)
+    return d, np.abs(d)
+
+
+def _poisson(a, Y, S_A):
+    rate = np.exp(a)
+    return rate - Y * a, rate + np.abs(Y * a) + np.abs(rate - Y) * S_A
+
+
+def _poisson_derivative(a, Y, S_A):
+    rate = np.exp(a)
+    return rate - Y, rate * (1 + S_A) + Y
+
+
+def _of_gaussian(a, Y, S_A):
+    k = len(Y)
+    S_A = S_A + np.zeros_like(a)
+    return a[:k] - Y, a[k:], np.exp(-a[k:]), S_A[:k], S_A[k:]
+
+
+def _gaussian_nll(a, Y, S_A):
+    e, s, inverse, S_mean, S_s = _of_gaussian(a, Y, S_A)
+    square = e * e * inverse
+    S = (np.abs(s) + square) / 2 + np.abs(e * inverse) * S_mean + np.abs(1 - square) / 2 * S_s
+    return (s + square) / 2, S
+
+
+def _gaussian_nll_derivative(a, Y, S_A):
+    e, _, inverse, S_mean, S_s = _of_gaussian(a, Y, S_A)
+    square = e * e * inverse
+    S_of_mean = np.abs(e * inverse) * (1 + S_s) + inverse * S_mean
+    S_of_s = (1 + square) / 2 + np.abs(e * inverse) * S_mean + square / 2 * S_s
+    return np.concatenate([e * inverse, (1 - square) / 2]), np.concatenate([S_of_mean, S_of_s])
+
+
 def _output_less_target(output, mass):
     """dZ of a cross-entropy: A times the mass of its targets, less these."""
 
@@ -361,8 +420,34 @@ class Loss(NamedTuple):
     derivative: Callable  # by x, and its scale, from x, Y and S(x)
     x: str  # "Z", or "A" of any output
     output: str | None  # the activation that it needs
-    targets: str  # "probabilities", "classes" or "values"
+    # "probabilities", "classes", "values", "counts" (of at least 0), "one_value" (for all units), or "means" (a value
+    # for each of the first half of the units)
+    targets: str
     parameters: Mapping = MappingProxyType({})
+
+    @property
+    def is_of_classes(self):
+        return self.targets in ("probabilities", "classes")
+
+    @property
+    def takes_codes(self):
+        return self.targets not in ("one_value", "means")
+
+    def rows(self, n):
+        """The rows of y for n units."""
+        return 1 if self.targets == "one_value" else n // 2 if self.targets == "means" else n
+
+    def fits(self, n):
+        """Whether it can have n units."""
+        return n >= {"classes": 2, "means": 2}.get(self.targets, 1) and (self.targets != "means" or n % 2 == 0)
+
+    def some_targets(self, rng, n, m):
+        """Legal values, soft where there are classes; columns that do not sum to 1."""
+        if self.is_of_classes:
+            return rng.uniform(size=(n, m)) * (2 if self.targets == "classes" else 1)
+        if self.targets == "counts":
+            return rng.uniform(size=(n, m)) * 3 * (rng.uniform(size=(n, m)) < 0.8)
+        return rng.standard_normal((self.rows(n), m))
 
 
 LOSSES = {
@@ -391,6 +476,10 @@ LOSSES = {
         None,
         "values",
     ),
+    "huber": Loss(_huber, _huber_derivative, "A", None, "values", {"delta": 1.0}),
+    "quantile": Loss(_quantile, _quantile_derivative, "A", None, "one_value", {"levels": None}),
+    "poisson": Loss(_poisson, _poisson_derivative, "A", "identity", "counts"),
+    "gaussian_nll": Loss(_gaussian_nll, _gaussian_nll_derivative, "A", "identity", "means"),
 }
 
 

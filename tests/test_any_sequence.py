@@ -38,6 +38,7 @@ class Calls(RuleBasedStateMachine):
     )
     def begin(self, sizes, loss, hidden, seed, threads):
         sizes = sizes if HEADS[loss] in OF_ANY_UNITS else [*sizes[:-1], max(2, sizes[-1])]
+        sizes = [*sizes[:-1], sizes[-1] + (not ref.LOSSES[loss].fits(sizes[-1]))]
         activations = [hidden] * (len(sizes) - 2) + [HEADS[loss]]
         self.kinds = [("numpy", None)] + ([("compiled", 1), ("compiled", threads)] if COMPILED else [])
         self.nets = [
@@ -48,11 +49,11 @@ class Calls(RuleBasedStateMachine):
     def data(self, seed, m, form):
         net, rng = self.nets[0], np.random.default_rng(seed)
         X = np.array(rng.standard_normal((net.sizes[0], m)), order=form[0])
-        targets = ref.LOSSES[net.loss_name].targets
-        if targets == "classes":
+        known = ref.LOSSES[net.loss_name if isinstance(net.loss_name, str) else net.loss_name[0]]
+        if known.targets == "classes":
             y = rng.integers(0, net.sizes[-1], m)
-        elif targets == "values":
-            y = rng.standard_normal((net.sizes[-1], m))
+        elif not known.is_of_classes:
+            y = known.some_targets(rng, net.sizes[-1], m)
         else:
             y = rng.integers(0, 2, (net.sizes[-1], m)).astype(form[1:])
         return X, y

@@ -17,11 +17,13 @@ from c_interface import (
     ADAGRAD,
     ADAM,
     CROSS_ENTROPY,
+    GAUSSIAN_NLL,
     LEAKY_RELU,
     MOMENTUM,
     MSE,
     NADAM,
     NO_MEMORY,
+    QUANTILE,
     REFUSED,
     RELU,
     RMSPROP,
@@ -251,6 +253,51 @@ def test_what_does_not_go_together_is_refused(small):
     adam, t = Optimizer(kind=ADAM, lr=0.1, eps=1e-8), ctypes.c_uint64(1)
     assert in_c("optimizer_update", ISA, adam, t, w, dw, None, w, 3, 4, (1,)) == REFUSED  # which has two moments
     assert in_c("linear_backward", ISA, dw, db, None, z, x, None, None, 3, 4, 5, (1,)) == 0  # dA_prev is not wanted
+
+
+def test_targets_with_other_rows_than_units(small):
+    arrays, _ = small
+    x, z, o, few = matrix(arrays[1]), matrix(arrays[3]), matrix(arrays[7]), (1,)
+    y, codes, losses = np.ones((1, 5)), np.zeros(5, np.int32), np.empty((3, 5))
+    coded, one_row = Targets(codes=codes.ctypes.data), Targets(Y=matrix(y))
+    quantile, gaussian = ctypes.c_void_p(new_net(4, 3, loss=QUANTILE)), Spec(GAUSSIAN_NLL)
+    assert new_net(4, 3, loss=GAUSSIAN_NLL) is None  # needs a log-variance for each mean
+    assert in_c("loss", ISA, None, o, z, one_row, gaussian, 3, 5, few) == REFUSED
+    for kind, n in ((Spec(QUANTILE), 3), (gaussian, 2)):
+        assert in_c("loss", ISA, None, o, z, coded, kind, n, 5, few) == REFUSED
+        assert in_c("loss", ISA, None, o, z, one_row, kind, n, 5, few) == 0
+    assert in_c("net_loss", quantile, None, x, coded, 5, few) == REFUSED
+    assert in_c("net_train", quantile, x, coded, 5, step(1), few) == REFUSED
+    in_c("net_free", quantile, result=None)
+
+    def of_levels(targets, at):
+        assert in_c("loss", ISA, VOID(losses[at].ctypes.data), None, z, targets, Spec(QUANTILE), 3, 5, few) == 0
+
+    levels = np.array([0.25, 0.5, 0.75])
+    older = Targets(Y=matrix(y), levels=1)  # a caller that does not know of levels
+    older.size = Targets.levels.offset
+    for at, targets in enumerate((Targets(Y=matrix(y), levels=levels.ctypes.data), older, one_row)):
+        of_levels(targets, at)
+    assert (losses == losses[0]).all()
+
+
+def test_levels_are_those_of_the_call(small):
+    """A network keeps its plan from call to call."""
+    arrays, _ = small
+    x, y, few, found = matrix(arrays[1]), np.ones((1, 5)), (1,), []
+    for each in ([[0.2, 0.5, 0.9]], [[0.5, 0.5, 0.5], [0.2, 0.5, 0.9]]):
+        net, b = ctypes.c_void_p(new_net(4, 3, loss=QUANTILE)), np.zeros((3, 1))
+        for levels in map(np.array, each):
+            for parameter, zeros in enumerate((np.zeros((3, 4)), np.zeros((3, 1)))):
+                in_c("net_set", net, (0,), (parameter,), matrix(zeros))
+            targets, fit, room = Targets(Y=matrix(y), levels=levels.ctypes.data), step(5), np.empty(2)
+            fit.ended = room.ctypes.data
+            assert in_c("net_train", net, x, targets, 5, fit, few) == 0
+        in_c("net_get", net, (0,), (1,), matrix(b))
+        found.append(b)
+        in_c("net_free", net, result=None)
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_allclose(found[0], 0.1 * np.array([[0.2], [0.5], [0.9]]))
 
 
 def test_a_struct_that_is_too_short_is_refused(small):

@@ -14,7 +14,12 @@ from fastnn import Network
 
 PAIRS = [(g, loss) for loss, known in ref.LOSSES.items() for g in ref.ACTIVATIONS if known.output in (None, g)]
 # activation and loss of the output, and its units: softmax needs two
-OUTPUTS = [(g, loss, n) for g, loss in PAIRS for n in (1, 4) if n > 1 or not ref.ACTIVATIONS[g].whole]
+OUTPUTS = [
+    (g, loss, n)
+    for g, loss in PAIRS
+    for n in (1, 4)
+    if (n > 1 or not ref.ACTIVATIONS[g].whole) and ref.LOSSES[loss].fits(n)
+]
 # Every output with two hidden activations, in turn; and every hidden activation with one output.
 _NAMES = list(ref.ACTIVATIONS)
 CASES = [((_NAMES[i % len(_NAMES)], _NAMES[(i + 1) % len(_NAMES)]), *output) for i, output in enumerate(OUTPUTS)]
@@ -53,14 +58,13 @@ def a_case(hidden, output, loss, n):
         if all(np.abs(layer["Z"]).min() > 1e-3 for layer in ref.forward(parameters, activations, X)):
             break
     assert seed < 99
-    values = rng.standard_normal((n, M))
-    if ref.LOSSES[loss].targets != "values":
-        values = rng.uniform(
-            0, 2 if ref.LOSSES[loss].targets == "classes" else 1, (n, M)
-        )  # columns that do not sum to 1
+    known = ref.LOSSES[loss]
+    targets = [known.some_targets(rng, n, M)]
+    if known.takes_codes or known.rows(n) == 1:
+        targets.insert(0, rng.integers(0, max(n, 2), M))
     w = rng.uniform(size=M)
     w[2] = 0
-    return Case(sizes, activations, loss, parameters, X, [rng.integers(0, max(n, 2), M), values], w)
+    return Case(sizes, activations, loss, parameters, X, targets, w)
 
 
 def differences(loss, parameters):
@@ -84,7 +88,7 @@ def of_the_oracle(hidden, output, loss, n, weighted):
     case, result = a_case(hidden, output, loss, n), []
     w = case.w if weighted else None
     for y in case.targets:
-        Y = ref.target_matrix(y, n, "float64")
+        Y = ref.target_matrix(y, ref.LOSSES[loss].rows(n), "float64")
 
         def J_of(parameters, Y=Y):
             return ref.network_loss(ref.forward(parameters, case.activations, case.X)[-1], loss, Y, w)[0]

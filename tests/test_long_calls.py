@@ -105,11 +105,9 @@ def test_divergence_any_fit_ends_where_single_steps_end(
 ):
     rng, batch_size = np.random.default_rng(seed), min(batch_size, m)
     X, codes = scale * rng.standard_normal((3, m)), rng.integers(0, 2, m)
-    y = {
-        "values": scale * rng.standard_normal((2, m)),
-        "classes": codes,
-        "probabilities": np.eye(2)[:, codes],
-    }[ref.LOSSES[loss].targets]
+    y = {"classes": codes, "probabilities": np.eye(2)[:, codes]}.get(ref.LOSSES[loss].targets)
+    if y is None:
+        y = scale * ref.LOSSES[loss].some_targets(rng, 2, m)
     sizes, activations = [3, *(n for n, _ in hidden), 2], [*(g for _, g in hidden), HEADS[loss]]
     net, twin = (Network(sizes, activations, loss, dtype=dtype, seed=seed, backend=either_backend) for _ in range(2))
     orders = [fastnn._numpy.permutation(m, seed, epoch) if shuffle else np.arange(m) for epoch in range(12)]

@@ -204,8 +204,8 @@ def problem():
     layers = choose.randint(1, 3)
     sizes = [choose.randint(1, 24) for _ in range(layers + 1)]
     loss = choose.choice([*LOSSES])
-    if LOSSES[loss].output == "softmax":
-        sizes[-1] = max(2, sizes[-1])
+    if LOSSES[loss].targets in ("classes", "means"):
+        sizes[-1] = max(2, sizes[-1] // 2 * 2)
     hidden = [name for name in ACTIVATIONS if name != "softmax"]
     activations = [choose.choice(hidden) for _ in range(layers - 1)] + [LOSSES[loss].output or "identity"]
     seed, dtype = choose.randrange(10**6), choose.choice(["float32", "float64"])
@@ -213,8 +213,9 @@ def problem():
     nets = [Network(sizes, activations, loss, dtype=dtype, seed=seed, backend=b) for b in backends]
     rng, m = np.random.default_rng(seed), choose.randint(1, 48)
     X = rng.standard_normal((m, sizes[0])).astype(dtype).T
-    if LOSSES[loss].targets == "values":
-        y = np.tanh(rng.standard_normal((sizes[-1], m))).astype(dtype)
+    if not LOSSES[loss].is_of_classes:
+        y = np.tanh(rng.standard_normal((LOSSES[loss].target_rows(sizes[-1]), m))).astype(dtype)
+        y = np.abs(y) if LOSSES[loss].targets == "counts" else y
     elif LOSSES[loss].targets == "classes":
         y = rng.integers(0, sizes[-1], m)
     else:

@@ -364,3 +364,37 @@ def test_the_flat_view_is_the_standardised_network_s(backend, rng):
     other, wanted = plain_twin(net).loss_and_gradient(net.flat_parameters, Xs, Ys)
     assert loss == pytest.approx(other, rel=1e-12)
     np.testing.assert_allclose(gradient, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["mae", ("huber", {"delta": 0.5}), "quantile", "gaussian_nll"], ids=str)
+def test_other_losses_of_values(backend, dtype, rng, loss):
+    outputs = {"quantile": 3, "gaussian_nll": 4}.get(loss, 2)
+    targets = {"quantile": 1}.get(loss, 2)
+    X, Y = raw(rng), 1e4 + 70 * rng.standard_normal((targets, M))
+    net = Network([5, 7, outputs], ["tanh", "identity"], loss, dtype=dtype, seed=1, backend=backend)
+    net.adapt(X, Y[0] if loss == "quantile" else Y)
+    x_mean, x_scale, y_mean, y_scale = net.standardisation
+    assert y_mean.shape == y_scale.shape == (targets, 1)
+    twin = plain_twin(net)
+    Xs, Ys = ((X - x_mean) / x_scale).astype(dtype), ((Y - y_mean) / y_scale).astype(dtype)
+    close = {"rtol": 1e-11 if dtype == "float64" else 1e-4}
+    np.testing.assert_allclose(net.loss(X, Y), twin.loss(Xs, Ys), **close)
+    wanted = twin.predict(Xs).astype(np.float64)
+    if loss == "gaussian_nll":  # means, then log-variances
+        wanted = np.concatenate([wanted[:2] * y_scale + y_mean, wanted[2:] + 2 * np.log(y_scale)])
+    else:
+        wanted = wanted * y_scale + y_mean
+    np.testing.assert_allclose(net.predict(X), wanted, **close)
+    for each, given in ((net, (X, Y)), (twin, (Xs, Ys))):
+        each.fit(*given, epochs=2, batch_size=16, optimizer=SGD(0.01))
+        each.train_step(*given)
+    for layer, other in zip(net.parameters, twin.parameters, strict=True):
+        for T, U in zip(layer, other, strict=True):
+            np.testing.assert_allclose(T, U, rtol=close["rtol"], atol=close["rtol"])
+    assert net.evaluate(X, Y, metrics=["rmse"])["rmse"] < 1000
+
+
+def test_counts_are_not_standardised(either_backend, rng):
+    net = Network([5, 2], loss="poisson", seed=0, backend=either_backend)
+    with pytest.raises(ValueError, match="y cannot be standardised for loss 'poisson'"):
+        net.adapt(raw(rng), np.ones((2, M)))

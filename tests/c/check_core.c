@@ -152,6 +152,40 @@ static void check_loss(int isa, int dtype, ptrdiff_t n, ptrdiff_t m) {
   free(Z.x.data), free(dZ.x.data), free(codes), free(losses);
 }
 
+/* Each loss and its derivative, as this ISA and dtype compute them, against the generic kernels in float64. */
+static void check_losses(int isa, int dtype, ptrdiff_t n, ptrdiff_t m) {
+  double *losses = calloc((size_t)m, sizeof *losses), *wanted = calloc((size_t)m, sizeof *wanted);
+  double *levels = calloc((size_t)n, sizeof *levels);
+  for (ptrdiff_t i = 0; i < n; i++) levels[i] = 0.5 + 0.4 * uniform();
+  for (int loss = 0; loss < FNN_LOSSES; loss++) {
+    const fnn_spec spec = {loss, {SLOPE, 1}};
+    const char *row = fnn_loss_row(loss);
+    const ptrdiff_t rows = strstr(row, "ONE_VALUE") ? 1 : strstr(row, "MEANS") ? n / 2 : n;
+    if (strstr(row, "MEANS") && n % 2) continue;
+    mat Z = make(n, m, dtype, 1), Y = make(rows, m, dtype, 0), dZ = make(n, m, dtype, 0);
+    mat Z64 = make(n, m, FNN_FLOAT64, 0), Y64 = make(rows, m, FNN_FLOAT64, 1), dZ64 = make(n, m, FNN_FLOAT64, 1);
+    fill(&Z);
+    for (ptrdiff_t j = 0; j < m; j++) {
+      for (ptrdiff_t i = 0; i < n; i++) put(&Z64, i, j, at(&Z, i, j));
+      for (ptrdiff_t i = 0; i < rows; i++) { /* legal targets of every loss */
+        put(&Y, i, j, 0.5 + 0.5 * uniform());
+        put(&Y64, i, j, at(&Y, i, j));
+      }
+    }
+    const fnn_targets targets = {.size = sizeof targets, .Y = Y.x, .levels = levels};
+    const fnn_targets targets64 = {.size = sizeof targets, .Y = Y64.x, .levels = levels};
+    if (fnn_loss(isa, losses, &dZ.x, &Z.x, &targets, &spec, n, m, 2) != FNN_OK) worst = HUGE_VAL;
+    fnn_loss(0, wanted, &dZ64.x, &Z64.x, &targets64, &spec, n, m, 1);
+    for (ptrdiff_t j = 0; j < m; j++) {
+      compare(dtype, losses[j], wanted[j], 30.0L * n);
+      for (ptrdiff_t i = 0; i < n; i++) compare(dtype, at(&dZ, i, j), at(&dZ64, i, j), 30);
+    }
+    const mat all[] = {Z, Y, dZ, Z64, Y64, dZ64};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i].x.data);
+  }
+  free(losses), free(wanted), free(levels);
+}
+
 static fnn_optimizer optimizer(int kind) {
   return (fnn_optimizer){.size = sizeof(fnn_optimizer),
                          .kind = kind,
@@ -305,6 +339,8 @@ int main(void) {
       check_layer(isa, dtype, 3, 2100, 5, 2);
       check_layer(isa, dtype, 5, 3, 2100, 2);
       for (ptrdiff_t n = 2; n < 40; n += 3) check_loss(isa, dtype, n, 37), check_activations(isa, dtype, n, 37);
+      for (ptrdiff_t n = 2; n < 80; n += 7) check_losses(isa, dtype, n, 37);
+      check_losses(isa, dtype, 1, 100);
       check_activations(isa, dtype, 1, 100);
       check_optimizers(isa, dtype, 5, 37);
       uint64_t bits = 0;

@@ -81,7 +81,10 @@ enum {
   FNN_ANY = -1,
   PROBABILITIES,
   CLASSES,
-  VALUES
+  VALUES,
+  COUNTS,
+  ONE_VALUE,
+  MEANS
 };
 #define OUTPUT(NAME, name, OUTPUT, TARGETS, FORM, PARAMETERS) FNN_##OUTPUT,
 static const int outputs[] = {FNN_EACH_LOSS(OUTPUT)};
@@ -90,9 +93,12 @@ static const int kinds_of_targets[] = {FNN_EACH_LOSS(TARGETS)};
 #define SLOTS(NAME, name, SLOTS, STEP) SLOTS,
 static const int slots[] = {FNN_EACH_OPTIMIZER(SLOTS)};
 
-static fnn_targets targets_of(ptrdiff_t n_out, ptrdiff_t m, int y_dtype) {
+static fnn_targets targets_of(int loss, ptrdiff_t n_out, ptrdiff_t m, int y_dtype) {
   fnn_targets targets = {.size = sizeof targets};
-  if (n_out > 1 && below(2)) {
+  const int kind = kinds_of_targets[loss];
+  if (kind == ONE_VALUE || kind == MEANS) {
+    targets.Y = matrix(kind == MEANS && n_out > 1 ? n_out / 2 : 1, m, y_dtype);
+  } else if (n_out > 1 && below(2)) {
     int32_t *codes = block((size_t)m * sizeof *codes);
     for (ptrdiff_t j = 0; j < m; j++) codes[j] = (int32_t)((ptrdiff_t)byte() % n_out);
     targets.codes = codes;
@@ -103,6 +109,11 @@ static fnn_targets targets_of(ptrdiff_t n_out, ptrdiff_t m, int y_dtype) {
     double *weights = block((size_t)m * sizeof *weights);
     for (ptrdiff_t j = 0; j < m; j++) weights[j] = below(4) / 2.0;
     targets.weights = weights;
+  }
+  if (below(2)) {
+    double *levels = block((size_t)n_out * sizeof *levels);
+    for (ptrdiff_t i = 0; i < n_out; i++) levels[i] = (1 + below(9)) / 10.0;
+    targets.levels = levels;
   }
   return targets;
 }
@@ -143,7 +154,7 @@ static void elements(void) {
   int loss = below(FNN_LOSSES);
   if (n == 1 && kinds_of_targets[loss] == CLASSES) loss = FNN_MSE;
   const fnn_matrix scores = matrix(n, m, dtype);
-  const fnn_targets targets = targets_of(n, m, dtype);
+  const fnn_targets targets = targets_of(loss, n, m, dtype);
   double *of_samples = below(3) ? block((size_t)m * sizeof *of_samples) : NULL;
   fnn_loss(isa, of_samples, !of_samples || below(3) ? &A : NULL, &scores, &targets, &losses[loss], n, m, threads);
   const fnn_optimizer o = optimizer();
@@ -164,6 +175,7 @@ static void network(void) {
                             .norm = l < count - 1 ? below(FNN_BATCH_NORM + 1) : FNN_NO_NORM};
   fnn_layer *last = &layers[count - 1];
   if (kinds_of_targets[loss] == CLASSES && last->units < 2) last->units = 2;
+  if (kinds_of_targets[loss] == MEANS) last->units += last->units % 2;
   last->activation = activations[outputs[loss] == FNN_ANY ? below(FNN_ACTIVATIONS) : outputs[loss]];
   fnn_net *net = fnn_net_new(isa, dtype, n_in, count, layers, &losses[loss]);
   if (!net) abort();
@@ -182,7 +194,7 @@ static void network(void) {
   if (below(2)) fnn_net_force_threads(net, threads);
   const ptrdiff_t m = extent();
   const fnn_matrix X = matrix(n_in, m, x_dtype), out = matrix(last->units, m, dtype);
-  const fnn_targets targets = targets_of(last->units, m, x_dtype);
+  const fnn_targets targets = targets_of(loss, last->units, m, x_dtype);
   void *before = block(fnn_net_bytes(net));
   double total, ended[2 * 4];
   fnn_net_predict(net, &out, &X, m, threads);
