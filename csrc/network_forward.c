@@ -127,8 +127,7 @@ int fnn_net_loss(const fnn_net *net, double *total, const fnn_matrix *X, const f
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
   forward_job job = {.net = net, .X = X, .m = m};
   if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss)) return FNN_REFUSED;
-  if (!fnn_is_dtype_of_X(X->dtype))
-    return FNN_REFUSED;
+  if (!fnn_is_dtype_of_X(X->dtype)) return FNN_REFUSED;
   const ptrdiff_t rows = rows_of_block(net->K, m, 1), blocks = m ? (m + rows - 1) / rows : 0;
   double *losses = job.losses = fnn_alloc(fnn_times(blocks, sizeof *losses));
   const int status = losses ? run_forward(&job, fnn_threads(threads)) : FNN_NO_MEMORY;

@@ -191,8 +191,7 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
                   int threads) {
   fnn_train_job job = {.m = m, .X = X};
   if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss)) return FNN_REFUSED;
-  if (!fnn_is_dtype_of_X(X->dtype))
-    return FNN_REFUSED;
+  if (!fnn_is_dtype_of_X(X->dtype)) return FNN_REFUSED;
   net->next_part = FNN_WHOLE_STEP;
   return run_training(net, job, fit, threads);
 }
@@ -291,8 +290,7 @@ static int run_gradients(fnn_train_job job, double *total, const fnn_targets *ta
   job.work = &work;
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
   if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss)) return FNN_REFUSED;
-  if (!fnn_is_dtype_of_X(X->dtype))
-    return FNN_REFUSED;
+  if (!fnn_is_dtype_of_X(X->dtype)) return FNN_REFUSED;
   for (int i = 0; i < 2 * (net->layers + net->norms); i++)
     if (!fnn_is_own_dtype(net, &gradients[i])) return FNN_REFUSED;
   threads = fnn_threads(threads);
