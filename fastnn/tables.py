@@ -331,7 +331,7 @@ def check_outputs(loss, n_out, argument):
     given = loss.params.get("levels")
     if given is not None and len(given) != n_out:
         raise ValueError(f"{argument}: {loss.name}'s levels has {len(given)}, wanted one for each output ({n_out})")
-    if LOSSES[loss.name].targets == "means" and n_out % 2:
+    if loss_row(loss.name).targets == "means" and n_out % 2:
         wanted = "an even number: the means, then as many log-variances"
         outputs = "1 output" if n_out == 1 else f"{n_out} outputs"
         raise ValueError(f"{argument}: {loss.name} has {outputs}, wanted {wanted}")

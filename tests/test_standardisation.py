@@ -368,8 +368,8 @@ def test_the_flat_view_is_the_standardised_network_s(backend, rng):
 
 @pytest.mark.parametrize("loss", ["mae", ("huber", {"delta": 0.5}), "quantile", "gaussian_nll"], ids=str)
 def test_other_losses_of_values(backend, dtype, rng, loss):
-    outputs = {"quantile": 3, "gaussian_nll": 4}.get(loss, 2)
-    targets = {"quantile": 1}.get(loss, 2)
+    outputs = 3 if loss == "quantile" else 4 if loss == "gaussian_nll" else 2
+    targets = 1 if loss == "quantile" else 2
     X, Y = raw(rng), 1e4 + 70 * rng.standard_normal((targets, M))
     net = Network([5, 7, outputs], ["tanh", "identity"], loss, dtype=dtype, seed=1, backend=backend)
     net.adapt(X, Y[0] if loss == "quantile" else Y)
