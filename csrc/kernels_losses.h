@@ -72,35 +72,35 @@ FNN_INLINE V FN(huber)(V a, V y, FN(constants) c, double *L) {
   return FN(clamped)(a - y, c.parameter[0]);
 }
 
-/* exp(x) as p 2^n in double, where p is near 1: exp(x) itself may be too large for a float. Beyond +-PARTS_HIGH, x
+/* exp(x) as p 2^power in double, where p is near 1: exp(x) itself may be too large for a float. Beyond +-PARTS_HIGH, x
    counts as that: there the square of any number but 0, times exp(x)^2, is infinite, or 0. */
 #define PARTS_HIGH ((REAL)1418.0)
-FNN_INLINE void FN(exp_parts)(V x, double *p, int *n) {
+FNN_INLINE void FN(exp_parts)(V x, double *p, int *powers) {
   VI whole;
   FN(doubles)(p, FN(reduced_expm1)(FN(clamped)(x, PARTS_HIGH), &whole) + 1);
-  for (int i = 0; i < VL; i++) n[i] = (int)whole[i];
+  for (int i = 0; i < VL; i++) powers[i] = (int)whole[i];
 }
 
-/* x 2^n for |n| <= 2046, in two finite steps: so 0 stays 0. */
-FNN_INLINE double FN(times_power)(double x, int n) {
-  const int64_t half = n >> 1;
-  const uint64_t bits[2] = {(uint64_t)(half + 1023) << 52, (uint64_t)(n - half + 1023) << 52};
-  double powers[2];
-  memcpy(powers, bits, sizeof powers);
-  return x * powers[0] * powers[1];
+/* x 2^power for |power| <= 2046, in two finite steps: so 0 stays 0. */
+FNN_INLINE double FN(times_power)(double x, int power) {
+  const int64_t half = power >> 1;
+  const uint64_t bits[2] = {(uint64_t)(half + 1023) << 52, (uint64_t)(power - half + 1023) << 52};
+  double factors[2];
+  memcpy(factors, bits, sizeof factors);
+  return x * factors[0] * factors[1];
 }
 
 /* exp(z) - y z; z is the logarithm of the rate. No y times z where y is 0: z may be infinite. */
 FNN_INLINE V FN(poisson)(V z, V y, FN(constants) c, double *L) {
   double p[VL], zs[VL], ys[VL];
-  int n[VL];
+  int powers[VL];
   V d;
   (void)c;
-  FN(exp_parts)(z, p, n);
+  FN(exp_parts)(z, p, powers);
   FN(doubles)(zs, z);
   FN(doubles)(ys, y);
   for (int i = 0; i < VL; i++) {
-    const double rate = FN(times_power)(p[i], n[i]);
+    const double rate = FN(times_power)(p[i], powers[i]);
     L[i] = rate - (ys[i] != 0 ? ys[i] * zs[i] : 0);
     d[i] = (REAL)(rate - ys[i]);
   }
@@ -154,15 +154,15 @@ static double FN(quantile_row)(const fnn_head *h, REAL *d, const REAL *a, const 
    A. Weigend, "Estimating the mean and variance of the target probability distribution", 1994. */
 FNN_INLINE void FN(gaussian)(V *d_mean, V *d_s, V mean, V s, V y, double *L) {
   double p[VL], means[VL], logs[VL], ys[VL];
-  int n[VL];
-  FN(exp_parts)(s * (REAL)-0.5, p, n);
+  int powers[VL];
+  FN(exp_parts)(s * (REAL)-0.5, p, powers);
   FN(doubles)(means, mean);
   FN(doubles)(logs, s);
   FN(doubles)(ys, y);
   for (int i = 0; i < VL; i++) {
-    const double u = FN(times_power)((means[i] - ys[i]) * p[i], n[i]), square = 0.5 * u * u;
+    const double u = FN(times_power)((means[i] - ys[i]) * p[i], powers[i]), square = 0.5 * u * u;
     L[i] = 0.5 * logs[i] + square;
-    (*d_mean)[i] = (REAL)FN(times_power)(u * p[i], n[i]);
+    (*d_mean)[i] = (REAL)FN(times_power)(u * p[i], powers[i]);
     (*d_s)[i] = (REAL)(0.5 - square);
   }
 }

@@ -104,6 +104,8 @@ def test_divergence_any_fit_ends_where_single_steps_end(
     either_backend, loss, hidden, m, batch_size, lr, scale, kind, dtype, shuffle, seed
 ):
     rng, batch_size = np.random.default_rng(seed), min(batch_size, m)
+    if loss in ("poisson", "gaussian_nll"):
+        scale = 1.0  # exp of larger outputs would be infinite before any update
     X, codes = scale * rng.standard_normal((3, m)), rng.integers(0, 2, m)
     y = {"classes": codes, "probabilities": np.eye(2)[:, codes]}.get(ref.LOSSES[loss].targets)
     if y is None:
