@@ -4,6 +4,8 @@
    finite; network_threads.c chooses the number of threads. */
 #ifndef FNN_NETWORK_H
 #define FNN_NETWORK_H
+#include <stdatomic.h>
+
 #include "kernels.h"
 #include "memory.h"
 #include "parallel.h"
@@ -68,10 +70,16 @@ typedef struct {
   ptrdiff_t norm_bytes; /* of one thread */
   void **dW; /* room for gradients, laid out as the weights that the update changes; or NULL: they are not stored */
   ptrdiff_t blocks;    /* how many there are of the next */
+  void *of_dX;         /* room for panels of W of the first layer and behind it dX as rows; or NULL */
   unsigned char *loud; /* beside it, for diagnostics: 1 for each unit, of all layers, that dropout found not quiet */
   double *squares; /* sums of squares, each of FNN_SQUARES numbers: of gradients, and behind them as many of updates and
                       as many of weights */
 } fnn_workspace;
+
+/* A workspace that is kept for the next call that only reads the network. */
+typedef struct {
+  _Atomic(fnn_workspace *) kept; /* NULL: there is none, or a call uses it */
+} fnn_spare;
 
 struct fnn_net {
   const fnn_kernels *K;
@@ -100,6 +108,7 @@ struct fnn_net {
   fnn_standard of_X, of_Y;
   const double *scale, *shift;
   double *standards;  /* the memory of all of these */
+  fnn_spare *spare;
   fnn_workspace work; /* used by training; functions that only read the network use a workspace of their own */
 };
 
@@ -146,6 +155,9 @@ void fnn_pack_gradient(const fnn_net *net, int l, void *panels, const fnn_matrix
 /* Gives `work` memory for the gradients of all weights (dW), and for sums of squares. */
 int fnn_reserve_gradients(const fnn_net *net, fnn_workspace *work);
 void fnn_release_workspace(fnn_workspace *work);
+/* A workspace for a call that only reads the network, perhaps with memory already; NULL: no memory. And its end. */
+fnn_workspace *fnn_borrow_workspace(const fnn_net *net);
+void fnn_give_back_workspace(const fnn_net *net, fnn_workspace *work);
 /* Bytes of the scratch memory of fnn_head for the last layer. */
 ptrdiff_t fnn_head_bytes(const fnn_net *net);
 

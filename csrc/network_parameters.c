@@ -7,6 +7,8 @@
 
 /* Activations are packed only for batches of at most so many samples: else a chunk would not fit the second cache. */
 #define MOST_PACKED 1024
+/* A workspace is kept for the next call if it takes at most about so much; else memory would stay in use for ever. */
+#define MOST_SPARE_BYTES (16 << 20)
 
 /* --- memory --- */
 
@@ -106,7 +108,8 @@ fnn_net *fnn_net_new(int isa, int dtype, ptrdiff_t n_in, int count, const fnn_la
   net->layers = count;
   net->loss = *loss;
   net->layer = calloc((size_t)count, sizeof *net->layer);
-  if (net->layer && set_layers(net, n_in, layers)) {
+  net->spare = calloc(1, sizeof *net->spare);
+  if (net->layer && net->spare && set_layers(net, n_in, layers)) {
     net->parameter_bytes = (size_t)lay_out_parameters(net, NULL);
     net->parameters = fnn_alloc((ptrdiff_t)net->parameter_bytes);
   }
@@ -123,9 +126,16 @@ fnn_net *fnn_net_new(int isa, int dtype, ptrdiff_t n_in, int count, const fnn_la
   return net;
 }
 
+static void free_workspace(fnn_workspace *work) {
+  if (work) fnn_release_workspace(work);
+  free(work);
+}
+
 void fnn_net_free(fnn_net *net) {
   if (!net) return;
   fnn_release_workspace(&net->work);
+  if (net->spare) free_workspace(net->spare->kept);
+  free(net->spare);
   fnn_free(net->parameters);
   free(net->standards);
   free(net->layer);
@@ -145,7 +155,20 @@ void fnn_release_workspace(fnn_workspace *work) {
   free(work->norm);
   if (work->dW) fnn_free(work->dW[0]);
   free(work->dW);
+  fnn_free(work->of_dX);
   *work = (fnn_workspace){0};
+}
+
+fnn_workspace *fnn_borrow_workspace(const fnn_net *net) {
+  fnn_workspace *work = atomic_exchange(&net->spare->kept, NULL);
+  return work ? work : calloc(1, sizeof *work);
+}
+
+void fnn_give_back_workspace(const fnn_net *net, fnn_workspace *work) {
+  if (fnn_times(work->capacity, net->widest * net->K->size) > MOST_SPARE_BYTES / (4 * (net->layers + 1)))
+    free_workspace(work);
+  else
+    free_workspace(atomic_exchange(&net->spare->kept, work));
 }
 
 ptrdiff_t fnn_head_bytes(const fnn_net *net) {

@@ -355,14 +355,8 @@ static void compile_moves(compiler *c) {
 
 /* dW of layer l out to the caller. */
 static void compile_gradient(compiler *c, int l) {
-  const int turned = c->net->layer[l].turned;
-  const fnn_matrix *dW = &c->job->gradients[c->net->layer[l].before + FNN_W];
   fnn_operation_of_step *o = add(c, FNN_GIVE_DW, l, 0);
-  o->gradient = (fnn_dense){.factors = gradient_factors(c, l),
-                            .C = dW->data,
-                            .row_step = turned ? dW->row_step : dW->column_step,
-                            .column_step = turned ? dW->column_step : dW->row_step,
-                            .g = fnn_identity};
+  o->gradient = (fnn_dense){.factors = gradient_factors(c, l), .g = fnn_identity};
   share_update(c, o, o->gradient.factors.m, o->gradient.factors.n);
   if (!l) c->plan->first_products[1] = &o->gradient.factors;
 }
@@ -372,7 +366,7 @@ static void compile_dX(compiler *c) {
   const fnn_layer_state *y = &c->net->layer[0];
   fnn_operation_of_step *o = add(c, FNN_COPY_FIRST_W, 0, 0);
   share_update(c, o, y->n_in, y->n_out);
-  o = add(c, FNN_GO_BACK, 0, 1);
+  o = add(c, FNN_GO_BACK_TO_X, 0, 1);
   o->backward = (fnn_backward){.factors = {.m = c->key->m,
                                            .n = y->n_in,
                                            .k = y->n_out,
@@ -380,9 +374,6 @@ static void compile_dX(compiler *c) {
                                            .a_step = fnn_ld(c->K, y->n_out),
                                            .B = c->job->first_W,
                                            .b_in_panels = 1},
-                               .dZ = c->job->dX_rows,
-                               .row_step = fnn_ld(c->K, y->n_in),
-                               .A = c->job->dX_rows,
                                .g = fnn_identity};
   o->p0 = 0, o->p1 = fnn_panels(c->K, y->n_in);
   add(c, FNN_GIVE_DX, 0, 0);

@@ -43,7 +43,6 @@ static void plan_step(fnn_worker *me) {
                             .source = (int)job->source,
                             .is_forward = job->part == FNN_FORWARD_PART,
                             .first_W = job->first_W,
-                            .dX_rows = job->dX_rows,
                             .parameters = net->parameters,
                             .block = job->work->block};
   if (!memcmp(&me->plan->key, &key, sizeof key)) return;
@@ -178,10 +177,28 @@ static void copy_first_W(const fnn_worker *me, const fnn_operation_of_step *o) {
   me->job->net->K->turn(me->job->first_W, y->WT, y->n_in, y->n_out, o->i0, o->i1, o->p0, o->p1);
 }
 
+static void go_back_to_X(const fnn_worker *me, fnn_operation_of_step *o) {
+  fnn_backward *p = &o->backward;
+  p->dZ = me->job->dX_rows, p->A = p->dZ, p->row_step = me->job->dX_step;
+  me->job->net->K->backward(p, o->i0, o->i1, o->p0, o->p1);
+}
+
 static void give_dX(const fnn_worker *me, const fnn_operation_of_step *o) {
-  const fnn_kernels *K = me->job->net->K;
-  const ptrdiff_t n = me->job->net->layer[0].n_in, ld = fnn_ld(K, n);
-  K->scatter(me->job->dX, o->i0, fnn_at(K, me->job->dX_rows, o->i0 * ld), ld, o->i1 - o->i0, n);
+  const fnn_train_job *job = me->job;
+  const fnn_kernels *K = job->net->K;
+  if (job->dX_rows != job->dX->data)
+    K->scatter(job->dX, o->i0, fnn_at(K, job->dX_rows, o->i0 * job->dX_step), job->dX_step, o->i1 - o->i0,
+               job->net->layer[0].n_in);
+}
+
+static void give_dW(const fnn_worker *me, fnn_operation_of_step *o) {
+  const fnn_layer_state *y = &me->job->net->layer[o->layer];
+  const fnn_matrix *dW = &me->job->gradients[y->before + FNN_W];
+  fnn_dense *p = &o->gradient;
+  p->C = dW->data, p->scale = me->plan->update.scale;
+  p->row_step = y->turned ? dW->row_step : dW->column_step;
+  p->column_step = y->turned ? dW->column_step : dW->row_step;
+  me->job->net->K->dense_columns(p, o->i0, o->i1, o->p0, o->p1);
 }
 
 /* The sum of the losses of a batch, in a fixed order: sample i belongs to partial sum i % LOSS_SUMS. */
@@ -366,11 +383,9 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
     case FNN_UPDATE_W: K->update_weights(&o->weights, o->i0, o->i1, o->p0, o->p1); break;
     case FNN_MOVE_W: move_W(me, o); break;
     case FNN_COPY_W: copy_W(me, o); break;
-    case FNN_GIVE_DW:
-      o->gradient.scale = me->plan->update.scale;
-      K->dense_columns(&o->gradient, o->i0, o->i1, o->p0, o->p1);
-      break;
+    case FNN_GIVE_DW: give_dW(me, o); break;
     case FNN_COPY_FIRST_W: copy_first_W(me, o); break;
+    case FNN_GO_BACK_TO_X: go_back_to_X(me, o); break;
     case FNN_GIVE_DX: give_dX(me, o); break;
     case FNN_END: return FNN_STEP_DONE;
     }

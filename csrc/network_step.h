@@ -42,12 +42,14 @@ typedef struct {
   const fnn_matrix *gradients;
   enum fnn_source source;
   enum fnn_part part;
-  const fnn_matrix *A;     /* FNN_FORWARD_PART: where the outputs go */
-  const fnn_matrix *dA;    /* FNN_GIVEN_DA: the derivative of each sample's w_i L_i by the outputs */
-  double weight;           /* with it, the sum of w_i */
-  const fnn_matrix *dX;    /* NULL, or where the derivative of each sample's w_i L_i by X goes */
-  void *first_W, *dX_rows; /* room for it: panels of W of the first layer; dX as rows */
-  int in_training;         /* dropout and the statistics of the batch are used */
+  const fnn_matrix *A;  /* FNN_FORWARD_PART: where the outputs go */
+  const fnn_matrix *dA; /* FNN_GIVEN_DA: the derivative of each sample's w_i L_i by the outputs */
+  double weight;        /* with it, the sum of w_i */
+  const fnn_matrix *dX; /* NULL, or where the derivative of each sample's w_i L_i by X goes */
+  void *first_W;        /* with it, room for panels of W of the first layer */
+  void *dX_rows;        /* and dX as rows, `dX_step` apart: it may be where dX goes */
+  ptrdiff_t dX_step;
+  int in_training; /* dropout and the statistics of the batch are used */
   uint64_t mask_seed;
   double total;
   int interrupted;           /* the task stopped before its end, without error: another team, or one thread, goes on */
@@ -92,6 +94,7 @@ enum fnn_step_operation {
   FNN_COPY_W,       /* the other copy of W */
   FNN_GIVE_DW,      /* dW into the caller's matrix */
   FNN_COPY_FIRST_W, /* W of the first layer, which has no other copy, for dX */
+  FNN_GO_BACK_TO_X, /* dX by a product */
   FNN_GIVE_DX,      /* dX into the caller's matrix */
   FNN_END           /* of the step */
 };
@@ -120,9 +123,9 @@ typedef struct {
   int diagnoses, in_training;
   int source, is_forward;         /* only the forward part */
   const void *parameters, *block; /* the memory that the plan points into */
-  const void *first_W, *dX_rows;
+  const void *first_W;
 } fnn_plan_key;
-_Static_assert(sizeof(fnn_plan_key) == 3 * sizeof(ptrdiff_t) + 16 * sizeof(int) + 4 * sizeof(void *), "it has gaps");
+_Static_assert(sizeof(fnn_plan_key) == 3 * sizeof(ptrdiff_t) + 16 * sizeof(int) + 3 * sizeof(void *), "it has gaps");
 
 /* The plan of one thread, kept in the workspace from call to call. Each thread has two: the last batch may be short. */
 typedef struct {

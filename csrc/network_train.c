@@ -325,17 +325,22 @@ int fnn_net_training_gradients(const fnn_net *net, double *total, const fnn_matr
 
 static int run_backward(fnn_train_job job, fnn_workspace *work, int threads) {
   const fnn_net *net = job.net;
+  const fnn_kernels *K = net->K;
   const fnn_layer_state *first = &net->layer[0];
-  const ptrdiff_t W_bytes =
-      fnn_lines(fnn_times(fnn_times(first->n_out, fnn_padded(net->K, first->n_in)), net->K->size));
-  const ptrdiff_t dX_bytes = fnn_times(fnn_times(job.m, fnn_ld(net->K, first->n_in)), net->K->size);
   if (fnn_reserve(net, work, job.m, threads, 0)) return FNN_NO_MEMORY;
-  char *room = job.dX ? fnn_alloc(fnn_plus(W_bytes, dX_bytes)) : NULL;
-  if (job.dX && !room) return FNN_NO_MEMORY;
-  if (job.dX) job.first_W = room, job.dX_rows = room + W_bytes;
+  if (job.dX) {
+    const ptrdiff_t W_bytes = fnn_lines(fnn_times(fnn_times(first->n_out, fnn_padded(K, first->n_in)), K->size));
+    const ptrdiff_t dX_bytes = fnn_times(fnn_times(work->capacity, fnn_ld(K, first->n_in)), K->size);
+    if (!work->of_dX) work->of_dX = fnn_alloc(fnn_plus(W_bytes, dX_bytes));
+    if (!work->of_dX) return FNN_NO_MEMORY;
+    job.first_W = work->of_dX;
+    /* The product writes whole vectors. */
+    const int in_place = job.dX->row_step == 1 && job.dX->column_step >= first->n_in && first->n_in % K->vl == 0;
+    job.dX_rows = in_place ? job.dX->data : (char *)work->of_dX + W_bytes;
+    job.dX_step = in_place ? job.dX->column_step : fnn_ld(K, first->n_in);
+  }
   job.work = work;
   fnn_run(net, FNN_BACKWARD, fnn_exponent((double)job.m), (double)job.m, threads, part_task, &job);
-  fnn_free(room);
   return FNN_OK;
 }
 
@@ -357,8 +362,9 @@ int fnn_net_backward(const fnn_net *net, const fnn_matrix *gradients, const fnn_
                              .source = FNN_GIVEN_DA,
                              .in_training = in_training,
                              .mask_seed = mask_seed};
-  fnn_workspace work = {0};
-  const int status = run_backward(job, &work, fnn_threads(threads));
-  fnn_release_workspace(&work);
+  fnn_workspace *work = fnn_borrow_workspace(net);
+  if (!work) return FNN_NO_MEMORY;
+  const int status = run_backward(job, work, fnn_threads(threads));
+  fnn_give_back_workspace(net, work);
   return status;
 }

@@ -380,6 +380,54 @@ cdef class Engine:
         _done(status)
         return layers, dX if self.standards is None else _standardisation.derivatives_in_units(self.standards, dX)
 
+    def quick_backward(self, X, dA, bint training, Guard guard not None):
+        """The result of backward if X and dA are plain, and not too many samples; else None."""
+        cdef operand x, da
+        if not _plain(X, self.type_num, self.n_in, -1, &x) or x.columns * self.flop > SLICE_WORK:
+            return None
+        if not _plain(dA, self.type_num, self.n_out, x.columns, &da):
+            return None
+        guard.enter(READ)
+        try:
+            return self.backward(X, dA, <double>x.columns, training)
+        finally:
+            guard.leave(READ)
+
+    def quick_update(self, gradients, optimizer, Guard guard not None):
+        """Whether an update was made: if all is plain, and it is certain that every number stays finite."""
+        cdef fnn_fit fit
+        cdef fnn_matrix *given
+        cdef bint is_ours = type(gradients) is list and len(<list>gradients) == len(self.norm)
+        if not is_ours:
+            return False
+        guard.enter(STEP)
+        try:
+            if not self._goes_on(optimizer) or not self._are_plain(<list>gradients):
+                return False
+            given = _matrices(gradients)
+            self._set_fit(&fit, &self.step_settings, None)
+            try:
+                self._one(None, NULL, 1, given, &fit)
+            finally:
+                free(given)
+            return not (fit.failed or fit.unsafe)
+        finally:
+            guard.leave(STEP)
+
+    cdef bint _are_plain(self, list gradients):
+        """Whether these are the gradients of every layer as backward gives them."""
+        cdef int i, parameter
+        cdef operand x
+        for i in range(len(gradients)):
+            layer = gradients[i]
+            if type(layer) is not tuple or len(<tuple>layer) != fnn_net_parameters(self.net, i):
+                return False
+            for parameter in range(fnn_net_parameters(self.net, i)):
+                if not _plain((<tuple>layer)[parameter], self.type_num, fnn_net_width(self.net, i + 1),
+                              fnn_net_width(self.net, i) if parameter == FNN_W else 1, &x):
+                    return False
+        return True
+
     cpdef begin_step(self, X):
         """The outputs A of :meth:`training_outputs`; what :meth:`end_step` needs is kept."""
         cdef fnn_matrix x = _samples(X)

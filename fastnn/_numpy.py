@@ -743,6 +743,13 @@ class Engine:
         gradients, dZ = self._backward_from(X, layers, self._output_dZ(layers[-1], dA), weight, masks)
         return gradients, standardisation.derivatives_in_units(self.standards, self._parameters[0][0].T @ dZ)
 
+    def quick_backward(self, X, dA, training, guard):
+        """As backward if it can be checked quickly. Here always None, so that given_gradients.backward() does it."""
+
+    def quick_update(self, gradients, optimizer, guard):
+        """As update if it can be checked quickly. Here never."""
+        return False
+
     @_quiet
     def begin_step(self, X):
         """The outputs A of :meth:`training_outputs`; what :meth:`end_step` needs is kept."""

@@ -172,8 +172,10 @@ class Learner:
         array([[3. , 1.5],
                [4. , 2. ]], dtype=float32)
         """
-        check_flag("training", training)
-        return given_gradients.backward(self._trainable, X, dA, bool(training))
+        if training is not False:
+            check_flag("training", training)
+        found = self._engine.quick_backward(X, dA, bool(training), self._guard)
+        return given_gradients.backward(self._trainable, X, dA, bool(training)) if found is None else found
 
     @hints.explained
     def loss_and_gradient(self, v, X, y, sample_weight=None):
@@ -509,4 +511,5 @@ class Learner:
         >>> net.flat_parameters
         array([-1. , -0.5], dtype=float32)
         """
-        given_gradients.update(self._trainable, gradients, optimizer)
+        if not self._engine.quick_update(gradients, optimizer, self._guard):
+            given_gradients.update(self._trainable, gradients, optimizer)
