@@ -68,7 +68,22 @@ class Interrupt:
 rng = np.random.default_rng(0)
 X, y = rng.standard_normal((6, 40)).astype("f4"), np.arange(40) % 3
 X64, w = X.astype("f8")[:, ::-1], np.ones(40)
+Y, DA = np.eye(3, dtype="f4")[:, y], np.ones((3, 40))
+
+
+def mse(A, y):
+    return ((A - y) ** 2).sum(axis=0), 2 * (A - y)
+
+
+def own(net):
+    """A network with a loss of one's own, and these weights."""
+    twin = Network([6, 5, 3], loss=mse, backend=net._backend_name)
+    twin.set_parameters(net.parameters)
+    return twin
+
+
 OTHER = Network([6, 5, 3], seed=9).parameters
+GRADIENTS = [tuple(np.ones_like(T) for T in layer) for layer in OTHER]
 
 READ = {
     "predict": lambda net, path: net.predict(X),
@@ -77,12 +92,19 @@ READ = {
     "loss": lambda net, path: net.loss(X, y, w),
     "evaluate": lambda net, path: net.evaluate(X, y),
     "gradients": lambda net, path: net.gradients(X64, y),
+    "backward": lambda net, path: net.backward(X64, DA),
+    "gradients of a loss of one's own": lambda net, path: own(net).gradients(X, Y),
+    "loss_and_gradient": lambda net, path: net.loss_and_gradient(np.ones(net.n_params), X, y),
     "save": lambda net, path: net.save(path, optimizer=True),
 }
 WRITE = {
     "train_step": lambda net, path: net.train_step(X, y, SGD(lr=0.01)),
     "train_step of another dtype": lambda net, path: net.train_step(X64, y, Adam()),
     "set_parameters": lambda net, path: net.set_parameters(OTHER),
+    "set_flat_parameters": lambda net, path: net.set_flat_parameters(np.ones(net.n_params)),
+    "train_step with a loss of one's own": lambda net, path: net.train_step(X, Y, SGD(lr=0.01), mse),
+    "the next one": lambda net, path: net.train_step(X, Y, None, mse),
+    "update": lambda net, path: net.update(GRADIENTS, Adam()),
     "reset_optimizer": lambda net, path: net.reset_optimizer(),
 }
 FIT = {
@@ -91,24 +113,25 @@ FIT = {
     "fit of another dtype": lambda net, path: net.fit(X64, y, 2, 16, sample_weight=w, progress=False),
     "fit on batches": lambda net, path: net.fit([(X, y), (X64, y, w)], epochs=2, optimizer=Adam(), progress=False),
     "fit on one batch": lambda net, path: net.fit(iter([(X, y)]), optimizer=Adam(), progress=False),
+    "fit with a loss of one's own": lambda net, path: net.fit(X, Y, 2, 16, optimizer=Adam(), progress=False),
     "fit with callbacks": lambda net, path: net.fit(X, y, 2, callbacks=lambda e, h: None, progress=False),
 }
 
 
-def fresh(backend):
-    net = Network([6, 5, 3], seed=1, backend=backend)
-    net.train_step(X, y, SGD(lr=0.1, momentum=0.9))
+def fresh(backend, **more):
+    net = Network([6, 5, 3], seed=1, backend=backend, **more)
+    net.train_step(X, Y if more else y, SGD(lr=0.1, momentum=0.9))
     return net
 
 
-def interruptions(backend, call, path, most):
+def interruptions(backend, call, path, most, **more):
     """(network, where) for every place."""
-    call(fresh(backend), path)  # imports what is imported late
-    net = fresh(backend)
+    call(fresh(backend, **more), path)  # imports what is imported late
+    net = fresh(backend, **more)
     with Interrupt() as counted:
         call(net, path)
     for n in range(1, counted.seen + 1, 1 + counted.seen // most):
-        net = fresh(backend)
+        net = fresh(backend, **more)
         with Interrupt(n) as interrupt, pytest.raises(KeyboardInterrupt):
             call(net, path)
         yield net, interrupt.place
@@ -120,8 +143,8 @@ def assert_usable(net, where):
     def elsewhere():  # the thread that was interrupted might be let in where others are not
         try:
             net.predict(X)
-            net.train_step(X, y, SGD(lr=0.01))
-            net.fit(X, y, 1, progress=False)
+            net.train_step(X, Y, SGD(lr=0.01))
+            net.fit(X, Y, 1, progress=False)
         except Exception as error:
             refused.append(f"{where}: {error}")
 
@@ -160,9 +183,10 @@ def test_a_call_that_writes_is_interrupted(either_backend, what, tmp_path, most)
 @pytest.mark.parametrize("what", FIT)
 @at_most
 def test_a_fit_is_interrupted(either_backend, what, most):
-    before, done = bits(fresh(either_backend)), fresh(either_backend)
+    more = {"loss": mse} if "own" in what else {}
+    before, done = bits(fresh(either_backend, **more)), fresh(either_backend, **more)
     FIT[what](done, None)
-    for net, where in interruptions(either_backend, FIT[what], None, most):
+    for net, where in interruptions(either_backend, FIT[what], None, most, **more):
         assert 0 <= net.epochs_done <= 2, where
         if what in ("fit of one batch", "fit on one batch"):
             assert bits(net) in (before, bits(done)), where

@@ -35,6 +35,12 @@ assert watch(library), library
 rng = np.random.default_rng(0)
 SHAPES = {"few": ([20, 30, 4], 40), "many": ([100, 300, 200, 4], 700)}
 
+def mse(A, y):
+    return ((A - y) ** 2).sum(axis=0), 2 * (A - y)
+
+gradients_of = {len(sizes): [tuple(np.ones_like(T) for T in layer) for layer in Network(sizes, seed=3).parameters]
+                for sizes, m in SHAPES.values()}
+
 def calls(sizes, m, threads):
     X, y = rng.standard_normal((m, sizes[0]), "f4").T, np.arange(m) % 4
     X64, Y, w = X.astype("f8"), np.eye(4)[:, y], np.ones(m)
@@ -49,6 +55,10 @@ def calls(sizes, m, threads):
         "loss": lambda net: net.loss(X, Y, w),
         "evaluate": lambda net: list(net.evaluate(X, y).values()),
         "gradients": lambda net: net.gradients(X, y)[1][0][0],
+        "backward": lambda net: net.backward(X, Y)[1],
+        "loss_and_gradient": lambda net: net.loss_and_gradient(np.ones(net.n_params), X, y)[1],
+        "train_step with a loss of one's own": lambda net: net.train_step(X, Y, Adam(), mse),
+        "update": lambda net: net.update(gradients_of[len(net.sizes)], Adam()),
         "train_step": lambda net: net.train_step(X, y),
         "train_step by another": lambda net: net.train_step(X, y, Adam()),
         "train_step of another dtype": lambda net: net.train_step(X64, y),

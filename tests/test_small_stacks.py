@@ -56,6 +56,8 @@ def work(shapes, threads):
             X, y = X.astype("f4"), np.arange(m) % max(n, 2)
             net = Network([k, 40, n, max(n, 2)], seed=0, threads=threads, dtype=dtype)
             net.predict(X), net.loss(X, y), net.gradients(X, y)
+            net.update(net.backward(X, net.predict(X))[0])
+            net.train_step(X, y, loss=lambda A, y: ((A * A).sum(axis=0), 2 * A))
             net.train_step(X, y), net.train_step(X, y, Adam())
             net.fit(X, y, 1, None, Adam(), progress=False)
             net.fit(X, y, 1, max(m // 2, 1), SGD(momentum=0.9), progress=False)
