@@ -371,14 +371,33 @@ cdef class Engine:
         cdef ptrdiff_t m = X.shape[1]
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
         cdef PyThreadState *state
-        layers, dX = self._empty_layers(), _new(self.type_num, self.n_in, m, None, &dx)
-        cdef fnn_matrix *outs = _matrices(layers)
-        state = _release(3 * m * self.flop)
-        status = fnn_net_backward(self.net, outs, &dx.matrix, &x, &da, m, weight, training, self.seed, threads)
-        _acquire(state)
-        free(outs)
-        _done(status)
+        cdef fnn_matrix *outs = <fnn_matrix *>malloc(4 * len(self.norm) * sizeof(fnn_matrix))
+        if outs == NULL:
+            raise MemoryError("fastnn: no memory for the gradients")
+        try:
+            layers, dX = self._gradients_by_columns(outs), _new(self.type_num, self.n_in, m, None, &dx)
+            state = _release(3 * m * self.flop)
+            status = fnn_net_backward(self.net, outs, &dx.matrix, &x, &da, m, weight, training, self.seed, threads)
+            _acquire(state)
+            _done(status)
+        finally:
+            free(outs)
         return layers, dX if self.standards is None else _standardisation.derivatives_in_units(self.standards, dX)
+
+    cdef list _gradients_by_columns(self, fnn_matrix *outs):
+        """New arrays for the gradients of every layer, in Fortran order: the products store dW^T. Fills `outs`."""
+        cdef int i, parameter, count = 0
+        cdef operand x
+        cdef list layers = [], layer
+        for i in range(len(self.norm)):
+            layer = []
+            for parameter in range(fnn_net_parameters(self.net, i)):
+                layer.append(_new(self.type_num, fnn_net_width(self.net, i + 1),
+                                  fnn_net_width(self.net, i) if parameter == FNN_W else 1, None, &x))
+                outs[count] = x.matrix
+                count += 1
+            layers.append(tuple(layer))
+        return layers
 
     def quick_backward(self, X, dA, bint training, Guard guard not None):
         """The result of backward if X and dA are plain, and not too many samples; else None."""

@@ -2,13 +2,14 @@
 
 import copy
 import itertools
+import threading
 
 import numpy as np
 import pytest
 
 import reference as ref
 from case_helpers import assert_refused, state_of
-from conftest import around_the_kernels
+from conftest import COMPILED, alone, around_the_kernels
 from fastnn import SGD, Adam, NAdam, Network, RMSprop, given_gradients, passes, schedules
 from layouts import LAYOUTS, laid_out
 
@@ -242,3 +243,51 @@ def test_wrong_arguments(backend):
         net.update(gradients)
     net.trainable = [True, True]
     assert state_of(net) == before
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_memory_that_is_kept_from_call_to_call(dtype, threads):
+    """Other sizes, other weights and other threads give what a new network gives."""
+    if COMPILED is None:
+        pytest.skip("NumPy keeps none")
+    for sizes in ((6, 20, 15, 2), (32, 64, 40, 3)):
+        how = {"dtype": dtype, "threads": threads, "norm": ("batch", None), "dropout": 0.2, "backend": "compiled"}
+        net = net_of(sizes, ("tanh", "gelu"), **how)
+
+        def check(m, training, net=net):
+            X, dA = data(net.sizes, m, dtype)
+            (some, dX), (others, dX_others) = (n.backward(X, dA, training) for n in (net, copy.deepcopy(net)))
+            np.testing.assert_array_equal(dX, dX_others)
+            for T, U in zip([T for layer in some for T in layer], [T for layer in others for T in layer], strict=True):
+                np.testing.assert_array_equal(T, U)
+            return some
+
+        for m in (5, 40, 7, 40, 1, 200):
+            net.update(check(m, False), Adam())
+            check(m, True)
+            net.train_step(*data(net.sizes, m, dtype), SGD(momentum=0.5))
+            check(m, True)
+            net.trainable = [True, m % 2 == 0, True]
+            check(m, True)
+            net.reset_optimizer()
+            check(m, False)
+
+
+@alone
+def test_many_threads_at_once(either_backend):
+    net = net_of((6, 20, 15, 2), ("tanh", "gelu"), backend=either_backend)
+    X, dA = data(net.sizes, 300)
+    wanted, wrong = [net.backward(X[:, :m], dA[:, :m])[1] for m in (20, 300)], []
+
+    def look():
+        for _ in range(50):
+            for m, dX in zip((20, 300), wanted, strict=True):
+                if not np.array_equal(net.backward(X[:, :m], dA[:, :m])[1], dX):
+                    wrong.append(m)
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
