@@ -10,12 +10,9 @@ import numbers
 
 import numpy as np
 
-from . import arrays, cautions, class_weights, diagnostics, fit_options, optimizers, passes, standardisation
-from .history import History, TrainState
-from .schedules import Plateau
-from .settings import check_flag
-from .stopping import check_monitor
-from .training import Fit, checked_callbacks, trained
+from . import arrays, cautions, class_weights, diagnostics, fit_options, passes, standardisation
+from .history import TrainState
+from .training import Fit
 
 DEFAULT_BATCH_SIZE = 32  # of fit
 _WANTED = "(X, y) or (X, y, sample_weight)"
@@ -23,36 +20,28 @@ _END = object()
 _LOWEST = -(10**6)  # less than any exponent of a float
 
 
-def fit(network, trainable, batches, epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress, rarer):
-    """:meth:`Network.fit` without y, whose arguments these are; `rarer`: those of fit_options.checked.
+def given(trainable, batches, epochs, batch_size, shuffle, sample_weight, rarer):
+    """Check what fit got without y, and refuse the arguments that batches make senseless.
 
     Returns
     -------
-    History
+    (type, tuple, Options)
+        FitOfBatches, its data, and `rarer`, checked.
     """
-    epochs = arrays.whole_number(epochs, "epochs", 0)
-    optimizer = trainable.optimizer if optimizer is None else optimizers.check_optimizer(optimizer)
-    check_flag("shuffle", shuffle)
-    if progress is not None:
-        check_flag("progress", progress)
     _check_iterable(batches, epochs)
-    if not isinstance(batch_size, (int, np.integer)) or batch_size != DEFAULT_BATCH_SIZE:
-        raise ValueError(f"batch_size={batch_size!r:.50} has no effect on batches, which have their own: leave it out")
+    if batch_size != DEFAULT_BATCH_SIZE:
+        raise ValueError(f"batch_size={batch_size} has no effect on batches, which have their own: leave it out")
     if not shuffle:
         raise ValueError("shuffle=False has no effect on batches, which come in their own order: leave it out")
     if sample_weight is not None:
         raise ValueError(f"sample_weight belongs into the batches: each is {_WANTED}")
-    callbacks = checked_callbacks(callbacks)
     options, of_classes = fit_options.checked_of_batches(trainable, rarer)
-    if type(optimizer.lr) is Plateau:
-        check_monitor("lr", optimizer.lr.monitor, options.names())
-    how = optimizer, 1, False, options
     kind = FitOfBatches
     if trainable.is_own:
         from . import own_fit  # which imports this module
 
         kind = own_fit.OwnFitOfBatches
-    return trained(kind, network, trainable, (batches, of_classes), how, epochs, callbacks, progress, History(), False)
+    return kind, (batches, of_classes), options
 
 
 def _check_iterable(batches, epochs):
@@ -105,10 +94,11 @@ class FitOfBatches(Fit):
     data : (iterable, ndarray or None)
         The batches, and the weight of each class.
     trainable, optimizer, batch_size, shuffle, before, afresh, options
-        As for :class:`Fit`; the size is 1 and there is no shuffle.
+        As for :class:`Fit`; the size is 1, and `shuffle` has no effect.
     """
 
-    __slots__ = ("exponent", "given", "is_at_end", "is_first", "is_loader", "of_classes", "readable", "walk", "weights")
+    fetches = True
+    __slots__ = ("exponent", "given", "is_first", "is_loader", "of_classes", "readable", "walk", "weights")
 
     def __init__(self, trainable, data, optimizer, batch_size, shuffle, before, afresh, options):
         nothing = np.empty((trainable.sizes[0], 1)), np.empty((trainable.sizes[-1], 1)), None
@@ -116,9 +106,9 @@ class FitOfBatches(Fit):
         self.given, self.of_classes = data
         self.is_loader = _is_loader(self.given)
         self.walk = None  # through the batches of this epoch
-        self.is_at_end, self.is_first = False, True
+        self.is_first = True  # no batch was used yet
         self.m = math.inf  # how many batches an epoch has; infinite: not known
-        self.per_epoch, self.batches = 2**62, 1  # more than ever come; those of a slice
+        self.per_epoch, self.batches = 2**62, 1  # more than ever come; those of the next slice
         self._forget()
         self.exponent = _LOWEST  # the sums of this epoch are those in the state times 2 to the power of this
 
@@ -126,16 +116,13 @@ class FitOfBatches(Fit):
         """Forget a batch that was used, so that the memory of two is not needed while the next one is made."""
         self.X = self.y = self.sample_weight = self.readable = None
 
-    def _rates(self, lr, epochs):
-        """As in a Fit, after the next batch is fetched."""
-        if self.X is None and not self.is_at_end:
-            self._fetch()
-        return None if self.is_at_end else super()._rates(lr, 1)
-
     def _place(self):
         return f"batch {self.state.position} of epoch {self.state.epoch - self.first_epoch}"
 
-    def _fetch(self):
+    def fetch(self):
+        """Get the next batch, unless the last one was not used."""
+        if self.X is not None:
+            return
         if self.walk is None:
             self.walk, self.m = iter(self.given), _length(self.given)
         batch = next(self.walk, _END)
@@ -143,7 +130,7 @@ class FitOfBatches(Fit):
             self._take(batch)
             self.m = max(self.m, self.state.position + 1)
         elif self.state.position:
-            self.is_at_end = True
+            self.batches = 0  # the next slice ends the epoch
         else:
             told = "it can be walked only once; give a list, or an object whose __iter__ begins anew"
             epoch = self.state.epoch - self.first_epoch
@@ -192,7 +179,7 @@ class FitOfBatches(Fit):
         """One update, or the end of an epoch."""
         state, weights = self.state, self.weights[0]
         self.slice_state, state.ended, state.ended_rates = state, None, None
-        if self.is_at_end:
+        if not self.batches:
             return self._end_epoch()
         if not self._take_settings(check, rates):
             return []
@@ -232,7 +219,7 @@ class FitOfBatches(Fit):
             raise ValueError(
                 f"the weights of all samples of epoch {epoch} are 0: give at least one of them more than 0"
             )
-        self.walk, self.is_at_end, self.exponent = None, False, _LOWEST
+        self.walk, self.batches, self.exponent = None, 1, _LOWEST
         state.ended = ended = [(state.loss_sum, state.weight_sum)]
         state.next_epoch()
         return ended

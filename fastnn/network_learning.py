@@ -432,9 +432,7 @@ class Learner:
         how = epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress
         rarer = validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split
         rarer = *rarer, diagnostics
-        if y is None:
-            return batches.fit(self, self._trainable, X, *how, rarer)
-        return loop.fit(self, self._trainable, X, y, *how, rarer)
+        return loop.fit(self, self._trainable, X, y, *how, rarer, batches.given if y is None else None)
 
     def train_step(self, X, y, optimizer=None, loss=None, sample_weight=None):
         """One update on one batch.

@@ -70,11 +70,25 @@ def _is_told_to_stop(result, i):
     )
 
 
-def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample_weight, callbacks, progress, rarer):
+def fit(
+    network,
+    trainable,
+    X,
+    y,
+    epochs,
+    batch_size,
+    optimizer,
+    shuffle,
+    sample_weight,
+    callbacks,
+    progress,
+    rarer,
+    given=None,
+):
     """:meth:`Network.fit`, whose arguments these are; `rarer`: those of fit_options.checked.
 
-    A call for one batch of a small network is mostly this function: what an ordinary call has no use for costs
-    no more than an `if`.
+    `given` is None; or batches.given, which prepares an X that gives batches, where there is no y. A call for one batch
+    of a small network is mostly this function: what an ordinary call has no use for costs no more than an `if`.
 
     Returns
     -------
@@ -90,44 +104,28 @@ def fit(network, trainable, X, y, epochs, batch_size, optimizer, shuffle, sample
     if progress is not None and progress is not False:
         check_flag("progress", progress)
     callbacks = [] if type(callbacks) is tuple and not callbacks else checked_callbacks(callbacks)
-    data, options = trainable.data(X, y, sample_weight), fit_options.NONE
-    if not fit_options.are_absent(rarer):
-        options, weights = fit_options.checked(trainable, data, y, rarer)
-        data = (*data[:2], weights)
-    m = data[0].shape[1] if options.samples is None else len(options.samples)
-    if shuffle and m >= 2**32:
-        raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
-    is_large = False
-    if epochs:
-        cautions.of_targets(data[1], trainable.loss, not trainable.is_chosen)
-        if trainable.standardisation is None:
-            is_large = cautions.of_scale(data[0], batch_size or m, trainable.backend.largest, options.samples)
+    if given is None:
+        kind = _own_fit() if trainable.is_own else Fit
+        data, options = trainable.data(X, y, sample_weight), fit_options.NONE
+        if not fit_options.are_absent(rarer):
+            options, weights = fit_options.checked(trainable, data, y, rarer)
+            data = (*data[:2], weights)
+        m = data[0].shape[1] if options.samples is None else len(options.samples)
+        if shuffle and m >= 2**32:
+            raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
+        is_large = False
+        if epochs:
+            cautions.of_targets(data[1], trainable.loss, not trainable.is_chosen)
+            if trainable.standardisation is None:
+                is_large = cautions.of_scale(data[0], batch_size or m, trainable.backend.largest, options.samples)
+    else:
+        kind, data, options = given(trainable, X, epochs, batch_size, shuffle, sample_weight, rarer)
+        m, is_large = 1, True  # each batch is one, and warns by itself
     if type(optimizer.lr) is Plateau:
         check_monitor("lr", optimizer.lr.monitor, options.names())
     history = History()
     if options is not fit_options.NONE:
         history.validation_samples = options.kept_back
-    compares = epochs and not is_large  # else there was a warning about X already
-    how = optimizer, min(batch_size or m, m), shuffle, options
-    return trained(
-        _kind_of_fit(trainable), network, trainable, data, how, epochs, callbacks, progress, history, compares
-    )
-
-
-def trained(kind, network, trainable, data, how, epochs, callbacks, progress, history, compares):
-    """Run a Fit, or another `kind` of it, under the network's guard, and return the history.
-
-    Parameters
-    ----------
-    kind : type
-    data : tuple
-        What `kind` takes as its data.
-    how : (Optimizer, int, bool, Options)
-        The optimizer, the size of a batch, whether to shuffle, and the rarer options.
-    compares : bool
-        Whether to measure the loss before the first step, of `data`, for a warning about the first epoch.
-    """
-    optimizer, batch_size, shuffle, options = how
     with trainable.guard.fitting:
         with trainable.guard.writing:
             before = trainable.snapshot()
@@ -136,8 +134,8 @@ def trained(kind, network, trainable, data, how, epochs, callbacks, progress, hi
                 if epochs:
                     trainable.refuse_all_frozen()
                     trainable.refuse_non_finite()
-                job = kind(trainable, data, optimizer, batch_size, shuffle, before, afresh, options)
-                if compares:
+                job = kind(trainable, data, optimizer, min(batch_size or m, m), shuffle, before, afresh, options)
+                if epochs and not is_large:  # else there was a warning about X already
                     job.last_loss = trainable.loss_before(*data, options.samples)
             except BaseException as error:  # no memory, Ctrl-C
                 trainable.go_back(before)
@@ -152,9 +150,7 @@ def trained(kind, network, trainable, data, how, epochs, callbacks, progress, hi
     return history
 
 
-def _kind_of_fit(trainable):
-    if not trainable.is_own:
-        return Fit
+def _own_fit():
     from .own_fit import OwnFit  # which imports this module
 
     return OwnFit
@@ -247,6 +243,8 @@ class Fit:
         "y",
     )
 
+    fetches = False  # whether the data of a slice is fetched before it
+
     def __init__(self, trainable, data, optimizer, batch_size, shuffle, before, afresh, options):
         self.trainable, self.engine, self.backend = trainable, trainable.engine, trainable.backend
         self.writing, self.options = trainable.guard.writing, options
@@ -287,10 +285,13 @@ class Fit:
                     callback.begin(network)
             bar = progress_bar(progress, epochs)
             while done < epochs and not history.stopped:
+                # What the user wrote, an iterable or a function as lr, is called outside of `writing`.
+                if self.fetches:
+                    self.fetch()
                 lr = self.optimizer.lr
                 looks = looks or type(lr) is Plateau
                 some = 1 if looks or epochs == 1 else min(epochs - done, _SLICE_EPOCHS)
-                rates = self._rates(lr, some)  # outside of `writing`: it calls functions of the user's
+                rates = None if type(lr) is float or isinstance(lr, Schedule) else _Rates(self, lr, some)
                 sums = self._turn(some, looks, rates)
                 done += len(sums)
                 history.loss += [total / weight for total, weight in sums]
@@ -339,10 +340,6 @@ class Fit:
             finally:
                 self.seen = self.trainable.version()
                 self.trainable.state_epochs = self.state.time
-
-    def _rates(self, lr, epochs):
-        """The learning rates of the next slice, if `lr` is a function of the user's; else None."""
-        return None if type(lr) is float or isinstance(lr, Schedule) else _Rates(self, lr, epochs)
 
     def _after_epoch(self, epoch, callbacks, history):
         """Measure, let a Plateau change the learning rate, call the callbacks, and decide whether to stop early."""
