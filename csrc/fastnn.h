@@ -379,6 +379,11 @@ typedef struct {
   double *ended_rates;     /* NULL, or room for the learning rate of the last step of each epoch that ended */
   double rate;             /* the learning rate of the last step, of an earlier call if this one makes none */
   ptrdiff_t before, whole; /* if `whole` is not 0: X are samples `before`.. of an epoch of `whole` samples */
+  /* What scikit-learn defines in another way than PyTorch; all of it is 0 otherwise. */
+  double penalty;     /* penalty / 2 times the sum of the squares of all W is added to a batch's sum of w_i L_i, and so
+                         to its loss and gradient; the optimizer has no weight_decay then, and is not adamw */
+  double loss_factor; /* of all losses; 0: as 1 */
+  int eps_with_v;     /* adam and its kind: eps is added to sqrt(v), before that is divided by sqrt(1 - beta2^t) */
 } fnn_fit;
 
 /* Whether all weights and moments are finite. */

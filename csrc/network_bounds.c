@@ -41,7 +41,7 @@ int fnn_is_safe(fnn_worker *me, const fnn_update *u) {
   }
   const double sum = fnn_larger((double)me->m * A * dZ, of_norms), *bound = me->bound;
   const int slots = fnn_slots_of(u->kind); /* moments of an earlier kind stay as they are, and do not matter */
-  double g = sum / me->weight, w = bound[0], m = bound[1], v = bound[2], step = 0;
+  double g = fnn_loss_factor(me->job->fit) * sum / me->weight, w = bound[0], m = bound[1], v = bound[2], step = 0;
   /* These are cast to the network's dtype. If one became inf there, a weight that is 0 would become NaN. */
   if (!(u->rate < limit && fabs(u->keep) < limit && u->decay < limit && u->eps < limit && u->root < limit)) return 0;
   if (u->kind != FNN_SGD && u->kind != FNN_ADAMW) g += u->decay * w;

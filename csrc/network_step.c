@@ -229,6 +229,25 @@ static double scale_of(const fnn_worker *me) {
   return 1.0 / me->weight < most ? 1.0 / me->weight : most;
 }
 
+/* The sum of the squares of all W, in a fixed order. Each thread computes it, so that all decide alike. */
+static double squares_of_weights(const fnn_worker *me) {
+  const fnn_net *net = me->job->net;
+  double sums[LOSS_SUMS] = {0}, total = 0;
+  for (int l = 0; l < net->layers; l++) {
+    const fnn_layer_state *y = &net->layer[l];
+    const ptrdiff_t n = fnn_updated_rows(y) * fnn_updated_padded(net->K, y); /* the padding is 0 */
+    const float *w = fnn_updated_weights(y);
+    const double *wide = fnn_updated_weights(y);
+    for (ptrdiff_t i = 0; i < n; i += LOSS_SUMS)
+      for (int j = 0; j < fnn_min(LOSS_SUMS, n - i); j++) {
+        const double weight = net->K->size == 4 ? w[i + j] : wide[i + j];
+        sums[j] += weight * weight;
+      }
+  }
+  for (int j = 0; j < LOSS_SUMS; j++) total += sums[j];
+  return total;
+}
+
 static enum fnn_step_result decide(fnn_worker *me) {
   const fnn_train_job *job = me->job;
   me->loss = job->source == FNN_TARGETS ? sum_of_losses(job->work->losses, me->m) : 0;
@@ -236,11 +255,20 @@ static enum fnn_step_result decide(fnn_worker *me) {
     me->plan->update = (fnn_update){.scale = scale_of(me)};
     return FNN_STEP_DONE;
   }
+  const double factor = fnn_loss_factor(job->fit);
+  me->loss = factor * me->loss + me->penalty;
   if (me->loss - me->loss != 0) return FNN_STEP_FAILED; /* a loss, or their sum, is inf or NaN */
-  fnn_set_update(&me->plan->update, job->net->K, &job->optimizer, me->lr, me->steps + 1, scale_of(me));
+  const fnn_optimizer *o = &job->optimizer;
+  fnn_optimizer with_penalty;
+  if (job->fit->penalty > 0) {
+    with_penalty = *o, o = &with_penalty;
+    with_penalty.weight_decay = job->fit->penalty / me->weight, with_penalty.spares_b = 1;
+  }
+  fnn_set_update(&me->plan->update, job->net->K, o, me->lr, me->steps + 1, factor * scale_of(me));
+  if (job->fit->eps_with_v) me->plan->update.eps *= me->plan->update.root;
   me->plan->for_b = &me->plan->update;
-  if (job->optimizer.spares_b || job->optimizer.l1 > 0) {
-    me->plan->update_of_b = fnn_update_of_b(&me->plan->update, &job->optimizer);
+  if (o->spares_b || o->l1 > 0) {
+    me->plan->update_of_b = fnn_update_of_b(&me->plan->update, o);
     me->plan->for_b = &me->plan->update_of_b;
   }
   if (job->fit->cautious && !fnn_is_safe(me, &me->plan->update)) return FNN_STEP_UNSAFE;
@@ -406,7 +434,11 @@ enum fnn_step_result fnn_step(fnn_worker *me, const uint32_t *order, ptrdiff_t f
     fnn_barrier(me->member);
     return FNN_STEP_DONE;
   }
-  me->m = m, me->order = order, me->first = first;
+  me->m = m, me->order = order, me->first = first, me->penalty = 0;
+  if (me->job->fit && me->job->fit->penalty > 0) {
+    fnn_barrier(me->member); /* the last step's update is done; the next one is made after FNN_DECIDE */
+    me->penalty = me->job->fit->penalty / 2 * squares_of_weights(me);
+  }
   fnn_share_rows(me->job->net, m, me->threads, me->thread, &me->from, &me->to);
   plan_step(me);
   point_to_batch(me);

@@ -150,11 +150,14 @@ typedef struct {
   ptrdiff_t first;       /* place of its first sample in the epoch */
   const uint32_t *order; /* of the epoch; NULL: samples as they stand */
   double weight, loss;   /* of the batch: sum of w_i, sum of w_i L_i */
+  double penalty;        /* in that loss */
   uint64_t steps;        /* of the optimizer */
   uint64_t updates;      /* of the network */
   double lr;             /* the learning rate of the batch */
   double bound[1 + FNN_SLOTS];
 } fnn_worker;
+
+static inline double fnn_loss_factor(const fnn_fit *fit) { return fit->loss_factor > 0 ? fit->loss_factor : 1; }
 
 enum fnn_step_result {
   FNN_STEP_DONE,

@@ -158,6 +158,8 @@ static int run_training(fnn_net *net, fnn_train_job job, fnn_fit *given, int thr
     job.optimizer.schedule = &job.schedule;
   }
   if (fit.before < 0 || fit.whole < 0) return FNN_REFUSED;
+  if (!(fit.penalty >= 0 && fit.penalty <= DBL_MAX && fit.loss_factor >= 0 && fit.loss_factor <= DBL_MAX))
+    return FNN_REFUSED;
   const ptrdiff_t batch = fnn_min(fit.batch, m);
   if (job.part != FNN_WHOLE_STEP) /* the memory has what the first part left there */
     threads = threads < job.work->threads ? threads : job.work->threads;

@@ -104,6 +104,8 @@ cdef extern from "fastnn.h" nogil:
         double *ended_rates
         double rate
         ptrdiff_t before, whole
+        double penalty, loss_factor
+        int eps_with_v
     ctypedef struct fnn_net:
         pass
     const char *fnn_activation_row(int index)

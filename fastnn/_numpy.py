@@ -564,6 +564,10 @@ class Engine:
         self.cautioned = False  # whether train_step has given its DataWarning; set by one_step.py
         self.has_own_loss = False  # set by Trainable, for the other backend's quick_step
         self._begun = None  # of begin_step: A, X, the layers, the masks, and the numbers that they were computed with
+        # What scikit-learn defines in another way than PyTorch: its alpha, a factor of all losses, and whether Adam's
+        # eps is added to sqrt(v) before that is divided by sqrt(1 - beta2^t). They act in train() alone. With a penalty
+        # the optimizer has no weight_decay, and is not AdamW; it is in the unit of the weights that train() is given.
+        self.penalty, self.loss_factor, self.eps_with_v = 0.0, 1.0, False
         self.start_optimizer(0)
 
     def set_parameters(self, parameters):
@@ -898,6 +902,7 @@ class Engine:
         X = self._cast(X[:, columns])
         masks = self._masks(X.shape[1])
         total, weight, gradients, layers = self._backward(X, y[..., columns], weights, masks, True)
+        total, gradients = self._of_sklearn(total, gradients)
         if not np.isfinite(total):
             state.failed = True
             return False
@@ -925,9 +930,14 @@ class Engine:
         if diagnostics is not None:
             diagnostics[:] = self._diagnostics(gradients, layers, trained, optimizer.clip_value)
         mended = _mended([gradients[layer] for layer in trained], [parameters[layer] for layer in trained], optimizer)
+        if self.eps_with_v and hasattr(optimizer, "betas"):
+            optimizer = optimizer.with_eps(optimizer.eps / math.sqrt(1 - optimizer.betas[1] ** steps))
         of_W, of_b = optimizer, optimizers.for_b(optimizer)
+        decay = self.dtype.type(self.penalty / weight)
         for layer, pair in zip(trained, mended, strict=True):
             for i, (parameter, gradient) in enumerate(zip(parameters[layer], pair, strict=True)):
+                if decay and not i:
+                    gradient = gradient + decay * parameter
                 update(parameter, gradient, [slot[layer][i] for slot in moments], steps, of_b if i else of_W)
         for layer in trained if diagnostics is not None else ():
             W, old = parameters[layer][0].astype(np.float64), self._parameters[layer][0]
@@ -945,6 +955,16 @@ class Engine:
     def _take(self, moved):
         self._parameters, self._moments, self._steps, self._average, self._running = moved
         self._updates += 1
+
+    def _of_sklearn(self, total, gradients):
+        """The sum of w_i L_i of a batch with factor and penalty, and the gradients with the factor."""
+        if self.penalty:
+            squares = sum(float(np.square(layer[0], dtype=np.float64).sum()) for layer in self._parameters)
+            total += self.penalty / (2 * self.loss_factor) * squares
+        if self.loss_factor != 1:
+            total *= self.loss_factor
+            gradients = [tuple(g * self.dtype.type(self.loss_factor) for g in layer) for layer in gradients]
+        return total, gradients
 
     def _diagnostics(self, gradients, layers, trained, clip_value):
         """For each layer: norm of its gradients, norm of the change of W and of W (set later), share of quiet units."""

@@ -176,10 +176,17 @@ class _Optimizer:
 
     def with_lr(self, lr):
         """A copy with the number `lr` as the learning rate."""
+        return self._with("_lr", lr)
+
+    def with_eps(self, eps):
+        """A copy with another eps."""
+        return self._with("_eps", eps)
+
+    def _with(self, name, value):
         twin = object.__new__(_BY_KIND[self.kind])
         object.__setattr__(twin, "_unchanged", None)
         for field in self._fields:
-            object.__setattr__(twin, field, lr if field == "_lr" else getattr(self, field))
+            object.__setattr__(twin, field, value if field == name else getattr(self, field))
         return twin
 
     def __setattr__(self, name, value):

@@ -96,6 +96,9 @@ class Fit(Sized):
         ("rate", _DOUBLE),
         ("before", _SIZE),
         ("whole", _SIZE),
+        ("penalty", _DOUBLE),
+        ("loss_factor", _DOUBLE),
+        ("eps_with_v", _INT),
     ]
 
 
