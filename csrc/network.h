@@ -107,7 +107,7 @@ struct fnn_net {
    */
   fnn_standard of_X, of_Y;
   const double *scale, *shift;
-  double *standards;  /* the memory of all of these */
+  double *standards; /* the memory of all of these */
   fnn_spare *spare;
   fnn_workspace work; /* used by training; functions that only read the network use a workspace of their own */
 };

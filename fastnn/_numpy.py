@@ -910,17 +910,18 @@ class Engine:
         state.weight_sum += weight
         if state.first_loss is None:
             state.first_loss = total / weight
-        moved = self._moved_by(gradients, layers, optimizer, state.diagnostics)
+        moved = self._moved_by(gradients, layers, optimizer, state.diagnostics, weight)
         if cautious and not _is_finite_after(moved):
             state.unsafe = True
             return False
         self._take(moved)
         return True
 
-    def _moved_by(self, gradients, layers, optimizer, diagnostics):
+    def _moved_by(self, gradients, layers, optimizer, diagnostics, weight=math.inf):
         """What an update makes of everything that training changes, in the order of :meth:`_take`.
 
-        `layers` are those of the forward pass, for running statistics; None: these stay.
+        `layers` are those of the forward pass, for running statistics; None: these stay. `weight` of the batch: that
+        of the penalty is 1 / weight.
         """
         # Update copies, and replace all arrays at the end: so Ctrl-C or a MemoryError leaves no half-made step.
         parameters = _copies(self._parameters, self.dtype)

@@ -124,7 +124,9 @@ class OwnFitOfBatches(_OwnSteps, FitOfBatches):
         self.function, self.tries = function_of(trainable), 0
 
     def _turn(self, epochs, looks, rates):
-        return FitOfBatches._turn(self, epochs, looks, rates) if not self.batches else super()._turn(epochs, looks, rates)
+        return (
+            FitOfBatches._turn(self, epochs, looks, rates) if not self.batches else super()._turn(epochs, looks, rates)
+        )
 
     def _next_batch(self):
         return self.readable, self.y, self.weights[0]
