@@ -26,7 +26,8 @@ enum {
 enum fnn_dtype {
   FNN_FLOAT32,
   FNN_FLOAT64,
-  FNN_UINT8 /* of X of a network only */
+  FNN_UINT8,     /* only the X of a network */
+  FNN_SPARSE = 8 /* only the X of a network: fnn_sparse */
 };
 
 /* --- four lists: activations, losses, optimizers, schedules. Each has one row; new rows are added at the end. Every
@@ -127,6 +128,19 @@ typedef struct {
   ptrdiff_t row_step, column_step;
   int dtype;
 } fnn_matrix;
+
+/* X with few numbers other than 0: sample j has values[t] in row features[t], for starts[j] <= t < starts[j + 1]; all
+   its other numbers are 0. The features of a sample ascend, and lie within 0..n_0-1; this is not checked. It is given
+   as a fnn_matrix of dtype FNN_SPARSE whose data point to it. */
+typedef struct {
+  size_t size;
+  int dtype; /* of the values: the network's */
+  ptrdiff_t m;
+  const void *values;
+  const int32_t *features;
+  const int64_t *starts;
+  ptrdiff_t longest; /* no sample has more numbers */
+} fnn_sparse;
 
 /* --- instruction sets (ISAs): numbered from 0, the simplest first --- */
 int fnn_isa_total(void);           /* how many were compiled */
@@ -310,7 +324,7 @@ int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit);
 /* The same for a call of many batches. It may be more: the call itself measures whether a team pays. */
 int fnn_net_fit_threads(const fnn_net *net, ptrdiff_t batch, int limit);
 
-/* In what follows X (n_0 x m) is of either dtype. */
+/* In what follows X (n_0 x m) is of either dtype, or FNN_SPARSE. */
 /* out (n_L x m) = A[L]. Many threads may call it on one network. */
 int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads);
 /* *total = sum of w_i L_i. Many threads may call it on one network. */

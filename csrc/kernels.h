@@ -196,6 +196,17 @@ typedef struct {
   ptrdiff_t packed_row;
 } fnn_weights;
 
+/* The gradient dW^T (m features x n units, in panels) of the first layer, where X is sparse: factors.A is a fnn_sparse
+   of the k samples, factors.B is dZ. `heads`: for each feature where the list of its numbers in the batch begins in
+   `terms`, from 1 on; 0: it has none. All heads are 0 between two batches. */
+typedef struct {
+  fnn_factors factors;
+  int32_t *heads;
+  int32_t *found; /* room for the features that occur in the batch */
+  void *terms;    /* FNN_TERM_BYTES for each number of the batch */
+} fnn_by_features;
+#define FNN_TERM_BYTES 16
+
 /* C (m x n, any steps) = g(scale * product + bias), where g is an activation IN_TILE. */
 typedef struct {
   fnn_factors factors; /* A lies by rows or by columns: there is a kernel for each; `order` is NULL */
@@ -273,6 +284,17 @@ typedef struct {
   void (*update_weights)(const fnn_weights *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
   void (*dense_rows)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
   void (*dense_columns)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
+  /* The product `forward` where factors.A is a fnn_sparse. */
+  void (*sparse_forward)(const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
+  /* Makes the lists of the features k0..k1; found[k0].. become those that occur, and it returns how many they are. */
+  ptrdiff_t (*link)(const fnn_by_features *p, ptrdiff_t k0, ptrdiff_t k1);
+  /* sums = rows k0..k1 of one panel of dW^T. */
+  void (*feature_sums)(const fnn_by_features *p, void *sums, ptrdiff_t k0, ptrdiff_t k1, ptrdiff_t panel);
+  /* Multiplies n numbers, padded. */
+  void (*rescale)(void *x, double scale, ptrdiff_t n);
+  /* SGD's step of `count` features, which is one that leaves a weight whose gradient is 0 as it is. */
+  void (*move_features)(const fnn_by_features *p, const fnn_update *u, void *W, const int32_t *features,
+                        ptrdiff_t count);
   /* Copies rows i0..i1, panels p0..p1, of the weights W (m x n, in panels) into panels of the transpose of W. i0 is a
      multiple of vl, and so is i1, if it is not m. */
   void (*turn)(void *copy, const void *W, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0,
@@ -319,7 +341,7 @@ typedef struct {
   void (*standardise)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uint32_t *order, ptrdiff_t first,
                       ptrdiff_t rows, ptrdiff_t n, const fnn_standard *s);
   /* Rows of n units become A * scale + shift, computed in double. */
-  void (*rescale)(void *A, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, const double *scale, const double *shift);
+  void (*to_units)(void *A, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, const double *scale, const double *shift);
   /* Copies rows of a buffer to the samples first.. of a matrix (n x m, this dtype). */
   void (*scatter)(const fnn_matrix *to, ptrdiff_t first, const void *from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n);
   /* Copies a matrix (k x n) of any steps and of this dtype to panels, and back. */

@@ -17,6 +17,7 @@
 #include "kernels_optimizers.h"
 #include "kernels_products.h"
 #include "kernels_matvec.h"
+#include "kernels_sparse.h"
 /* clang-format on */
 
 static const fnn_kernels FN(table) = {
@@ -30,6 +31,11 @@ static const fnn_kernels FN(table) = {
     .backward = FN(backward),
     .update_weights = FN(update_weights),
     .turn = FN(turn),
+    .sparse_forward = FN(sparse_forward),
+    .link = FN(link),
+    .feature_sums = FN(feature_sums),
+    .rescale = FN(rescale),
+    .move_features = FN(move_features),
     .dense_rows = FN(dense_rows),
     .dense_columns = FN(dense_columns),
     .matvec_rows = FN(matvec_rows),
@@ -50,7 +56,7 @@ static const fnn_kernels FN(table) = {
     .within = FN(within),
     .gather = FN(gather),
     .standardise = FN(standardise),
-    .rescale = FN(rescale),
+    .to_units = FN(to_units),
     .scatter = FN(scatter),
     .pack = FN(pack),
     .unpack = FN(unpack),

@@ -92,7 +92,7 @@ static void FN(standardise)(void *to, ptrdiff_t ld, const fnn_matrix *from, cons
 #undef GATHER
 #undef GATHER_ROWS
 
-static void FN(rescale)(void *A, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, const double *scale, const double *shift) {
+static void FN(to_units)(void *A, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n, const double *scale, const double *shift) {
   REAL *a = A;
   for (ptrdiff_t r = 0; r < rows; r++, a += ld)
     for (ptrdiff_t j = 0; j < n; j++) a[j] = (REAL)((double)a[j] * scale[j] + shift[j]);

@@ -1,7 +1,8 @@
 /* A network as the files network_*.c see it: layers, parameters, the memory of a batch. Private; callers of the library
    see fastnn.h. network_parameters.c holds the numbers; network_forward.c predicts; network_plan.c plans a training
-   step, network_step.c runs it, network_train.c runs many; network_bounds.c makes sure that a step leaves all numbers
-   finite; network_threads.c chooses the number of threads. */
+   step, network_step.c runs it, network_train.c runs many; network_sparse.c does the first layer of a sparse X;
+   network_bounds.c makes sure that a step leaves all numbers finite; network_threads.c chooses the number of threads.
+ */
 #ifndef FNN_NETWORK_H
 #define FNN_NETWORK_H
 #include <stdatomic.h>
@@ -54,6 +55,7 @@ typedef struct {
   void **A, **dZ, **db; /* db[l]: n_out, padded */
   void **S;             /* S[l]: the slopes g'(Z) of layer l if they are kept; else NULL. With dropout and an activation
                            of whole rows it is a copy of A from before the dropout */
+  int copies_X;         /* there is memory for X */
   int keeps_slopes;     /* S has room for every layer whose activation has slopes */
   int threads;          /* each thread has its own part of heads, packed, sums, reports and plans */
   void *heads;          /* scratch rows of the last layer */
@@ -67,7 +69,9 @@ typedef struct {
   double *weights, *losses;
   fnn_norm_room *norm; /* of each layer; NULL: no layer has a norm */
   void *norm_rows;
-  ptrdiff_t norm_bytes; /* of one thread */
+  ptrdiff_t norm_bytes;     /* of one thread */
+  void *sparse;             /* NULL, or memory for the lists of a sparse X's features: fnn_by_features */
+  ptrdiff_t terms_capacity; /* numbers of a batch that they have room for */
   void **dW; /* room for gradients, laid out as the weights that the update changes; or NULL: they are not stored */
   ptrdiff_t blocks;    /* how many there are of the next */
   void *of_dX;         /* room for panels of W of the first layer and behind it dX as rows; or NULL */
@@ -102,6 +106,7 @@ struct fnn_net {
   double first_loss;           /* of the last training call */
   uint64_t kind;               /* a hash of its shape, for fnn_parallel: how fast its work is */
   ptrdiff_t widest;            /* the largest of n_0 .. n_L */
+  ptrdiff_t widest_layer;      /* the largest of n_1 .. n_L */
   int norms;                   /* how many layers have a norm */
   /* What standardises X and Y when they are read; and makes A scale * A + shift in predictions, unless scale is NULL.
    */
@@ -148,8 +153,9 @@ static inline int fnn_is_readable(const fnn_net *net, const fnn_matrix *X) {
 
 /* --- network_parameters.c --- */
 /* Gives `work` memory for a batch of m samples and so many threads; does nothing if it has enough. There is room for
-   slopes in layers whose slope is FROM_Z; with `keeps_slopes` in every hidden layer whose activation has slopes. */
-int fnn_reserve(const fnn_net *net, fnn_workspace *work, ptrdiff_t m, int threads, int keeps_slopes);
+   slopes in layers whose slope is FROM_Z; with `keeps_slopes` in every hidden layer whose activation has slopes. With
+   `copies_X` there is room for X. */
+int fnn_reserve(const fnn_net *net, fnn_workspace *work, ptrdiff_t m, int threads, int keeps_slopes, int copies_X);
 /* Copies a gradient dW of layer l, a matrix, to the layout of fnn_workspace.dW. */
 void fnn_pack_gradient(const fnn_net *net, int l, void *panels, const fnn_matrix *dW);
 /* Gives `work` memory for the gradients of all weights (dW), and for sums of squares. */
@@ -160,6 +166,15 @@ fnn_workspace *fnn_borrow_workspace(const fnn_net *net);
 void fnn_give_back_workspace(const fnn_net *net, fnn_workspace *work);
 /* Bytes of the scratch memory of fnn_head for the last layer. */
 ptrdiff_t fnn_head_bytes(const fnn_net *net);
+
+/* --- network_sparse.c --- */
+static inline const fnn_sparse *fnn_sparse_of(const fnn_matrix *X) { return X->data; }
+/* Whether X may be the X of a network, of m samples. */
+int fnn_is_input(const fnn_net *net, const fnn_matrix *X, ptrdiff_t m);
+/* How many numbers m samples of X have, on average. */
+double fnn_terms(const fnn_sparse *X, ptrdiff_t m);
+/* Gives `work` memory for the features of a batch of m samples of X; with `repeats` a batch may have a sample twice. */
+int fnn_reserve_sparse(const fnn_net *net, fnn_workspace *work, const fnn_sparse *X, ptrdiff_t m, int repeats);
 
 /* --- network_plan.c --- */
 /* Bytes of one thread's plan. */
@@ -180,6 +195,12 @@ enum fnn_use {
 /* Runs a task of the network. `work`: its number of samples; 0 if the task calls fnn_unit_done for each batch. `size`:
    a hash of what else its time depends on. */
 void fnn_run(const fnn_net *net, enum fnn_use use, uint64_t size, double work, int threads, fnn_task *task, void *job);
+/* A hash of what the time for m samples of X depends on. */
+static inline uint64_t fnn_kind_of_X(const fnn_matrix *X, double m) {
+  return X->dtype == FNN_SPARSE ? ~fnn_exponent(m) : fnn_exponent(m);
+}
+/* How many of `threads`, which a dense X would get, pay for m samples of X. */
+int fnn_sparse_threads(const fnn_net *net, enum fnn_use use, const fnn_matrix *X, ptrdiff_t m, int threads);
 
 /* --- network_norm.c --- */
 /* The norm of layer l with its parameters and, for batch norm, the running statistics; not yet where its data are. */
@@ -192,6 +213,7 @@ void fnn_start_norms(const fnn_net *net);
 void fnn_derive_rstd(const fnn_net *net, int l);
 
 /* --- network_forward.c --- */
-/* The product A = g(A_prev W^T + b) of layer l for m samples; rows of A_prev are a_step apart. */
+/* The product A = g(A_prev W^T + b) of layer l for m samples; rows of A_prev are a_step apart (or A_prev is a
+   fnn_sparse). */
 fnn_forward fnn_forward_product(const fnn_net *net, int l, const void *A_prev, ptrdiff_t a_step, void *A, ptrdiff_t m);
 #endif

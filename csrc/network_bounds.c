@@ -13,9 +13,11 @@ void fnn_measure_rows(fnn_worker *me) {
   const ptrdiff_t rows = me->to - me->from, n_in = net->layer[0].n_in;
   fnn_report *mine = &w->reports[me->thread];
   double A = 1, dZ = 0; /* A is at least 1: db is computed like dW with A = 1 */
-  for (ptrdiff_t i = me->from; first->order && i < me->to; i++)
+  const int is_sparse = me->plan->key.reading == FNN_BY_LISTS;
+  if (is_sparse) A = fnn_larger(A, fnn_largest_sparse(me));
+  for (ptrdiff_t i = me->from; !is_sparse && first->order && i < me->to; i++)
     A = fnn_larger(A, K->magnitude(fnn_at(K, first->A, first->order[i] * first->a_step), 0, 1, n_in));
-  if (!first->order)
+  if (!is_sparse && !first->order)
     A = fnn_larger(A, K->magnitude(fnn_at(K, first->A, me->from * first->a_step), first->a_step, rows, n_in));
   for (int l = 0; l < net->layers; l++) {
     const ptrdiff_t n = net->layer[l].n_out, ld = fnn_ld(K, n);

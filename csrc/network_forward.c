@@ -7,6 +7,7 @@ typedef struct {
   const fnn_matrix *X, *out; /* out is NULL: losses are wanted */
   fnn_targets targets;
   double *losses;          /* one sum for each block */
+  ptrdiff_t widest;        /* the most units of a buffer: a sparse X needs none */
   ptrdiff_t m, rows, step; /* a block has at most `rows` rows; each thread gets a multiple of `step` rows */
   char *scratch;
   ptrdiff_t scratch_bytes; /* of one thread */
@@ -35,28 +36,36 @@ fnn_forward fnn_forward_product(const fnn_net *net, int l, const void *A_prev, p
 static void *forward_block(const forward_job *job, ptrdiff_t first, ptrdiff_t rows, char *scratch) {
   const fnn_net *net = job->net;
   const fnn_kernels *K = net->K;
-  const ptrdiff_t side = job->rows * fnn_ld(K, net->widest);
+  const ptrdiff_t side = job->rows * fnn_ld(K, job->widest);
+  const int is_sparse = job->X->dtype == FNN_SPARSE;
   ptrdiff_t step = job->X->column_step;
   void *to = scratch, *other = fnn_at(K, scratch, side);
-  const void *A = fnn_at(K, job->X->data, first * step);
-  if (!fnn_is_readable(net, job->X)) {
+  void *A = NULL; /* of the layer before */
+  fnn_sparse lists;
+  const void *X = &lists;
+  if (is_sparse) {
+    lists = *fnn_sparse_of(job->X);
+    lists.starts += first;
+  } else if (fnn_is_readable(net, job->X)) {
+    X = fnn_at(K, job->X->data, first * step);
+  } else {
     step = fnn_ld(K, net->layer[0].n_in);
     fnn_read(K, to, step, job->X, NULL, first, rows, net->layer[0].n_in, &net->of_X);
-    A = to;
+    X = to;
     to = other, other = scratch;
   }
   for (int l = 0; l < net->layers; l++) {
-    fnn_forward p = fnn_forward_product(net, l, A, step, to, rows);
+    fnn_forward p = fnn_forward_product(net, l, l ? A : X, step, to, rows);
     if (l == net->layers - 1 && !job->out) p.g = fnn_identity;
     const fnn_spec g = p.g;
     if (net->layer[l].norm) p.g = fnn_identity;
-    K->forward(&p, 0, rows, 0, fnn_panels(K, p.factors.n));
+    (l || !is_sparse ? K->forward : K->sparse_forward)(&p, 0, rows, 0, fnn_panels(K, p.factors.n));
     if (net->layer[l].norm) fnn_normalise(net, l, to, rows, &g), p.g = g;
     if (fnn_place_of(&p.g) == FNN_WHOLE_ROWS) K->activation(to, p.row_step, to, p.row_step, &p.g, rows, p.factors.n);
     A = to, step = p.row_step;
-    to = other, other = (void *)A;
+    to = other, other = A;
   }
-  return (void *)A;
+  return A;
 }
 
 static void forward_task(void *arg, fnn_member *me) {
@@ -66,7 +75,7 @@ static void forward_task(void *arg, fnn_member *me) {
   const fnn_layer_state *last = fnn_last(net);
   const ptrdiff_t ld = fnn_ld(K, last->n_out);
   char *scratch = job->scratch + me->thread * job->scratch_bytes;
-  void *Y = fnn_at(K, scratch, 2 * job->rows * fnn_ld(K, net->widest)), *spare = fnn_at(K, Y, job->rows * ld);
+  void *Y = fnn_at(K, scratch, 2 * job->rows * fnn_ld(K, job->widest)), *spare = fnn_at(K, Y, job->rows * ld);
   double *losses = fnn_at(K, spare, FNN_HEAD_ROWS * ld);
   ptrdiff_t from, to;
   const fnn_mode mode = fnn_flush_subnormals();
@@ -75,7 +84,7 @@ static void forward_task(void *arg, fnn_member *me) {
     rows = fnn_min(job->rows, to - first);
     void *A = forward_block(job, first, rows, scratch);
     if (job->out) {
-      if (net->scale) K->rescale(A, ld, rows, last->n_out, net->scale, net->shift);
+      if (net->scale) K->to_units(A, ld, rows, last->n_out, net->scale, net->shift);
       K->scatter(job->out, first, A, ld, rows, last->n_out);
       continue;
     }
@@ -99,25 +108,27 @@ static int run_forward(forward_job *job, int threads) {
   const fnn_net *net = job->net;
   const fnn_kernels *K = net->K;
   if (job->m == 0) return FNN_OK;
+  threads = fnn_sparse_threads(net, job->out ? FNN_PREDICTION : FNN_LOSSES_ONLY, job->X, job->m, threads);
+  job->widest = job->X->dtype == FNN_SPARSE ? net->widest_layer : net->widest;
   job->rows = rows_of_block(K, job->m, !job->out);
   job->step = job->out ? K->mr : job->rows;
   const ptrdiff_t steps = (job->m + job->step - 1) / job->step, ld = fnn_ld(K, fnn_last(net)->n_out);
   if (threads > steps) threads = (int)steps;
   /* A block has so few rows that these products cannot overflow. */
-  job->scratch_bytes = fnn_lines((2 * job->rows * fnn_ld(K, net->widest) + (job->rows + FNN_HEAD_ROWS) * ld) * K->size +
+  job->scratch_bytes = fnn_lines((2 * job->rows * fnn_ld(K, job->widest) + (job->rows + FNN_HEAD_ROWS) * ld) * K->size +
                                  job->rows * (ptrdiff_t)sizeof(double));
   _Alignas(FNN_LINE) char stack[FNN_STACK];
   job->scratch = fnn_scratch(stack, fnn_times(threads, job->scratch_bytes));
   if (!job->scratch) return FNN_NO_MEMORY;
   const double m = (double)job->m;
-  fnn_run(net, job->out ? FNN_PREDICTION : FNN_LOSSES_ONLY, fnn_exponent(m), m, threads, forward_task, job);
+  fnn_run(net, job->out ? FNN_PREDICTION : FNN_LOSSES_ONLY, fnn_kind_of_X(job->X, m), m, threads, forward_task, job);
   fnn_release(stack, job->scratch);
   return FNN_OK;
 }
 
 int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads) {
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
-  if (!fnn_is_dtype_of_X(X->dtype) || !fnn_is_own_dtype(net, out)) return FNN_REFUSED;
+  if (!fnn_is_input(net, X, m) || !fnn_is_own_dtype(net, out)) return FNN_REFUSED;
   forward_job job = {.net = net, .X = X, .out = out, .m = m};
   return run_forward(&job, fnn_threads(threads));
 }
@@ -127,7 +138,7 @@ int fnn_net_loss(const fnn_net *net, double *total, const fnn_matrix *X, const f
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
   forward_job job = {.net = net, .X = X, .m = m};
   if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss)) return FNN_REFUSED;
-  if (!fnn_is_dtype_of_X(X->dtype)) return FNN_REFUSED;
+  if (!fnn_is_input(net, X, m)) return FNN_REFUSED;
   const ptrdiff_t rows = rows_of_block(net->K, m, 1), blocks = m ? (m + rows - 1) / rows : 0;
   double *losses = job.losses = fnn_alloc(fnn_times(blocks, sizeof *losses));
   const int status = losses ? run_forward(&job, fnn_threads(threads)) : FNN_NO_MEMORY;

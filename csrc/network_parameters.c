@@ -54,8 +54,8 @@ static ptrdiff_t lay_out_parameters(fnn_net *net, char *block) {
   return used;
 }
 
-static ptrdiff_t widest(const fnn_net *net) {
-  ptrdiff_t n = net->layer[0].n_in;
+static ptrdiff_t widest_layer(const fnn_net *net) {
+  ptrdiff_t n = 0;
   for (int l = 0; l < net->layers; l++)
     if (net->layer[l].n_out > n) n = net->layer[l].n_out;
   return n;
@@ -122,7 +122,8 @@ fnn_net *fnn_net_new(int isa, int dtype, ptrdiff_t n_in, int count, const fnn_la
   fnn_start_norms(net);
   forget_bounds(net);
   net->kind = kind_of(net);
-  net->widest = widest(net);
+  net->widest_layer = widest_layer(net);
+  net->widest = n_in > net->widest_layer ? n_in : net->widest_layer;
   return net;
 }
 
@@ -153,6 +154,7 @@ void fnn_release_workspace(fnn_workspace *work) {
   fnn_free(work->block);
   free(work->A);
   free(work->norm);
+  fnn_free(work->sparse);
   if (work->dW) fnn_free(work->dW[0]);
   free(work->dW);
   fnn_free(work->of_dX);
@@ -207,7 +209,7 @@ static ptrdiff_t lay_out_workspace(const fnn_net *net, fnn_workspace *w, char *b
   const fnn_layer_state *last = fnn_last(net);
   const ptrdiff_t m = w->capacity;
   ptrdiff_t used = 0;
-  w->X = piece(block, &used, matrix_bytes(K, m, fnn_ld(K, net->layer[0].n_in)));
+  w->X = piece(block, &used, w->copies_X ? matrix_bytes(K, m, fnn_ld(K, net->layer[0].n_in)) : 0);
   w->Y = piece(block, &used, matrix_bytes(K, m, fnn_ld(K, last->n_out)));
   for (int l = 0; l < net->layers; l++) {
     const fnn_layer_state *y = &net->layer[l];
@@ -239,11 +241,13 @@ static ptrdiff_t lay_out_workspace(const fnn_net *net, fnn_workspace *w, char *b
   return used;
 }
 
-int fnn_reserve(const fnn_net *net, fnn_workspace *old, ptrdiff_t m, int threads, int keeps_slopes) {
-  if (old->capacity >= m && old->threads >= threads && old->keeps_slopes >= keeps_slopes) return FNN_OK;
+int fnn_reserve(const fnn_net *net, fnn_workspace *old, ptrdiff_t m, int threads, int keeps_slopes, int copies_X) {
+  const int has_all = old->keeps_slopes >= keeps_slopes && old->copies_X >= copies_X;
+  if (old->capacity >= m && old->threads >= threads && has_all) return FNN_OK;
   fnn_workspace w = {.capacity = m > old->capacity ? m : old->capacity,
                      .threads = threads > old->threads ? threads : old->threads,
-                     .keeps_slopes = keeps_slopes || old->keeps_slopes};
+                     .keeps_slopes = keeps_slopes || old->keeps_slopes,
+                     .copies_X = copies_X || old->copies_X};
   w.A = calloc(4 * (size_t)net->layers, sizeof *w.A);
   if (w.A && net->norms) w.norm = calloc((size_t)net->layers, sizeof *w.norm);
   if (!w.A || (net->norms && !w.norm)) {
@@ -254,6 +258,7 @@ int fnn_reserve(const fnn_net *net, fnn_workspace *old, ptrdiff_t m, int threads
   const ptrdiff_t bytes = lay_out_workspace(net, &w, NULL);
   w.block = fnn_alloc(bytes);
   w.dW = old->dW, w.loud = old->loud, w.squares = old->squares, w.blocks = old->blocks, old->dW = NULL;
+  w.sparse = old->sparse, w.terms_capacity = old->terms_capacity, old->sparse = NULL;
   fnn_release_workspace(old);
   if (!w.block) {
     fnn_release_workspace(&w);

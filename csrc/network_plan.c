@@ -45,6 +45,7 @@ static int by_columns(const compiler *c, int l) {
   const fnn_layer_state *y = &c->net->layer[l];
   const int threads = c->key->threads;
   if (threads == 1 || y->n_in * y->n_out <= KEEP_WEIGHTS) return 0;
+  if (!l && c->key->reading == FNN_BY_LISTS) return 0; /* each thread would read all lists */
   const ptrdiff_t n = fnn_padded(c->K, y->n_out), rows = (c->key->m + threads - 1) / threads, tall = c->K->mr;
   const ptrdiff_t columns_cost = largest_share(c, n) * ((c->key->m + tall - 1) / tall);
   const ptrdiff_t rows_cost = n * ((rows + tall - 1) / tall);
@@ -136,7 +137,8 @@ static void compile_forward(compiler *c, int l) {
   const fnn_layer_state *y = &c->net->layer[l];
   const int columns = by_columns(c, l);
   /* A split by columns needs all rows of A_prev, so it waits. A split by rows needs all columns of its own rows. */
-  fnn_operation_of_step *o = add(c, FNN_GO_FORWARD, l, columns ? l || c->columns_pending : c->columns_pending);
+  const enum fnn_step_operation what = !l && c->key->reading == FNN_BY_LISTS ? FNN_GO_SPARSE : FNN_GO_FORWARD;
+  fnn_operation_of_step *o = add(c, what, l, columns ? l || c->columns_pending : c->columns_pending);
   o->forward = fnn_forward_product(c->net, l, l ? w->A[l - 1] : w->X, l ? fnn_ld(c->K, y->n_in) : c->key->x_step,
                                    w->A[l], c->key->m);
   const int is_last = l == c->net->layers - 1;
@@ -353,6 +355,14 @@ static void compile_moves(compiler *c) {
   }
 }
 
+/* The first layer's gradient and what becomes of it, where X is sparse: each thread has its own features. */
+static void compile_sparse(compiler *c) {
+  fnn_operation_of_step *o = add(c, FNN_UPDATE_SPARSE, 0, 0);
+  o->by_features = (fnn_by_features){.factors = gradient_factors(c, 0)};
+  fnn_share(c->net->layer[0].n_in, 1, c->key->threads, c->key->thread, &o->i0, &o->i1);
+  c->plan->first_products[1] = &o->by_features.factors;
+}
+
 /* dW of layer l out to the caller. */
 static void compile_gradient(compiler *c, int l) {
   fnn_operation_of_step *o = add(c, FNN_GIVE_DW, l, 0);
@@ -392,7 +402,9 @@ static void compile_gradients(compiler *c) {
     if (c->key->trains && c->net->layer[l].frozen) continue;
     compile_b(c, l);
     if (!c->key->stores) compile_moves_of_b(c, l);
-    if (c->key->trains)
+    if (!l && c->key->reading == FNN_BY_LISTS)
+      compile_sparse(c);
+    else if (c->key->trains)
       compile_update(c, l);
     else
       compile_gradient(c, l);
@@ -404,7 +416,7 @@ static void compile_gradients(compiler *c) {
 static void compile_passes(compiler *c) {
   const int layers = c->net->layers;
   add(c, FNN_READ_BATCH, 0, 0);
-  c->columns_pending = !c->key->in_place &&
+  c->columns_pending = c->key->reading == FNN_COPIED &&
                        c->key->threads > 1; /* a first layer that is split by columns needs all rows of the copy of X */
   for (int l = 0; l < layers; l++) compile_forward(c, l);
   if (c->key->source == FNN_GIVEN_DA)

@@ -13,20 +13,22 @@
 
 /* --- what a plan is for --- */
 
-static int is_in_place(const fnn_net *net, const fnn_matrix *X) {
-  return fnn_is_readable(net, X) && X->column_step * net->K->size % BAD_STRIDE;
+static enum fnn_reading how_to_read(const fnn_net *net, const fnn_matrix *X) {
+  if (!X) return FNN_COPIED; /* nothing is read */
+  if (X->dtype == FNN_SPARSE) return FNN_BY_LISTS;
+  return fnn_is_readable(net, X) && X->column_step * net->K->size % BAD_STRIDE ? FNN_IN_PLACE : FNN_COPIED;
 }
 
 static void plan_step(fnn_worker *me) {
   const fnn_train_job *job = me->job;
   const fnn_net *net = job->net;
-  const int in_place = job->X && is_in_place(net, job->X);
+  const enum fnn_reading reading = how_to_read(net, job->X);
   const fnn_plan_key key = {.m = me->m,
                             .freezes = net->freezes,
-                            .x_step = in_place ? job->X->column_step : fnn_ld(net->K, net->layer[0].n_in),
+                            .x_step = reading == FNN_COPIED ? fnn_ld(net->K, net->layer[0].n_in) : job->X->column_step,
                             .threads = me->threads,
                             .thread = me->thread,
-                            .in_place = in_place,
+                            .reading = reading,
                             .has_codes = job->targets.codes != NULL,
                             .has_weights = job->targets.weights != NULL,
                             .is_cautious = job->fit && job->fit->cautious,
@@ -51,13 +53,21 @@ static void plan_step(fnn_worker *me) {
   if (memcmp(&plan->key, &key, sizeof key)) fnn_compile_step(plan, job, &key);
 }
 
-/* Points the plan to the samples of this batch, if X is read in place. */
+/* Points the plan to the samples of this batch, if X is not copied. */
 static void point_to_batch(fnn_worker *me) {
   const fnn_kernels *K = me->job->net->K;
   const fnn_matrix *X = me->job->X;
-  if (!me->plan->key.in_place) return;
+  const enum fnn_reading reading = (enum fnn_reading)me->plan->key.reading;
+  const void *A = reading == FNN_BY_LISTS ? (const void *)&me->plan->batch : X->data;
+  if (reading == FNN_COPIED) return;
+  if (reading == FNN_BY_LISTS) {
+    me->plan->batch = *fnn_sparse_of(X);
+    if (!me->order) me->plan->batch.starts += me->first;
+  } else if (!me->order) {
+    A = fnn_at(K, X->data, me->first * X->column_step);
+  }
   for (int i = 0; i < 2; i++) {
-    me->plan->first_products[i]->A = me->order ? X->data : fnn_at(K, X->data, me->first * X->column_step);
+    me->plan->first_products[i]->A = A;
     me->plan->first_products[i]->order = me->order ? me->order + me->first : NULL;
   }
 }
@@ -72,7 +82,7 @@ static void read_batch(fnn_worker *me) {
   const uint32_t *order = me->order;
   const ptrdiff_t rows = me->to - me->from, at = me->first + me->from;
   const ptrdiff_t n_in = job->net->layer[0].n_in, n_out = fnn_last(job->net)->n_out, ld = fnn_ld(K, n_out);
-  if (!me->plan->key.in_place)
+  if (me->plan->key.reading == FNN_COPIED)
     fnn_read(K, fnn_at(K, w->X, me->from * fnn_ld(K, n_in)), fnn_ld(K, n_in), job->X, order, at, rows, n_in,
              &job->net->of_X);
   if (job->source != FNN_TARGETS) return;
@@ -367,6 +377,7 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
     switch (o->what) {
     case FNN_READ_BATCH: read_batch(me); break;
     case FNN_GO_FORWARD: K->forward(&o->forward, o->i0, o->i1, o->p0, o->p1); break;
+    case FNN_GO_SPARSE: K->sparse_forward(&o->forward, o->i0, o->i1, o->p0, o->p1); break;
     case FNN_GO_THROUGH: go_through(me, o->layer); break;
     case FNN_DROP:
     case FNN_DROP_BACK: drop(me, o); break;
@@ -412,6 +423,7 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
     case FNN_MOVE_W: move_W(me, o); break;
     case FNN_COPY_W: copy_W(me, o); break;
     case FNN_GIVE_DW: give_dW(me, o); break;
+    case FNN_UPDATE_SPARSE: fnn_update_sparse(me, o); break;
     case FNN_COPY_FIRST_W: copy_first_W(me, o); break;
     case FNN_GO_BACK_TO_X: go_back_to_X(me, o); break;
     case FNN_GIVE_DX: give_dX(me, o); break;

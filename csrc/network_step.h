@@ -59,6 +59,7 @@ typedef struct {
 enum fnn_step_operation {
   FNN_READ_BATCH,     /* copies this thread's rows of the batch to buffers (X only if it cannot be read in place) */
   FNN_GO_FORWARD,     /* a layer's product with its activation */
+  FNN_GO_SPARSE,      /* the same of the first layer where X is sparse */
   FNN_NORM_BLOCKS,    /* batch norm: the statistics of blocks of rows of Z */
   FNN_NORM,           /* a norm, and the activation after it */
   FNN_GO_THROUGH,     /* an activation of whole rows */
@@ -93,6 +94,7 @@ enum fnn_step_operation {
   FNN_MOVE_W,       /* the update of W with a stored dW */
   FNN_COPY_W,       /* the other copy of W */
   FNN_GIVE_DW,      /* dW into the caller's matrix */
+  FNN_UPDATE_SPARSE, /* where X is sparse, all three: update W of the first layer, or store dW, or give it */
   FNN_COPY_FIRST_W, /* W of the first layer, which has no other copy, for dX */
   FNN_GO_BACK_TO_X, /* dX by a product */
   FNN_GIVE_DX,      /* dX into the caller's matrix */
@@ -108,6 +110,7 @@ typedef struct {
     fnn_forward forward;
     fnn_backward backward;
     fnn_weights weights;
+    fnn_by_features by_features;
     fnn_dense gradient;
     fnn_head head;
     fnn_drop drop;
@@ -115,10 +118,16 @@ typedef struct {
   };
 } fnn_operation_of_step;
 
+enum fnn_reading {
+  FNN_COPIED, /* X is copied batch by batch */
+  FNN_IN_PLACE,
+  FNN_BY_LISTS /* X is sparse */
+};
+
 /* What a plan is compiled for: the plan is used again as long as its key is the same. Keys are compared as bytes. */
 typedef struct {
   ptrdiff_t m, x_step, freezes;
-  int threads, thread, in_place, has_codes, has_weights, is_cautious, trains, is_plain, slots;
+  int threads, thread, reading, has_codes, has_weights, is_cautious, trains, is_plain, slots;
   int stores, clips, averages; /* gradients are stored before the update; clip_norm; there is an average */
   int diagnoses, in_training;
   int source, is_forward;         /* only the forward part */
@@ -131,6 +140,7 @@ _Static_assert(sizeof(fnn_plan_key) == 3 * sizeof(ptrdiff_t) + 16 * sizeof(int) 
 typedef struct {
   fnn_plan_key key;               /* m is 0 where nothing was compiled yet */
   fnn_factors *first_products[2]; /* of layer 0, forward and gradient: A is X of the batch, in its order */
+  fnn_sparse batch;               /* A, if X is sparse */
   int lowest;                     /* dZ is computed from this layer on: the first one that is not frozen */
   fnn_factors no_product;         /* in the place of the gradient's, if layer 0 is frozen */
   fnn_update update, update_of_b, store;
@@ -186,6 +196,12 @@ void fnn_diagnose(const fnn_worker *me);
 void fnn_run_norm(fnn_worker *me, const fnn_operation_of_step *o);
 /* Tells the other threads of the largest sums and statistics of this one's norms. */
 void fnn_measure_norms(fnn_worker *me);
+
+/* --- network_sparse.c --- */
+/* The update of the first layer's W, or its gradient. */
+void fnn_update_sparse(fnn_worker *me, const fnn_operation_of_step *o);
+/* The largest |x| of this thread's rows of a sparse X. */
+double fnn_largest_sparse(const fnn_worker *me);
 
 /* --- network_bounds.c --- */
 /* Tells the other threads of the largest numbers in this one's rows. */

@@ -25,35 +25,54 @@ static int threads_for(const fnn_net *net, double threads, int limit) {
    `products` is 1 for forward, 3 with both gradients. In fit a second thread paid for steps longer than 14 to 20 us.
    In train_step, where the team must start each time, it paid above 24 us with one layer, and above 60 us with four: so
    each thread must have a least share for each layer, and one more. With vectors of 64 bytes (Emerald Rapids) products
-   take about half the time, and the rest the same. benchmarks/threads.py checks the choice. */
-static double microseconds(const fnn_net *net, ptrdiff_t m, int products) {
+   take about half the time, and the rest the same. benchmarks/threads.py checks the choice. `terms`: the numbers of X,
+   m n_0 if it is dense. */
+static double microseconds(const fnn_net *net, ptrdiff_t m, int products, double terms) {
   const fnn_kernels *K = net->K;
   const double wide = K->size == 8 ? 2 : 1, term = K->vl * K->size == 64 ? 1.25e-5 : 2.3e-5;
   double us = 0.014 * (double)m; /* the loss */
   for (int l = 0; l < net->layers; l++) {
     const double n_in = (double)net->layer[l].n_in, n_out = (double)fnn_padded(K, net->layer[l].n_out);
     const int done = l || products == 1 ? products : 2; /* no dX */
-    us += wide * (term * done * (double)m * n_in * n_out + 1.8e-4 * products * (double)m * n_out);
+    const double inputs = l ? (double)m * n_in : terms;
+    us += wide * (term * done * inputs * n_out + 1.8e-4 * products * (double)m * n_out);
     if (products > 1) us += wide * 2e-4 * n_in * n_out; /* the update */
   }
   return us;
 }
 
-int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit) {
-  return threads_for(net, microseconds(net, m, 1) / US_PER_THREAD, limit);
+static double all_terms(const fnn_net *net, ptrdiff_t m) { return (double)m * (double)net->layer[0].n_in; }
+
+static double forward_threads(const fnn_net *net, ptrdiff_t m, double terms) {
+  return microseconds(net, m, 1, terms) / US_PER_THREAD;
 }
 
-static double training_threads(const fnn_net *net, ptrdiff_t batch) {
-  return microseconds(net, batch, 3) / (US_PER_PHASE * (net->layers + 1));
+static double training_threads(const fnn_net *net, ptrdiff_t batch, double terms) {
+  return microseconds(net, batch, 3, terms) / (US_PER_PHASE * (net->layers + 1));
+}
+
+static double fit_threads(double threads) { return threads < 2 && threads > 0.35 ? 2 : threads; }
+
+int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit) {
+  return threads_for(net, forward_threads(net, m, all_terms(net, m)), limit);
 }
 
 /* In a call of many batches a second thread is tried even if it is not certain to pay: the call measures it and decides
    then. */
 int fnn_net_fit_threads(const fnn_net *net, ptrdiff_t batch, int limit) {
-  const double threads = training_threads(net, batch);
-  return threads_for(net, threads < 2 && threads > 0.35 ? 2 : threads, limit);
+  return threads_for(net, fit_threads(training_threads(net, batch, all_terms(net, batch))), limit);
 }
 
 int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit) {
-  return threads_for(net, training_threads(net, batch), limit);
+  return threads_for(net, training_threads(net, batch, all_terms(net, batch)), limit);
+}
+
+#define SPARSE_COST 8 /* a number of a sparse X takes about the time of so many of a dense one */
+
+int fnn_sparse_threads(const fnn_net *net, enum fnn_use use, const fnn_matrix *X, ptrdiff_t m, int threads) {
+  if (X->dtype != FNN_SPARSE || threads == 1) return threads;
+  const double terms = SPARSE_COST * fnn_terms(fnn_sparse_of(X), m);
+  if (use == FNN_PREDICTION || use == FNN_LOSSES_ONLY) return threads_for(net, forward_threads(net, m, terms), threads);
+  const double wanted = training_threads(net, m, terms);
+  return threads_for(net, use == FNN_MANY_STEPS ? fit_threads(wanted) : wanted, threads);
 }

@@ -147,7 +147,14 @@ static int run_training(fnn_net *net, fnn_train_job job, fnn_fit *given, int thr
     fit.samples = NULL, fit.rates = NULL, fit.diagnostics = NULL, fit.ended = sums, fit.ended_rates = NULL;
   }
   if (fit.batch < 1 || fit.position < 0 || fit.position > m) return FNN_REFUSED;
+  if (job.X && !fnn_is_input(net, job.X, fit.samples ? 0 : m)) return FNN_REFUSED;
+  const int is_sparse = job.X && job.X->dtype == FNN_SPARSE;
+  const ptrdiff_t batch = fnn_min(fit.batch, m);
+  /* A call of a single step is another kind of work than a long call: it pays for the start of its team. */
+  const int single = fit.max_batches == 1;
+  const enum fnn_use use = single ? FNN_ONE_STEP : FNN_MANY_STEPS;
   threads = fnn_threads(threads);
+  if (is_sparse) threads = fnn_sparse_threads(net, use, job.X, batch, threads);
   job.net = net, job.work = &net->work, job.trained = net, job.fit = &fit;
   job.in_training = 1, job.mask_seed = fit.mask_seed;
   if (!FNN_TAKE(job.optimizer, fit.optimizer, eps)) return FNN_REFUSED;
@@ -160,20 +167,19 @@ static int run_training(fnn_net *net, fnn_train_job job, fnn_fit *given, int thr
   if (fit.before < 0 || fit.whole < 0) return FNN_REFUSED;
   if (!(fit.penalty >= 0 && fit.penalty <= DBL_MAX && fit.loss_factor >= 0 && fit.loss_factor <= DBL_MAX))
     return FNN_REFUSED;
-  const ptrdiff_t batch = fnn_min(fit.batch, m);
   if (job.part != FNN_WHOLE_STEP) /* the memory has what the first part left there */
     threads = threads < job.work->threads ? threads : job.work->threads;
-  else if (fnn_reserve(net, job.work, batch, threads, fit.plain))
+  else if (fnn_reserve(net, job.work, batch, threads, fit.plain, job.X && !is_sparse))
+    return FNN_NO_MEMORY;
+  if (is_sparse && fnn_reserve_sparse(net, job.work, fnn_sparse_of(job.X), batch, fit.samples != NULL))
     return FNN_NO_MEMORY;
   const int stores = job.source == FNN_GIVEN_GRADIENTS || fnn_stores(&fit, &job.optimizer);
   if (stores && fnn_reserve_gradients(net, job.work)) return FNN_NO_MEMORY;
   net->first_loss = NAN;
-  /* A call of a single step is another kind of work than a long call: it pays for the start of its team. */
-  const int single = fit.max_batches == 1;
   const uint64_t size = threads > 1 ? size_of(&job, batch) : 0;
   const int known = net->bound[0] < INFINITY;
   if (fit.cautious && !known) fnn_measure_parameters(net);
-  do fnn_run(net, single ? FNN_ONE_STEP : FNN_MANY_STEPS, size, single ? (double)batch : 0, threads, train_task, &job);
+  do fnn_run(net, use, size, single ? (double)batch : 0, threads, train_task, &job);
   while (job.interrupted);
   if (fit.unsafe && known) { /* perhaps only because the bounds grew with each step: measure them, and try again */
     fnn_measure_parameters(net);
@@ -193,7 +199,6 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
                   int threads) {
   fnn_train_job job = {.m = m, .X = X};
   if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss)) return FNN_REFUSED;
-  if (!fnn_is_dtype_of_X(X->dtype)) return FNN_REFUSED;
   net->next_part = FNN_WHOLE_STEP;
   return run_training(net, job, fit, threads);
 }
@@ -226,7 +231,7 @@ static int run_forward_part(const fnn_net *net, fnn_workspace *work, const fnn_m
                        .in_training = 1,
                        .mask_seed = mask_seed};
   threads = fnn_threads(threads);
-  if (fnn_reserve(net, work, m, threads, 0)) return FNN_NO_MEMORY;
+  if (fnn_reserve(net, work, m, threads, 0, 1)) return FNN_NO_MEMORY;
   fnn_run(net, FNN_FORWARD_OF_STEP, fnn_exponent((double)m), (double)m, threads, part_task, &job);
   return FNN_OK;
 }
@@ -292,10 +297,10 @@ static int run_gradients(fnn_train_job job, double *total, const fnn_targets *ta
   job.work = &work;
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
   if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss)) return FNN_REFUSED;
-  if (!fnn_is_dtype_of_X(X->dtype)) return FNN_REFUSED;
+  if (!fnn_is_input(net, X, m)) return FNN_REFUSED;
   for (int i = 0; i < 2 * (net->layers + net->norms); i++)
     if (!fnn_is_own_dtype(net, &gradients[i])) return FNN_REFUSED;
-  threads = fnn_threads(threads);
+  threads = fnn_sparse_threads(net, FNN_GRADIENTS, X, m, fnn_threads(threads));
   if (weigh_nothing(&job.targets, m)) {
     for (int l = 0; l < net->layers; l++) {
       const fnn_layer_state *y = &net->layer[l];
@@ -305,8 +310,13 @@ static int run_gradients(fnn_train_job job, double *total, const fnn_targets *ta
     *total = 0;
     return FNN_OK;
   }
-  if (fnn_reserve(net, &work, m, threads, 0)) return FNN_NO_MEMORY;
-  fnn_run(net, FNN_GRADIENTS, fnn_exponent((double)m), (double)m, threads, part_task, &job);
+  const int is_sparse = X->dtype == FNN_SPARSE;
+  if (fnn_reserve(net, &work, m, threads, 0, !is_sparse)) return FNN_NO_MEMORY;
+  if (is_sparse && fnn_reserve_sparse(net, &work, fnn_sparse_of(X), m, 0)) {
+    fnn_release_workspace(&work);
+    return FNN_NO_MEMORY;
+  }
+  fnn_run(net, FNN_GRADIENTS, fnn_kind_of_X(X, (double)m), (double)m, threads, part_task, &job);
   *total = job.total;
   fnn_release_workspace(&work);
   return FNN_OK;
@@ -329,7 +339,7 @@ static int run_backward(fnn_train_job job, fnn_workspace *work, int threads) {
   const fnn_net *net = job.net;
   const fnn_kernels *K = net->K;
   const fnn_layer_state *first = &net->layer[0];
-  if (fnn_reserve(net, work, job.m, threads, 0)) return FNN_NO_MEMORY;
+  if (fnn_reserve(net, work, job.m, threads, 0, 1)) return FNN_NO_MEMORY;
   if (job.dX) {
     const ptrdiff_t W_bytes = fnn_lines(fnn_times(fnn_times(first->n_out, fnn_padded(K, first->n_in)), K->size));
     const ptrdiff_t dX_bytes = fnn_times(fnn_times(work->capacity, fnn_ld(K, first->n_in)), K->size);

@@ -31,6 +31,7 @@ from .norms import NORMS as _NORMS
 from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
 from .schedules import OfTime
 from . import standardisation as _standardisation
+from .sparse import Sparse as _Sparse
 from . import tables as _tables
 from .tables import ACTIVATIONS as _ACTIVATION_ROWS, LOSSES as _LOSS_ROWS, default as _default
 
@@ -56,6 +57,15 @@ cdef extern from "fastnn.h" nogil:
         void *data
         ptrdiff_t row_step, column_step
         int dtype
+    enum: FNN_SPARSE
+    ctypedef struct fnn_sparse:
+        size_t size
+        int dtype
+        ptrdiff_t m
+        const void *values
+        const int32_t *features
+        const int64_t *starts
+        ptrdiff_t longest
     ctypedef struct fnn_targets:
         size_t size
         const int32_t *codes

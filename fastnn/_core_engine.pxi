@@ -32,6 +32,21 @@ def largest(X, ptrdiff_t columns):
     return fnn_magnitude(_isa, &x.matrix, x.rows, x.columns)
 
 
+cdef fnn_matrix _input(X, fnn_sparse *lists) except *:
+    """X of a network: an ndarray, or a Sparse, which `lists` then describes."""
+    cdef fnn_matrix x
+    if type(X) is not _Sparse:
+        return _samples(X)
+    lists.size, lists.m = sizeof(fnn_sparse), X.shape[1]
+    lists.dtype = cnp.PyArray_TYPE(<cnp.ndarray>X.values) == cnp.NPY_DOUBLE
+    lists.values = cnp.PyArray_DATA(<cnp.ndarray>X.values)
+    lists.features = <const int32_t *>cnp.PyArray_DATA(<cnp.ndarray>X.features)
+    lists.starts = <const int64_t *>cnp.PyArray_DATA(<cnp.ndarray>X.starts)
+    lists.longest = X.longest()
+    x.data, x.row_step, x.column_step, x.dtype = lists, 0, 0, FNN_SPARSE
+    return x
+
+
 # --- the network -----------------------------------------------------------------------------------
 
 cdef object _changed_meanwhile = _guard.changed_meanwhile
@@ -289,7 +304,8 @@ cdef class Engine:
     def predict(self, X, out):
         """``out[...] = A[L]``, out (n_L, m)."""
         cdef operand x = _ABSENT, o = _operand(out)
-        x.matrix, x.columns = _samples(X), X.shape[1]
+        cdef fnn_sparse lists
+        x.matrix, x.columns = _input(X, &lists), X.shape[1]
         self._predict(&x, &o)
 
     cpdef quick_predict(self, X, out, Guard guard):
@@ -312,7 +328,8 @@ cdef class Engine:
 
     def loss(self, X, y, sample_weight):
         """Sum of w_i L_i and sum of w_i over the samples (w_i = 1 without weights)."""
-        cdef fnn_matrix x = _samples(X)
+        cdef fnn_sparse lists
+        cdef fnn_matrix x = _input(X, &lists)
         cdef fnn_targets targets = _targets(y, sample_weight, self.levels)
         cdef ptrdiff_t m = X.shape[1]
         cdef double total
@@ -324,7 +341,8 @@ cdef class Engine:
 
     def gradients(self, X, y, sample_weight, bint training=False):
         """Mean loss, and the gradients of every layer's parameters; with `training` those of the next update."""
-        cdef fnn_matrix x = _samples(X)
+        cdef fnn_sparse lists
+        cdef fnn_matrix x = _input(X, &lists)
         cdef fnn_targets targets = _targets(y, sample_weight, self.levels)
         cdef ptrdiff_t m = X.shape[1]
         cdef int status
@@ -628,6 +646,7 @@ cdef class Engine:
 
     cdef object _step(self, X, y):
         cdef operand x
+        cdef fnn_sparse lists
         cdef ptrdiff_t m
         cdef fnn_targets to
         cdef int32_t[FEW] few
@@ -635,7 +654,9 @@ cdef class Engine:
         cdef double[2] ended
         cdef int threads, status
         cdef PyThreadState *state
-        if not _plain(X, self.type_num, self.n_in, -1, &x):
+        if type(X) is _Sparse:
+            x.matrix, x.columns = _input(X, &lists), X.shape[1]
+        elif not _plain(X, self.type_num, self.n_in, -1, &x):
             return None
         m = x.columns
         if self.y_rows == 1 and cnp.PyArray_CheckExact(y) and cnp.PyArray_TYPE(<cnp.ndarray>y) != self.type_num:
@@ -670,7 +691,8 @@ cdef class Engine:
     def train(self, X, y, sample_weight, optimizer, batch_size, seed, state, max_batches, max_epochs, check=True,
               samples=None, rates=None, bint cautious=False):
         """Train until `max_batches` batches are done or `max_epochs` epochs have ended."""
-        cdef fnn_matrix x = _samples(X)
+        cdef fnn_sparse lists
+        cdef fnn_matrix x = _input(X, &lists)
         cdef fnn_targets targets = _targets(y, sample_weight, self.levels)
         cdef ptrdiff_t m = X.shape[1] if samples is None else len(samples)
         cdef cnp.ndarray chosen = samples, each_rate = rates, ended_rates = None

@@ -15,6 +15,7 @@ import numpy as np
 from . import _philox, guard, norms, optimizers, standardisation
 from .arrays import FLOATS
 from .guard import Guard  # noqa: F401 - a part of the backend
+from .sparse import Sparse
 from .tables import ACTIVATIONS, IDENTITY, default_levels
 
 NAME = "numpy"
@@ -343,11 +344,19 @@ def _rowsum(dZ):
 
 
 def _outer_sum(dZ, A_prev):
-    """The product dZ A_prev^T, a sum over the samples."""
+    """The product dZ A_prev^T, a sum over the samples; a sparse A_prev is one of SciPy's arrays."""
     if dZ.shape[1] <= _SUM_BLOCK or dZ.dtype == np.float64:
-        return dZ @ A_prev.T
-    blocks = range(0, dZ.shape[1], _SUM_BLOCK)
-    return sum((dZ[:, i : i + _SUM_BLOCK] @ A_prev[:, i : i + _SUM_BLOCK].T).astype(np.float64) for i in blocks)
+        return (A_prev @ dZ.T).T if not isinstance(A_prev, np.ndarray) else dZ @ A_prev.T
+    blocks = (slice(i, i + _SUM_BLOCK) for i in range(0, dZ.shape[1], _SUM_BLOCK))
+    return sum(_outer_sum(dZ[:, block], A_prev[:, block]).astype(np.float64) for block in blocks)
+
+
+def _product(W, A_prev):
+    """W A_prev; a sparse A_prev is one of SciPy's arrays, whose products are plain running sums."""
+    if isinstance(A_prev, np.ndarray):
+        return W @ A_prev
+    exact = W if W.shape[1] <= _SUM_BLOCK else W.astype(np.float64)
+    return (A_prev.T @ exact.T).T.astype(W.dtype, copy=False)
 
 
 @_quiet
@@ -991,6 +1000,8 @@ class Engine:
         return masks
 
     def _cast(self, X):
+        if type(X) is Sparse:
+            return X.matrix()
         # Always in the same layout: BLAS rounds differently by layout, but the same samples must give the same numbers.
         return np.asfortranarray(standardisation.of_samples(self.standards, X), self.dtype)
 
@@ -1019,7 +1030,7 @@ class Engine:
         layers, A_out = [], X
         each = zip(self._parameters, self._activations, masks or self._no_masks, strict=True)
         for i, (parameters, g, mask) in enumerate(each):
-            Y, norm = parameters[0] @ A_out + parameters[1], None
+            Y, norm = _product(parameters[0], A_out) + parameters[1], None
             if self._norm[i]:
                 Y, norm = self._norm_forward(i, Y, training)
             A = _forward(g, Y)

@@ -11,7 +11,7 @@ import operator
 
 import numpy as np
 
-from . import remedies
+from . import remedies, sparse
 from .tables import LOSSES
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # what the backends compute in
@@ -27,16 +27,22 @@ def real_array(value, name, may_copy=True):
         return value
     if kind == "O" and may_copy:
         return _from_objects(value, name)
-    if kind in "SUT":
-        raise TypeError(f"{name} holds strings ({value.dtype!r}); numbers are needed{remedies.of_strings(name)}")
-    told = remedies.of_dtype(value.dtype, name)
-    raise TypeError(f"{name} has dtype {value.dtype}; real numbers are needed{told}")
+    raise _not_real(value.dtype, name)
+
+
+def _not_real(dtype, name):
+    """The error for a dtype that is not one of real numbers."""
+    if dtype.kind in "SUT":
+        return TypeError(f"{name} holds strings ({dtype!r}); numbers are needed{remedies.of_strings(name)}")
+    return TypeError(f"{name} has dtype {dtype}; real numbers are needed{remedies.of_dtype(dtype, name)}")
 
 
 def _to_array(value, name):
     if value is None or isinstance(value, (str, bytes)):
         told = remedies.of_text(value, name) if isinstance(value, str) else ""
         raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__} {value!r:.50}{told}")
+    if sparse.is_scipy(value):
+        raise TypeError(f"{name}, {_kind(value)}, is sparse; an array is needed here: write {name}.toarray()")
     if isinstance(value, np.ma.MaskedArray):
         masked = int(np.ma.count_masked(value))
         if masked:
@@ -99,17 +105,26 @@ def _from_objects(value, name):
     raise ValueError(f"{name} has dtype object and holds an int that is too large for float64; use smaller numbers")
 
 
-def features(X, n_in, name="X", may_copy=True):
-    """Return `X` as a real (n_in, m) array."""
-    given, X = X, real_array(X, name, may_copy)
+def features(X, n_in, name="X", may_copy=True, dtype=None):
+    """Return `X` as a real (n_in, m) array; with a `dtype` SciPy's sparse ones are taken, too, as a Sparse."""
+    if type(X) is sparse.Sparse:  # read before, by an outer function
+        return X
+    is_sparse = dtype is not None and sparse.is_scipy(X)
+    given, X = X, X if is_sparse else real_array(X, name, may_copy)
     if X.ndim != 2 or X.shape[0] != n_in:
         told = remedies.of_features(X, n_in, _spelled(given, name))
         raise ValueError(f"{name} has shape {X.shape}, wanted ({n_in}, m): columns are samples{told}")
-    return X
+    if not is_sparse:
+        return X
+    if X.dtype.kind not in "fiub":
+        raise _not_real(X.dtype, name)
+    return sparse.read(X, dtype, name)
 
 
 def _spelled(given, name):
     """The argument's name as an expression to which a suggestion can add .T or an index: np.asarray(X) for a list."""
+    if sparse.is_scipy(given) and given.ndim == 1:
+        return f"{name}.toarray()"
     has_them = isinstance(given, np.ndarray) or getattr(given, "ndim", 0) == 2  # a pandas DataFrame has .T
     return name if has_them else f"np.asarray({name})"
 
@@ -357,11 +372,23 @@ def _overlaps_itself(out):
 
 def is_plain(array):
     """Whether a backend can read `array` in place: native float32 or float64, aligned, strides of whole elements."""
+    if type(array) is sparse.Sparse:
+        return True
     flags = array.flags
     if array.dtype not in FLOATS or not flags.aligned:
         return False
     size = array.itemsize
     return flags.forc or all(s % size == 0 for s in array.strides)
+
+
+def memory_of(X):
+    """The array whose memory the features X are read from."""
+    return X.values if type(X) is sparse.Sparse else X
+
+
+def rows_of(X):
+    """How many numbers a sample of X takes."""
+    return X.rows() if type(X) is sparse.Sparse else X.shape[0]
 
 
 def in_place(X, y):
@@ -373,7 +400,7 @@ def readable_targets(X, y, dtype):
     """Return `y`, cast as a whole if that needs little memory and lets X be read in place; else unchanged."""
     if in_place(X, y) or not in_place(X, None):
         return y
-    if y.size * dtype.itemsize > max(4 * _BLOCK_BYTES, X.nbytes // 10):
+    if type(X) is not sparse.Sparse and y.size * dtype.itemsize > max(4 * _BLOCK_BYTES, X.nbytes // 10):
         return y  # both are cast in blocks
     return columns_as(y, slice(None), dtype)
 
@@ -392,6 +419,8 @@ def _contiguous(array, dtype):
 
 def columns_as(array, columns, dtype):
     """The columns that a slice or an index array selects, cast to `dtype`, each sample contiguous in memory."""
+    if type(array) is sparse.Sparse:
+        return array.columns(columns)
     with np.errstate(all="ignore"):  # a float64 too large for float32 becomes inf; a later check reports it
         return _contiguous(array.T[columns], dtype).T
 
@@ -422,10 +451,12 @@ def first_non_finite(array, dtype, row="feature", samples=None):
     `row` is the word for a row ("feature", "output"). None: the array holds weights, whose columns are not samples.
     `samples`: only these columns; None: all.
     """
-    matrix = array if array.ndim == 2 else array[np.newaxis]
+    matrix = array if type(array) is sparse.Sparse or array.ndim == 2 else array[np.newaxis]
     count, first = 0, None
     places = None if samples is None else np.unique(samples)
-    if matrix.dtype.kind == "f":
+    if type(array) is sparse.Sparse:
+        count, first = array.non_finite(places)
+    elif matrix.dtype.kind == "f":
         for block in column_blocks(len(matrix), matrix.shape[1] if places is None else len(places)):
             columns = block if places is None else places[block]
             bad = ~np.isfinite(columns_as(matrix, columns, dtype))
@@ -438,6 +469,6 @@ def first_non_finite(array, dtype, row="feature", samples=None):
         return None
     place = f"column {first[0]}"
     if row:
-        which = f", {row} {first[1]}" if len(matrix) > 1 or row == "feature" else ""
+        which = f", {row} {first[1]}" if matrix.shape[0] > 1 or row == "feature" else ""
         place += f" (sample {first[0]}{which})"
     return f"{_number(count, 'non-finite value')}, first at {place}"

@@ -6,11 +6,16 @@ import warnings
 import numpy as np
 
 from . import arrays
+from .sparse import Sparse
 from .tables import loss_row
 
 _LARGE = 50.0  # |x| above which sigmoid and tanh are flat and updates with usual learning rates too large
 _ELEMENTS = 1 << 15  # the most elements of X that are checked, about 10 us
 _SAMPLES = 256  # about so many samples estimate the loss before training
+_TO_SCALE = (
+    "X = np.asarray(X); (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True).clip(1e-3), or X / 255 for "
+    "8-bit pixels"
+)
 _RISE = 2.0  # warn if the first epoch's mean loss is more than this times the loss before
 
 
@@ -87,15 +92,16 @@ def of_scale(X, batch_size, largest, samples=None):
     """Warn if values of X are large; return whether it warned. `largest` is the function of a backend."""
     if samples is not None:
         X = X[:, samples[:: max(1, len(samples) // _SAMPLES)]]
-    n, m = X.shape
+    m, is_sparse = X.shape[1], type(X) is Sparse
     # Samples at equal distances in all of X, because X may be sorted.
-    size = largest(X, min(m, batch_size, _ELEMENTS // n or 1))
+    count = min(m, batch_size, _ELEMENTS // arrays.rows_of(X) or 1)
+    size = _largest(X[:, :: max(1, m // count)], largest) if is_sparse else largest(X, count)
     if not _LARGE < size < np.inf:  # non-finite values are refused later
         return False
+    how = "X = X / abs(X).max()" if is_sparse else _TO_SCALE
     caution(
         f"X holds values of up to {size:.3g}; training on such large values seldom succeeds: scale it, for example "
-        "X = np.asarray(X); (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True).clip(1e-3), or X / 255 "
-        "for 8-bit pixels"
+        + how
     )
     return True
 
@@ -122,8 +128,11 @@ def of_rise(first, mean, before):
         )
 
 
-def _largest(X, largest, samples):
+def _largest(X, largest, samples=None):
     """The largest |x| of all columns, or of `samples`, block by block, so that X is not copied as a whole."""
+    if type(X) is Sparse:
+        X = (X if samples is None else X[:, np.unique(samples)]).numbers()
+        return largest(X, max(1, X.shape[1]))
     blocks = arrays.column_blocks(len(X), X.shape[1] if samples is None else len(samples))
     return max(largest(X[:, b if samples is None else samples[b]], X.shape[1]) for b in blocks)
 

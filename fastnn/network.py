@@ -457,7 +457,9 @@ class Network(Learner):
 
         Parameters
         ----------
-        X : array_like, (n_0, m)
+        X : array_like or SciPy's sparse matrix or array, (n_0, m)
+            A sparse X is never copied to an array, here and in all methods that take an X, but for
+            ``forward(X, cache=True)``, which refuses it.
         out : ndarray, optional
             (n_L, m), of the network's dtype.
 
@@ -483,9 +485,9 @@ class Network(Learner):
 
         Parameters
         ----------
-        X : array_like, (n_0, m)
+        X : array_like or sparse, (n_0, m)
         cache : bool
-            True: return `caches` as well.
+            True: return `caches` as well; X must then be an array.
 
         Returns
         -------
@@ -520,7 +522,7 @@ class Network(Learner):
 
         Parameters
         ----------
-        X : array_like, (n_0, m)
+        X : array_like or sparse, (n_0, m)
 
         Returns
         -------

@@ -31,7 +31,7 @@ class Learner:
 
         Parameters
         ----------
-        X : array_like, (n_0, m)
+        X : array_like or sparse, (n_0, m)
         y : array_like
             Targets: (n_L, m) values; or (m,) class codes 0..n_L-1; with one output, (m,) values. With
             loss quantile (m,) or (1, m) values of the one target; with gaussian_nll (n_L / 2, m) values,
@@ -61,7 +61,7 @@ class Learner:
 
         Parameters
         ----------
-        X : array_like, (n_0, m)
+        X : array_like or sparse, (n_0, m)
         y : array_like
             As for :meth:`loss`.
         sample_weight : array_like, (m,), optional
@@ -317,9 +317,10 @@ class Learner:
 
         Parameters
         ----------
-        X : array_like, (n_0, m), or iterable
+        X : array_like or SciPy's sparse matrix or array, (n_0, m); or iterable
             float32 or float64 in any layout is read in place (``rows.T`` is the fastest); other
-            dtypes are cast one slice at a time, also from a file (``np.memmap``).
+            dtypes are cast one slice at a time, also from a file (``np.memmap``). Of a sparse X each
+            sample's list of numbers is read: ``csc_array`` of the network's dtype is the fastest.
             Without y an iterable of batches (X, y) or (X, y, sample_weight): see Notes.
         y : array_like, optional
             As for :meth:`loss`.
@@ -439,7 +440,7 @@ class Learner:
 
         Parameters
         ----------
-        X : array_like, (n_0, m)
+        X : array_like or sparse, (n_0, m)
         y : array_like
             As for :meth:`loss`.
         optimizer : SGD, Adam, AdamW, NAdam, RMSprop or Adagrad, optional

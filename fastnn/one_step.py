@@ -1,6 +1,6 @@
 """train_step with all checks: used where the engine's quick_step does not apply, and to raise its errors."""
 
-from . import arrays, cautions, passes
+from . import arrays, cautions, passes, sparse, standardisation
 from .history import TrainState
 from .optimizers import check_optimizer
 from .schedules import is_of_steps
@@ -13,6 +13,11 @@ NOT_FINITE_BEFORE = (
 
 def careful_step(trainable, X, y, optimizer, sample_weight=None):
     """One update for any arguments, with clear errors; a snapshot of all weights is restored after a failure."""
+    if sparse.is_scipy(X):
+        X = arrays.features(X, trainable.sizes[0], dtype=standardisation.dtype_of_sparse(trainable.engine))
+        loss = trainable.engine.quick_step(X, y, optimizer, trainable.guard) if sample_weight is None else None
+        if loss is not None:
+            return loss
     with trainable.guard.training:
         optimizer = trainable.optimizer if optimizer is None else check_optimizer(optimizer)
         trainable.refuse_all_frozen()

@@ -17,8 +17,8 @@ _SLICE_WEIGHTS = 10**8  # weights times samples of a slice: 0.2 GFLOP, about 10 
 
 def predict(engine, X, out, reading=_ALONE):
     """Check X and compute A[L] into `out` or a new array; the context manager `reading` protects the engine."""
-    X = arrays.features(X, engine.sizes[0])
-    result = arrays.output(out, (engine.sizes[-1], X.shape[1]), engine.dtype, (X,))
+    X = arrays.features(X, engine.sizes[0], dtype=standardisation.dtype_of_sparse(engine))
+    result = arrays.output(out, (engine.sizes[-1], X.shape[1]), engine.dtype, (arrays.memory_of(X),))
     with reading:
         _predict(engine, X, result)
     return arrays.deliver(result, out)
@@ -129,7 +129,7 @@ def _slices(engine, X, in_place, places=None):
     """Slices of the columns of X, one for each call of the engine; with `places` parts of these."""
     m = X.shape[1]
     if places is not None:
-        return (places[part] for part in arrays.column_blocks(X.shape[0], len(places)))
+        return (places[part] for part in arrays.column_blocks(arrays.rows_of(X), len(places)))
     if not in_place:
         return arrays.column_blocks(X.shape[0], m)
     step = max(1024, _SLICE_WEIGHTS // sum(n_in * n_out for n_in, n_out in itertools.pairwise(engine.sizes)))

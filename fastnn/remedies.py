@@ -78,7 +78,7 @@ def turned(name):
 
 def of_features(X, n_in, name):
     """For an array of numbers whose shape is not (n_in, m); `name` is the expression for it."""
-    if X.ndim == 1 and len(X) == n_in:
+    if X.ndim == 1 and X.shape[0] == n_in:  # a sparse array has no len()
         return f"; one sample is a column: write {name}[:, None]"
     if X.ndim == 1 and n_in == 1:
         return f"; samples of one feature are a row: write {name}[None, :]"

@@ -158,6 +158,11 @@ def dtype_of(engine):
     return engine.dtype if engine.standards is None else np.dtype(np.float64)
 
 
+def dtype_of_sparse(engine):
+    """The dtype in which an engine reads the values of a sparse X; None: it does not, as zeros would not stay zeros."""
+    return engine.dtype if engine.standards is None else None
+
+
 def of_samples(standards, X):
     """X standardised, in float64; or X as it is."""
     return X if standards is None else _centred(X, *standards[:2])

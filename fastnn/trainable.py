@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import arrays, cautions, norms, own_loss, passes, tables
+from . import arrays, cautions, norms, own_loss, passes, standardisation, tables
 from .optimizers import SGD
 from .schedules import Progress
 from .tables import OwnLoss
@@ -76,7 +76,7 @@ class Trainable:
         takes_codes = tables.LOSSES[self.loss.name].takes_codes
         codes = self.engine.quick_codes(X, y) if takes_codes else None
         if codes is None:
-            X = arrays.features(X, self.sizes[0], names[0])
+            X = arrays.features(X, self.sizes[0], names[0], dtype=standardisation.dtype_of_sparse(self.engine))
             m = arrays.samples(X.shape[1], names[0])
             codes = self.backend.quick_codes(y, self.sizes[-1], m) if takes_codes else None
         if codes is None:

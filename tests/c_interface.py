@@ -10,6 +10,7 @@ CROSS_ENTROPY, MSE, QUANTILE, GAUSSIAN_NLL = 1, 2, 5, 7  # of FNN_EACH_LOSS
 RELU, SOFTMAX, LEAKY_RELU = 3, 4, 5  # of FNN_EACH_ACTIVATION
 W, B, GAMMA, BETA, RUNNING_MEAN, RUNNING_VAR = range(6)  # a layer's parameters
 OK, NO_MEMORY, REFUSED = 0, 1, 2
+SPARSE = 8  # in place of a dtype
 VOID = _POINTER = ctypes.c_void_p
 _SIZE, _INT, _DOUBLE = ctypes.c_ssize_t, ctypes.c_int, ctypes.c_double
 
@@ -27,6 +28,18 @@ class Spec(ctypes.Structure):
 
 class Matrix(ctypes.Structure):
     _fields_ = [("data", _POINTER), ("row_step", _SIZE), ("column_step", _SIZE), ("dtype", _INT)]
+
+
+class Sparse(Sized):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("dtype", _INT),
+        ("m", _SIZE),
+        ("values", _POINTER),
+        ("features", _POINTER),
+        ("starts", _POINTER),
+        ("longest", _SIZE),
+    ]
 
 
 class Targets(Sized):

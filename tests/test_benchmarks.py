@@ -20,6 +20,7 @@ import overheads
 import regret
 import roofline
 import scale
+import sparse
 import threads as threads_script
 import training_options
 import two_trees
@@ -36,6 +37,7 @@ may_fork = [
 ]
 needs_compiled = pytest.mark.skipif(COMPILED is None, reason="no compiled backend here")
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+needs_scipy = pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="SciPy is not installed")
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 
 
@@ -94,6 +96,7 @@ def test_roofline_checks_what_it_times(dtype):
         (overheads, "subnormal --nets 6-5-3x4 --dtype float64"),
         pytest.param(overheads, "fork --nets 6-5-3x4", marks=may_fork),
         (training_options, "--nets 6-5-3x4"),
+        pytest.param(sparse, "--features 50 --units 3 --share 0.3", marks=needs_scipy),
         (scale, "--curves width depth --points 4 --passes 1"),
         pytest.param(scale, "--curves memory --points 1", marks=on_linux),
     ],

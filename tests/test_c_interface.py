@@ -30,11 +30,13 @@ from c_interface import (
     RMSPROP_MOMENTUM,
     SGD,
     SOFTMAX,
+    SPARSE,
     VOID,
     Fit,
     Layer,
     Matrix,
     Optimizer,
+    Sparse,
     Spec,
     Targets,
     in_c,
@@ -233,6 +235,36 @@ def test_matrices_of_two_dtypes_or_of_none_are_refused(small):
         assert in_c("loss", ISA, None, o, z, Targets(Y=odd), mse, 3, 5, few) == REFUSED
         assert in_c("net_loss", net, None, x, Targets(Y=odd), 5, few) == REFUSED
         assert in_c("net_train", net, x, Targets(Y=odd), 5, step(1), few) == REFUSED
+    assert before == [a.tobytes() for a in arrays]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"dtype": 0}, {"dtype": 2}, {"m": 4}, {"longest": -1}, {"size": ctypes.sizeof(Sparse) - 8}], ids=str
+)
+def test_a_sparse_x_that_is_not_legal_is_refused(small, wrong):
+    arrays, net = small
+    X, Z, o = arrays[1], matrix(arrays[3]), matrix(arrays[7])
+    features, starts = np.tile(np.arange(4, dtype=np.int32), 5), np.arange(0, 21, 4)
+    values = np.asfortranarray(X)
+    lists = Sparse(dtype=1, m=5, values=values.ctypes.data, longest=4)
+    lists.features, lists.starts = features.ctypes.data, starts.ctypes.data
+    given, few = Matrix(ctypes.addressof(lists), 0, 0, SPARSE), (1,)
+    total, gradients = np.empty(1), (Matrix * 2)(*map(matrix, arrays[4:6]))
+    at, room = total.ctypes.data_as(VOID), np.empty(2)
+
+    def statuses():
+        fit = step(1)
+        fit.ended = room.ctypes.data
+        yield in_c("net_predict", net, o, given, 5, few)
+        yield in_c("net_loss", net, at, given, Targets(Y=Z), 5, few)
+        yield in_c("net_gradients", net, at, gradients, given, Targets(Y=Z), 5, few)
+        yield in_c("net_train", net, given, Targets(Y=Z), 5, fit, few)
+
+    assert list(statuses()) == [0] * 4
+    for name, value in wrong.items():
+        setattr(lists, name, value)
+    before = [a.tobytes() for a in arrays]
+    assert list(statuses()) == [REFUSED] * 4
     assert before == [a.tobytes() for a in arrays]
 
 

@@ -398,3 +398,19 @@ def test_counts_are_not_standardised(either_backend, rng):
     net = Network([5, 2], loss="poisson", seed=0, backend=either_backend)
     with pytest.raises(ValueError, match="y cannot be standardised for loss 'poisson'"):
         net.adapt(raw(rng), np.ones((2, M)))
+
+
+def test_a_sparse_X_is_refused(either_backend, rng):
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    net, X, Y, *_ = adapted(rng, "float64", True, either_backend)
+    given = scipy_sparse.csc_array(X)
+    for call in (
+        lambda: net.predict(given),
+        lambda: net.fit(given, Y),
+        lambda: net.train_step(given, Y),
+        lambda: net.loss(given, Y),
+        lambda: net.adapt(given),
+        lambda: net.predictor()(given),
+    ):
+        with weights_unchanged(net), pytest.raises(TypeError, match=r"X.* is sparse; .*write X.toarray"):
+            call()
