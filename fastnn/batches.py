@@ -49,15 +49,15 @@ def _check_iterable(batches, epochs):
     kind = type(batches)
     if hasattr(batches, "__array__") or hasattr(batches, "dtype") or isinstance(batches, (str, bytes, dict)):
         raise TypeError(
-            f"y is missing (None): write fit(X, y); without y, X must be an iterable of {_WANTED}, not {kind}"
+            f"y is missing (None): write fit(X, y); without y, X must be an iterable of {_WANTED}, not {kind.__name__}"
         )
     if not hasattr(kind, "__iter__") and not hasattr(kind, "__getitem__"):
         told = f": write {batches.__name__}()" if callable(batches) and hasattr(batches, "__name__") else ""
-        raise TypeError(f"without y, X must be an iterable of batches {_WANTED}, got {batches!r:.80}{told}")
+        raise TypeError(f"without y, X must be an iterable of {_WANTED}, got {batches!r:.80}{told}")
     # Iterators of Python's own cannot begin again; one of the user's may.
     if epochs > 1 and hasattr(kind, "__next__") and kind.__module__ in ("builtins", "itertools"):
         raise ValueError(
-            f"the batches are a {kind.__name__}, which can be walked once, and epochs is {epochs}: give a list, or an "
+            f"X is a {kind.__name__} of batches, which can be walked once, and epochs is {epochs}: give a list, or an "
             f"object whose __iter__ begins anew"
         )
 

@@ -63,6 +63,20 @@ def until_it_diverges(net, X, y, batch, optimizer, orders):
     return None, bits(net)
 
 
+@pytest.mark.parametrize("x_dtype", ["f4", "u1"])
+@pytest.mark.parametrize("samples", [None, np.arange(3, 47)])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_no_number_depends_on_where_a_slice_ends(backend, rng, x_dtype, samples, shuffle, monkeypatch):
+    X, y, found = rng.uniform(0, 9, (3, 50)).astype(x_dtype), rng.standard_normal((1, 50)), []
+    for each in range(2):
+        if each:
+            slices_of_one_batch(monkeypatch, 1e9)
+        net = linear(backend)
+        history = net.fit(X, y, 4, 7, SGD(lr=1e-3), shuffle, samples=samples)
+        found.append((history.loss, bits(net)))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("x_dtype", ["f4", "f8"])
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("lr", [1e3, 1.7])  # at once, and after a while
