@@ -187,12 +187,8 @@ class FitOfBatches(Fit):
             self.last_loss = self.trainable.loss_before(self.X, self.y, weights)
         self.is_first = False
         block = self._step(weights, None if rates is None else rates.values)
-        state.failed, state.finite, state.rate, self.measured = (
-            block.failed,
-            block.finite,
-            block.rate,
-            block.diagnostics,
-        )
+        state.failed, state.finite = block.failed, block.finite
+        state.rate, self.measured = block.rate, block.diagnostics
         if block.failed or not block.finite:
             self._explain()
         if state.first_loss is None:

@@ -2,8 +2,6 @@
 
 import functools
 import itertools
-import math
-import operator
 import re
 import signal
 import sys
@@ -39,11 +37,11 @@ def pair(backend, sizes=(6, 5, 3), activations=None, **settings):
     return [Network(sizes, activations, seed=3, backend=backend, **settings) for _ in range(2)]
 
 
-def assert_same(backend, data, epochs=3, size=SIZE, optimizer=SGD, net=(), whole=(), sample_weight=None, **arguments):
+def assert_same(backend, data, epochs=3, size=SIZE, optimizer=SGD, net=(), sample_weight=None, **arguments):
     """fit(batches) and fit on all of `data` give the same bits and the same history."""
     joined, apart = pair(backend, **dict(net))
     each = data if sample_weight is None else (*data, sample_weight)
-    how = {"batch_size": size, "shuffle": False, "sample_weight": sample_weight, **dict(whole), **arguments}
+    how = {"batch_size": size, "shuffle": False, "sample_weight": sample_weight, **arguments}
     want = joined.fit(*data, epochs, optimizer=optimizer(), progress=False, **how)
     got = apart.fit(cut(*each, size=size), epochs=epochs, optimizer=optimizer(), progress=False, **arguments)
     assert state_of(apart) == state_of(joined)
@@ -651,7 +649,7 @@ def test_a_frozen_network_is_refused(backend):
     refused(net, cut(X, CODES), ValueError, "nothing to train")
 
 
-def test_the_bar_moves_with_the_batches(backend, capsys, monkeypatch):
+def test_the_bar_moves_with_the_batches(backend, monkeypatch):
     shown = []
     bar = types.SimpleNamespace(update=lambda share, history, lr: shown.append(share), close=lambda: None)
     monkeypatch.setattr(fastnn.training, "progress_bar", lambda wanted, epochs: bar)
@@ -661,4 +659,3 @@ def test_the_bar_moves_with_the_batches(backend, capsys, monkeypatch):
     shown.clear()
     net.fit(iter(cut(X, CODES)), progress=True)
     assert shown == [0, 0, 0, 0, 0, 0]
-    assert math.isfinite(sum(map(operator.abs, shown)))
