@@ -118,7 +118,6 @@ int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_matrix *Z,
              const fnn_spec *loss, ptrdiff_t n, ptrdiff_t m, int threads) {
   if (!fnn_are_sizes(n, m, 0)) return FNN_NO_MEMORY;
   if (!fnn_is_isa(isa) || !fnn_is_loss(loss) || !FNN_HAVE_ONE_DTYPE(Z, dZ ? dZ : Z)) return FNN_REFUSED;
-  if (!fnn_fits_units(loss, n)) return FNN_REFUSED;
   threads = fnn_threads(threads);
   losses_of l = {
       .K = fnn_isas[isa].kernels[Z->dtype], .losses = losses, .dZ = dZ, .Z = Z, .loss = *loss, .n = n, .m = m};
@@ -127,7 +126,9 @@ int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_matrix *Z,
   for (ptrdiff_t j = 0; n == 0 && losses && j < m; j++) losses[j] = 0;
   if (n == 0) return FNN_OK;
   const fnn_matrix *Y = &l.targets->Y;
-  const int by_element = fnn_is_of_units(loss) && !l.targets->codes && !l.targets->weights && Z->dtype == Y->dtype;
+  const int of_units = fnn_is_of_units(loss); /* such a loss can have any number of them */
+  if (!of_units && !fnn_fits_units(loss, n)) return FNN_REFUSED;
+  const int by_element = of_units && !l.targets->codes && !l.targets->weights && Z->dtype == Y->dtype;
   if (by_element && !losses) {
     const fnn_matrix *const all[] = {dZ, Z, Y};
     fnn_elements e, lines = {.n = n, .m = m};

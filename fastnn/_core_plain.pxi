@@ -187,7 +187,7 @@ cdef cnp.ndarray _quick_values(cnp.ndarray y, int dtype, ptrdiff_t m, double hig
 
 cdef inline ptrdiff_t _target_rows(int loss, ptrdiff_t n) noexcept nogil:
     """The rows of Y for a loss of n units; 0 if it cannot have so many."""
-    if not 0 <= loss < FNN_LOSSES or not _HAS_OTHER_ROWS[loss]:
+    if not _HAS_OTHER_ROWS[loss]:
         return n
     return 1 if loss == FNN_QUANTILE else 0 if n % 2 else n // 2
 
@@ -199,10 +199,11 @@ cdef cnp.ndarray _quick_targets(y, int loss, int dtype, ptrdiff_t n, ptrdiff_t m
     """
     cdef cnp.ndarray a
     cdef operand values
-    cdef ptrdiff_t rows = _target_rows(loss, n)
+    cdef ptrdiff_t rows
     to.size, to.codes, to.weights, to.levels = sizeof(fnn_targets), NULL, NULL, NULL
     if dtype < 0 or loss < 0 or not cnp.PyArray_CheckExact(y) or (n < 2 and _TAKES_CLASSES[loss]):
         return None
+    rows = _target_rows(loss, n)
     if rows == 0:
         return None
     a = <cnp.ndarray>y
