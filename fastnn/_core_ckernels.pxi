@@ -105,8 +105,7 @@ cdef int c_loss_and_gradient(double *losses, real *dZ, const real *Z, const int 
     cdef fnn_matrix o = _samples_of(dZ, n, dtype), z = _samples_of(Z, n, dtype)
     cdef fnn_spec kind = _kind_of(_PLAIN_LOSSES, FNN_LOSSES, loss)
     cdef fnn_targets targets
-    cdef ptrdiff_t rows = _target_rows(loss, n) if 0 <= loss < FNN_LOSSES else n
-    targets.size, targets.Y = sizeof(fnn_targets), _samples_of(Y, rows, dtype)
+    targets.size, targets.Y = sizeof(fnn_targets), _samples_of(Y, _target_rows(loss, n), dtype)
     targets.codes, targets.weights, targets.levels = <const int32_t *>codes, NULL, NULL
     return _ok(fnn_loss(_isa, losses, &o if dZ != NULL else NULL, &z, &targets, &kind, n, m, _least_one(threads)))
 

@@ -187,7 +187,7 @@ cdef cnp.ndarray _quick_values(cnp.ndarray y, int dtype, ptrdiff_t m, double hig
 
 cdef inline ptrdiff_t _target_rows(int loss, ptrdiff_t n) noexcept nogil:
     """The rows of Y for a loss of n units; 0 if it cannot have so many."""
-    if not _HAS_OTHER_ROWS[loss]:
+    if not 0 <= loss < FNN_LOSSES or not _HAS_OTHER_ROWS[loss]:
         return n
     return 1 if loss == FNN_QUANTILE else 0 if n % 2 else n // 2
 
