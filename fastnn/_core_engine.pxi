@@ -527,7 +527,10 @@ cdef class Engine:
             self._one(A, &da.matrix, <double>m, NULL, &fit)
         finally:
             guard.leave(WRITE)
-        return None if fit.failed or fit.unsafe else total / m
+        if fit.failed or fit.unsafe:
+            return None
+        self.begun_A = self.begun_X = None
+        return total / m
 
     def end_step(self, A, dA, double weight, optimizer, state):
         """The update of a step that :meth:`begin_step` began; False if a number would not be finite."""
@@ -563,6 +566,7 @@ cdef class Engine:
                 self.restore(before)
                 return False
         state.rate = fit.rate
+        self.begun_A = self.begun_X = None
         return True
 
     cdef void _set_fit(self, fnn_fit *fit, const fnn_optimizer *settings, state):

@@ -796,6 +796,7 @@ class Engine:
             raise guard.changed_meanwhile()
         _, X, layers, masks, _ = self._begun
         gradients, _ = self._backward_from(X, layers, self._output_dZ(layers[-1], dA), weight, masks)
+        self._begun = None
         return self._finite_step(gradients, layers, optimizer, state)
 
     @_quiet

@@ -688,7 +688,9 @@ class Network(Learner):
     def __setstate__(self, state):
         state, made = states.checked(state), object.__new__(Network)  # `self` changes only after all has succeeded
         is_own = state["loss"] == tables.OwnLoss.name
-        loss = own_loss.checked(tables.OwnLoss(state.get("loss_function"))) if is_own else state["loss"]
+        loss = state["loss"]
+        if is_own:
+            loss = own_loss.checked(state.get("loss_function")) or tables.OwnLoss(None)
         made._setup(
             state["sizes"],
             state["activations"],

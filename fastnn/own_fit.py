@@ -46,7 +46,6 @@ class _OwnSteps:
                 return self._advance(X.shape[1], total, weight)
             finally:
                 self.seen = self.trainable.version()
-                self.trainable.state_epochs = self.state.time
 
     def _end(self, A, dA, weight, settings):
         state = self.state
@@ -100,6 +99,7 @@ class OwnFit(_OwnSteps, Fit):
             return []
         state.ended = ended = [(state.loss_sum, state.weight_sum)]
         state.next_epoch()
+        self.trainable.state_epochs = state.time
         return ended
 
     def _explain_outputs(self):

@@ -9,6 +9,9 @@ import numpy as np
 from . import arrays, hints, one_step, passes, standardisation, tables
 from .optimizers import check_optimizer
 
+_LIBRARIES = ("torch", "keras", "tensorflow", "sklearn")  # whose losses take and return something else
+
+
 # --- checks --------------------------------------------------------------------------------------
 
 
@@ -16,6 +19,9 @@ def checked(loss):
     """Return `loss` as an OwnLoss, or None as None; TypeError if it cannot be called as f(A, y)."""
     if loss is None or isinstance(loss, tables.OwnLoss):
         return loss
+    module = getattr(loss, "__module__", None) or ""
+    if module.partition(".")[0] in _LIBRARIES:
+        tables.spec(loss, tables.LOSSES, "loss")  # raises the error that names ours
     if not callable(loss) or isinstance(loss, type):
         told = f"; write {loss.__name__}() for an object of this class" if isinstance(loss, type) else ""
         raise TypeError(f"loss must be a function (A, y) -> (losses, dA), got {loss!r:.80}{told}")

@@ -24,6 +24,13 @@ OPTIMIZERS = [
     RMSprop(lr=1e-4, momentum=0.5), Adagrad(lr=1e-3, eps=1e-6),
     None, SGD(lr=InverseScaling(5e-3, 0.3, per="step")), Adam(lr=InverseScaling(1e-3, 0.3, per="step")),
 ]  # fmt: skip
+
+
+def pull(A, y):
+    """A loss of one's own, for any outputs."""
+    return 0.1 * y * (A**2).sum(axis=0), 0.2 * y * A
+
+
 # By what steps may grow apart in float64; at rates that are too much for the data they would grow apart by themselves.
 APART = 1e-9
 
@@ -82,6 +89,22 @@ class Calls(RuleBasedStateMachine):
         losses = self.together(lambda net: net.train_step(X, y, optimizer))
         np.testing.assert_allclose(losses, losses[0], rtol=1e-8, atol=1e-12)
         assert len(set(losses[1:])) <= 1
+
+    @rule(seed=st.integers(0, 99), m=st.integers(1, 40), optimizer=st.sampled_from(OPTIMIZERS))
+    def step_with_a_loss_of_its_own(self, seed, m, optimizer):
+        X, w = self.data(seed, m, "Ff8")[0], np.random.default_rng(seed).uniform(0.5, 2, m)
+        weights = w if seed % 2 else None
+        losses = self.together(lambda net: net.train_step(X, w, optimizer, pull, weights))
+        np.testing.assert_allclose(losses, losses[0], rtol=1e-8, atol=1e-12)
+
+    @rule(seed=st.integers(0, 99), m=st.integers(1, 40), optimizer=st.sampled_from(OPTIMIZERS), training=st.booleans())
+    def backward_and_update(self, seed, m, optimizer, training):
+        X = self.data(seed, m, "Ff8")[0]
+        dA = 0.1 * np.random.default_rng(seed).standard_normal((self.nets[0].sizes[-1], m))
+        found = self.together(lambda net: net.backward(X, dA, training))
+        for net, (gradients, dX) in zip(self.nets, found, strict=True):
+            np.testing.assert_allclose(dX, found[0][1], rtol=1e-7, atol=1e-9)
+            net.update(gradients, optimizer)
 
     @rule(seed=st.integers(0, 99), m=st.integers(1, 70))
     def read(self, seed, m):

@@ -244,6 +244,8 @@ def test_wrong_arguments(backend):
     assert_refused(lambda: Network(SIZES, loss=lambda A: A), "loss", "two arguments")
     assert_refused(lambda: Network(SIZES, loss=Asymmetric), "loss", "Asymmetric()")
     assert_refused(lambda: Network(SIZES, loss="custom"), "loss", "custom")
+    theirs = type("MSELoss", (), {"__module__": "torch.nn", "__call__": lambda self, A, y: None})()
+    assert_refused(lambda: Network(SIZES, loss=theirs), "loss", "'mse'")
     net, ours = nets(backend)
     before = state_of(ours)
     assert_refused(lambda: ours.train_step(X, Y, None, "mse"), "loss", "mse")
@@ -389,6 +391,8 @@ def test_files_and_copies(backend, tmp_path):
     with pytest.raises(ValueError, match=r"loss: the network in .* has the loss 'mse'"):
         fastnn.load(path, loss=loss)
     assert_refused(lambda: fastnn.load(path, loss="mse"), "loss", "mse")
+    state = plain.__getstate__() | {"loss_function": 3}
+    assert_refused(lambda: plain.__setstate__(state), "loss", "3")
     unpicklable = nets(backend, loss=lambda A, y: mse(A, y))[0]
     with pytest.raises((pickle.PicklingError, AttributeError)):
         pickle.dumps(unpicklable)
