@@ -17,6 +17,7 @@ import fastnn
 import kernels_vs_numpy
 import neighbours
 import overheads
+import own_steps
 import regret
 import roofline
 import scale
@@ -95,6 +96,7 @@ def test_roofline_checks_what_it_times(dtype):
         (overheads, "subnormal --nets 6-5-3x4"),
         (overheads, "subnormal --nets 6-5-3x4 --dtype float64"),
         pytest.param(overheads, "fork --nets 6-5-3x4", marks=may_fork),
+        (own_steps, "--nets 6-5-3x4"),
         (training_options, "--nets 6-5-3x4"),
         pytest.param(sparse, "--features 50 --units 3 --share 0.3", marks=needs_scipy),
         (scale, "--curves width depth --points 4 --passes 1"),
