@@ -325,6 +325,89 @@ static uint64_t check_training(int isa, int dtype, int threads, double dropout) 
   return sum;
 }
 
+/* X (n x m) as lists, each a block of its own that ends with its last element. */
+static fnn_sparse lists_of(const mat *X, int dtype) {
+  int64_t *starts = calloc((size_t)X->cols + 1, sizeof *starts), total = 0;
+  fnn_sparse to = {.size = sizeof to, .dtype = dtype, .m = X->cols, .starts = starts};
+  for (ptrdiff_t j = 0; j < X->cols; starts[++j] = total)
+    for (ptrdiff_t i = 0; i < X->rows; i++) total += at(X, i, j) != 0;
+  int32_t *features = malloc((size_t)total * sizeof *features);
+  void *values = malloc((size_t)total * (dtype ? 8 : 4));
+  for (ptrdiff_t j = 0, t = 0; j < X->cols; j++) {
+    for (ptrdiff_t i = 0; i < X->rows; i++) {
+      if (at(X, i, j) == 0) continue;
+      features[t] = (int32_t)i;
+      if (dtype)
+        ((double *)values)[t++] = at(X, i, j);
+      else
+        ((float *)values)[t++] = (float)at(X, i, j);
+    }
+    if (starts[j + 1] - starts[j] > to.longest) to.longest = (ptrdiff_t)(starts[j + 1] - starts[j]);
+  }
+  to.features = features, to.values = values;
+  return to;
+}
+
+/* A net is trained on a sparse X, with each optimizer, and gives the numbers of one that is trained on the same X as a
+   matrix; the bits are the same for any number of threads. */
+static void check_sparse(int isa, int dtype, ptrdiff_t n, ptrdiff_t units, ptrdiff_t m) {
+  const fnn_layer layers[] = {{sizeof *layers, units, {FNN_TANH, {0}}}, {sizeof *layers, 2, {FNN_SOFTMAX, {0}}}};
+  mat X = make(n, m, dtype, 1), A[4], dW[4], db[4], rest[2] = {make(2, units, dtype, 0), make(2, 1, dtype, 0)};
+  int32_t *codes = calloc((size_t)m, sizeof *codes);
+  fill(&X);
+  for (ptrdiff_t j = 0; j < m; j++) {
+    codes[j] = at(&X, 0, j) > 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+      if (uniform() < 0.6 || j == 1) put(&X, i, j, 0); /* sample 1 has no number */
+  }
+  fnn_sparse lists = lists_of(&X, dtype);
+  const fnn_matrix given[2] = {X.x, {&lists, 0, 0, FNN_SPARSE}};
+  const fnn_targets targets = {.size = sizeof targets, .codes = codes};
+  for (int run = 0; run < 4; run++) { /* the matrix, then the lists on 1, 2 and 3 threads */
+    const fnn_matrix *x = &given[run > 0];
+    const int threads = run ? run : 1;
+    mat W = make(units, n, dtype, 0), W2 = make(2, units, dtype, 0);
+    double total, ended[2 * 2];
+    uint32_t *order = calloc((size_t)m, sizeof *order);
+    fnn_net *net = fnn_net_new(isa, dtype, n, 2, layers, &cross_entropy);
+    fnn_net_force_threads(net, threads);
+    state = 5;
+    fill(&W), fill(&W2);
+    fnn_net_set(net, 0, FNN_W, &W.x);
+    fnn_net_set(net, 1, FNN_W, &W2.x);
+    fnn_optimizer o = optimizer(FNN_SGD);
+    fnn_fit fit = {.size = sizeof fit, .optimizer = &o, .batch = 5, .shuffle = 1, .max_batches = 1 << 20};
+    fit.order = order, fit.ended = ended, fit.max_epochs = 2;
+    o.lr = 1e-3;
+    for (int kind = 0; kind < 2 * FNN_OPTIMIZERS; kind++) { /* with and without weight decay */
+      o.kind = kind % FNN_OPTIMIZERS, o.weight_decay = kind < FNN_OPTIMIZERS ? 0 : 0.1;
+      fit.plain = kind == FNN_OPTIMIZERS;
+      if (fnn_net_start_optimizer(net, 2) != FNN_OK) worst = HUGE_VAL;
+      if (fnn_net_train(net, x, &targets, m, &fit, threads) != FNN_OK || fit.failed) worst = HUGE_VAL;
+    }
+    A[run] = make(2, m, dtype, 1), dW[run] = make(units, n, dtype, run & 1), db[run] = make(units, 1, dtype, 1);
+    const fnn_matrix gradients[] = {dW[run].x, db[run].x, rest[0].x, rest[1].x};
+    if (fnn_net_predict(net, &A[run].x, x, m, threads) != FNN_OK) worst = HUGE_VAL;
+    if (fnn_net_loss(net, &total, x, &targets, m, threads) != FNN_OK) worst = HUGE_VAL;
+    if (fnn_net_gradients(net, &total, gradients, x, &targets, m, threads) != FNN_OK) worst = HUGE_VAL;
+    fnn_net_free(net);
+    free(W.x.data), free(W2.x.data), free(order);
+  }
+  for (int run = 1; run < 4; run++) {
+    const mat *pairs[][2] = {{&A[run], &A[run > 1]}, {&dW[run], &dW[run > 1]}, {&db[run], &db[run > 1]}};
+    for (int p = 0; p < 3; p++)
+      for (ptrdiff_t i = 0; i < pairs[p][0]->rows; i++)
+        for (ptrdiff_t j = 0; j < pairs[p][0]->cols; j++) {
+          const double got = at(pairs[p][0], i, j), want = at(pairs[p][1], i, j);
+          if (run > 1 && got != want) worst = HUGE_VAL;
+          if (run == 1) compare(dtype, got, want, 30); /* both have gone through hundreds of steps */
+        }
+  }
+  for (int run = 0; run < 4; run++) free(A[run].x.data), free(dW[run].x.data), free(db[run].x.data);
+  free((void *)lists.values), free((void *)lists.features), free((void *)lists.starts);
+  free(X.x.data), free(rest[0].x.data), free(rest[1].x.data), free(codes);
+}
+
 int main(void) {
   static const ptrdiff_t edges[] = {1, 2, 5, 6, 7, 13, 14, 15, 16, 17, 31, 32, 33, 65};
   int failed = 0;
@@ -343,6 +426,7 @@ int main(void) {
       check_losses(isa, dtype, 1, 100);
       check_activations(isa, dtype, 1, 100);
       check_optimizers(isa, dtype, 5, 37);
+      for (ptrdiff_t units = 1; units < 200; units += 33) check_sparse(isa, dtype, 3 * units % 71 + 1, units, 23);
       uint64_t bits = 0;
       for (int drops = 0; drops < 2; drops++) {
         const uint64_t alone = check_training(isa, dtype, 1, 0.1 * drops);
