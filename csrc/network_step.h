@@ -83,22 +83,22 @@ enum fnn_step_operation {
   FNN_SQUARE_W,
   FNN_SQUARE_GAMMA,
   FNN_SQUARE_BETA,
-  FNN_CLIP,         /* the norm of the gradient, and by how much it is too large; all threads compute it alike */
-  FNN_DIAGNOSE,     /* what fnn_fit.diagnostics asks for; thread 0 alone */
-  FNN_AVERAGE,      /* the average of all parameters */
-  FNN_SUM_NORM,     /* dgamma and dbeta from the sums of blocks */
-  FNN_MOVE_NORM,    /* the update of gamma and beta with them */
-  FNN_GIVE_NORM,    /* both into the caller's matrices */
-  FNN_MOVE_RUNNING, /* running statistics */
-  FNN_UPDATE_W,     /* the product dW; its tiles update W, or (plain) store dW */
-  FNN_MOVE_W,       /* the update of W with a stored dW */
-  FNN_COPY_W,       /* the other copy of W */
-  FNN_GIVE_DW,      /* dW into the caller's matrix */
+  FNN_CLIP,          /* the norm of the gradient, and by how much it is too large; all threads compute it alike */
+  FNN_DIAGNOSE,      /* what fnn_fit.diagnostics asks for; thread 0 alone */
+  FNN_AVERAGE,       /* the average of all parameters */
+  FNN_SUM_NORM,      /* dgamma and dbeta from the sums of blocks */
+  FNN_MOVE_NORM,     /* the update of gamma and beta with them */
+  FNN_GIVE_NORM,     /* both into the caller's matrices */
+  FNN_MOVE_RUNNING,  /* running statistics */
+  FNN_UPDATE_W,      /* the product dW; its tiles update W, or (plain) store dW */
+  FNN_MOVE_W,        /* the update of W with a stored dW */
+  FNN_COPY_W,        /* the other copy of W */
+  FNN_GIVE_DW,       /* dW into the caller's matrix */
   FNN_UPDATE_SPARSE, /* where X is sparse, all three: update W of the first layer, or store dW, or give it */
-  FNN_COPY_FIRST_W, /* W of the first layer, which has no other copy, for dX */
-  FNN_GO_BACK_TO_X, /* dX by a product */
-  FNN_GIVE_DX,      /* dX into the caller's matrix */
-  FNN_END           /* of the step */
+  FNN_COPY_FIRST_W,  /* W of the first layer, which has no other copy, for dX */
+  FNN_GO_BACK_TO_X,  /* dX by a product */
+  FNN_GIVE_DX,       /* dX into the caller's matrix */
+  FNN_END            /* of the step */
 };
 
 typedef struct {

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from . import arrays, flat, hints, norms, own_loss, passes, standardisation, states, summaries, tables
+from . import arrays, flat, hints, linear_map, norms, own_loss, passes, standardisation, states, summaries, tables
 from . import backend as backends
 from .initializers import initial_parameters
 from .network_learning import Learner
@@ -579,21 +579,7 @@ class Network(Learner):
         ValueError
             If a hidden activation is not the identity, or a hidden layer has layer norm.
         """
-        for i, g in enumerate(self._activations[:-1]):
-            if g.name != "identity":
-                raise ValueError(f"activations[{i}] is {g.name}; only hidden identities collapse into one linear map")
-        if "layer" in self._norm:
-            i = self._norm.index("layer")
-            raise ValueError(f"norm[{i}] is layer, which is not linear; only batch norm collapses into a linear map")
-        with self._guard.reading:
-            layers = list(zip(self._engine.parameters(), self._engine.running_statistics(), strict=True))
-            found = self._trainable.standardisation
-        W, b = np.eye(self._sizes[0]), np.zeros((self._sizes[0], 1))
-        for parameters, running in layers:
-            W_l, b_l = norms.folded(parameters, running) if running else parameters
-            W, b = W_l.astype(np.float64) @ W, W_l.astype(np.float64) @ b + b_l
-        W, b = standardisation.folded(W, b, found)
-        return W.astype(self._dtype), b.astype(self._dtype)
+        return linear_map.collapsed(self._trainable)
 
     def _in_float64(self):
         """A network of the same kind in float64, with other weights, to check gradients with."""
