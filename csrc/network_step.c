@@ -58,8 +58,8 @@ static void point_to_batch(fnn_worker *me) {
   const fnn_kernels *K = me->job->net->K;
   const fnn_matrix *X = me->job->X;
   const enum fnn_reading reading = (enum fnn_reading)me->plan->key.reading;
+  if (reading == FNN_COPIED) return; /* perhaps there is no X */
   const void *A = reading == FNN_BY_LISTS ? (const void *)&me->plan->batch : X->data;
-  if (reading == FNN_COPIED) return;
   if (reading == FNN_BY_LISTS) {
     me->plan->batch = *fnn_sparse_of(X);
     if (!me->order) me->plan->batch.starts += me->first;
