@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import itertools
 import os
 
 import numpy as np
@@ -609,3 +610,32 @@ def test_a_step_with_a_gradient_of_the_callers(small):
     assert in_c("net_update", net, gradients, step(1), few) == 0
     assert updates() == 3
     assert in_c("net_update", net, (Matrix * 2)(gradients[0], odd), step(1), few) == REFUSED
+
+
+@pytest.mark.parametrize("norm", [0, 1, 2])
+def test_the_two_calls_of_a_step_may_have_other_teams(norm):
+    """The statistics of batch norm, which each thread has for itself, come with it; all teams give the same bits."""
+    rng, m, sizes, found = np.random.default_rng(3), 67, [70, 130, 128, 9], set()
+    parameters = [
+        [rng.standard_normal((n, k)), *rng.standard_normal((3, n, 1))][: 4 if norm and n > 9 else 2]
+        for k, n in itertools.pairwise(sizes)
+    ]
+    X, dA, A = (rng.standard_normal((n, m)) for n in (70, 9, 9))
+    layers = (Layer * 3)(
+        *(Layer(units=n, activation=Spec(RELU), norm=norm * (n > 9), dropout=0.2 * (n > 9)) for n in sizes[1:])
+    )
+    for teams in itertools.product((1, 2, 3), repeat=2):
+        net = ctypes.c_void_p(in_c("net_new", ISA, (1,), 70, (3,), layers, Spec(MSE), result=VOID))
+        for i, layer in enumerate(parameters):
+            for j, T in enumerate(layer):
+                assert in_c("net_set", net, (i,), (j,), matrix(T)) == 0
+        seed, begin, end = ctypes.c_uint64(7), *((n,) for n in teams)
+        in_c("net_force_threads", net, begin, result=None)
+        assert in_c("net_begin_step", net, matrix(A), matrix(X), m, seed, begin) == 0
+        in_c("net_force_threads", net, end, result=None)
+        assert in_c("net_end_step", net, matrix(X), matrix(dA), m, ctypes.c_double(m), step(1), end) == 0
+        data = ctypes.create_string_buffer(in_c("net_bytes", net, result=ctypes.c_size_t))
+        in_c("net_snapshot", net, data, result=None)
+        found.add(data.raw)
+        in_c("net_free", net, result=None)
+    assert len(found) == 1
