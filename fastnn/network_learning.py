@@ -68,6 +68,8 @@ class Learner:
             As for :meth:`loss`; for our metrics, too.
         metrics : list of str, (str, dict) or callable
             |metrics|.
+            r2, rmse and mae take for a the means of gaussian_nll, the level of quantile that is nearest
+            to 0.5 (of two the first), and exp(A) with poisson.
             A callable gets `y` as it was given, and the outputs A (n_L, m), read-only; it returns a
             number, and gets no weights.
 
