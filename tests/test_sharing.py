@@ -129,7 +129,7 @@ def test_loss_backward_writes_out(backend, dtype, layout):
     np.testing.assert_allclose(Z, kernels.loss_backward(Z_before, y, "cross_entropy"), rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", reference.ACTIVATIONS)
+@pytest.mark.parametrize("kind", [kind for kind, known in reference.ACTIVATIONS.items() if known.slope_from == "A"])
 def test_linear_backward_goes_on_through_the_activation(backend, dtype, kind):
     dZ, W = draw(3, 7, dtype=dtype), draw(3, 5, dtype=dtype)
     A_prev = kernels.activation_forward(draw(5, 7, dtype=dtype), kind)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -414,3 +415,28 @@ def test_a_sparse_X_is_refused(either_backend, rng):
     ):
         with weights_unchanged(net), pytest.raises(TypeError, match=r"X.* is sparse; .*write X.toarray"):
             call()
+
+
+def test_a_prediction_is_of_one_state_while_another_thread_adapts(backend, rng):
+    net, X, Y, *_ = adapted(rng, "float32", True, backend)
+    states = [(X, Y), (3 * X + 1, 5 * Y)]
+    wanted = set()
+    for state in states:
+        net.adapt(*state)
+        wanted.add(net.predict(X).tobytes("F"))
+    assert len(wanted) == 2
+    found, stop = set(), threading.Event()
+
+    def predict():
+        while not stop.is_set():
+            found.add(net.predict(X).tobytes("F"))
+
+    threads = [threading.Thread(target=predict) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for i in range(60):
+        net.adapt(*states[i % 2])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert found <= wanted
