@@ -24,6 +24,16 @@ OUTPUTS = [
 _NAMES = list(ref.ACTIVATIONS)
 CASES = [((_NAMES[i % len(_NAMES)], _NAMES[(i + 1) % len(_NAMES)]), *output) for i, output in enumerate(OUTPUTS)]
 CASES += [((g, g), *OUTPUTS[-1]) for g in ref.ACTIVATIONS]
+# The default suite has each activation with mse, and each loss with one activation; all pairs are `slow`.
+USUAL = {loss: next(g for g, other in PAIRS if other == loss) for loss in ref.LOSSES}
+
+
+def with_slow_ones(cases):
+    """The cases, which end with (output activation, loss, units); those of pairs that are not usual marked as slow."""
+    slow = {"marks": pytest.mark.slow}
+    return [pytest.param(*c, **({} if c[-2] == "mse" or c[-3] == USUAL[c[-2]] else slow)) for c in cases]
+
+
 M = 6
 STEP = 3e-6  # truncation grows with its square, rounding with its inverse: either stays below 1e-9
 
@@ -107,7 +117,7 @@ def assert_gradients(gradients, wanted, atol):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("hidden", "output", "loss", "n"), CASES)
+@pytest.mark.parametrize(("hidden", "output", "loss", "n"), with_slow_ones(CASES))
 def test_gradients(backend, hidden, output, loss, n, weighted):
     case = a_case(hidden, output, loss, n)
     w = case.w if weighted else None
@@ -129,7 +139,7 @@ def test_gradients(backend, hidden, output, loss, n, weighted):
         assert_gradients(gradients, differences(own, case.parameters), 1e-8)
 
 
-@pytest.mark.parametrize(("output", "loss", "n"), OUTPUTS)
+@pytest.mark.parametrize(("output", "loss", "n"), with_slow_ones(OUTPUTS))
 def test_gradient_check(backend, dtype, output, loss, n):
     case = a_case(("tanh", "tanh"), output, loss, n)
     net = case.network(backend, dtype)
