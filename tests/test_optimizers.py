@@ -97,7 +97,9 @@ def test_the_rule_alone_is_that_of_torch(backend, dtype, number):
 
 
 @of_torch
-@pytest.mark.parametrize("sizes", [[33, 17, 16, 3], [3, 70, 1], [2, 1, 2]], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [[33, 17, 16, 3], *(pytest.param(s, marks=pytest.mark.slow) for s in ([3, 70, 1], [2, 1, 2]))], ids=str
+)
 def test_steps_of_its_own_gradients(backend, dtype, rng, number, sizes):
     # fit takes what `gradients` gives, layer by layer: shapes, biases and weights of samples are no matter
     net, optimizer = Network(sizes, init="he", dtype=dtype, seed=5, backend=backend), make(number)
@@ -152,7 +154,7 @@ def product_of_momenta(t, momentum_decay):
 
 @pytest.mark.parametrize("momentum_decay", [0, 1e-9, 4e-3, 0.35, 1, 1e3])
 @pytest.mark.parametrize("beta1", [0, 0.9, 0.99999])
-@pytest.mark.parametrize("t", [1, 2, 3000, 2**52])
+@pytest.mark.parametrize("t", [1, pytest.param(2, marks=pytest.mark.slow), 3000, 2**52])
 def test_nadam_s_product_of_momenta(backend, t, beta1, momentum_decay):
     # 2**52: if each step multiplied all of the momenta, this would never end
     product = product_of_momenta(t, momentum_decay) * np.longdouble(beta1) ** t

@@ -89,6 +89,13 @@ TRAINERS = {"train_step": lambda net: flat([net.train_step(X, y, SGD_1)]), "fit"
 CALLS = READERS | WRITERS | TRAINERS
 SLOW = {"gradient_check", "save"}
 PAIRS = list(itertools.combinations_with_replacement(CALLS, 2))
+# Two readers, neither of them one of these, are slow tests: what they share is what these share.
+FIRST = {"predict", "gradients", "pickle"}
+
+
+def marked(pair):
+    is_slow = set(pair) <= READERS.keys() and not FIRST & set(pair)
+    return pytest.param(pair, marks=pytest.mark.slow) if is_slow else pair
 
 
 def make(backend, threads):
@@ -171,7 +178,7 @@ def test_calls_on_a_network_with_norms_and_an_average(either_backend, threads):
     assert not failures
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
+@pytest.mark.parametrize("pair", list(map(marked, PAIRS)), ids=" and ".join)
 def test_two_calls_at_once(way, pair):
     backend, threads, wanted = way
     net = make(backend, threads)

@@ -479,7 +479,9 @@ def known_of_long_network(dtype, loss):
     return {}
 
 
-@pytest.mark.parametrize("loss", ref.LOSSES)
+@pytest.mark.parametrize(
+    "loss", [pytest.param(loss, marks=() if i % 3 == 1 else pytest.mark.slow) for i, loss in enumerate(ref.LOSSES)]
+)
 def test_long_network(backend, dtype, loss):
     output = ref.LOSSES[loss].output or "identity"
     plain = Memory("F", None)
@@ -641,7 +643,7 @@ def test_nan_in_a_loss(backend, dtype, rng, loss):
 
 
 @pytest.mark.parametrize("hidden", ref.ACTIVATIONS)
-@pytest.mark.parametrize("m", [1, 33, 1100])
+@pytest.mark.parametrize("m", [1, 33, pytest.param(1100, marks=pytest.mark.slow)])
 def test_nan_in_a_network(backend, dtype, rng, hidden, m):
     net = Network([5, 18, 17, 3], [hidden, hidden, "softmax"], dtype=dtype, seed=2, backend=backend)
     X = rng.standard_normal((5, m))
