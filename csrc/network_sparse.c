@@ -9,6 +9,7 @@ int fnn_is_input(const fnn_net *net, const fnn_matrix *X, ptrdiff_t m) {
   const int own = net->K->size == 8 ? FNN_FLOAT64 : FNN_FLOAT32;
   if (X->dtype != FNN_SPARSE) return fnn_is_dtype_of_X(X->dtype);
   const fnn_sparse *x = fnn_sparse_of(X);
+  if (net->of_X.mean) return 0; /* the zeros would not stay zeros */
   return x->size >= sizeof *x && x->dtype == own && x->m >= m && x->longest >= 0;
 }
 

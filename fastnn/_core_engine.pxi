@@ -664,6 +664,8 @@ cdef class Engine:
             return None
         m = x.columns
         if self.y_rows == 1 and cnp.PyArray_CheckExact(y) and cnp.PyArray_TYPE(<cnp.ndarray>y) != self.type_num:
+            if self.standards is not None and self.standards[2] is not None:
+                return None  # careful_step casts to float64, because y is centred first
             y = _quick_values(<cnp.ndarray>y, self.type_num, m, _HIGHEST_TARGET[self.loss_code])
         targets = _quick_targets(y, self.loss_code, self.type_num, self.n_out, m, &to, few)
         if targets is None:

@@ -246,7 +246,7 @@ class FitOfBatches(Fit):
     def _explain(self):
         """Raise the error for a loss, weight or moment of this batch that is not finite."""
         for name, array, row in (("X", self.X, "feature"), ("y", self.y, "output")):
-            found = arrays.first_non_finite(array, self.engine.dtype, row)
+            found = arrays.first_non_finite(array, standardisation.dtype_of(self.engine), row)
             if found:
                 raise ValueError(f"{self._place()}: {name} has {found}; {self._kept()}")
         self._refuse_divergence()

@@ -13,8 +13,8 @@ _LARGE = 50.0  # |x| above which sigmoid and tanh are flat and updates with usua
 _ELEMENTS = 1 << 15  # the most elements of X that are checked, about 10 us
 _SAMPLES = 256  # about so many samples estimate the loss before training
 _TO_SCALE = (
-    "X = np.asarray(X); (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True).clip(1e-3), or X / 255 for "
-    "8-bit pixels"
+    "X = np.asarray(X); X = (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True).clip(1e-3), or X / 255 "
+    "for 8-bit pixels; or call net.adapt(X) before training, which scales within the network"
 )
 _RISE = 2.0  # warn if the first epoch's mean loss is more than this times the loss before
 

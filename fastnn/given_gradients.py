@@ -43,6 +43,11 @@ def update(trainable, gradients, optimizer):
 def checked(gradients, trainable):
     """The gradients of every layer as an engine takes them."""
     shapes, dtype = trainable.shapes, trainable.engine.dtype
+    if isinstance(gradients, tuple) and len(gradients) == 2 and any(isinstance(part, list) for part in gradients):
+        at = 0 if isinstance(gradients[0], list) else 1
+        raise TypeError(
+            f"gradients is a pair, of which place {at} holds the gradients: give that one, [{at}], to update"
+        )
     words = norms.in_words(trainable.norm, prefix="d")
     try:
         layers = [tuple(layer) for layer in gradients]

@@ -16,10 +16,10 @@ def collapsed(trainable):
     engine, n_in = trainable.engine, trainable.sizes[0]
     with trainable.guard.reading:
         layers = list(zip(engine.parameters(), engine.running_statistics(), strict=True))
-        found = trainable.standardisation
+        standards = engine.standards
     W, b = np.eye(n_in), np.zeros((n_in, 1))
     for parameters, running in layers:
         W_l, b_l = norms.folded(parameters, running) if running else parameters
         W, b = W_l.astype(np.float64) @ W, W_l.astype(np.float64) @ b + b_l
-    W, b = standardisation.folded(W, b, found)
+    W, b = standardisation.folded(W, b, standards)
     return W.astype(engine.dtype), b.astype(engine.dtype)

@@ -668,7 +668,7 @@ class Network(Learner):
             "norm": list(self._norm[:-1]),
             "updates": self._engine.updates(),
             "trainable": list(self.trainable),
-            "standardisation": self._trainable.standardisation,
+            "standardisation": self.standardisation,
         }
 
     def __setstate__(self, state):

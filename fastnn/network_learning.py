@@ -258,13 +258,15 @@ class Learner:
 
         In the user's units are: predictions (predict, forward, a predictor), metrics, :meth:`collapse`, dA and dX
         of :meth:`backward`, and A and y of a loss of your own. Of the standardised network are: the loss and
-        gradients, wherever they are returned, the parameters, caches, and the flat view.
+        gradients, wherever they are returned, the parameters, caches, and the flat view. So with `y` the delta of
+        huber counts standard deviations of y; and a loss of your own that is in the units of y squared has
+        gradients that are y_scale^2 as large as those of mse: divide it by that.
 
         Parameters
         ----------
         X : array_like, (n_0, m)
             Of any real dtype; it is read once, in blocks. The scale of a feature is its standard deviation
-            (divided by m), or 1 where all numbers are equal.
+            (divided by m), or 1 where all numbers are equal but for rounding.
         y : array_like, optional
             As for :meth:`loss`; for the losses mse, mae, huber, quantile and gaussian_nll with identity
             outputs only. None: y is learned as it is.

@@ -44,7 +44,7 @@ def _checked_step(trainable, X, y, optimizer, sample_weight):
     if state.failed or not state.finite:
         trainable.go_back(before)
         for name, array, row in (("X", X, "feature"), ("y", y, "output")):
-            found = arrays.first_non_finite(array, engine.dtype, row)
+            found = arrays.first_non_finite(array, standardisation.dtype_of(engine), row)
             if found:
                 raise ValueError(f"{name} has {found}; the weights are unchanged")
         # Checked only after a failure, so that good steps take no time for it; a step cannot make them finite again.

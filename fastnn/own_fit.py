@@ -103,7 +103,7 @@ class OwnFit(_OwnSteps, Fit):
         return ended
 
     def _explain_outputs(self):
-        found = arrays.first_non_finite(self.X, self.engine.dtype, "feature", self.options.samples)
+        found = arrays.first_non_finite(self.X, standardisation.dtype_of(self.engine), "feature", self.options.samples)
         if found and self.disturbed:
             raise ValueError(f"X has {found}; {self._kept()}")
         if found:
@@ -140,7 +140,7 @@ class OwnFitOfBatches(_OwnSteps, FitOfBatches):
         return []
 
     def _explain_outputs(self):
-        found = arrays.first_non_finite(self.X, self.engine.dtype)
+        found = arrays.first_non_finite(self.X, standardisation.dtype_of(self.engine))
         if found:
             raise ValueError(f"{self._place()}: X has {found}; {self._kept()}")
         self._diverged("the outputs were no longer finite")

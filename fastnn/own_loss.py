@@ -109,7 +109,7 @@ def _refuse(losses, dA, A, explain):
 
 def _explain(trainable, X, samples=None):
     """Raise the error for outputs that are not finite."""
-    found = arrays.first_non_finite(X, trainable.engine.dtype, "feature", samples)
+    found = arrays.first_non_finite(X, standardisation.dtype_of(trainable.engine), "feature", samples)
     if found:
         raise ValueError(f"X has {found}; the weights are unchanged")
     with trainable.guard.reading:

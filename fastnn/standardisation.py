@@ -9,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from . import arrays, tables
+from .sparse import Sparse
 
 _TARGETS = ("values", "one_value", "means")  # may be shifted and scaled; classes, shares and counts may not
+_ROUNDINGS = 16 * np.finfo(np.float64).eps
 _SMALLEST = 1 / np.finfo(np.float64).max  # 1 / a scale must be finite
 
 
@@ -109,11 +111,13 @@ def _mean_and_scale(A, name, row):
             found = arrays.first_non_finite(A, np.dtype(np.float64), row)
             raise ValueError(f"{name} has {found}; adapt needs finite numbers")
         scale = np.sqrt(squares / m)
-    is_constant = low == high
+    is_same = low == high
+    # A spread of a few roundings is that of a computation, and none of the data's: such as of price * 1.19 / price.
+    is_constant = is_same | (scale <= _ROUNDINGS * np.abs(mean))
     too_large = np.flatnonzero(~is_constant & ~np.isfinite(scale))
     if len(too_large):
         raise ValueError(f"{name} has numbers that are too large to square in float64, first in {row} {too_large[0]}")
-    mean[is_constant] = low[is_constant]
+    mean[is_same] = low[is_same]
     scale[is_constant | (scale < _SMALLEST)] = 1.0
     return mean, scale
 
@@ -142,12 +146,13 @@ def checked(given, sizes, output, loss):
     return Standardisation(*clean)
 
 
-def folded(W, b, given):
+def folded(W, b, standards):
     """The map W X + b of standardised numbers as one of the user's, in float64."""
-    if given is None:
+    if standards is None:
         return W, b
-    W, b = W / given.x_scale.T, b - W @ (given.x_mean / given.x_scale)
-    return (W, b) if given.y_mean is None else (given.y_scale * W, given.y_scale * b + given.y_mean)
+    x_mean, x_scale, _, _, a_scale, a_shift = standards
+    W, b = W / x_scale, b - W @ (x_mean / x_scale)[:, np.newaxis]
+    return (W, b) if a_scale is None else (a_scale[:, np.newaxis] * W, (a_scale * b[:, 0] + a_shift)[:, np.newaxis])
 
 
 # --- what engines do with them; `standards` is the tuple of Standardisation.of_engine(), or None ---------
@@ -161,6 +166,12 @@ def dtype_of(engine):
 def dtype_of_sparse(engine):
     """The dtype in which an engine reads the values of a sparse X; None: it does not, as zeros would not stay zeros."""
     return engine.dtype if engine.standards is None else None
+
+
+def refuse_sparse(engine, X):
+    """Raise TypeError for a sparse X if the network standardises: it may do so since a running fit began."""
+    if type(X) is Sparse and engine.standards is not None:
+        raise TypeError("X is sparse, and the network standardises since adapt(): write X.toarray()")
 
 
 def of_samples(standards, X):

@@ -161,8 +161,10 @@ def checked(state):
         optimizers.check_unpickled(optimizer)
     standards = state.get("standardisation")
     if standards is not None:
-        activations, loss = tables.network_specs(sizes, state["activations"], state["loss"])
-        standards = standardisation.checked(standards, sizes, activations[-1].name, loss.name)
+        output, loss = tables.spec(state["activations"][-1], tables.ACTIVATIONS, "activations").name, state["loss"]
+        if loss != tables.OwnLoss.name:
+            loss = tables.spec(loss, tables.LOSSES, "loss").name
+        standards = standardisation.checked(standards, sizes, output, loss)
     attributes = state.get("attributes", {})
     if not isinstance(attributes, dict) or not all(isinstance(name, str) for name in attributes):
         raise TypeError(f"a network's attributes must be a dict with names as keys, got {attributes!r:.80}")

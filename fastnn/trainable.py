@@ -81,7 +81,7 @@ class Trainable:
             codes = self.backend.quick_codes(y, self.sizes[-1], m) if takes_codes else None
         if codes is None:
             y = arrays.targets(y, self.sizes[-1], m, self.loss.name, names[1])
-            y = arrays.readable_targets(X, y, self.engine.dtype)
+            y = arrays.readable_targets(X, y, standardisation.dtype_of(self.engine))
         else:
             y = codes
         if sample_weight is not None:

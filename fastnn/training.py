@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from . import arrays, cautions, diagnostics, fit_options, hints, optimizers, passes
+from . import arrays, cautions, diagnostics, fit_options, hints, optimizers, passes, standardisation
 from .history import History, TrainState
 from .one_step import NOT_FINITE_BEFORE
 from .progress import progress_bar
@@ -384,6 +384,7 @@ class Fit:
         """Before a slice: if a callback or another thread has changed the network, check it and take a snapshot."""
         changed = self._is_changed() | self.trainable.make_current(self.optimizer)
         if changed:
+            standardisation.refuse_sparse(self.engine, self.X)
             self.trainable.refuse_all_frozen()
             self.state.time = self.trainable.state_epochs
             self.trainable.refuse_non_finite()
@@ -512,7 +513,7 @@ class Fit:
         """Raise the error for a non-finite loss, weight or moment, after restoring the state that fit promises."""
         samples = self.options.samples
         for name, array, row in (("X", self.X, "feature"), ("y", self.y, "output")):
-            found = arrays.first_non_finite(array, self.engine.dtype, row, samples)
+            found = arrays.first_non_finite(array, standardisation.dtype_of(self.engine), row, samples)
             if found and self.disturbed:
                 if not self.state.finite:
                     self._replay()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import arrays, metrics, own_loss, passes
+from . import arrays, metrics, own_loss, passes, standardisation
 
 
 class Measures:
@@ -55,7 +55,7 @@ class Measures:
         """Raise ValueError if validation data are not finite."""
         names = ("X", "y") if self.kept_back else ("validation_data[0]", "validation_data[1]")
         for name, array, row in zip(names, self.data[:2], ("feature", "output"), strict=True):
-            found = arrays.first_non_finite(array, self.trainable.engine.dtype, row, self.places)
+            found = arrays.first_non_finite(array, standardisation.dtype_of(self.trainable.engine), row, self.places)
             if found:
                 raise ValueError(f"{name} has {found}; these are validation data, which have to be finite")
 
@@ -63,6 +63,7 @@ class Measures:
         """Measure, and add the numbers to `history`."""
         X, y, w = self.data
         engine, is_own, loss = self.trainable.engine, self.trainable.is_own, None
+        standardisation.refuse_sparse(engine, X)
         if is_own and self.validates:
             loss = own_loss.mean_loss(self.trainable, X, y, w, self.places)
         with self.trainable.guard.reading:

@@ -291,3 +291,12 @@ def test_many_threads_at_once(either_backend):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_pairs_that_hold_gradients_are_told_apart(backend):
+    net = Network([3, 2], ["identity"], "mse", seed=0, backend=backend)
+    X, Y = np.ones((3, 4)), np.ones((2, 4))
+    for pair, place in ((net.backward(X, Y), 0), (net.gradients(X, Y), 1)):
+        with pytest.raises(TypeError, match=rf"gradients is a pair, of which place {place}"):
+            net.update(pair)
+        net.update(pair[place])

@@ -440,3 +440,83 @@ def test_a_prediction_is_of_one_state_while_another_thread_adapts(backend, rng):
     for thread in threads:
         thread.join()
     assert found <= wanted
+
+
+def test_a_spread_of_roundings_is_none(either_backend, rng):
+    price = rng.uniform(1, 1000, 200)
+    X = np.stack([price, price * 1.19 / price, 1e9 + 1e-7 * rng.standard_normal(200), 1e6 + rng.standard_normal(200)])
+    assert (X.std(axis=1) > 0).all()
+    net = Network([4, 1], ["identity"], "mse", backend=either_backend)
+    net.adapt(X)
+    assert (net.standardisation[1][:, 0] == 1).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("how", ["file", "pickle", "deepcopy", "averaged"])
+def test_copies_of_a_network_with_its_own_loss(either_backend, rng, tmp_path, how):
+    X, Y = raw(rng), rng.standard_normal((3, M))
+    net = Network(NET[0], NET[1], squared, seed=0, backend=either_backend)
+    net.adapt(X)
+    net.train_step(X, Y, SGD(1e-9, average=0.5))
+    if how == "file":
+        net.save(tmp_path / "net.npz")
+        twin = fastnn.load(tmp_path / "net.npz", loss=squared, backend=either_backend)
+    else:
+        twin = {"pickle": lambda: pickle.loads(pickle.dumps(net)), "averaged": net.averaged}.get(
+            how, lambda: copy.deepcopy(net)
+        )()
+    np.testing.assert_allclose(twin.predict(X), net.predict(X), rtol=1e-5, atol=1e-6)
+
+
+def squared(A, y):
+    return np.square(A - y).sum(axis=0), 2 * (A - y)
+
+
+@pytest.mark.parametrize("outputs", [2, 4])
+def test_collapse_of_means_and_variances(either_backend, rng, outputs):
+    net = Network([5, outputs], ["identity"], "gaussian_nll", dtype="float64", seed=0, backend=either_backend)
+    X, Y = raw(rng), 100 + 30 * rng.standard_normal((outputs // 2, M))
+    net.adapt(X, Y)
+    W, b = net.collapse()
+    np.testing.assert_allclose(W @ X + b, net.predict(X), rtol=1e-11)
+
+
+@pytest.mark.parametrize("of_X", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("of_y", ["int64", "float64"])
+def test_targets_are_centred_before_they_are_rounded(backend, rng, of_X, of_y):
+    X = (10 * raw(rng)).astype(of_X)
+    y = (10**9 + rng.integers(-5, 6, M)).astype(of_y)
+    net = Network([5, 1], ["identity"], "mse", seed=0, backend=backend)
+    net.adapt(X, y)
+    ys = (y - net.standardisation[2][0]) / net.standardisation[3][0]
+    Xs = (X - net.standardisation[0]) / net.standardisation[1]
+    wanted = plain_twin(net).loss(Xs, ys)
+    assert net.loss(X, y) == pytest.approx(wanted, rel=1e-5)
+    assert net.gradients(X, y)[0] == pytest.approx(wanted, rel=1e-5)
+    assert net.fit(X, y, 1, None, SGD(0.0), progress=False).loss[0] == pytest.approx(wanted, rel=1e-5)
+    net.train_step(X, y)
+    assert net.train_step(X, y) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_divergence_is_not_taken_for_bad_data(backend, rng):
+    X, Y = 1e39 * raw(rng), rng.standard_normal((3, M))
+    for train in ("fit", "train_step"):
+        net = Network(*NET, seed=0, backend=backend)
+        net.adapt(X)
+        optimizer = SGD(1e38)
+
+        def six(net=net, train=train, optimizer=optimizer):
+            for _ in range(6):
+                getattr(net, train)(X, Y, optimizer=optimizer)
+
+        with pytest.raises(FloatingPointError, match=r"diverged|not finite before"):
+            six()
+
+
+def test_a_callback_that_adapts_ends_a_fit_on_sparse_data(backend, rng):
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    X, Y = raw(rng), rng.standard_normal((3, M))
+    net = Network(*NET, seed=0, backend=backend)
+    with pytest.raises(TypeError, match=r"X is sparse, .* write X.toarray"):
+        net.fit(
+            scipy_sparse.csc_array(X), Y, 3, optimizer=SGD(1e-9), callbacks=lambda e, h: net.adapt(X), progress=False
+        )
