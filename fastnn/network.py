@@ -538,6 +538,8 @@ class Network(Learner):
         return self._classes(self.predict(X))
 
     def _classes(self, A):
+        if tables.loss_row(self._loss.name).targets in ("one_value", "means"):
+            raise ValueError(f"the outputs of a network with loss {self._loss.name!r} determine no class; use predict")
         if self._activations[-1].name == "sigmoid":
             hits = (A >= 0.5).astype(np.int64)
             return hits[0] if len(A) == 1 else hits

@@ -15,9 +15,11 @@ def of_network(net, backend):
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     dropout = f", dropout {', '.join(f'{rate:g}' for rate in net.dropout)}" if any(net.dropout) else ""
     norm = f", norm {', '.join(kind or 'none' for kind in net.norm)}" if any(net.norm) else ""
+    given = net.standardisation
+    adapted = "" if given is None else ", standardises X" if given.y_mean is None else ", standardises X and y"
     lines.append(
         f"{net.sizes[0]} inputs, {net.n_params:,} parameters, {net.dtype}, loss {_short(net.loss_name)}, "
-        f"{backend} backend{dropout}{norm}"
+        f"{backend} backend{dropout}{norm}{adapted}"
     )
     return "\n".join(lines)
 

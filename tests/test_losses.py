@@ -369,3 +369,10 @@ def test_class_weights_are_refused(backend):
     for loss, n in (("quantile", 1), ("poisson", 1), ("gaussian_nll", 2), ("huber", 1)):
         with pytest.raises(ValueError, match=f"the targets of {loss} are values"):
             net_of(backend, loss, n).fit(X, np.ones((1, M)), class_weight="balanced", progress=False)
+
+
+@pytest.mark.parametrize("loss", ["quantile", "gaussian_nll"])
+def test_outputs_that_determine_no_class(either_backend, loss):
+    net = Network([2, 4], loss=loss, seed=0, backend=either_backend)
+    with pytest.raises(ValueError, match=f"loss '{loss}' determine no class; use predict"):
+        net.predict_classes(np.ones((2, 3)))

@@ -520,3 +520,11 @@ def test_a_callback_that_adapts_ends_a_fit_on_sparse_data(backend, rng):
         net.fit(
             scipy_sparse.csc_array(X), Y, 3, optimizer=SGD(1e-9), callbacks=lambda e, h: net.adapt(X), progress=False
         )
+
+
+def test_the_summary_says_it(either_backend, rng):
+    net, X, *_ = adapted(rng, "float32", True, either_backend)
+    assert net.summary().endswith(", standardises X and y")
+    net.adapt(X)
+    assert net.summary().endswith(", standardises X")
+    assert "standardises" not in plain_twin(net).summary()
