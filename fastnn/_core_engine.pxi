@@ -200,7 +200,7 @@ cdef class Engine:
         cdef ptrdiff_t targets = 0 if y_mean is None else len(y_mean)
         _done(fnn_net_standardise(self.net, _doubles(x_mean), _doubles(x_scale), targets, _doubles(y_mean),
                                   _doubles(y_scale), _doubles(a_scale), _doubles(a_shift)))
-        self.standards = standards
+        self.standards = None if x_mean is None else standards
         self.begun_A = self.begun_X = None
 
     def freeze(self, frozen):

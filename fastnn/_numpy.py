@@ -601,7 +601,7 @@ class Engine:
         Each is a float64 array (n,), or None: (x - x_mean) / x_scale of each feature, the same of targets, and of
         predictions a * a_scale + a_shift. Losses and gradients are those of the standardised numbers.
         """
-        self.standards = standards
+        self.standards = None if standards[0] is None else standards
 
     def freeze(self, frozen):
         """Set for each layer whether training leaves it as it is."""

@@ -153,7 +153,7 @@ class FitOfBatches(Fit):
             raise kind(f"{self._place()}: {error}") from error.__cause__
         if self.is_first:
             cautions.of_targets(y, trainable.loss, not trainable.is_chosen)
-            is_read_as_it_is = trainable.standardisation is None
+            is_read_as_it_is = trainable.engine.standards is None
             is_large = is_read_as_it_is and cautions.of_scale(X, X.shape[1], self.backend.largest)
             self.is_first = not is_large  # False: there was a warning about X already
         if trainable.is_own:  # y is the loss's own affair

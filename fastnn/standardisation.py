@@ -146,6 +146,14 @@ def checked(given, sizes, output, loss):
     return Standardisation(*clean)
 
 
+def of_standards(standards, rows):
+    """The Standardisation that an engine's `standards` come from, with so many rows of Y; None for None."""
+    if standards is None:
+        return None
+    of_y = (None, None) if standards[2] is None else (T[:rows, np.newaxis] for T in standards[2:4])
+    return Standardisation(*(T[:, np.newaxis] for T in standards[:2]), *of_y)
+
+
 def folded(W, b, standards):
     """The map W X + b of standardised numbers as one of the user's, in float64."""
     if standards is None:

@@ -42,7 +42,6 @@ class Trainable:
         self.epochs_done = 0
         # Of the optimizer's state, for schedules: epochs that ended with it, and how far a Plateau has come.
         self.state_epochs, self.plateau = 0, None
-        self.standardisation = None  # of X and y, a Standardisation; set by standardise()
         # The loss before all training and that of the last epoch; None after weights were set in another way.
         self.first_loss = self.last_loss = None
         self.frozen = (False,) * (len(sizes) - 1)  # for each layer whether training leaves it as it is
@@ -123,7 +122,12 @@ class Trainable:
         self.changes += 1
         self.first_loss = self.last_loss = None
         self.engine.standardise(*found.of_engine(self.loss.name, self.sizes[-1]))
-        self.standardisation = found
+
+    @property
+    def standardisation(self):
+        """The Standardisation of X and y; None: the network reads them as they are."""
+        rows = tables.loss_row(self.loss.name).target_rows(self.sizes[-1])
+        return standardisation.of_standards(self.engine.standards, rows)
 
     def reset_optimizer(self):
         """Drop the optimizer's state; its settings and the weights stay."""
@@ -180,13 +184,16 @@ class Trainable:
         """A copy of everything that training changes, for :meth:`go_back`; `spare`, an old one, is overwritten."""
         engine = self.engine
         weights = engine.snapshot(spare and spare[0])
-        return weights, engine.optimizer, engine.state_key, self.unclaimed_key, self.state_epochs, self.plateau
+        of_optimizer = engine.optimizer, engine.state_key, self.unclaimed_key, self.state_epochs, self.plateau
+        return weights, *of_optimizer, engine.standards
 
     def go_back(self, snapshot):
         """Restore a snapshot."""
         self.state_key = self.unclaimed_key = None
         self.engine.restore(snapshot[0])
-        _, self.optimizer, self.state_key, self.unclaimed_key, self.state_epochs, self.plateau = snapshot
+        _, self.optimizer, self.state_key, self.unclaimed_key, self.state_epochs, self.plateau, standards = snapshot
+        if standards is not self.engine.standards:
+            self.engine.standardise(*(standards or (None,) * 6))
 
     def version(self):
         """A value that changes whenever the weights or the optimizer's state change."""

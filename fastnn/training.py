@@ -116,7 +116,7 @@ def fit(
         is_large = False
         if epochs:
             cautions.of_targets(data[1], trainable.loss, not trainable.is_chosen)
-            if trainable.standardisation is None:
+            if trainable.engine.standards is None:
                 is_large = cautions.of_scale(data[0], batch_size or m, trainable.backend.largest, options.samples)
     else:
         kind, data, options = given(trainable, X, epochs, batch_size, shuffle, sample_weight, rarer)

@@ -528,3 +528,23 @@ def test_the_summary_says_it(either_backend, rng):
     net.adapt(X)
     assert net.summary().endswith(", standardises X")
     assert "standardises" not in plain_twin(net).summary()
+
+
+def test_early_stopping_brings_the_standardisation_back(backend, rng):
+    net, X, Y, *_ = adapted(rng, "float64", True, backend)
+    seen = []
+
+    def worse(y, A):
+        return float(len(seen))
+
+    def callback(epoch, history):
+        seen.append(net.predict(X))
+        if epoch == 1:
+            net.adapt(3 * X, 5 * Y)
+
+    how = {"optimizer": SGD(1e-3), "metrics": [worse], "progress": False}
+    net.fit(X, Y, 4, callbacks=callback, early_stopping=fastnn.EarlyStopping("worse", patience=9), **how)
+    assert len(seen) == 4
+    assert net.predict(X).tobytes("F") == seen[0].tobytes("F")
+    assert net.predict(X).tobytes("F") == pickle.loads(pickle.dumps(net)).predict(X).tobytes("F")
+    net.fit(X, Y, 1, optimizer=SGD(1e-3), progress=False)
