@@ -36,6 +36,12 @@ static const FN(constants) FN(plain) = {{0}};
 FNN_INLINE int FN(is_plain)(FN(constants) c) {
   return c.parameter[0] == 0 && (c.parameter[1] == 0 || c.parameter[1] == 1);
 }
+#define FOR_PLAIN_AND_OTHER(LOOP, ...)                                                                                 \
+  if (FN(is_plain)(c)) {                                                                                               \
+    LOOP(__VA_ARGS__, FN(plain))                                                                                       \
+  } else {                                                                                                             \
+    LOOP(__VA_ARGS__, c)                                                                                               \
+  }
 
 /* (a - y)^2 */
 FNN_INLINE V FN(mse)(V a, V y, FN(constants) c, double *L) {
@@ -290,12 +296,7 @@ FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, int one_cl
     z[j] = FN(name)((x)[j], y[j], c, of_unit);                                                                         \
     for (int i = 0; i < VL; i++) L[i] += of_unit[i];                                                                   \
   }
-#define OF_UNITS_OF_Z(name)                                                                                            \
-  if (FN(is_plain)(c)) {                                                                                               \
-    SUM_OVER_UNITS(name, z, FN(plain))                                                                                 \
-  } else {                                                                                                             \
-    SUM_OVER_UNITS(name, z, c)                                                                                         \
-  }
+#define OF_UNITS_OF_Z(name) FOR_PLAIN_AND_OTHER(SUM_OVER_UNITS, name, z)
 #define FROM_A(...)                                                                                                    \
   const int from_z = FN(keep_columns)(kept, z, &h->activation, n);                                                     \
   FN(activation_columns)(a, z, &h->activation, n);                                                                     \
@@ -361,12 +362,7 @@ static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) 
     for (ptrdiff_t i = 0; i < fnn_min(n - v, VL); i++) L += of_unit[i];                                                \
     FN(store)(z + v, FN(select)(FN(inside)(v, n), d, (V){0}));                                                         \
   }
-#define OF_UNITS_OF_Z(name)                                                                                            \
-  if (FN(is_plain)(c)) {                                                                                               \
-    SUM_OVER_UNITS(name, z, FN(plain))                                                                                 \
-  } else {                                                                                                             \
-    SUM_OVER_UNITS(name, z, c)                                                                                         \
-  }
+#define OF_UNITS_OF_Z(name) FOR_PLAIN_AND_OTHER(SUM_OVER_UNITS, name, z)
 #define FROM_A(...)                                                                                                    \
   if (from_z) memcpy(a + padded, z, (size_t)padded * sizeof *z); /* z is about to become dA */                         \
   FN(activation)(a, 0, z, 0, &h->activation, 1, n);                                                                    \
@@ -461,12 +457,7 @@ static void FN(head)(const fnn_head *h, ptrdiff_t i0, ptrdiff_t i1) {
 /* --- element by element, so that the layout of samples does not matter: for losses that are sums over units of a
    function of z, or of a where a = z (an identity output) --- */
 
-#define OF_UNITS_OF_Z(name)                                                                                            \
-  if (FN(is_plain)(c)) {                                                                                               \
-    EACH_ELEMENT(name, FN(plain))                                                                                      \
-  } else {                                                                                                             \
-    EACH_ELEMENT(name, c)                                                                                              \
-  }
+#define OF_UNITS_OF_Z(name) FOR_PLAIN_AND_OTHER(EACH_ELEMENT, name)
 #define OF_UNITS_OF_A(name) EACH_ELEMENT(name, c)
 #define OF_ROWS_OF_A(name)
 #define OF_ROWS_OF_Z(name)
@@ -494,4 +485,5 @@ static void FN(loss_values)(double *out, const void *Z, const void *Y, const fnn
 #undef OF_ROWS_OF_A
 #undef OF_UNITS_OF_A
 #undef OF_UNITS_OF_Z
+#undef FOR_PLAIN_AND_OTHER
 #undef CASE

@@ -52,12 +52,18 @@ cdef fnn_matrix _input(X, fnn_sparse *lists) except *:
 cdef object _changed_meanwhile = _guard.changed_meanwhile
 
 
+cdef fnn_matrix *_room(Py_ssize_t layers) except NULL:
+    """Memory for the matrices of so many layers; to be freed."""
+    cdef fnn_matrix *all = <fnn_matrix *>malloc(4 * layers * sizeof(fnn_matrix))
+    if all == NULL:
+        raise MemoryError("fastnn: no memory for the gradients")
+    return all
+
+
 cdef fnn_matrix *_matrices(layers) except NULL:
     """The arrays of all layers, one after the other; to be freed."""
     cdef int count = 0
-    cdef fnn_matrix *all = <fnn_matrix *>malloc(4 * len(layers) * sizeof(fnn_matrix))
-    if all == NULL:
-        raise MemoryError("fastnn: no memory for the gradients")
+    cdef fnn_matrix *all = _room(len(layers))
     for layer in layers:
         for T in layer:
             all[count] = _matrix(T)
@@ -392,9 +398,7 @@ cdef class Engine:
         cdef ptrdiff_t m = X.shape[1]
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
         cdef PyThreadState *state
-        cdef fnn_matrix *outs = <fnn_matrix *>malloc(4 * len(self.norm) * sizeof(fnn_matrix))
-        if outs == NULL:
-            raise MemoryError("fastnn: no memory for the gradients")
+        cdef fnn_matrix *outs = _room(len(self.norm))
         try:
             layers, dX = self._gradients_by_columns(outs), _new(self.type_num, self.n_in, m, None, &dx)
             state = _release(3 * m * self.flop)

@@ -157,8 +157,7 @@ class FitOfBatches(Fit):
             is_large = is_read_as_it_is and cautions.of_scale(X, X.shape[1], self.backend.largest)
             self.is_first = not is_large  # False: there was a warning about X already
         if trainable.is_own:  # y is the loss's own affair
-            dtype = standardisation.dtype_of(self.engine)
-            self.readable = X if arrays.in_place(X, None) else arrays.columns_as(X, slice(None), dtype)
+            self.readable = passes.readable(self.engine, X)
         else:
             self.readable = passes.cast(self.engine, X, y, slice(None), arrays.in_place(X, y))
         self.X, self.y, self.weights = X, y, weights

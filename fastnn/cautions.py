@@ -63,9 +63,8 @@ def of_targets(y, loss, is_default):
             f"y has as many samples as outputs ({m}), its rows sum to 1 and its columns do not: columns are samples; "
             "did you mean y.T?"
         )
-    elif is_default and (
-        y.dtype.kind == "f" or row.targets == "classes"
-    ):  # otherwise integers, which can only be 0 and 1
+    # Integers for probabilities can only be 0 and 1.
+    elif is_default and (y.dtype.kind == "f" or row.targets == "classes"):
         soft = _first_between(y)
         if soft is not None:
             caution(

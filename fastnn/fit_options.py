@@ -65,10 +65,8 @@ def checked(trainable, data, y_given, given):
     """
     validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split, diagnostics = given
     X, y, weights = data
-    options, m, n_out, loss = Options(), X.shape[1], trainable.sizes[-1], trainable.loss.name
-    options.diagnoses = _checked_diagnostics(diagnostics, trainable)
-    if max_seconds is not None:
-        options.max_seconds = tables.real_parameter(max_seconds, "max_seconds")
+    m, n_out, loss = X.shape[1], trainable.sizes[-1], trainable.loss.name
+    options = _of_any_data(trainable, diagnostics, max_seconds)
     validation_split = tables.real_parameter(validation_split, "validation_split")
     if validation_data is not None and validation_split:
         raise ValueError("give validation_data or validation_split, not both")
@@ -87,11 +85,16 @@ def checked(trainable, data, y_given, given):
     return options, class_weights.applied(class_weight, y, n_out, loss, weights, options.samples)
 
 
-def _checked_diagnostics(diagnostics, trainable):
+def _of_any_data(trainable, diagnostics, max_seconds):
+    """Options with those arguments that mean the same for arrays and for batches."""
+    options = Options()
     check_flag("diagnostics", diagnostics)
     if diagnostics and trainable.is_own:
         raise ValueError("diagnostics=True is not there for a loss of one's own")
-    return bool(diagnostics)
+    options.diagnoses = bool(diagnostics)
+    if max_seconds is not None:
+        options.max_seconds = tables.real_parameter(max_seconds, "max_seconds")
+    return options
 
 
 def checked_of_batches(trainable, given):
@@ -109,10 +112,7 @@ def checked_of_batches(trainable, given):
         And the weight of each class.
     """
     validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split, diagnostics = given
-    options, classes = Options(), max(trainable.sizes[-1], 2)
-    options.diagnoses = _checked_diagnostics(diagnostics, trainable)
-    if max_seconds is not None:
-        options.max_seconds = tables.real_parameter(max_seconds, "max_seconds")
+    options, classes = _of_any_data(trainable, diagnostics, max_seconds), max(trainable.sizes[-1], 2)
     if tables.real_parameter(validation_split, "validation_split"):
         raise ValueError("validation_split needs all data at once, and fit got batches: give validation_data")
     if samples is not None:

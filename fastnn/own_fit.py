@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from . import arrays, cautions, standardisation
+from . import arrays, cautions, passes, standardisation
 from .batches import FitOfBatches
 from .history import TrainState
 from .own_loss import derivatives, function_of
@@ -76,15 +76,8 @@ class OwnFit(_OwnSteps, Fit):
 
     def _next_batch(self):
         """X as the engine reads it, y and the weights of the next batch's samples."""
-        state, samples = self.state, self.options.samples
-        if state.order is None:
-            state.order = (
-                np.arange(self.m) if self.seed is None else self.backend.permutation(self.m, self.seed, state.epoch)
-            )
-            if samples is not None:
-                state.order = samples[state.order]
-        columns = state.order[state.position : state.position + self.batch_size]
-        X = arrays.columns_as(self.X, columns, standardisation.dtype_of(self.engine))
+        columns = self._columns(min(self.state.position + self.batch_size, self.m))
+        X = passes.readable(self.engine, self.X, columns, False)
         return X, self.y[..., columns], None if self.sample_weight is None else self.sample_weight[columns]
 
     def _advance(self, count, total, weight):

@@ -148,7 +148,7 @@ def _gradients(trainable, engine, function, X, y, w, training):
     with trainable.guard.reading:
         seen = trainable.version()
         if training:
-            A = engine.training_outputs(arrays.columns_as(X, slice(None), standardisation.dtype_of(engine)))
+            A = engine.training_outputs(passes.readable(engine, X))
         else:
             A = passes.outputs(engine, X, None)
     total, weight, dA = derivatives(function(A, y), A, w, lambda: _explain(trainable, X))
@@ -189,8 +189,7 @@ def _careful_step(trainable, function, X, y, optimizer, sample_weight):
     y, w = targets(y, m, "y"), arrays.weights_of_samples(sample_weight, m)
     one_step.refuse_schedule_of_epochs(optimizer.frozen(engine.dtype))
     with trainable.guard.writing:
-        is_read = arrays.in_place(X, None)
-        A = engine.begin_step(X if is_read else arrays.columns_as(X, slice(None), standardisation.dtype_of(engine)))
+        A = engine.begin_step(passes.readable(engine, X))
     return _rest(trainable, A, function(A, y), X, w, optimizer)
 
 

@@ -27,8 +27,7 @@ def predict(engine, X, out, reading=_ALONE):
 def _predict(engine, X, result):
     in_place = arrays.in_place(X, None)
     for columns in _slices(engine, X, in_place):
-        part = X[:, columns] if in_place else arrays.columns_as(X, columns, standardisation.dtype_of(engine))
-        engine.predict(part, result[:, columns])
+        engine.predict(readable(engine, X, columns, in_place), result[:, columns])
 
 
 def mean_loss(engine, X, y, sample_weight, places=None):
@@ -90,7 +89,7 @@ def backward(engine, X, dA, weight, training=False):
     if len(slices) > 1:
         dX = np.empty((engine.sizes[0], X.shape[1]), engine.dtype, order="F")
     for columns in slices:
-        part = X[:, columns] if in_place else arrays.columns_as(X, columns, standardisation.dtype_of(engine))
+        part = readable(engine, X, columns, in_place)
         layers, dX_part = engine.backward(part, dA[:, columns], weight, training)
         if dX is None:
             return layers, dX_part
@@ -103,13 +102,19 @@ def _sum(some, others):
     return [tuple(a + b for a, b in zip(*layers, strict=True)) for layers in zip(some, others, strict=True)]
 
 
+def readable(engine, X, columns=slice(None), in_place=None):
+    """The columns of X as the engine reads them; `in_place` is ``arrays.in_place(X, None)``, None: not known yet."""
+    if arrays.in_place(X, None) if in_place is None else in_place:
+        return X[:, columns]
+    return arrays.columns_as(X, columns, standardisation.dtype_of(engine))
+
+
 def cast(engine, X, y, columns, in_place):
     """The columns of X and y as the engine reads them."""
-    if in_place:
-        return X[:, columns], y[..., columns]
-    dtype = standardisation.dtype_of(engine)
-    y = y[columns] if y.ndim == 1 else arrays.columns_as(y, columns, dtype)
-    return arrays.columns_as(X, columns, dtype), y
+    X = readable(engine, X, columns, in_place)
+    if in_place or y.ndim == 1:
+        return X, y[..., columns]
+    return X, arrays.columns_as(y, columns, standardisation.dtype_of(engine))
 
 
 def outputs(engine, X, places):
@@ -118,9 +123,7 @@ def outputs(engine, X, places):
         return predict(engine, X, None)
     A, done = np.empty((engine.sizes[-1], len(places)), engine.dtype, order="F"), 0
     for columns in _slices(engine, X, False, places):
-        engine.predict(
-            arrays.columns_as(X, columns, standardisation.dtype_of(engine)), A[:, done : done + len(columns)]
-        )
+        engine.predict(readable(engine, X, columns, False), A[:, done : done + len(columns)])
         done += len(columns)
     return A
 

@@ -460,20 +460,12 @@ class Fit:
 
     def _train_cast(self, state, batches, check, rates):
         """As _train, after selecting and casting only the samples of this slice: X is never copied as a whole."""
-        order = self.options.samples  # None: the given order, of all samples
-        if self.seed is not None:
-            if state.order is None:
-                drawn = self.backend.permutation(self.m, self.seed, state.epoch)
-                state.order = drawn if order is None else order[drawn]
-            order = state.order
         # Each selected sample needs memory twice for a short time: in its own dtype, and cast.
         both = (self.X,) if self.y.ndim == 1 else (self.X, self.y)
         sample = sum(a.shape[0] * (a.itemsize + self.engine.dtype.itemsize) for a in both)
         batches = max(1, min(batches, _CAST_BYTES // (self.batch_size * sample)))
         stop = min(state.position + batches * self.batch_size, self.m)
-        columns = slice(state.position, stop)
-        if order is not None:
-            columns = order[columns]
+        columns = self._columns(stop)
         X, y = passes.cast(self.engine, self.X, self.y, columns, False)
         weights = None if self.sample_weight is None else self.sample_weight[columns]
         # The sums go on in the block, so that their bits do not depend on where a block ends.
@@ -497,6 +489,17 @@ class Fit:
         state.ended = ended = [(state.loss_sum, state.weight_sum)]
         state.next_epoch()
         return ended
+
+    def _columns(self, stop):
+        """The samples of this epoch from the present position to `stop`; a slice if they are in the given order."""
+        state, order = self.state, self.options.samples
+        if self.seed is not None:
+            if state.order is None:
+                drawn = self.backend.permutation(self.m, self.seed, state.epoch)
+                state.order = drawn if order is None else order[drawn]
+            order = state.order
+        columns = slice(state.position, stop)
+        return columns if order is None else order[columns]
 
     def _batches_done(self, state):
         return state.epoch * self.per_epoch + state.position // self.batch_size
