@@ -86,10 +86,11 @@ def scores(name):
     return np.array(found).T
 
 
-def assert_no_worse(ours, theirs):
+def assert_no_worse(ours, theirs, rounding=0.0):
+    """`rounding`: what two runs of the same steps may differ by; their standard error is rounding too, and says nothing."""
     difference = ours - theirs
     error = difference.std(ddof=1) / np.sqrt(len(difference))
-    assert difference.mean() >= -2 * error, f"ours {ours.round(3)}, theirs {theirs.round(3)}"
+    assert difference.mean() >= -max(2 * error, rounding), f"ours {ours.round(3)}, theirs {theirs.round(3)}"
 
 
 @pytest.mark.parametrize("name", DATA)
@@ -101,5 +102,5 @@ def test_as_good_as_sklearn(name):
 @pytest.mark.parametrize("name", DATA)
 def test_adapt_on_raw_columns_is_as_good_as_a_scaler(name):
     theirs, scaled, adapted = scores(name)
-    assert_no_worse(adapted, scaled)
+    assert_no_worse(adapted, scaled, rounding=1e-5)
     assert_no_worse(adapted, theirs)
