@@ -87,7 +87,7 @@ def scores(name):
 
 
 def assert_no_worse(ours, theirs, rounding=0.0):
-    """`rounding`: what two runs of the same steps may differ by; their standard error is rounding too, and says nothing."""
+    """`rounding`: what two runs of the same steps may differ by; their standard error is of that size, too."""
     difference = ours - theirs
     error = difference.std(ddof=1) / np.sqrt(len(difference))
     assert difference.mean() >= -max(2 * error, rounding), f"ours {ours.round(3)}, theirs {theirs.round(3)}"

@@ -82,7 +82,7 @@ def test_a_relative_path(backend, tmp_path, monkeypatch):
     assert os.listdir() == ["net"]
 
 
-@pytest.mark.parametrize("path", [None, 12345, 1.5, [], {}, np.zeros(3), object()], ids=str)
+@pytest.mark.parametrize("path", [None, 123, 1.5, [], {}, np.zeros(3), object()], ids=lambda it: type(it).__name__)
 def test_what_is_no_path(backend, path):
     with pytest.raises(TypeError):
         make(backend).save(path)

@@ -31,6 +31,11 @@ OF_TIME = [
 ALL = [*OF_TIME, Plateau(0.4, factor=0.5, patience=0, monitor="loss")]
 
 
+def name_of(lr):
+    """Of a test: a function's text holds its address, which differs from run to run."""
+    return getattr(lr, "__name__", str(lr))
+
+
 def net_of(backend, dtype="float64", **more):
     return Network([5, 9, 3], ["tanh", "softmax"], seed=5, dtype=dtype, backend=backend, **more)
 
@@ -237,7 +242,7 @@ def small_slices(monkeypatch):
     monkeypatch.setattr(training, "_SNAPSHOT_SECONDS", 0)
 
 
-@pytest.mark.parametrize("schedule", [*ALL, per_step(OF_TIME[0]), lambda t: 0.3 / (2 + t)], ids=str)
+@pytest.mark.parametrize("schedule", [*ALL, per_step(OF_TIME[0]), lambda t: 0.3 / (2 + t)], ids=name_of)
 def test_the_same_bits_for_any_slices_and_threads(backend, schedule, monkeypatch):
     def trained(data=X.astype("f4"), some=None, **more):
         net = net_of(backend, "float32", **more)
@@ -284,7 +289,7 @@ def test_train_step_counts_steps(backend):
     assert net.fit(X, CODES, 1, None, sgd, progress=False).lr == [0.4 * 0.5**6]
 
 
-@pytest.mark.parametrize("lr", [*ALL, lambda t: 0.1], ids=str)
+@pytest.mark.parametrize("lr", [*ALL, lambda t: 0.1], ids=name_of)
 def test_train_step_refuses_what_depends_on_epochs(backend, lr):
     net = net_of(backend)
     net.fit(X, CODES, 1, optimizer=SGD(lr=lr), **QUIET)
@@ -600,7 +605,7 @@ def test_the_largest_learning_rate_must_be_finite_in_the_dtype(backend):
         net_of(backend, "float64").fit(X, CODES, 0, optimizer=SGD(lr=schedule), **QUIET)
 
 
-@pytest.mark.parametrize("lr", [*ALL, per_step(ALL[0]), lambda t: 0.1], ids=str)
+@pytest.mark.parametrize("lr", [*ALL, per_step(ALL[0]), lambda t: 0.1], ids=name_of)
 def test_kernels_take_a_number(backend, lr):
     W = np.ones((2, 3))
     for out in (None, (W,)):

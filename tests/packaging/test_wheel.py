@@ -47,7 +47,7 @@ def test_the_wheel_is_small(wheels):
 def test_the_suite_passes_from_the_wheel(wheels, tmp_path):
     # The tests are those of the sdist, beside which lies no extension; demanded, so that none is missed in silence.
     # What is tested of the NumPy backend alone is the same in all installations, and so are the kernels.
-    suite = [wheels.sources() / "tests", "-p", "no:cacheprovider", "-k", "not numpy"]
+    suite = [wheels.sources() / "tests", "-p", "no:cacheprovider", "-k", "not numpy", "-n", "2", "--dist", "loadfile"]
     done = run(wheels.python, "-m", "pytest", *suite, cwd=tmp_path, timeout=1500, **BEST)
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 1000
 
