@@ -27,6 +27,32 @@ class Metric(NamedTuple):
 # --- classes ------------------------------------------------------------------------------------------------------
 
 
+def predicted_classes(A, output, loss):
+    """The class of each sample that outputs A say, as :meth:`Network.predict_classes` returns it.
+
+    Parameters
+    ----------
+    A : ndarray, (n_L, m)
+    output : str
+        The name of the output activation.
+    loss : Spec or OwnLoss
+    """
+    row = tables.loss_row(loss.name)
+    is_regression = row.targets != "any" and output not in ("sigmoid", "softmax")
+    if is_regression or row.targets in ("one_value", "means"):
+        learns_codes = len(A) > 1 and row.takes_codes
+        told = "; write net.predict(X).argmax(axis=0) if y was class codes" if learns_codes else ""
+        raise ValueError(
+            f"the {output} outputs of a network with loss {loss.name!r} determine no class; use predict{told}"
+        )
+    if output == "sigmoid":
+        hits = (A >= 0.5).astype(np.int64)
+        return hits[0] if len(A) == 1 else hits
+    if len(A) == 1:
+        raise ValueError(f"a single {output} output does not determine a class; use predict")
+    return A.argmax(axis=0)
+
+
 def right(y, A, is_sigmoid):
     """A boolean array: which predicted classes (m,), or labels (n_L, m), equal the targets."""
     if y.ndim == 1:

@@ -8,6 +8,7 @@ import numpy as np
 from . import arrays, flat, hints, linear_map, norms, own_loss, passes, standardisation, states, summaries, tables
 from . import backend as backends
 from .initializers import initial_parameters
+from .metrics import predicted_classes
 from .network_learning import Learner
 from .optimizers import SGD
 from .settings import check_flag, checked_dropout, checked_dtype, checked_seed, checked_sizes, checked_trainable
@@ -533,19 +534,10 @@ class Network(Learner):
         Raises
         ------
         ValueError
-            For a single output that is not a sigmoid: it does not determine a class.
+            If the outputs determine no class: values of a regression (a loss that is no cross-entropy, with
+            outputs that are neither sigmoid nor softmax), or a single output that is not a sigmoid.
         """
-        return self._classes(self.predict(X))
-
-    def _classes(self, A):
-        if tables.loss_row(self._loss.name).targets in ("one_value", "means"):
-            raise ValueError(f"the outputs of a network with loss {self._loss.name!r} determine no class; use predict")
-        if self._activations[-1].name == "sigmoid":
-            hits = (A >= 0.5).astype(np.int64)
-            return hits[0] if len(A) == 1 else hits
-        if len(A) == 1:
-            raise ValueError(f"a single {self._activations[-1].name} output does not determine a class; use predict")
-        return A.argmax(axis=0)
+        return predicted_classes(self.predict(X), self._activations[-1].name, self._loss)
 
     @hints.explained
     def predictor(self):
