@@ -274,7 +274,8 @@ class Learner:
         Raises
         ------
         ValueError, TypeError
-            If X or y does not fit, or holds a number that is not finite; the network is then unchanged.
+            If X or y does not fit, or holds a number that is not finite, or y one that is too large for the
+            network's dtype; the network is then unchanged.
 
         Notes
         -----
@@ -291,7 +292,7 @@ class Learner:
         """
         with self._guard.calling:
             specs = self._trainable.activations[-1].name, self._trainable.loss.name
-            found = standardisation.measured(X, y, self._trainable.sizes, *specs)
+            found = standardisation.measured(X, y, self._trainable.sizes, *specs, self._engine.dtype)
         with self._guard.writing:
             self._trainable.standardise(found)
 

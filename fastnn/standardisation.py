@@ -49,7 +49,7 @@ class Standardisation(NamedTuple):
         return Standardisation(*copies)
 
 
-def measured(X, y, sizes, output, loss):
+def measured(X, y, sizes, output, loss, dtype):
     """Check X and y, and measure them.
 
     Parameters
@@ -59,6 +59,8 @@ def measured(X, y, sizes, output, loss):
     sizes : tuple of int
     output, loss : str
         The names of the output activation and of the loss.
+    dtype : dtype
+        Of predictions, which come in the units of y.
 
     Returns
     -------
@@ -78,7 +80,7 @@ def measured(X, y, sizes, output, loss):
     Y = arrays.targets(y, sizes[-1], m, loss)
     if Y.ndim == 1:
         raise ValueError(f"y holds class codes; wanted values of shape ({sizes[-1]}, {m})")
-    return Standardisation(*_mean_and_scale(X, "X", "feature"), *_mean_and_scale(Y, "y", "output"))
+    return Standardisation(*_mean_and_scale(X, "X", "feature"), *_mean_and_scale(Y, "y", "output", dtype))
 
 
 def _takes(loss, output):
@@ -86,8 +88,10 @@ def _takes(loss, output):
     return tables.loss_row(loss).targets in _TARGETS and output == "identity"
 
 
-def _mean_and_scale(A, name, row):
+def _mean_and_scale(A, name, row, dtype=np.float64):
     """Mean and population standard deviation of each row of A, (n, 1) float64; scale 1 for a row that is constant.
+
+    ValueError if a number is not finite, or larger than any of `dtype`.
 
     One pass over blocks of columns, whose means and sums of squares are joined exactly. T. F. Chan, G. H. Golub,
     R. J. LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
@@ -110,6 +114,13 @@ def _mean_and_scale(A, name, row):
         if not (np.isfinite(low) & np.isfinite(high)).all():
             found = arrays.first_non_finite(A, np.dtype(np.float64), row)
             raise ValueError(f"{name} has {found}; adapt needs finite numbers")
+        largest = np.maximum(high, -low)
+        too_large = np.flatnonzero(~np.isfinite(largest.astype(dtype)))
+        if len(too_large):
+            raise ValueError(
+                f"{name} holds values of up to {largest[too_large[0], 0]:.3g} (in {row} {too_large[0]}), too large for "
+                f"predictions in {np.dtype(dtype)}: scale {name}, or write Network(sizes, dtype='float64')"
+            )
         scale = np.sqrt(squares / m)
     is_same = low == high
     # A spread of a few roundings is that of a computation, and none of the data's: such as of price * 1.19 / price.
@@ -122,7 +133,7 @@ def _mean_and_scale(A, name, row):
     return mean, scale
 
 
-def checked(given, sizes, output, loss):
+def checked(given, sizes, output, loss, dtype):
     """Return the standardisation of a pickle or a file; ValueError if it is not one that adapt could have made."""
     if given is None:
         return None
@@ -138,6 +149,9 @@ def checked(given, sizes, output, loss):
             raise ValueError(f"{name} must be an array of float64 {wanted}, got {T!r:.80}")
         if not np.isfinite(T).all() or (name.endswith("scale") and not (T >= _SMALLEST).all()):
             raise ValueError(f"{name} must hold finite numbers{' above 0' if name.endswith('scale') else ''}")
+        with np.errstate(over="ignore"):
+            if name[0] == "y" and not np.isfinite(T.astype(dtype)).all():
+                raise ValueError(f"{name} must hold numbers of {dtype}, as predictions are, got {np.abs(T).max():.3g}")
         clean.append(np.ascontiguousarray(T))
     if (clean[2] is None) != (clean[3] is None):
         raise ValueError("y_mean and y_scale must both be there, or neither")

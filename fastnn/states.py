@@ -164,7 +164,7 @@ def checked(state):
         output, loss = tables.spec(state["activations"][-1], tables.ACTIVATIONS, "activations").name, state["loss"]
         if loss != tables.OwnLoss.name:
             loss = tables.spec(loss, tables.LOSSES, "loss").name
-        standards = standardisation.checked(standards, sizes, output, loss)
+        standards = standardisation.checked(standards, sizes, output, loss, dtype)
     attributes = state.get("attributes", {})
     if not isinstance(attributes, dict) or not all(isinstance(name, str) for name in attributes):
         raise TypeError(f"a network's attributes must be a dict with names as keys, got {attributes!r:.80}")

@@ -395,6 +395,25 @@ def test_other_losses_of_values(backend, dtype, rng, loss):
     assert net.evaluate(X, Y, metrics=["rmse"])["rmse"] < 1000
 
 
+@pytest.mark.parametrize("loss", ["mse", "gaussian_nll"])
+def test_targets_that_no_prediction_can_hold(either_backend, rng, loss):
+    """In float32 a prediction of 1e39 would be inf."""
+    X, y = raw(rng), rng.standard_normal(M)
+    sizes, output = ([5, 1] if loss == "mse" else [5, 2]), ["identity"]
+    for large in (1e39 * y, y + np.where(np.arange(M) == 7, -1e150, 0), 1e39 + 0 * y, 10**39 * np.ones(M, object)):
+        net = Network(sizes, output, loss, "zeros", seed=0, backend=either_backend)
+        with pytest.raises(ValueError, match=r"y holds values of up to 1?.*output 0.*float32.*scale y.*float64"):
+            net.adapt(X, large)
+        assert net.standardisation is None
+        wide = Network(sizes, output, loss, dtype="float64", seed=0, backend=either_backend)
+        wide.adapt(X, large)
+        assert np.isfinite(wide.predict(X)).all()
+        with pytest.raises(ValueError, match=r"y_(mean|scale) must hold numbers of float32"):
+            net.__setstate__(net.__getstate__() | {"standardisation": tuple(wide.standardisation)})
+    net.adapt(1e100 * X, 3e38 * np.sign(y))  # as float32 has it
+    assert np.isfinite(net.predict(1e100 * X)).all()
+
+
 def test_counts_are_not_standardised(either_backend, rng):
     net = Network([5, 2], loss="poisson", seed=0, backend=either_backend)
     with pytest.raises(ValueError, match="y cannot be standardised for loss 'poisson'"):
