@@ -97,19 +97,65 @@ def _ascend(features, starts):
     return bool(rises.all())
 
 
+def _are_within(places, n):
+    """Whether each number of a list of places is one of 0 .. n - 1."""
+    return not len(places) or bool(places.min() >= 0 and places.max() < n)
+
+
+def _fit(starts, places, values, lists, n):
+    """Whether `starts` divide places and values into so many lists, of places within 0 .. n - 1."""
+    if starts.shape != (lists + 1,) or starts[0] != 0 or (starts[1:] < starts[:-1]).any():
+        return False
+    count = starts[-1]
+    return places.ndim == 1 and len(places) >= count and len(values) >= count and _are_within(places[:count], n)
+
+
+def _fits(X):
+    """Whether what a matrix of SciPy holds fits its shape. Its own conversions trust in it, and write by it."""
+    n, m = X.shape
+    if X.format == "csr":
+        return _fit(X.indptr, X.indices, X.data, n, m)
+    if X.format == "bsr":
+        rows, columns = X.blocksize
+        return _fit(X.indptr, X.indices, X.data, n // rows, m // columns)
+    if X.format == "coo":
+        return all(len(places) == len(X.data) and _are_within(places, k) for places, k in ((X.row, n), (X.col, m)))
+    return X.format != "dia" or X.offsets.shape == X.data.shape[:1]
+
+
+def _in_order(X, name):
+    """A matrix of SciPy in CSC order, whatever its format is."""
+    if X.format not in ("csc", "csr", "bsr", "coo"):
+        X = _converted(X, "tocsr", name)
+    return X if X.format == "csc" else _converted(X, "tocsc", name)
+
+
+def _converted(X, conversion, name):
+    try:
+        if _fits(X):
+            return getattr(X, conversion)()
+        cause = None
+    except (ValueError, TypeError, IndexError, AttributeError) as error:  # from the checks that SciPy makes
+        cause = error
+    raise _damaged(X, name) from cause
+
+
+def _damaged(X, name):
+    told = f"; write {name}.check_format() for details" if hasattr(X, "check_format") else ""
+    return ValueError(f"{name} has lists of indices that do not fit its shape{told}")
+
+
 def _lists(X, name):
     """Values, features and starts of a CSC matrix.
 
     The features and starts are copies, because they are used as an index: no other thread may change them after they
     were checked.
     """
-    (n, m), starts = X.shape, np.array(X.indptr, np.int64)
-    if len(starts) == m + 1 and starts[0] == 0 and (np.diff(starts) >= 0).all():
-        values, features = X.data[: starts[-1]], np.array(X.indices[: starts[-1]])
-        are_legal = not len(features) or 0 <= features.min() <= features.max() < n
-        if are_legal and len(values) == len(features) == starts[-1]:
-            return values, features.astype(np.int32, copy=False), starts
-    raise ValueError(f"{name} has lists of indices that do not fit its shape; write {name}.check_format() for details")
+    (n, m), starts, features = X.shape, np.array(X.indptr), np.array(X.indices)
+    if not _fit(starts, features, X.data, m, n):
+        raise _damaged(X, name)
+    count = starts[-1]
+    return X.data[:count], features[:count].astype(np.int32, copy=False), starts.astype(np.int64, copy=False)
 
 
 def read(X, dtype, name):
@@ -118,7 +164,7 @@ def read(X, dtype, name):
     The values are copied unless X is in CSC order and of that dtype, its features ascend and no value is 0: so that the
     numbers, and their order, do not depend on the format.
     """
-    X = X.tocsc()
+    X = _in_order(X, name)
     values, features, starts = _lists(X, name)
     if not _ascend(features, starts) or not (values != 0).all():
         X = X.copy()

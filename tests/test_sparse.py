@@ -332,20 +332,40 @@ def test_values_that_are_not_finite_are_named(backend, bad):
         assert np.isnan(net.predict(given)[:, sample]).all()
 
 
-@pytest.mark.parametrize("broken", ["index", "negative", "starts", "order of starts"])
-def test_damaged_lists_are_refused(backend, broken):
-    given = scipy_sparse.csc_array(X)
-    given.indices, given.indptr = given.indices.copy(), given.indptr.copy()
-    if broken == "index":
-        given.indices[3] = N
-    elif broken == "negative":
-        given.indices[3] = -1
-    elif broken == "starts":
-        given.indptr[-1] += 100
-    else:
+def damaged(format):
+    """Matrices of that format whose lists do not fit their shape, as a mistake in making them leaves them."""
+    for place, value in ((3, max(N, M)), (3, -1), (-1, 2**30)):
+        given = format(X)
+        if given.format in ("csc", "csr", "bsr"):
+            given.indices[place] = value
+        elif given.format == "coo":
+            (given.row if place == 3 else given.col)[place] = value
+        elif given.format == "lil":
+            given.rows[0][place % len(given.rows[0])] = value
+        elif given.format == "dok":
+            given._dict[value, 0] = 1.0
+        else:
+            given.offsets = given.offsets[:-1]
+        yield given
+    if format(X).format in ("csc", "csr", "bsr"):
+        for change in (lambda p: p + 1, lambda p: p[:-1], lambda p: p[::-1], lambda p: np.append(p[:-1], p[-1] + 100)):
+            given = format(X)
+            given.indptr = np.ascontiguousarray(change(given.indptr))
+            yield given
+        given = format(X)
         given.indptr[5] = given.indptr[-1]
-    with pytest.raises(ValueError, match=r"X has lists of indices that do not fit its shape"):
-        Network([N, 9, 3], seed=2, backend=backend).predict(given)
+        yield given
+
+
+@pytest.mark.parametrize("format", FORMATS, ids=lambda kind: kind.__name__)
+def test_damaged_lists_are_refused(backend, format):
+    """SciPy's own conversions would write by them, wherever they point to."""
+    net = Network([N, 9, 3], seed=2, backend=backend)
+    for given in damaged(format):
+        with pytest.raises(ValueError, match=r"X has lists of indices that do not fit its shape"):
+            net.predict(given)
+        with pytest.raises(ValueError, match=r"X has lists of indices that do not fit its shape"):
+            net.train_step(given, CODES)
 
 
 def test_large_values_are_warned_of():
