@@ -51,22 +51,32 @@ def _check_iterable(batches, epochs):
         raise TypeError(
             f"y is missing (None): write fit(X, y); without y, X must be an iterable of {_WANTED}, not {kind.__name__}"
         )
-    if not hasattr(kind, "__iter__") and not hasattr(kind, "__getitem__"):
+    source = type(_source(batches))
+    if not hasattr(source, "__iter__") and not hasattr(source, "__getitem__"):
         told = f": write {batches.__name__}()" if callable(batches) and hasattr(batches, "__name__") else ""
         raise TypeError(f"without y, X must be an iterable of {_WANTED}, got {batches!r:.80}{told}")
-    # Iterators of Python's own cannot begin again; one of the user's may.
-    if epochs > 1 and hasattr(kind, "__next__") and kind.__module__ in ("builtins", "itertools"):
+    if _is_of(source, "torch", "_BaseDataLoaderIter"):
         raise ValueError(
-            f"X is a {kind.__name__} of batches, which can be walked once, and epochs is {epochs}: give a list, or an "
-            f"object whose __iter__ begins anew"
+            "X is the iterator of a DataLoader, which can be walked once: give the DataLoader itself, net.fit(loader)"
+        )
+    # Iterators of Python's own cannot begin again; one of the user's may.
+    if epochs > 1 and hasattr(source, "__next__") and source.__module__ in ("builtins", "itertools"):
+        raise ValueError(
+            f"X is a {source.__name__} of batches, which can be walked once, and epochs is {epochs}: give a list, or "
+            f"an object whose __iter__ begins anew"
         )
 
 
-def _is_loader(batches):
-    """Whether this is a DataLoader of torch's, or of a subclass; torch is not imported for that."""
-    return any(
-        kind.__name__ == "DataLoader" and kind.__module__.partition(".")[0] == "torch" for kind in type(batches).__mro__
-    )
+def _is_of(kind, package, name):
+    """Whether a class, or one that it is derived from, is that of a package, which is not imported for this."""
+    return any(base.__name__ == name and base.__module__.partition(".")[0] == package for base in kind.__mro__)
+
+
+def _source(batches):
+    """What gives the batches: where they are within tqdm's progress bar, the iterable that it keeps."""
+    while _is_of(type(batches), "tqdm", "tqdm"):
+        batches = batches.iterable
+    return batches
 
 
 def _length(batches):
@@ -104,7 +114,7 @@ class FitOfBatches(Fit):
         nothing = np.empty((trainable.sizes[0], 1)), np.empty((trainable.sizes[-1], 1)), None
         super().__init__(trainable, nothing, optimizer, batch_size, shuffle, before, afresh, options)
         self.given, self.of_classes = data
-        self.is_loader = _is_loader(self.given)
+        self.is_loader = _is_of(type(_source(self.given)), "torch", "DataLoader")
         self.walk = None  # through the batches of this epoch
         self.is_first = True  # no batch was used yet
         self.m = math.inf  # how many batches an epoch has; infinite: not known
