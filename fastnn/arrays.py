@@ -56,7 +56,7 @@ def _to_array(value, name):
         return np.asarray(value)
     except ValueError as error:
         ragged = ": its rows differ in length" if "inhomogeneous" in str(error) else ""
-        told = ragged or remedies.of_container(value, name)
+        told = remedies.of_container(value, name) or ragged
         raise ValueError(f"{name}, {_kind(value)}, cannot be read as an array of numbers{told}") from error
     except Exception as error:
         told = remedies.of_container(value, name)

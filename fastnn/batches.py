@@ -10,7 +10,7 @@ import numbers
 
 import numpy as np
 
-from . import arrays, cautions, class_weights, diagnostics, fit_options, passes, standardisation
+from . import arrays, cautions, class_weights, diagnostics, fit_options, loaders, passes, standardisation
 from .history import TrainState
 from .training import Fit
 
@@ -51,11 +51,11 @@ def _check_iterable(batches, epochs):
         raise TypeError(
             f"y is missing (None): write fit(X, y); without y, X must be an iterable of {_WANTED}, not {kind.__name__}"
         )
-    source = type(_source(batches))
+    source = type(loaders.source(batches))
     if not hasattr(source, "__iter__") and not hasattr(source, "__getitem__"):
         told = f": write {batches.__name__}()" if callable(batches) and hasattr(batches, "__name__") else ""
         raise TypeError(f"without y, X must be an iterable of {_WANTED}, got {batches!r:.80}{told}")
-    if _is_of(source, "torch", "_BaseDataLoaderIter"):
+    if loaders.is_walk(batches):
         raise ValueError(
             "X is the iterator of a DataLoader, which can be walked once: give the DataLoader itself, net.fit(loader)"
         )
@@ -65,18 +65,6 @@ def _check_iterable(batches, epochs):
             f"X is a {source.__name__} of batches, which can be walked once, and epochs is {epochs}: give a list, or "
             f"an object whose __iter__ begins anew"
         )
-
-
-def _is_of(kind, package, name):
-    """Whether a class, or one that it is derived from, is that of a package, which is not imported for this."""
-    return any(base.__name__ == name and base.__module__.partition(".")[0] == package for base in kind.__mro__)
-
-
-def _source(batches):
-    """What gives the batches: where they are within tqdm's progress bar, the iterable that it keeps."""
-    while _is_of(type(batches), "tqdm", "tqdm"):
-        batches = batches.iterable
-    return batches
 
 
 def _length(batches):
@@ -114,7 +102,7 @@ class FitOfBatches(Fit):
         nothing = np.empty((trainable.sizes[0], 1)), np.empty((trainable.sizes[-1], 1)), None
         super().__init__(trainable, nothing, optimizer, batch_size, shuffle, before, afresh, options)
         self.given, self.of_classes = data
-        self.is_loader = _is_of(type(_source(self.given)), "torch", "DataLoader")
+        self.is_loader = loaders.is_loader(self.given)
         self.walk = None  # through the batches of this epoch
         self.is_first = True  # no batch was used yet
         self.m = math.inf  # how many batches an epoch has; infinite: not known
@@ -164,7 +152,7 @@ class FitOfBatches(Fit):
         if self.is_first:
             cautions.of_targets(y, trainable.loss, not trainable.is_chosen)
             is_read_as_it_is = trainable.engine.standards is None
-            is_large = is_read_as_it_is and cautions.of_scale(X, X.shape[1], self.backend.largest)
+            is_large = is_read_as_it_is and cautions.of_scale(X, X.shape[1], self.backend.largest, are_batches=True)
             self.is_first = not is_large  # False: there was a warning about X already
         if trainable.is_own:  # y is the loss's own affair
             self.readable = passes.readable(self.engine, X)

@@ -420,8 +420,8 @@ class Learner:
 
         **Batches.** ``fit(batches)`` makes one update with each batch, and walks through the iterable
         once an epoch; an iterator that cannot begin again is an error. Columns are samples, but in the
-        batches of a torch ``DataLoader`` (or of ``tqdm(loader)``) rows are. Batches of equal size (the last may be shorter)
-        give the same bits as fit on all of the data with ``shuffle=False``; so does a schedule of
+        batches of a torch ``DataLoader`` (or of ``tqdm(loader)``) rows are. Batches of equal size (the
+        last may be shorter) give the same bits as fit on all of the data with ``shuffle=False``; so does a schedule of
         epochs if all are equal, as its time within an epoch is the share of the batches before. That
         needs a ``len``: without one it is the epoch's start. batch_size, shuffle, sample_weight,
         samples, validation_split and "balanced" are refused, as are metrics without validation_data.

@@ -5,10 +5,14 @@ from .history import TrainState
 from .optimizers import check_optimizer
 from .schedules import is_of_steps
 
-NOT_FINITE_BEFORE = (
-    "the loss of the first batch is not finite, before any update: the weights, X or y are too large. Scale X and y, "
-    "or set smaller weights (set_parameters); nothing was changed"
-)
+
+def not_finite_before(trainable, X, y, samples=None):
+    """The error for a first batch whose loss is not finite, although X, y and the weights are."""
+    remedy = cautions.remedy(trainable, X, y, samples, cautions.SMALLER_WEIGHTS)
+    return FloatingPointError(
+        "the loss of the first batch is not finite, before any update: the weights, X or y are too large. "
+        f"{remedy}; nothing was changed"
+    )
 
 
 def careful_step(trainable, X, y, optimizer, sample_weight=None):
@@ -50,10 +54,10 @@ def _checked_step(trainable, X, y, optimizer, sample_weight):
         # Checked only after a failure, so that good steps take no time for it; a step cannot make them finite again.
         trainable.refuse_non_finite(moments=not afresh)
         if state.failed:
-            raise FloatingPointError(NOT_FINITE_BEFORE)
+            raise not_finite_before(trainable, X, y)
         raise FloatingPointError(
             f"the step diverged (with {settings}): the loss, a weight or a moment would not be finite; "
-            f"the weights are unchanged. {cautions.remedy(X, y, trainable.backend.largest)}"
+            f"the weights are unchanged. {cautions.remedy(trainable, X, y)}"
         )
     return sums[0][0] / sums[0][1]
 

@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 from . import arrays, cautions, passes, standardisation
 from .batches import FitOfBatches
 from .history import TrainState
@@ -57,7 +55,7 @@ class _OwnSteps:
         state.rate = block.rate
 
     def _diverged(self, what):
-        remedy = cautions.remedy(self.X, np.zeros(1), self.backend.largest, self.options.samples)
+        remedy = cautions.remedy(self.trainable, self.X, None, self.options.samples)
         batch = self.state.position // self.batch_size
         raise FloatingPointError(
             f"training diverged: {what} in epoch {self.state.epoch - self.first_epoch}, batch {batch} (counted from "

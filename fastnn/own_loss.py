@@ -6,7 +6,7 @@ the network's turn, so it may take long, or use the network (but not train it).
 
 import numpy as np
 
-from . import arrays, hints, one_step, passes, standardisation, tables
+from . import arrays, cautions, hints, one_step, passes, standardisation, tables
 from .optimizers import check_optimizer
 
 _LIBRARIES = ("torch", "keras", "tensorflow", "sklearn")  # whose losses take and return something else
@@ -114,10 +114,8 @@ def _explain(trainable, X, samples=None):
         raise ValueError(f"X has {found}; the weights are unchanged")
     with trainable.guard.reading:
         trainable.refuse_non_finite(moments=False)
-    raise FloatingPointError(
-        "the outputs are not finite: weights or X are too large. Scale X, or set smaller weights (set_parameters); "
-        "nothing was changed"
-    )
+    remedy = cautions.remedy(trainable, X, None, samples, cautions.SMALLER_WEIGHTS)
+    raise FloatingPointError(f"the outputs are not finite: weights or X are too large. {remedy}; nothing was changed")
 
 
 # --- without an update ------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from . import loaders
+
 
 def of_container(value, name, is_item=False):
     """For an object that NumPy cannot read as numbers, or (is_item) such an item of a list; "" if nothing is known."""
@@ -16,10 +18,17 @@ def of_container(value, name, is_item=False):
         return f", a sparse matrix: write {name}.toarray()"
     if getattr(value, "is_sparse", False) or repr(getattr(value, "layout", None)).startswith("torch.sparse"):
         return f", a sparse tensor: write {name}.to_dense()"
-    if kind.__name__.endswith("DataLoader"):
-        return f": fit takes it without y, net.fit({name}); for all else take its batches one by one"
+    if loaders.is_walk(value):
+        return f": fit takes the DataLoader itself, without y, net.fit(loader); for all else write {_joined(name)}.T"
+    if loaders.is_loader(value) or kind.__name__.endswith("DataLoader"):
+        return f": fit takes it without y, net.fit({name}); for all else write {_joined(name)}.T"
     if hasattr(value, "__next__"):
-        return f": write np.stack(list({name}), axis=1), where each item is one sample"
+        return f": write np.stack(list({name}), axis=1), where each item is one sample{_of_batches(name)}"
+    if kind.__module__.partition(".")[0] == "tqdm":
+        return of_container(loaders.source(value), name, is_item) or _of_batches(name)
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], (list, tuple)):
+        is_batch = value[0] and getattr(value[0][0], "ndim", 0) == 2
+        return _of_batches(name) if is_batch else ""
     if isinstance(value, dict):
         return _of_dict(value, name, is_item)
     if hasattr(value, "timestamp"):
@@ -27,6 +36,15 @@ def of_container(value, name, is_item=False):
     if isinstance(value, (set, frozenset)):
         return ", which has no order: write a list"
     return ""
+
+
+def _joined(name):
+    """What takes X, or y, of all batches; without an axis batches of rows are joined."""
+    return f"np.concatenate([batch[{int(name == 'y')}] for batch in {name}])"
+
+
+def _of_batches(name):
+    return f"; of batches (X, y) write {_joined(name)[:-1]}, axis=-1)"
 
 
 def _of_dict(value, name, is_item):

@@ -72,7 +72,7 @@ def measured(X, y, sizes, output, loss, dtype):
         raise ValueError("X has no samples; adapt measures their means")
     if y is None:
         return Standardisation(*_mean_and_scale(X, "X", "feature"), None, None)
-    if not _takes(loss, output):
+    if not takes(loss, output):
         raise ValueError(
             f"y cannot be standardised for loss {loss!r} with {output} outputs; it can be for identity outputs and "
             f"{', '.join(name for name, row in tables.LOSSES.items() if row.targets in _TARGETS)}: leave y out"
@@ -83,7 +83,7 @@ def measured(X, y, sizes, output, loss, dtype):
     return Standardisation(*_mean_and_scale(X, "X", "feature"), *_mean_and_scale(Y, "y", "output", dtype))
 
 
-def _takes(loss, output):
+def takes(loss, output):
     """Whether targets of that loss can be standardised."""
     return tables.loss_row(loss).targets in _TARGETS and output == "identity"
 
@@ -155,7 +155,7 @@ def checked(given, sizes, output, loss, dtype):
         clean.append(np.ascontiguousarray(T))
     if (clean[2] is None) != (clean[3] is None):
         raise ValueError("y_mean and y_scale must both be there, or neither")
-    if clean[2] is not None and not _takes(loss, output):
+    if clean[2] is not None and not takes(loss, output):
         raise ValueError(f"targets of loss {loss!r} with {output} outputs cannot be standardised")
     return Standardisation(*clean)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import arrays, cautions, diagnostics, fit_options, hints, optimizers, passes, standardisation
 from .history import History, TrainState
-from .one_step import NOT_FINITE_BEFORE
+from .one_step import not_finite_before
 from .progress import progress_bar
 from .schedules import Plateau, Schedule, rate_of
 from .settings import check_flag
@@ -533,11 +533,11 @@ class Fit:
         """Raise the error for a divergence in the batch at the present position."""
         batch = self.state.position // self.batch_size
         if (self.state.epoch, self.state.position) == (self.first_epoch, 0) and self.state.failed:
-            raise FloatingPointError(NOT_FINITE_BEFORE)
+            raise not_finite_before(self.trainable, self.X, self.y, samples)
         raise FloatingPointError(
             f"training diverged: the loss, a weight or a moment was no longer finite in epoch "
             f"{self.state.epoch - self.first_epoch}, batch {batch} (counted from 0, with {self.settings}); "
-            f"{self._kept()}. {cautions.remedy(self.X, self.y, self.backend.largest, samples)}"
+            f"{self._kept()}. {cautions.remedy(self.trainable, self.X, self.y, samples)}"
         )
 
     def _kept(self):

@@ -293,9 +293,9 @@ def test_the_iterator_of_a_loader_is_refused(backend):
     tqdm = pytest.importorskip("tqdm")
     one = type("_SingleProcessDataLoaderIter", (_BaseDataLoaderIter,), {"__module__": __name__})
     net, _ = pair(backend)
-    for given in (one(), tqdm.tqdm(one(), disable=True)):
+    for walk in (one(), tqdm.tqdm(one(), disable=True)):
         with weights_unchanged(net):
-            refused(net, given, ValueError, "iterator of a DataLoader", "net.fit(loader)")
+            refused(net, walk, ValueError, "iterator of a DataLoader", "net.fit(loader)")
 
 
 def test_a_loader_s_errors_speak_of_rows(backend):
@@ -505,7 +505,7 @@ def test_weights_that_are_all_0_are_an_error(backend):
 
 def test_warnings_are_those_of_fit(backend):
     net, _ = pair(backend)
-    with pytest.warns(DataWarning, match="X holds values of up to 255"):
+    with pytest.warns(DataWarning, match="X holds values of up to 255.*net.adapt.*as one array"):
         net.fit(cut(np.where(X > 0, 255, 0), CODES), optimizer=SGD(lr=1e-6))
     labels = Network([6, 3], ["sigmoid"], seed=0, backend=backend)
     with pytest.warns(DataWarning, match="one class a sample") as caught:

@@ -19,6 +19,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from tqdm import tqdm
 
 import fastnn
 from case_helpers import bits, weights_unchanged
@@ -578,6 +579,7 @@ class DataLoader:
         return iter([(X, CODES)])
 
 
+JOINED = "np.concatenate([batch[0] for batch in X]"
 DATA = {
     "one sample": (lambda n: n.predict(X[:, 0]), ValueError, ["X[:, None]"]),
     "rows": (lambda n: n.predict(X.T), ValueError, ["did you mean X.T"]),
@@ -590,6 +592,10 @@ DATA = {
     "generator": (lambda n: n.fit((x for x in X), CODES), TypeError, ["np.stack(list(X)"]),
     "zip": (lambda n: n.fit(zip(X, CODES, strict=False), CODES), TypeError, ["np.stack(list(X)"]),
     "loader": (lambda n: n.fit(DataLoader(), CODES), TypeError, ["without y, net.fit(X)"]),
+    "adapt to a loader": (lambda n: n.adapt(DataLoader()), TypeError, [f"for all else write {JOINED}).T"]),
+    "adapt to batches": (lambda n: n.adapt(iter([(X, CODES)])), TypeError, [f"of batches (X, y) write {JOINED}, axis"]),
+    "adapt to a list": (lambda n: n.adapt([(X, CODES)]), ValueError, [f"of batches (X, y) write {JOINED}, axis=-1)"]),
+    "adapt to a bar": (lambda n: n.adapt(tqdm([(X, CODES)], disable=True)), TypeError, [f"write {JOINED}, axis=-1)"]),
     "dict": (lambda n: n.predict({"a": [1, 2]}), TypeError, ["X.values()"]),
     "set": (lambda n: n.predict({1, 2}), TypeError, ["a list"]),
     "file name": (lambda n: n.predict("data.csv"), TypeError, ["np.loadtxt('data.csv'"]),
@@ -805,6 +811,42 @@ def test_divergence_names_what_is_large(line):
             "learning rate (lr)",
         )
         refused(lambda: line.train_step(X, 1e30 * VALUES, SGD(lr=1e20)), FloatingPointError, "y holds")
+
+
+def test_divergence_names_adapt_where_it_helps(either_backend):
+    def net_of(loss="mse", output="identity"):
+        return Network([4, 8, 1], ["relu", output], loss, seed=0, backend=either_backend)
+
+    def words(net, *data, lr=0.1):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            with pytest.raises(FloatingPointError) as caught:
+                net.fit(*data, epochs=20, optimizer=SGD(lr=lr), progress=False)
+            return str(caught.value)
+
+    assert "call net.adapt(X) before training" in words(net_of(), 1e5 * X, VALUES)
+    assert "call net.adapt(X, y) before training" in words(net_of(), X, 1e6 * VALUES)
+    assert "scale X (net.adapt(X))" in words(net_of(), X, VALUES, lr=1e20)
+    assert "net.adapt(X) before training" in words(net_of(), [(1e5 * X, VALUES)])
+    # before any update
+    assert "call net.adapt(X) before training" in words(net_of(), 1e30 * X, VALUES)
+    # y of these cannot be standardised
+    assert "adapt" not in words(net_of(output="tanh"), X, 1e30 * VALUES, lr=1e30)
+    assert "adapt" not in words(net_of("poisson"), X, 1e6 * np.abs(VALUES))
+    own = net_of(lambda A, y: (np.abs(A - y)[0], 1e5 * (A - y)))
+    assert "call net.adapt(X) before training" in words(own, 1e5 * X, VALUES)
+    assert "net.adapt(X)" in words(own, 1e38 * X, VALUES)
+    # a network that standardises: what it does already is no remedy
+    for data in ((1e5 * X, VALUES), (1e5 * X, 1e6 * VALUES)):
+        net = net_of()
+        net.adapt(*data)
+        text = words(net, *data, lr=1e30)
+        assert "adapt" not in text
+        assert "cale" not in text
+        assert "smaller learning rate" in text
+    net = net_of()
+    net.adapt(X)
+    assert "y holds values of up to" in words(net, X, 1e6 * VALUES)
 
 
 def test_one_warning_a_fit_and_it_can_be_an_error(backend):
