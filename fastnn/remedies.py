@@ -32,9 +32,9 @@ def of_container(value, name, is_item=False):
     if isinstance(value, dict):
         return _of_dict(value, name, is_item)
     if hasattr(value, "timestamp"):
-        return ": write dates as numbers, t.timestamp()"
+        return ": dates have to be numbers: write t.timestamp()"
     if isinstance(value, (set, frozenset)):
-        return ", which has no order: write a list"
+        return f", which has no order, as a list has: write list({name})"
     return ""
 
 
@@ -62,7 +62,7 @@ def of_text(text, name):
     if name in ("X", "y"):
         return f": write np.loadtxt({text!r:.50}, delimiter=',').T"
     if "weight" in name:
-        return ": write one number per sample, such as np.array([1.0, 5.0])[y] for one weight per class"
+        return ": one number per sample is needed: write np.array([1.0, 5.0])[y] for one weight per class"
     return ""
 
 
@@ -83,14 +83,25 @@ def of_dtype(dtype, name):
 
 def of_strings(name):
     """For an array of strings."""
-    if name == "y":
-        return ": write classes, y = np.unique(y, return_inverse=True) for codes"
-    return f": encode them first: digits by {name}.astype(float), classes as one row of 0 and 1 for each class"
+    if name in ("y", "validation_data[1]"):
+        return f": write {_encoded(name)} for codes"
+    return f": encode them first: digits by np.asarray({name}, float), classes as one row of 0 and 1 for each class"
+
+
+def _encoded(name):
+    """A line of Python that makes codes of `name`, an expression; np.unique takes lists and the like, too."""
+    plain = _plain(name)
+    return f"classes, {plain if plain.isidentifier() else 'codes'} = np.unique({plain}, return_inverse=True)"
+
+
+def _plain(name):
+    """The expression without the np.asarray() that other advice needs."""
+    return name.removeprefix("np.asarray(").removesuffix(")")
 
 
 def turned(name):
     """``X.T``; for an object without .T, such as a list, ``np.asarray(X).T`` as well."""
-    plain = name.removeprefix("np.asarray(").removesuffix(")")
+    plain = _plain(name)
     return f"{plain}.T" + (f", or for a list {name}.T" if plain != name else "")
 
 
@@ -141,7 +152,7 @@ def of_codes(y, n_out, name):
         return f": write {name} - 1"
     if n_out == 2 and found.tolist() == [-1, 1]:
         return f": write ({name} + 1) // 2"
-    return f": for codes write classes, {name} = np.unique({name}, return_inverse=True), once, of all the labels"
+    return f": for codes write {_encoded(name)}, once, of all the labels"
 
 
 def of_values(y, n_out, loss, name):

@@ -657,6 +657,62 @@ def test_targets_for_one_output(one, what, how):
     assert all(word in str(caught.value) for word in words), caught.value
 
 
+def advised(text):
+    """The pieces of Python that a message advises: what follows "write", up to the next word outside of brackets."""
+    words = re.compile(r",? (for|once|or|and|where|to|if|in|a|then|as)\b|,? \(|[;:?]")
+    for part in re.split(r"\bwrite ", text)[1:]:
+        depth = end = 0
+        while end < len(part) and (depth or not words.match(part, end)):
+            depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(part[end], 0)
+            end += 1
+        yield part[:end].rstrip(",.")
+
+
+KINDS_OF_Y = {"array": np.asarray, "list": list, "Series": pd.Series, "objects": lambda y: np.array(list(y), object)}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_Y)
+def test_advice_is_python_and_helps_for_each_kind_of_y(three, one, kind):
+    make, words = KINDS_OF_Y[kind], np.array(["no", "yes", "perhaps"])
+    for net, wrong in (
+        (three, [CODES + 1, CODES * 10, CODES * 1.0, CODES[:, None], np.arange(60) % 5, words[CODES]]),
+        (one, [2 * BINARY - 1, BINARY + 1, BINARY * 255, words[BINARY], CODES, VALUES * 9, BINARY[:, None]]),
+    ):
+        for y in wrong:
+            if y.ndim == 2 and kind in ("Series", "objects"):
+                continue
+            y = make(y)
+            with weights_unchanged(net), pytest.raises((ValueError, TypeError)) as caught:
+                net.loss(X, y)
+            for code in advised(str(caught.value)):
+                is_line = " = " in code
+                run = compile(code, str(caught.value), "exec" if is_line else "eval")
+                known = {"np": np, "X": X, "y": y, "sizes": [4, 1], "Network": lambda *a, **k: None}
+                found = eval(run, known)
+                if "Network" not in code:
+                    net.loss(X, known["y"] if is_line else found)
+            if net is three:
+                with pytest.raises((ValueError, TypeError)) as caught:
+                    net.fit(X, CODES, validation_data=(X, y))
+                for code in advised(str(caught.value)):
+                    compile(code, str(caught.value), "exec")
+
+
+def test_all_other_advice_is_python(three, one):
+    calls = [call for table in (DATA, ARGUMENTS) for call, *_ in table.values()] + [call for call, *_ in ADVICE]
+    calls += [lambda n, y=y: one.loss(X, y) for y, _ in ONE.values()]
+    calls += [lambda n, name=name: getattr(n, name) for name in READ]
+    calls += [lambda n, name=name: setattr(n, name, 0.5) for name in SETTINGS]
+    pieces = 0
+    for call in calls:
+        with pytest.raises((ValueError, TypeError, AttributeError)) as caught:
+            call(three)
+        for code in advised(str(caught.value)):
+            compile(code, str(caught.value), "exec")
+            pieces += 1
+    assert pieces > 100
+
+
 def test_two_classes_as_minus_1_and_1(backend):
     two = Network([4, 2], backend=backend)
     refused(lambda: two.fit(X, 2 * BINARY - 1), ValueError, "(y + 1) // 2")
