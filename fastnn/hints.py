@@ -13,7 +13,6 @@ _SYNONYMS = {
     "none": "identity",
     "logistic": "sigmoid",
     "expit": "sigmoid",
-    "hardsigmoid": "sigmoid",
     "hyperbolictangent": "tanh",
     "rectifier": "relu",
     "rectifiedlinear": "relu",
@@ -21,8 +20,6 @@ _SYNONYMS = {
     "lrelu": "leaky_relu",
     "swish": "silu",
     "geluexact": "gelu",
-    "gelutanh": "gelu",
-    "gelunew": "gelu",
     "exponentiallinear": "elu",
     "scaledexponentiallinear": "selu",
     "softrelu": "softplus",
@@ -274,6 +271,14 @@ _SYNONYMS = {
     "loaddigits": "datasets",
 }
 
+# Names elsewhere for a name here with parameters that are not the defaults.
+_SPECS = dict.fromkeys(
+    ("gelutanh", "gelunew", "gelupytorchtanh", "gelufast", "geluaccurate", "geluapproximate"),
+    ("gelu", {"approximate": 1}),
+)
+# Values of parameters elsewhere -> the number here.
+_VALUES = {("approximate", "tanh"): 1, ("approximate", True): 1, ("approximate", "none"): 0, ("approximate", False): 0}
+
 # Names that other libraries have as attributes of a network -> what to write here instead. They cannot be assigned to
 # a Network, because that would have no effect.
 _PLACES = {
@@ -371,13 +376,20 @@ def ours(name):
 def did_you_mean(name, choices):
     """Such as ``"; did you mean 'relu'?"``: the choices of which `name` is a synonym or a misspelling; else ""."""
     choices = list(choices)
-    found = [our for our in ours(name) if our in choices]
+    spec = _SPECS.get(_plain(name), ("",))
+    found = [spec] if spec[0] in choices else [our for our in ours(name) if our in choices]
     if not found:
         import difflib  # imported late, as inspect below: its import takes a large part of the time of fastnn's
 
         plain = {_plain(choice): choice for choice in choices}
         found = [plain[close] for close in difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.8)]
     return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
+def with_value(name, parameter, value):
+    """What to write instead of a parameter's value, which is one of another library; else ""."""
+    number = _VALUES.get((parameter, value)) if isinstance(value, (str, bool)) else None
+    return "" if number is None else f"; write {(name, {parameter: number})!r}"
 
 
 def is_setting_elsewhere(name):

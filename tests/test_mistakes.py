@@ -294,6 +294,11 @@ CHOICES = {
         "sigmiod": "sigmoid",
         "log_softmax": "softmax",
         "TANH": "tanh",
+        "swish": "silu",
+        "SiLU": "silu",
+        "LeakyReLU": "leaky_relu",
+        "lrelu": "leaky_relu",
+        "soft_plus": "softplus",
     },
     "loss": {
         "bce": "binary_cross_entropy",
@@ -331,6 +336,22 @@ def test_choices_by_other_names(kind, wrong, right):
         refused(lambda: kernels.loss_forward(X, CODES, wrong), ValueError, "did you mean", repr(right))
 
 
+def test_gelu_by_tanh_has_many_names():
+    right = "('gelu', {'approximate': 1})"
+    for wrong in ("gelu_tanh", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "GELUTanh"):
+        refused(lambda w=wrong: Network([2, 3, 1], [w, "sigmoid"]), ValueError, f"did you mean {right}?")
+        refused(lambda w=wrong: kernels.activation_forward(X, w), ValueError, f"did you mean {right}?")
+    for wrong, right_value in (("tanh", 1), (True, 1), ("none", 0), (False, 0)):
+        spec = ("gelu", {"approximate": wrong})
+        refused(lambda s=spec: Network([2, 1], [s]), TypeError, f"write ('gelu', {{'approximate': {right_value}}})")
+    for wrong in ("yes", [1], None):
+        with pytest.raises(TypeError, match=r"approximate must be a real number, got \S+$"):
+            Network([2, 1], [("gelu", {"approximate": wrong})])
+    for other in ("hard_sigmoid", "hardswish", "hardtanh", "quick_gelu"):  # none of ours is the same
+        with pytest.raises(ValueError, match=r"no '\w+' here; choose one of"):
+            Network([2, 1], [other])
+
+
 def test_choices_that_are_no_names():
     class ReLU:
         pass
@@ -366,6 +387,9 @@ def test_each_synonym_leads_to_a_name_of_ours():
         assert set(right.split(" ")) <= names, f"{wrong!r} leads to {right!r}"
     for name in names:
         assert name in hints.ours(name) or hints.ours(name)[0] in names
+    for wrong, spec in hints._SPECS.items():
+        assert hints._plain(wrong) == wrong
+        assert tables.spec(spec, tables.ACTIVATIONS, "activation")
 
 
 # --- arguments ----------------------------------------------------------------------------------------------------
