@@ -72,11 +72,7 @@ def derivatives(result, A, w, explain):
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         got = f"{len(result)} objects" if isinstance(result, (tuple, list)) else f"{result!r:.80}"
         raise TypeError(f"loss returned {got}, wanted (losses, dA): losses (m,) and dA (n_L, m)")
-    losses, dA = result
-    losses, dA = (
-        arrays.real_array(losses, "loss returned losses, which"),
-        arrays.real_array(dA, "loss returned dA, which"),
-    )
+    losses, dA = (_real(array, name) for array, name in zip(result, ("losses", "dA"), strict=True))
     if losses.shape != (m,):
         told = ": one number for each sample, the sum over its outputs"
         raise ValueError(f"loss returned losses of shape {losses.shape}, wanted (m,) = ({m},){told}")
@@ -94,6 +90,15 @@ def derivatives(result, A, w, explain):
     if not (np.isfinite(total) and np.isfinite(dA).all()):
         _refuse(losses, dA, A, explain)
     return total, weight, dA
+
+
+def _real(array, name):
+    """What a loss returned as `name`, as an array of real numbers."""
+    try:
+        return arrays.real_array(array, name)
+    except (ValueError, TypeError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"loss returned (losses, dA), of which {error}") from error.__cause__
 
 
 def _refuse(losses, dA, A, explain):

@@ -204,7 +204,10 @@ RETURNS = {
     "nothing": (lambda A, y: None, "loss", "None"),
     "three things": (lambda A, y: (1, 2, 3), "loss", "3 objects"),
     "strings": (lambda A, y: (["a"] * 90, A), "losses", "strings"),
-    "complex numbers": (lambda A, y: (((A - y) ** 2).sum(0), A * 1j), "dA", "complex128"),
+    "complex numbers": (lambda A, y: (((A - y) ** 2).sum(0), A * 1j), "dA has dtype complex128", "write dA.real"),
+    "complex losses": (lambda A, y: (A[0] * 1j, A), "losses has dtype complex128", "write losses.real"),
+    "a complex number": (lambda A, y: ([1j] * 90, A), "losses has dtype complex128", "real numbers are needed"),
+    "missing losses": (lambda A, y: ([None] * 90, A), "losses has 90 missing values", "first at column 0"),
     "NaN in losses": (lambda A, y: (np.where(np.arange(90) == 7, np.nan, 1.0), A), "losses", "column 7"),
     "inf in dA": (lambda A, y: (np.zeros(90), np.where(np.arange(90) == 7, np.inf, A)), "dA", "column 7"),
 }
