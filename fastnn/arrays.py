@@ -95,7 +95,8 @@ def _from_objects(value, name):
         if not isinstance(v, (numbers.Real, np.bool_)) and type(v).__name__ != "Decimal":
             is_text = isinstance(v, (str, bytes))
             told = remedies.of_strings(name) if is_text else remedies.of_container(v, name, bool(value.ndim))
-            raise TypeError(f"{name} has dtype object and holds {type(v).__name__} {v!r:.50}; numbers are needed{told}")
+            shown = " ".join(repr(v).split())[:50]
+            raise TypeError(f"{name} has dtype object and holds {type(v).__name__} {shown}; numbers are needed{told}")
     whole = all(isinstance(v, (numbers.Integral, np.bool_)) for v in items)
     for dtype in (np.int64, np.float64) if whole and items else (np.float64,):
         try:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import loaders
+from . import loaders, sparse
 
 
 def of_container(value, name, is_item=False):
@@ -14,6 +14,10 @@ def of_container(value, name, is_item=False):
         return f": write {name}.float()" if hasattr(value, "float") else f": write {name}.astype('float32')"
     if getattr(getattr(value, "device", None), "type", "cpu") != "cpu":
         return f": write {name}.cpu()"
+    if is_item and sparse.is_scipy(value):
+        is_column = value.ndim == 2 and value.shape[0] > 1
+        join = f"hstack({name})" if is_column else f"vstack({name}).T"
+        return f"; sparse samples have to be one matrix: write scipy.sparse.{join}"
     if hasattr(value, "toarray"):
         return f", a sparse matrix: write {name}.toarray()"
     if getattr(value, "is_sparse", False) or repr(getattr(value, "layout", None)).startswith("torch.sparse"):
@@ -29,6 +33,8 @@ def of_container(value, name, is_item=False):
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], (list, tuple)):
         is_batch = value[0] and getattr(value[0][0], "ndim", 0) == 2
         return _of_batches(name) if is_batch else ""
+    if isinstance(getattr(value, "x", None), np.ndarray):  # what an optimizer of SciPy returns
+        return f": write {name}.x"
     if isinstance(value, dict):
         return _of_dict(value, name, is_item)
     if hasattr(value, "timestamp"):

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from case_helpers import assert_refused, state_of
+from case_helpers import assert_refused, state_of, weights_unchanged
 from conftest import BACKENDS, alone
 from fastnn import Network
 
@@ -78,6 +78,11 @@ def test_scipy_minimises(backend, network_dtype):
         options={"maxiter": 300},
     )
     assert found.fun < 1e-3 * net.loss(*data)
+    with weights_unchanged(net):
+        assert_refused(lambda: net.set_flat_parameters(found), "v", "write v.x")
+        assert_refused(lambda: net.loss_and_gradient(found, *data), "v", "write v.x")
+        with pytest.raises(TypeError, match=r"^v .*numbers are needed: write v\.x$"):  # one line
+            net.set_flat_parameters(found)
     net.set_flat_parameters(found.x)
     np.testing.assert_allclose(net.loss(*data), found.fun, rtol=1e-5)
 

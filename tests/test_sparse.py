@@ -1,5 +1,6 @@
 """X as one of SciPy's sparse matrices or arrays: the numbers of the same X as an array, and no such array is made."""
 
+import re
 import sys
 
 import numpy as np
@@ -11,6 +12,7 @@ from conftest import COMPILED
 from fastnn import SGD, Adagrad, Adam, AdamW, DataWarning, Network, RMSprop, schedules, sparse
 
 scipy_sparse = pytest.importorskip("scipy.sparse")
+scipy = sys.modules["scipy"]
 
 N, M = 40, 70
 QUIET = {"progress": False}
@@ -330,6 +332,27 @@ def test_values_that_are_not_finite_are_named(backend, bad):
     assert np.isfinite(net.predict(given)[:, others]).all()
     if np.isnan(bad):
         assert np.isnan(net.predict(given)[:, sample]).all()
+
+
+@pytest.mark.parametrize("format", ["csc_array", "csr_matrix", "coo_array"])
+def test_a_list_of_sparse_samples_is_told_how_to_be_one(either_backend, format):
+    net = Network([N, 9, 3], seed=2, backend=either_backend)
+    make, wanted = getattr(scipy_sparse, format), net.predict(CSC)
+    columns = [make(X[:, j : j + 1]) for j in range(M)]
+    rows = [make(X[:, j : j + 1].T) for j in range(M)]
+    flat = [scipy_sparse.coo_array(X[:, j]) for j in range(M)]
+    for given, words in (
+        (columns, "scipy.sparse.hstack(X)"),
+        (tuple(columns), "scipy.sparse.hstack(X)"),
+        (rows, "scipy.sparse.vstack(X).T"),
+        (flat, "scipy.sparse.vstack(X).T"),
+    ):
+        for call in (net.predict, lambda X: net.fit(X, CODES), net.adapt, lambda X: net.train_step(X, CODES)):
+            with pytest.raises(TypeError, match=f"X .*write {re.escape(words)}$") as caught:
+                call(given)
+            assert "\n" not in str(caught.value)
+        advised = eval(words, {"scipy": scipy, "X": given})
+        np.testing.assert_array_equal(net.predict(advised), wanted)
 
 
 def damaged(format):
