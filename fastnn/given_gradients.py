@@ -29,7 +29,7 @@ def update(trainable, gradients, optimizer):
         trainable.refuse_all_frozen()
         clean = checked(gradients, trainable)
         settings = optimizer.frozen(engine.dtype)
-        one_step.refuse_schedule_of_epochs(settings)
+        one_step.refuse_schedule_of_epochs(settings, "update")
         with guard.writing:
             one_step.make(
                 trainable,

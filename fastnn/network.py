@@ -9,7 +9,7 @@ from . import arrays, flat, hints, linear_map, norms, own_loss, passes, standard
 from . import backend as backends
 from .initializers import initial_parameters
 from .metrics import predicted_classes
-from .network_learning import Learner
+from .network_learning import Network as Learner
 from .optimizers import SGD
 from .settings import check_flag, checked_dropout, checked_dtype, checked_seed, checked_sizes, checked_trainable
 from .trainable import Trainable

@@ -20,8 +20,11 @@ from . import training as loop
 from .settings import check_flag
 
 
-class Learner:
-    """The methods of :class:`Network` that take targets y; Network alone inherits from it."""
+class Network:
+    """The methods of :class:`fastnn.Network` that take targets y; it alone inherits from this class.
+
+    Both have one name, because Python's errors about a method's arguments begin with that of its class.
+    """
 
     # --- losses and gradients ---------------------------------------------------------------------
 

@@ -62,11 +62,11 @@ def _checked_step(trainable, X, y, optimizer, sample_weight):
     return sums[0][0] / sums[0][1]
 
 
-def refuse_schedule_of_epochs(settings):
-    """Raise ValueError if the learning rate depends on epochs, which a single step does not know."""
+def refuse_schedule_of_epochs(settings, call="train_step"):
+    """Raise ValueError if the learning rate depends on epochs, which a single step, made by `call`, does not know."""
     if not is_of_steps(settings.lr):
         raise ValueError(
-            f"optimizer: lr={settings.lr!r:.100} depends on epochs, and train_step has none; give a number, or a "
+            f"optimizer: lr={settings.lr!r:.100} depends on epochs, and {call} has none; give a number, or a "
             f'schedule with per="step"'
         )
 

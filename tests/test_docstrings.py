@@ -37,7 +37,7 @@ FUNCTIONS = [
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name, threads):
     module = importlib.import_module(f"fastnn.{name}")
-    names = {"np": np, **vars(fastnn), **vars(module)}
+    names = {"np": np, **vars(module), **vars(fastnn)}  # of one name the public thing
     # Data that has to be fetched first is not read here; tests marked `data` do.
     if name == "datasets":
         names["datasets"] = module

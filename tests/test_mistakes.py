@@ -458,8 +458,14 @@ def test_arguments_that_are_not_there(three, what):
 
 
 def test_python_s_own_words_where_they_are_enough(three):
-    with pytest.raises(TypeError, match="missing 1 required positional argument: 'y'"):
+    with pytest.raises(TypeError, match=r"^Network.loss\(\) missing 1 required positional argument: 'y'"):
         three.loss(X)
+    for name in dir(Network):
+        method = getattr(Network, name, None)
+        if name[0] != "_" and isinstance(method, types.FunctionType):
+            assert pickle.loads(pickle.dumps(method)) is method
+            with pytest.raises(TypeError, match=rf"^Network.{name}\(\) (takes|missing)"):
+                method(*[None] * 50)
     with pytest.raises(TypeError, match="unexpected keyword argument 'verbose'"):
         three.predict(X, verbose=0)
 

@@ -267,7 +267,7 @@ def test_wrong_arguments(backend):
         with pytest.raises(ValueError) as caught:
             net.fit(X, Y, 1, progress=False, **how)
         assert what in str(caught.value)
-    with pytest.raises(ValueError, match="depends on epochs"):
+    with pytest.raises(ValueError, match="depends on epochs, and train_step has none"):
         net.train_step(X, Y, SGD(lr=schedules.Exponential(0.1, 0.9)))
     bad = X.copy()
     bad[1, 7] = np.nan
