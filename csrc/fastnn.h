@@ -298,9 +298,10 @@ void fnn_net_set_updates(fnn_net *net, uint64_t updates);
 /* Sets whether a layer is frozen. */
 int fnn_net_freeze(fnn_net *net, int layer, int frozen);
 /* From now on X is read as (x - x_mean) / x_scale (n_0 numbers of each), Y, where it is no code, as (y - y_mean) /
-   y_scale (as many of each as the loss reads of a sample), and predictions are written as a * a_scale + a_shift (n_L of
-   each). All are computed in double, also in a network of floats. Each pair may be NULL: then those numbers stay as
-   they are. Losses and gradients are those of the standardised numbers. */
+   y_scale (`targets` of each: as many as the loss reads of a sample), and predictions are written as a * a_scale +
+   a_shift (n_L of each). All are computed in double, also in a network of floats. Each pair may be NULL, with 0
+   targets: then those numbers stay as they are. Scales are above 0. Losses and gradients are those of the standardised
+   numbers. */
 int fnn_net_standardise(fnn_net *net, const double *x_mean, const double *x_scale, ptrdiff_t targets,
                         const double *y_mean, const double *y_scale, const double *a_scale, const double *a_shift);
 /* From now on keep an exponential moving average of all parameters, which begins with the present ones; it is part of
@@ -439,7 +440,8 @@ int fnn_net_update(fnn_net *net, const fnn_matrix *gradients, fnn_fit *fit, int 
   F(net_freeze) F(net_start_average) F(net_average_share) F(net_set_average) F(net_get_average) \
   F(schedule_row) \
   F(net_training_gradients) F(net_normalise) \
-  F(net_backward) F(net_training_outputs) F(net_begin_step) F(net_end_step) F(net_update)
+  F(net_backward) F(net_training_outputs) F(net_begin_step) F(net_end_step) F(net_update) \
+  F(net_standardise)
 /* clang-format on */
 
 /* Raised when a function changes, or a struct changes in another way than by new members at its end. A larger table
@@ -532,6 +534,8 @@ typedef struct {
   int (*net_end_step)(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, ptrdiff_t m, double weight, fnn_fit *fit,
                       int threads);
   int (*net_update)(fnn_net *net, const fnn_matrix *gradients, fnn_fit *fit, int threads);
+  int (*net_standardise)(fnn_net *net, const double *x_mean, const double *x_scale, ptrdiff_t targets,
+                         const double *y_mean, const double *y_scale, const double *a_scale, const double *a_shift);
 } fnn_api;
 
 const fnn_api *fnn_get_api(void);

@@ -395,6 +395,8 @@ static inline int fnn_is_optimizer(int kind) { return kind >= 0 && kind < FNN_OP
 /* --- checks.c: a row of the list, with parameters that the row takes --- */
 int fnn_is_activation(const fnn_spec *g);
 int fnn_is_loss(const fnn_spec *loss);
+/* Whether n numbers can be standardised by these: neither is there, or both, finite, and scales above 0. */
+int fnn_is_standard(const double *mean, const double *scale, ptrdiff_t n);
 /* Whether these matrices are of one dtype. */
 int fnn_have_one_dtype(const fnn_matrix *const *all, int count);
 #define FNN_HAVE_ONE_DTYPE(...)                                                                                        \

@@ -28,17 +28,15 @@ class Standardisation(NamedTuple):
     y_scale: np.ndarray | None
 
     def of_engine(self, loss, n_out):
-        """The arguments of Engine.standardise: x_mean, x_scale, y_mean, y_scale, a_scale, a_shift; (n,) or None."""
-        x = self.x_mean.ravel().copy(), self.x_scale.ravel().copy()
-        if self.y_mean is None:
-            return *x, None, None, None, None
+        """The arguments of Engine.standardise: x_mean and x_scale (n_0,); of y (k,) and of A (n_L,), or None."""
+        x_mean, x_scale, y_mean, y_scale = (None if T is None else T.ravel().copy() for T in self)
+        if y_mean is None:
+            return x_mean, x_scale, None, None, None, None
         if tables.loss_row(loss).targets == "means":  # k means, then k log-variances, which grow by 2 log(scale)
-            k = len(self.y_mean)
-            zeros, ones = np.zeros(k), np.ones(k)
-            mean, scale = np.append(self.y_mean, zeros), np.append(self.y_scale, ones)
-            return *x, mean, scale, scale, np.append(self.y_mean, 2 * np.log(self.y_scale))
-        mean, scale = (np.broadcast_to(T.ravel(), n_out).copy() for T in (self.y_mean, self.y_scale))
-        return *x, mean, scale, scale, mean
+            a_scale, a_shift = np.append(y_scale, np.ones_like(y_scale)), np.append(y_mean, 2 * np.log(y_scale))
+        else:
+            a_scale, a_shift = (np.broadcast_to(T, n_out).copy() for T in (y_scale, y_mean))
+        return x_mean, x_scale, y_mean, y_scale, a_scale, a_shift
 
     def read_only(self):
         """Copies that cannot be written to."""
@@ -160,12 +158,11 @@ def checked(given, sizes, output, loss, dtype):
     return Standardisation(*clean)
 
 
-def of_standards(standards, rows):
-    """The Standardisation that an engine's `standards` come from, with so many rows of Y; None for None."""
+def of_standards(standards):
+    """The Standardisation that an engine's `standards` come from; None for None."""
     if standards is None:
         return None
-    of_y = (None, None) if standards[2] is None else (T[:rows, np.newaxis] for T in standards[2:4])
-    return Standardisation(*(T[:, np.newaxis] for T in standards[:2]), *of_y)
+    return Standardisation(*(None if T is None else T[:, np.newaxis] for T in standards[:4]))
 
 
 def folded(W, b, standards):
@@ -207,8 +204,7 @@ def of_targets(standards, Y):
 
 
 def _centred(X, mean, scale):
-    n = X.shape[0]
-    return (X.astype(np.float64) - mean[:n, np.newaxis]) * (1 / scale[:n, np.newaxis])
+    return (X.astype(np.float64) - mean[:, np.newaxis]) * (1 / scale[:, np.newaxis])
 
 
 def in_units(standards, A):

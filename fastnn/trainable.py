@@ -126,8 +126,7 @@ class Trainable:
     @property
     def standardisation(self):
         """The Standardisation of X and y; None: the network reads them as they are."""
-        rows = tables.loss_row(self.loss.name).target_rows(self.sizes[-1])
-        return standardisation.of_standards(self.engine.standards, rows)
+        return standardisation.of_standards(self.engine.standards)
 
     def reset_optimizer(self):
         """Drop the optimizer's state; its settings and the weights stay."""

@@ -319,6 +319,37 @@ def test_targets_with_other_rows_than_units(small):
     assert (losses == losses[0]).all()
 
 
+@pytest.mark.parametrize(("loss", "units", "targets"), [(MSE, 3, 3), (QUANTILE, 3, 1), (GAUSSIAN_NLL, 4, 2)])
+def test_standards_that_do_not_fit_are_refused(loss, units, targets):
+    net, x, few = ctypes.c_void_p(new_net(4, units, loss=loss)), np.ones((4, 5)), (1,)
+    means, ones, out, left = np.full(8, 2.0), np.full(8, 0.5), np.empty((units, 5)), np.empty((units, 5))
+
+    def standardise(x_mean=means, x_scale=ones, count=targets, y_mean=means, y_scale=ones, a_scale=ones, a_shift=means):
+        at = [None if T is None else VOID(T.ctypes.data) for T in (x_mean, x_scale, y_mean, y_scale, a_scale, a_shift)]
+        return in_c("net_standardise", net, *at[:2], count, *at[2:])
+
+    def predict(out):
+        assert in_c("net_predict", net, matrix(out), matrix(x), 5, few) == 0
+
+    nothing = {"count": 0, "y_mean": None, "y_scale": None}
+    assert standardise() == standardise(x_mean=None, x_scale=None) == standardise(a_scale=None, a_shift=None) == 0
+    assert standardise(**nothing) == standardise() == 0
+    predict(left)
+    assert (left == 2).all()  # W and b are 0
+    for count in (targets - 1, targets + 1, -1, 2**62):
+        assert standardise(count=count) == REFUSED
+    assert standardise(**nothing | {"count": targets}) == REFUSED
+    for half in ("x_mean", "x_scale", "y_mean", "y_scale", "a_scale", "a_shift"):
+        assert standardise(**{half: None}) == REFUSED
+        for bad in (np.nan, np.inf, *((0.0, -1.0, 5e-324) if "scale" in half else ())):
+            wrong = np.ones(8)
+            wrong[0] = bad
+            assert standardise(**{half: wrong}) == REFUSED
+    predict(out)
+    np.testing.assert_array_equal(out, left)
+    in_c("net_free", net, result=None)
+
+
 def test_levels_are_those_of_the_call(small):
     """A network keeps its plan from call to call."""
     arrays, _ = small
