@@ -293,6 +293,7 @@ cdef class Engine:
         twin.set_running_statistics(self.running_statistics())
         if self.standards is not None:
             twin.standardise(*self.standards)
+        twin.penalty, twin.loss_factor, twin.eps_with_v = self.penalty, self.loss_factor, self.eps_with_v
         return twin
 
     cdef int _threads(self, int wanted):

@@ -462,7 +462,8 @@ class Fit:
         """As _train, after selecting and casting only the samples of this slice: X is never copied as a whole."""
         # Each selected sample needs memory twice for a short time: in its own dtype, and cast.
         both = (self.X,) if self.y.ndim == 1 else (self.X, self.y)
-        sample = sum(a.shape[0] * (a.itemsize + self.engine.dtype.itemsize) for a in both)
+        cast = standardisation.dtype_of(self.engine).itemsize
+        sample = sum(a.shape[0] * (a.itemsize + cast) for a in both)
         batches = max(1, min(batches, _CAST_BYTES // (self.batch_size * sample)))
         stop = min(state.position + batches * self.batch_size, self.m)
         columns = self._columns(stop)

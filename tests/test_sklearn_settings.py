@@ -18,6 +18,9 @@ OPTIMIZERS = {
 }
 
 
+SETTINGS = ("penalty", "loss_factor", "eps_with_v")
+
+
 def engine_of(net, alpha, scale=1.0):
     net._engine.penalty, net._engine.loss_factor, net._engine.eps_with_v = alpha * scale, 0.5, True
     return net
@@ -95,6 +98,13 @@ def test_steps_and_threads_give_the_same_bits(backend, dtype, kind):
     ]
     assert bits(steps) == bits(first)
     np.testing.assert_allclose([sum(total[:3]) / 130, sum(total[3:]) / 130], losses, rtol=1e-12)
+
+
+def test_a_copy_of_the_engine_has_them(backend):
+    net = Network(SIZES, ["tanh", "identity"], seed=2, backend=backend)
+    assert [getattr(net._engine.copy(), name) for name in SETTINGS] == [0.0, 1.0, False]
+    engine = engine_of(net, ALPHA)._engine.copy()
+    assert [getattr(engine, name) for name in SETTINGS] == [ALPHA, 0.5, True]
 
 
 def test_they_act_in_training_alone(backend, dtype):

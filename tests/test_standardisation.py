@@ -11,7 +11,7 @@ import fastnn
 import reference as ref
 from case_helpers import bits, weights_unchanged
 from conftest import COMPILED
-from fastnn import SGD, Network, passes, standardisation
+from fastnn import SGD, Network, passes, standardisation, training
 
 M = 50
 NET = [5, 7, 3], ["tanh", "identity"], "mse"
@@ -142,6 +142,27 @@ def test_it_trains_as_on_standardised_samples(backend, dtype, rng, cast):
     assert history.loss == other.loss
     assert net.train_step(given, Y) == twin.train_step(Xs, Ys)
     assert bits(net) == bits(twin)
+
+
+@pytest.mark.parametrize("of_X", ["int64", "float16"])
+def test_what_is_cast_at_once_is_bounded(either_backend, rng, of_X, monkeypatch):
+    """A float32 network that standardises reads float64."""
+    X, Y = rng.integers(0, 9, (200, 3000)).astype(of_X), rng.integers(0, 9, (3, 3000))
+    net, seen, cast, most = Network([200, 3], ["identity"], seed=0, backend=either_backend), [], passes.cast, 10**6
+
+    def look(*given):
+        seen.append(cast(*given))
+        return seen[-1]
+
+    monkeypatch.setattr(passes, "cast", look)
+    monkeypatch.setattr(training, "_CAST_BYTES", most)
+    for adapts in (False, True):
+        if adapts:
+            net.adapt(X, Y)
+        seen.clear()
+        net.fit(X, Y, 2, 10, SGD(1e-9), progress=False)
+        bytes_of = [sum(A.nbytes + A.size * given.itemsize for A, given in zip(block, (X, Y))) for block in seen]
+        assert max(bytes_of) <= most
 
 
 def test_metrics_are_of_the_user_s_units(either_backend, rng):
