@@ -199,7 +199,8 @@ class Network:
         -------
         loss : float
         gradient : ndarray, (P,)
-            Of v's dtype (float64 for integers); computed in the network's dtype.
+            Of v's dtype (float64 for integers); computed in the network's dtype. By all parameters, also
+            those of layers that :attr:`Network.trainable` freezes.
 
         Raises
         ------
@@ -236,7 +237,8 @@ class Network:
             ||g - d|| / (||g|| + ||d||), with g the gradients of this network and d the
             differences. For correct gradients it is below 1e-7 in float64, and about 1e-6 to 1e-4,
             the rounding of the gradient itself, in float32; more if the input of a relu is close
-            to 0. It is 0 if g and d are both 0.
+            to 0. At 0 itself, as for a sample of zeros where b is 0, a relu has no derivative: ours is 0, the
+            difference 1/2. It is 0 if g and d are both 0.
         """
         check_flag("training", training)
         data, is_own = self._trainable.data(X, y, None), self._trainable.is_own
@@ -345,7 +347,8 @@ class Network:
             Its lr may be a schedule or a function: see :mod:`fastnn.schedules`.
         shuffle : bool
             True: a new order of the samples in each epoch, which depends only on the network's seed
-            and the epoch's number (and on m). False: the given order.
+            and the epoch's number (and on m). False: the given order. Batches come in
+            their own order, see Notes.
         sample_weight : array_like, (m,), optional
             Finite weights, at least 0. A batch whose weights are all 0 is skipped: it makes no
             update and does not count as a step.
@@ -424,11 +427,12 @@ class Network:
         **Batches.** ``fit(batches)`` makes one update with each batch, and walks through the iterable
         once an epoch; an iterator that cannot begin again is an error. Columns are samples, but in the
         batches of a torch ``DataLoader`` (or of ``tqdm(loader)``) rows are. Batches of equal size (the
-        last may be shorter) give the same bits as fit on all of the data with ``shuffle=False``; so does a schedule of
-        epochs if all are equal, as its time within an epoch is the share of the batches before. That
-        needs a ``len``: without one it is the epoch's start. batch_size, shuffle, sample_weight,
-        samples, validation_split and "balanced" are refused, as are metrics without validation_data.
-        After an error, also one of the iterable's, the weights so far are kept.
+        last may be shorter) give the same bits as fit on all of the data with ``shuffle=False``; so does
+        a schedule of epochs if all are equal, as its time within an epoch is the share of the batches
+        before. That needs a ``len``: without one it is the epoch's start. shuffle and batch_size stay at
+        their defaults, which have no effect here; other values are refused, and so are sample_weight,
+        samples, validation_split, "balanced", and metrics without validation_data. After an error, also
+        one of the iterable's, the weights so far are kept.
 
         Examples
         --------

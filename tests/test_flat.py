@@ -63,6 +63,16 @@ def test_an_own_loss(backend):
     np.testing.assert_allclose(g, g_ours, rtol=1e-10, atol=1e-13)
 
 
+def test_the_gradient_is_that_of_frozen_layers_too(backend):
+    net, twin = net_of(backend), net_of(backend)
+    net.trainable = [False] * (len(net.sizes) - 1)
+    v = net.flat_parameters
+    (loss, g), (wanted_loss, wanted) = (each.loss_and_gradient(v, X, Y) for each in (net, twin))
+    assert loss == wanted_loss
+    np.testing.assert_array_equal(g, wanted)
+    assert (g != 0).any()
+
+
 @pytest.mark.parametrize("network_dtype", ["float64", "float32"])
 def test_scipy_minimises(backend, network_dtype):
     optimize = pytest.importorskip("scipy.optimize")
