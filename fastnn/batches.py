@@ -89,8 +89,8 @@ class FitOfBatches(Fit):
 
     Parameters
     ----------
-    data : (iterable, ndarray or None)
-        The batches, and the weight of each class.
+    data : (iterable, dict or None)
+        The batches, and the weights of classes.
     trainable, optimizer, batch_size, shuffle, before, afresh, options
         As for :class:`Fit`; the size is 1, and `shuffle` has no effect.
     """
@@ -166,10 +166,10 @@ class FitOfBatches(Fit):
         if w is not None:
             w, exponent = arrays.scaled_weights(arrays.finite_weights(w, m))
         if self.of_classes is not None:
-            of_classes, of_table = arrays.scaled_weights(self.of_classes)
-            codes = class_weights.codes_of(y, self.trainable.sizes[-1], self.trainable.loss.name)
-            w, of_product = arrays.scaled_weights(of_classes[codes] if w is None else w * of_classes[codes])
-            exponent += of_table + of_product
+            n_out, loss = self.trainable.sizes[-1], self.trainable.loss.name
+            of_classes, of_these = arrays.scaled_weights(class_weights.of_samples(self.of_classes, y, n_out, loss))
+            w, of_product = arrays.scaled_weights(of_classes if w is None else w * of_classes)
+            exponent += of_these + of_product
         return w, exponent
 
     def _slice(self, epochs, check, rates):

@@ -108,19 +108,17 @@ def checked_of_batches(trainable, given):
 
     Returns
     -------
-    (Options, ndarray or None)
-        And the weight of each class.
+    (Options, dict or None)
+        And the weights of classes.
     """
     validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split, diagnostics = given
-    options, classes = _of_any_data(trainable, diagnostics, max_seconds), max(trainable.sizes[-1], 2)
+    options = _of_any_data(trainable, diagnostics, max_seconds)
     if tables.real_parameter(validation_split, "validation_split"):
         raise ValueError("validation_split needs all data at once, and fit got batches: give validation_data")
     if samples is not None:
         raise ValueError("samples= needs all data at once, and fit got batches: leave the other samples out of these")
     if isinstance(class_weight, str) and class_weight == "balanced":
         raise ValueError('class_weight="balanced" needs all data at once, and fit got batches: give a dict')
-    if class_weight is not None and trainable.is_own:
-        raise ValueError(class_weights.NOT_FOR_OWN)
     if validation_data is not None:
         options.measures = Measures(trainable, None, None, validation_data, metrics)
     elif type(metrics) not in (tuple, list) or metrics:
@@ -129,4 +127,6 @@ def checked_of_batches(trainable, given):
         )
     names = {"loss": False} if options.measures is None else options.measures.names()
     options.stopper = stopping.checked(early_stopping, names)
-    return options, None if class_weight is None else class_weights.of_classes(class_weight, classes)
+    if class_weight is not None:
+        class_weight = class_weights.checked(class_weight, trainable.sizes[-1], trainable.loss.name)
+    return options, class_weight

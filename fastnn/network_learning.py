@@ -366,7 +366,8 @@ class Network:
             Samples that are not trained on. Their loss after each epoch is ``history.val_loss``.
         class_weight : dict of int to float, or "balanced", optional
             Multiplies the weight of each training sample by that of its class. "balanced": m /
-            (classes count_c), for the count_c samples of class c (scikit-learn's).
+            (classes count_c), for the count_c samples of class c (scikit-learn's). With a loss of your own
+            for integers y (m,), whatever they are.
         early_stopping : int or EarlyStopping, optional
             End training when the validation loss, or another number, no longer improves; an int
             is the patience. After an epoch come validation, a Plateau of the learning rate,

@@ -426,6 +426,62 @@ def test_bits_are_those_of_our_loss():
         assert state_of(own) == state_of(ours)
 
 
+# --- weights of classes, metrics ------------------------------------------------------------------------------------
+
+
+def hinge(A, y):
+    """Of labels -1 and 1, or (of codes 0..4) of their distance to 2."""
+    side = np.where(y < 0, -1.0, 1.0) if (y < 0).any() else y - 2.0
+    return np.maximum(0, 1 - side * A[0]), np.where(side * A < 1, -side, 0.0)
+
+
+LABELS = {
+    "-1 and 1": (2 * RNG.integers(0, 2, M) - 1, {-1: 0.3, 1: 4}),
+    "codes": (RNG.integers(0, 5, M), {0: 0.3, 4: 7}),
+    "bool": (RNG.random(M) < 0.3, {1: 2.5}),
+}
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_class_weights_of_integers_are_sample_weights(backend, labels):
+    y, by_class = LABELS[labels]
+    _, place, counts = np.unique(y, return_inverse=True, return_counts=True)
+    of_samples, w = np.array([float(by_class.get(int(label), 1)) for label in y]), RNG.random(M)
+    balanced = (M / (len(counts) * counts))[place]
+    for arguments, wanted in (
+        ({"class_weight": by_class}, of_samples),
+        ({"class_weight": by_class, "sample_weight": w}, w * of_samples),
+        ({"class_weight": "balanced"}, balanced),
+    ):
+        for more in ({}, {"samples": np.arange(3, 80)}):
+            if more and wanted is balanced:  # which counts these samples only
+                continue
+            net, twin = (Network([5, 4, 1], ["tanh", "identity"], hinge, seed=0, backend=backend) for _ in "ab")
+            found = net.fit(X, y, 2, **arguments, **more, **QUIET)
+            assert found.loss == twin.fit(X, y, 2, sample_weight=wanted, **more, **QUIET).loss
+            assert bits(net) == bits(twin)
+    joined, apart = (Network([5, 4, 1], ["tanh", "identity"], hinge, seed=0, backend=backend) for _ in "ab")
+    joined.fit(X, y, 2, 32, shuffle=False, progress=False, class_weight=by_class)
+    apart.fit(batches_of(X, y, size=32), epochs=2, progress=False, class_weight=by_class)
+    assert bits(apart) == bits(joined)
+
+
+def test_class_weights_where_y_is_no_class(backend):
+    net, codes = nets(backend)[0], LABELS["codes"][0]
+    one = Network([5, 1], ["identity"], hinge, seed=0, backend=backend)
+    with weights_unchanged(net), weights_unchanged(one):
+        for y in (Y, np.eye(3)[:, codes % 3], codes.astype(float)):
+            for given in ("balanced", {0: 2.0}):
+                assert_refused(lambda y=y, given=given: net.fit(X, y, class_weight=given), "class_weight", str(y.shape))
+        with pytest.raises(ValueError, match=r"class_weight: .*integers.*write sample_weight"):
+            net.fit(batches_of(X, Y), class_weight={0: 2.0})
+        assert_refused(lambda: one.fit(X, codes, class_weight={5: 1.0}), "class_weight", "no class 5 in y", "0, 1")
+        assert_refused(lambda: one.fit(X, codes, class_weight={"a": 1.0}), "class_weight", "the key 'a'")
+        assert_refused(lambda: one.fit(X, codes, class_weight={0: -1.0}), "class_weight[0]", "-1.0")
+        with pytest.raises(ValueError, match='class_weight="balanced" needs all data at once'):
+            one.fit(batches_of(X, codes), class_weight="balanced")
+
+
 # --- fit on batches ---------------------------------------------------------------------------------------------
 
 
@@ -466,9 +522,8 @@ def test_errors_in_batches_say_which_one(backend, rng):
     net = Network([5, 3], ["identity"], broken, seed=1, backend=backend)
     with weights_unchanged(net), pytest.raises(KeyError, match="mine"):
         net.fit(batches_of(X, Y), progress=False)
-    for arguments, words in (({"class_weight": {0: 2.0}}, "class_weight"), ({"diagnostics": True}, "diagnostics")):
-        with pytest.raises(ValueError, match=words):
-            net.fit(batches_of(X, Y), progress=False, **arguments)
+    with pytest.raises(ValueError, match="diagnostics"):
+        net.fit(batches_of(X, Y), progress=False, diagnostics=True)
 
 
 def test_a_loss_that_diverges_on_batches_keeps_finite_weights(backend, rng):
