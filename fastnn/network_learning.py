@@ -73,6 +73,8 @@ class Network:
             |metrics|.
             r2, rmse and mae take for a the means of gaussian_nll, the level of quantile that is nearest
             to 0.5 (of two the first), and exp(A) with poisson.
+            With a loss of your own these three compare the outputs with a y of their shape; the others
+            take class codes (m,), or what the cross-entropy of sigmoid or softmax outputs takes.
             A callable gets `y` as it was given, and the outputs A (n_L, m), read-only; it returns a
             number, and gets no weights.
 

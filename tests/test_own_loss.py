@@ -1,6 +1,7 @@
 """A loss of the user's own: Network(loss=f), train_step(loss=f), load(loss=f)."""
 
 import copy
+import functools
 import itertools
 import pickle
 import threading
@@ -261,7 +262,7 @@ def test_wrong_arguments(backend):
     assert_refused(lambda: net.train_step(X, 3.0), "y", "()")
     for how, what in (
         ({"class_weight": "balanced"}, "class_weight"),
-        ({"metrics": ["r2"]}, "metrics[0]"),
+        ({"metrics": ["accuracy"]}, "metrics[0]"),
         ({"diagnostics": True}, "diagnostics"),
     ):
         with pytest.raises(ValueError) as caught:
@@ -480,6 +481,72 @@ def test_class_weights_where_y_is_no_class(backend):
         assert_refused(lambda: one.fit(X, codes, class_weight={0: -1.0}), "class_weight[0]", "-1.0")
         with pytest.raises(ValueError, match='class_weight="balanced" needs all data at once'):
             one.fit(batches_of(X, codes), class_weight="balanced")
+
+
+CODES, LABELED = RNG.integers(0, 3, M), RNG.integers(0, 2, (3, M))
+SOFT = RNG.dirichlet(np.ones(3), M).T
+
+
+@pytest.mark.parametrize(
+    ("units", "output", "ours", "y", "names"),
+    [
+        (3, "identity", "mse", Y, ["r2", "rmse", "mae"]),
+        (3, "tanh", "mse", Y.astype("f4"), ["r2", "rmse", "mae"]),
+        (1, "identity", "mse", Y[0], ["r2", "mae"]),
+        (1, "relu", "mse", CODES, ["rmse"]),
+        (3, "sigmoid", "mse", SOFT, ["rmse"]),
+        (3, "identity", "mse", CODES, ["accuracy", "auc", "f1", ("top_k", {"k": 2})]),
+        (3, "softmax", "cross_entropy", CODES, ["accuracy", "auc", "f1", ("top_k", {"k": 2})]),
+        (3, "softmax", "cross_entropy", np.eye(3)[:, CODES], ["accuracy", "f1"]),
+        (3, "sigmoid", "binary_cross_entropy", LABELED, ["accuracy", "auc", "f1"]),
+        (3, "sigmoid", "binary_cross_entropy", CODES, ["accuracy"]),
+        (1, "sigmoid", "binary_cross_entropy", LABELED[0] == 1, ["accuracy", "auc", "f1"]),
+    ],
+)
+def test_metrics_by_name_are_those_with_our_loss(backend, units, output, ours, y, names):
+    w, how = RNG.random(M), {"activations": ["tanh", output], "seed": 3, "dtype": "float64", "backend": backend}
+    own = Network([5, 4, units], loss=lambda A, y: (np.zeros(A.shape[1]), np.zeros_like(A)), **how)
+    net = Network([5, 4, units], loss=ours, **how)
+    for weights in (None, w):
+        found = own.evaluate(X, y, weights, metrics=[*names, lambda y, A: A.size])
+        wanted = net.evaluate(X, y, weights, metrics=names)
+        assert {name: found[name] for name in list(wanted)[-len(names) :]} == dict(list(wanted.items())[-len(names) :])
+        assert found["<lambda>"] == units * M
+    still = {"optimizer": SGD(0.0), "metrics": names, **QUIET}
+    for more in (
+        {},
+        {"validation_data": (X[:, :40], y[..., :40])},
+        {"samples": np.arange(5, 60)},
+        {"samples": np.arange(60), "validation_split": 0.5},
+    ):
+        got, want = own.fit(X, y, 2, **still, **more), net.fit(X, y, 2, **still, **more)
+        if "validation_split" not in more:  # ours takes of each class its share
+            assert got.metrics == want.metrics
+        assert len(got.metrics) == len(names)
+    got = own.fit(batches_of(X, y), epochs=2, validation_data=(X, y), optimizer=SGD(0.0), metrics=names, progress=False)
+    assert next(iter(got.metrics.values())) == [wanted_of(net, names[0], y)] * 2
+
+
+def wanted_of(net, name, y):
+    return list(net.evaluate(X, y, metrics=[name]).values())[-1]
+
+
+def test_metrics_by_name_that_are_not_defined(backend):
+    three = Network([5, 3], ["identity"], mse, seed=0, backend=backend)
+    one = Network([5, 1], ["identity"], hinge, seed=0, backend=backend)
+    soft = Network([5, 3], ["softmax"], mse, seed=0, backend=backend)
+    for net, y, name, words in (
+        (three, Y, "accuracy", "these targets are values"),
+        (three, CODES, "r2", "these targets are classes"),
+        (three, Y[:2], "r2", "y has shape (2, 90), wanted (3, m)"),
+        (three, CODES + 1, "accuracy", "y holds codes from 1 to 3"),
+        (one, LABELS["-1 and 1"][0], "accuracy", "these targets are values"),
+        (soft, Y, "f1", "cross_entropy needs values at least 0"),
+    ):
+        for call in (net.evaluate, functools.partial(net.fit, progress=False)):
+            with weights_unchanged(net), pytest.raises(ValueError, match=r"^metrics\[0\]: ") as caught:
+                call(X, y, metrics=[name])
+            assert words in str(caught.value)
 
 
 # --- fit on batches ---------------------------------------------------------------------------------------------
