@@ -376,20 +376,26 @@ cdef class Engine:
 
     # --- a loss of the caller's own: explained in _numpy.py ---
 
-    cdef object _outputs(self, ptrdiff_t m, operand *to):
-        return _new(self.type_num, self.n_out, m, None, to)
-
-    def training_outputs(self, X):
-        """A[L] (n_L, m) as the next update would have it, with X as its batch."""
+    cdef object _forward_part(self, X, bint begins):
+        """A[L] (n_L, m) of the next update; if it `begins` that, the network keeps what end_step needs."""
         cdef fnn_matrix x = _samples(X)
         cdef operand a
         cdef ptrdiff_t m = X.shape[1]
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
-        A = self._outputs(m, &a)
-        with nogil:
+        cdef PyThreadState *state
+        A = _new(self.type_num, self.n_out, m, None, &a)
+        state = _release(m * self.flop)
+        if begins:
+            status = fnn_net_begin_step(self.net, &a.matrix, &x, m, self.seed, threads)
+        else:
             status = fnn_net_training_outputs(self.net, &a.matrix, &x, m, self.seed, threads)
+        _acquire(state)
         _done(status)
         return A if self.standards is None else _standardisation.in_units(self.standards, A)
+
+    def training_outputs(self, X):
+        """A[L] (n_L, m) as the next update would have it, with X as its batch."""
+        return self._forward_part(X, False)
 
     def backward(self, X, dA, double weight, bint training=False):
         """The gradients of every layer's parameters, and dX (n_0, m)."""
@@ -475,19 +481,8 @@ cdef class Engine:
 
     cpdef begin_step(self, X):
         """The outputs A of :meth:`training_outputs`; what :meth:`end_step` needs is kept."""
-        cdef fnn_matrix x = _samples(X)
-        cdef operand a
-        cdef ptrdiff_t m = X.shape[1]
-        cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
-        cdef PyThreadState *state
-        A = self._outputs(m, &a)
         self.begun_A = self.begun_X = None
-        state = _release(m * self.flop)
-        status = fnn_net_begin_step(self.net, &a.matrix, &x, m, self.seed, threads)
-        _acquire(state)
-        _done(status)
-        if self.standards is not None:
-            A = _standardisation.in_units(self.standards, A)
+        A = self._forward_part(X, True)
         self.begun_A, self.begun_X = A, X
         return A
 

@@ -428,12 +428,17 @@ def _adamw(w, g, moments, t, adamw):
 _SMALLEST = {dtype: float(np.finfo(dtype).tiny) for dtype in FLOATS}
 
 
-def _adam_step(w, g, moments, t, adam):
-    (m, v), (beta1, beta2) = moments, adam.betas
+def _move_moments(g, moments, betas):
+    (m, v), (beta1, beta2) = moments, betas
     m *= beta1
     m += (1 - beta1) * g
     v *= beta2
     v += (1 - beta2) * g * g  # evaluated from the left: g * g first could overflow
+    return m, v
+
+
+def _adam_step(w, g, moments, t, adam):
+    (m, v), (beta1, beta2) = _move_moments(g, moments, adam.betas), adam.betas
     # w -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
     step = np.sqrt(v)
     step /= math.sqrt(1 - beta2**t)
@@ -446,11 +451,7 @@ def _adam_step(w, g, moments, t, adam):
 def _nadam(w, g, moments, t, nadam):
     if nadam.weight_decay:
         g += nadam.weight_decay * w
-    (m, v), (beta1, beta2) = moments, nadam.betas
-    m *= beta1
-    m += (1 - beta1) * g
-    v *= beta2
-    v += (1 - beta2) * g * g
+    (m, v), (beta1, beta2) = _move_moments(g, moments, nadam.betas), nadam.betas
     of_gradient, of_moment = _nadam_shares(beta1, nadam.momentum_decay, t)
     # w -= lr (of_gradient g + of_moment m) / (sqrt(v) / sqrt(1 - beta2^t) + eps)
     step = of_gradient * g + of_moment * m

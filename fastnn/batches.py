@@ -213,9 +213,7 @@ class FitOfBatches(Fit):
                 f"the weights of all samples of epoch {epoch} are 0: give at least one of them more than 0"
             )
         self.walk, self.batches, self.exponent = None, 1, _LOWEST
-        state.ended = ended = [(state.loss_sum, state.weight_sum)]
-        state.next_epoch()
-        return ended
+        return state.end_epoch()
 
     def _step(self, weights, rates):
         """Make one update; return its position, which says how it ended."""

@@ -117,6 +117,17 @@ class TrainState:
         self.diagnostics = None  # where the engine stores what it measures in a batch; None: it measures nothing
         self.order = None  # the order of samples if it is shuffled; used by the engine and training._train_cast
 
+    def reach(self, position, m):
+        """Go on to `position` in an epoch of m samples; returns the sums of the epoch if it ends there, else []."""
+        self.position, self.ended, self.ended_rates = position, None, None
+        return self.end_epoch() if position == m else []
+
+    def end_epoch(self):
+        """End the epoch; returns `ended`, its sums."""
+        self.ended = ended = [(self.loss_sum, self.weight_sum)]
+        self.next_epoch()
+        return ended
+
     def next_epoch(self):
         """Begin the next epoch."""
         self.epoch += 1

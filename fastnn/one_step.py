@@ -15,6 +15,12 @@ def not_finite_before(trainable, X, y, samples=None):
     )
 
 
+def _diverged(settings, what, remedy):
+    return FloatingPointError(
+        f"the step diverged (with {settings}): {what} would not be finite; the weights are unchanged. {remedy}"
+    )
+
+
 def careful_step(trainable, X, y, optimizer, sample_weight=None):
     """One update for any arguments, with clear errors; a snapshot of all weights is restored after a failure."""
     if sparse.is_scipy(X):
@@ -55,10 +61,7 @@ def _checked_step(trainable, X, y, optimizer, sample_weight):
         trainable.refuse_non_finite(moments=not afresh)
         if state.failed:
             raise not_finite_before(trainable, X, y)
-        raise FloatingPointError(
-            f"the step diverged (with {settings}): the loss, a weight or a moment would not be finite; "
-            f"the weights are unchanged. {cautions.remedy(trainable, X, y)}"
-        )
+        raise _diverged(settings, "the loss, a weight or a moment", cautions.remedy(trainable, X, y))
     return sums[0][0] / sums[0][1]
 
 
@@ -99,7 +102,4 @@ def make(trainable, optimizer, settings, take, refuse=None):
     if refuse is not None:
         refuse()
     trainable.refuse_non_finite()
-    raise FloatingPointError(
-        f"the step diverged (with {settings}): a weight or a moment would not be finite; the weights are unchanged. "
-        "Try a smaller learning rate (lr)"
-    )
+    raise _diverged(settings, "a weight or a moment", "Try a smaller learning rate (lr)")

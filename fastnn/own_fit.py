@@ -84,12 +84,7 @@ class OwnFit(_OwnSteps, Fit):
         state.weight_sum += weight
         if state.first_loss is None and weight:
             state.first_loss = total / weight
-        state.ended = state.ended_rates = None
-        state.position += count
-        if state.position < self.m:
-            return []
-        state.ended = ended = [(state.loss_sum, state.weight_sum)]
-        state.next_epoch()
+        ended = state.reach(state.position + count, self.m)
         self.trainable.state_epochs = state.time
         return ended
 

@@ -479,17 +479,10 @@ class Fit:
         state.finite, state.rate = block.finite, block.rate
         if state.first_loss is None:
             state.first_loss = block.first_loss
-        state.ended = state.ended_rates = None
         if block.failed:
             state.failed = True
-            state.position += block.position
-            return []
-        state.position = stop
-        if stop < self.m:
-            return []
-        state.ended = ended = [(state.loss_sum, state.weight_sum)]
-        state.next_epoch()
-        return ended
+            stop = state.position + block.position
+        return state.reach(stop, self.m)
 
     def _columns(self, stop):
         """The samples of this epoch from the present position to `stop`; a slice if they are in the given order."""
