@@ -74,7 +74,7 @@ def refuse_schedule_of_epochs(settings, call="train_step"):
         )
 
 
-def make(trainable, optimizer, settings, take, refuse=None):
+def make(trainable, optimizer, settings, take, refuse=None, X=None):
     """Make one update, in a turn of the caller's; if it fails, nothing is changed.
 
     Parameters
@@ -85,6 +85,8 @@ def make(trainable, optimizer, settings, take, refuse=None):
         Makes the update with a TrainState; returns False, and has changed nothing, if a number would not be finite.
     refuse : callable, optional
         Raises an error after a failure if what the caller gave is the reason.
+    X : ndarray, optional
+        The samples, for errors.
     """
     before = None  # a snapshot takes time; the usual optimizer goes on with its state, which `take` alone changes
     if optimizer is not trainable.optimizer or optimizer.key() != trainable.state_key:
@@ -102,4 +104,5 @@ def make(trainable, optimizer, settings, take, refuse=None):
     if refuse is not None:
         refuse()
     trainable.refuse_non_finite()
-    raise _diverged(settings, "a weight or a moment", "Try a smaller learning rate (lr)")
+    remedy = "Try a smaller learning rate (lr)" if X is None else cautions.remedy(trainable, X, None)
+    raise _diverged(settings, "a weight or a moment", remedy)

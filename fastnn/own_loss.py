@@ -201,6 +201,10 @@ def _rest(trainable, A, result, X, w, optimizer):
     engine, optimizer = trainable.engine, optimizer or trainable.optimizer
     total, weight, dA = derivatives(result, A, w, lambda: _explain(trainable, X))
     settings = optimizer.frozen(engine.dtype)
+
+    def take(state):
+        return engine.end_step(A, dA, weight, settings, state)
+
     with trainable.guard.writing:
-        one_step.make(trainable, optimizer, settings, lambda state: engine.end_step(A, dA, weight, settings, state))
+        one_step.make(trainable, optimizer, settings, take, X=X)
     return total / weight

@@ -922,6 +922,8 @@ def test_divergence_names_adapt_where_it_helps(either_backend):
     own = net_of(lambda A, y: (np.abs(A - y)[0], 1e5 * (A - y)))
     assert "call net.adapt(X) before training" in words(own, 1e5 * X, VALUES)
     assert "net.adapt(X)" in words(own, 1e38 * X, VALUES)
+    with pytest.raises(FloatingPointError, match=r"the step diverged.*call net.adapt\(X\) before training"):
+        own.train_step(1e5 * X, VALUES, SGD(lr=1e30))
     # a network that standardises: what it does already is no remedy
     for data in ((1e5 * X, VALUES), (1e5 * X, 1e6 * VALUES)):
         net = net_of()
