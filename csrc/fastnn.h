@@ -413,9 +413,10 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
    fnn_net_training_outputs does, and keeps what the update needs; end_step makes the update from dA, which is as for
    fnn_net_backward, and from the same X. If the network changed in between, end_step returns FNN_REFUSED. After an
    unsafe step (fnn_fit.cautious) it can be called again. Of fnn_fit both end_step and update use optimizer, cautious,
-   unchecked, plain, time, before and whole, and set failed, unsafe, finite and rate. */
+   unchecked, plain, time, before and whole, and set failed, unsafe, finite and rate. end_step uses diagnostics, too, if
+   begin_step took `notes` for them (not 0). */
 int fnn_net_begin_step(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m, uint64_t mask_seed,
-                       int threads);
+                       int threads, int notes);
 int fnn_net_end_step(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, ptrdiff_t m, double weight, fnn_fit *fit,
                      int threads);
 /* One update from the caller's gradients, which are as fnn_net_gradients gives them. Running statistics stay. */
@@ -530,7 +531,7 @@ typedef struct {
   int (*net_training_outputs)(const fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m,
                               uint64_t mask_seed, int threads);
   int (*net_begin_step)(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m, uint64_t mask_seed,
-                        int threads);
+                        int threads, int notes);
   int (*net_end_step)(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, ptrdiff_t m, double weight, fnn_fit *fit,
                       int threads);
   int (*net_update)(fnn_net *net, const fnn_matrix *gradients, fnn_fit *fit, int threads);

@@ -40,7 +40,7 @@ static void plan_step(fnn_worker *me) {
                                       (job->fit && fnn_stores(job->fit, &job->optimizer)),
                             .clips = job->fit && job->optimizer.clip_norm > 0,
                             .averages = job->fit && net->average_share > 0,
-                            .diagnoses = job->fit && job->fit->diagnostics,
+                            .diagnoses = job->fit ? job->fit->diagnostics != NULL : job->notes,
                             .slots = net->slots,
                             .source = (int)job->source,
                             .is_forward = job->part == FNN_FORWARD_PART,

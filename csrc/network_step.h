@@ -50,6 +50,7 @@ typedef struct {
   void *dX_rows;        /* and dX as rows, `dX_step` apart: it may be where dX goes */
   ptrdiff_t dX_step;
   int in_training; /* dropout and the statistics of the batch are used */
+  int notes;       /* FNN_FORWARD_PART: fnn_fit.diagnostics will be asked for */
   uint64_t mask_seed;
   double total;
   int interrupted;           /* the task stopped before its end, without error: another team, or one thread, goes on */
@@ -189,6 +190,8 @@ void fnn_move_and_note(const fnn_worker *me, const fnn_update *u, const fnn_oper
                        void *m2, const void *gradients);
 /* Notes which units are not quiet, in this thread's part of A of layer l before its dropout. */
 void fnn_note_loud(const fnn_worker *me, const fnn_operation_of_step *o);
+/* Begins the notes of which units are not quiet. */
+void fnn_forget_loud(const fnn_net *net, fnn_workspace *work);
 /* Stores the numbers of fnn_fit.diagnostics. */
 void fnn_diagnose(const fnn_worker *me);
 /* --- network_norm.c --- */

@@ -144,7 +144,8 @@ static int run_training(fnn_net *net, fnn_train_job job, fnn_fit *given, int thr
   double sums[2];
   if (job.source != FNN_TARGETS) { /* a single step */
     fit.batch = m, fit.max_batches = fit.max_epochs = 1, fit.position = fit.shuffle = 0;
-    fit.samples = NULL, fit.rates = NULL, fit.diagnostics = NULL, fit.ended = sums, fit.ended_rates = NULL;
+    fit.samples = NULL, fit.rates = NULL, fit.ended = sums, fit.ended_rates = NULL;
+    if (job.source == FNN_GIVEN_GRADIENTS) fit.diagnostics = NULL; /* there is no batch */
   }
   if (fit.batch < 1 || fit.position < 0 || fit.position > m) return FNN_REFUSED;
   if (job.X && !fnn_is_input(net, job.X, fit.samples ? 0 : m)) return FNN_REFUSED;
@@ -217,7 +218,7 @@ static void part_task(void *arg, fnn_member *member) {
 
 /* The forward part of a step, in `work`. */
 static int run_forward_part(const fnn_net *net, fnn_workspace *work, const fnn_matrix *A, const fnn_matrix *X,
-                            ptrdiff_t m, uint64_t mask_seed, int threads) {
+                            ptrdiff_t m, uint64_t mask_seed, int threads, int notes) {
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
   if (m < 1 || !fnn_is_dtype_of_X(X->dtype) || !fnn_is_own_dtype(net, A)) return FNN_REFUSED;
   fnn_train_job job = {.net = net,
@@ -229,9 +230,11 @@ static int run_forward_part(const fnn_net *net, fnn_workspace *work, const fnn_m
                        .source = FNN_GIVEN_DA,
                        .part = FNN_FORWARD_PART,
                        .in_training = 1,
+                       .notes = notes,
                        .mask_seed = mask_seed};
   threads = fnn_threads(threads);
-  if (fnn_reserve(net, work, m, threads, 0, 1)) return FNN_NO_MEMORY;
+  if (fnn_reserve(net, work, m, threads, 0, 1) || (notes && fnn_reserve_gradients(net, work))) return FNN_NO_MEMORY;
+  if (notes) fnn_forget_loud(net, work);
   fnn_run(net, FNN_FORWARD_OF_STEP, fnn_exponent((double)m), (double)m, threads, part_task, &job);
   return FNN_OK;
 }
@@ -239,15 +242,15 @@ static int run_forward_part(const fnn_net *net, fnn_workspace *work, const fnn_m
 int fnn_net_training_outputs(const fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m,
                              uint64_t mask_seed, int threads) {
   fnn_workspace work = {0};
-  const int status = run_forward_part(net, &work, A, X, m, mask_seed, threads);
+  const int status = run_forward_part(net, &work, A, X, m, mask_seed, threads, 0);
   fnn_release_workspace(&work);
   return status;
 }
 
 int fnn_net_begin_step(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m, uint64_t mask_seed,
-                       int threads) {
+                       int threads, int notes) {
   net->next_part = FNN_WHOLE_STEP;
-  const int status = run_forward_part(net, &net->work, A, X, m, mask_seed, threads);
+  const int status = run_forward_part(net, &net->work, A, X, m, mask_seed, threads, notes);
   if (status == FNN_OK) net->next_part = FNN_BACKWARD_PART, net->begun = m;
   return status;
 }

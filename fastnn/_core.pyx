@@ -193,7 +193,7 @@ cdef extern from "fastnn.h" nogil:
     int fnn_net_training_outputs(const fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m,
                                  uint64_t mask_seed, int threads)
     int fnn_net_begin_step(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m, uint64_t mask_seed,
-                           int threads)
+                           int threads, int notes)
     int fnn_net_end_step(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, ptrdiff_t m, double weight,
                          fnn_fit *fit, int threads)
     int fnn_net_update(fnn_net *net, const fnn_matrix *gradients, fnn_fit *fit, int threads)

@@ -376,7 +376,7 @@ cdef class Engine:
 
     # --- a loss of the caller's own: explained in _numpy.py ---
 
-    cdef object _forward_part(self, X, bint begins):
+    cdef object _forward_part(self, X, bint begins, bint notes):
         """A[L] (n_L, m) of the next update; if it `begins` that, the network keeps what end_step needs."""
         cdef fnn_matrix x = _samples(X)
         cdef operand a
@@ -386,7 +386,7 @@ cdef class Engine:
         A = _new(self.type_num, self.n_out, m, None, &a)
         state = _release(m * self.flop)
         if begins:
-            status = fnn_net_begin_step(self.net, &a.matrix, &x, m, self.seed, threads)
+            status = fnn_net_begin_step(self.net, &a.matrix, &x, m, self.seed, threads, notes)
         else:
             status = fnn_net_training_outputs(self.net, &a.matrix, &x, m, self.seed, threads)
         _acquire(state)
@@ -395,7 +395,7 @@ cdef class Engine:
 
     def training_outputs(self, X):
         """A[L] (n_L, m) as the next update would have it, with X as its batch."""
-        return self._forward_part(X, False)
+        return self._forward_part(X, False, False)
 
     def backward(self, X, dA, double weight, bint training=False):
         """The gradients of every layer's parameters, and dX (n_0, m)."""
@@ -479,10 +479,10 @@ cdef class Engine:
                     return False
         return True
 
-    cpdef begin_step(self, X):
+    cpdef begin_step(self, X, bint notes=False):
         """The outputs A of :meth:`training_outputs`; what :meth:`end_step` needs is kept."""
         self.begun_A = self.begun_X = None
-        A = self._forward_part(X, True)
+        A = self._forward_part(X, True, notes)
         self.begun_A, self.begun_X = A, X
         return A
 
@@ -574,6 +574,8 @@ cdef class Engine:
         fit.size, fit.optimizer, fit.batch, fit.cautious, fit.plain = sizeof(fnn_fit), settings, 1, True, self.plain
         if state is not None:
             fit.time, fit.rate, fit.before, fit.whole = state.time, state.rate, state.before, state.whole or 0
+            if state.diagnostics is not None:
+                fit.diagnostics = <double *>cnp.PyArray_DATA(<cnp.ndarray>state.diagnostics)
 
     cdef int _one(self, A, fnn_matrix *dA, double weight, fnn_matrix *gradients, fnn_fit *fit) except -1:
         cdef fnn_matrix x

@@ -766,8 +766,11 @@ class Engine:
         return False
 
     @_quiet
-    def begin_step(self, X):
-        """The outputs A of :meth:`training_outputs`; what :meth:`end_step` needs is kept."""
+    def begin_step(self, X, notes=False):
+        """The outputs A of :meth:`training_outputs`; what :meth:`end_step` needs is kept.
+
+        `notes`: whether its state will have diagnostics, which the other backend prepares here.
+        """
         X, masks = self._cast(X), self._masks(X.shape[1])
         layers = self._forward(X, masks, True)
         A = standardisation.in_units(self.standards, layers[-1].A_out.copy())
@@ -815,7 +818,7 @@ class Engine:
 
     def _finite_step(self, gradients, layers, optimizer, state):
         optimizer = self._with_rate(optimizer, state, 1, None)
-        moved = self._moved_by(gradients, layers, optimizer, None)
+        moved = self._moved_by(gradients, layers, optimizer, state.diagnostics)
         if not _is_finite_after(moved):
             return False
         self._take(moved)

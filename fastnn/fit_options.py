@@ -66,7 +66,7 @@ def checked(trainable, data, y_given, given):
     validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split, diagnostics = given
     X, y, weights = data
     m, n_out, loss = X.shape[1], trainable.sizes[-1], trainable.loss.name
-    options = _of_any_data(trainable, diagnostics, max_seconds)
+    options = _of_any_data(diagnostics, max_seconds)
     validation_split = tables.real_parameter(validation_split, "validation_split")
     if validation_data is not None and validation_split:
         raise ValueError("give validation_data or validation_split, not both")
@@ -85,12 +85,10 @@ def checked(trainable, data, y_given, given):
     return options, class_weights.applied(class_weight, y, n_out, loss, weights, options.samples)
 
 
-def _of_any_data(trainable, diagnostics, max_seconds):
+def _of_any_data(diagnostics, max_seconds):
     """Options with those arguments that mean the same for arrays and for batches."""
     options = Options()
     check_flag("diagnostics", diagnostics)
-    if diagnostics and trainable.is_own:
-        raise ValueError("diagnostics=True is not there for a loss of one's own")
     options.diagnoses = bool(diagnostics)
     if max_seconds is not None:
         options.max_seconds = tables.real_parameter(max_seconds, "max_seconds")
@@ -112,7 +110,7 @@ def checked_of_batches(trainable, given):
         And the weights of classes.
     """
     validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split, diagnostics = given
-    options = _of_any_data(trainable, diagnostics, max_seconds)
+    options = _of_any_data(diagnostics, max_seconds)
     if tables.real_parameter(validation_split, "validation_split"):
         raise ValueError("validation_split needs all data at once, and fit got batches: give validation_data")
     if samples is not None:

@@ -2,7 +2,7 @@
 
 import math
 
-from . import arrays, cautions, passes, standardisation
+from . import arrays, cautions, diagnostics, passes, standardisation
 from .batches import FitOfBatches
 from .history import TrainState
 from .own_loss import derivatives, function_of
@@ -26,9 +26,11 @@ class _OwnSteps:
                 if not self._take_settings(looks, rates):
                     return []
                 X, y, w = self._next_batch()
-                A = None if w is not None and not w.any() else self.engine.begin_step(X)
+                noted = diagnostics.room(len(self.trainable.sizes) - 1) if self._diagnoses(X.shape[1]) else None
+                A = None if w is not None and not w.any() else self.engine.begin_step(X, noted is not None)
             finally:
                 self.seen = self.trainable.version()
+        self.measured = noted
         if A is None:  # a batch that counts for nothing is skipped
             return self._advance(X.shape[1], 0.0, 0.0)
         total, weight, dA = derivatives(self.function(A, y), A, w, self._explain_outputs)
@@ -48,6 +50,7 @@ class _OwnSteps:
     def _end(self, A, dA, weight, settings):
         state = self.state
         block = TrainState(0, state.time, rate=state.rate)
+        block.diagnostics = self.measured
         if self.m < math.inf:
             block.before, block.whole = state.position, self.m
         if not self.engine.end_step(A, dA, weight, settings, block):
@@ -77,6 +80,10 @@ class OwnFit(_OwnSteps, Fit):
         columns = self._columns(min(self.state.position + self.batch_size, self.m))
         X = passes.readable(self.engine, self.X, columns, False)
         return X, self.y[..., columns], None if self.sample_weight is None else self.sample_weight[columns]
+
+    def _diagnoses(self, count):
+        """Whether the next batch, of so many samples, is the last one of an epoch that asks for diagnostics."""
+        return self.options.diagnoses and self.state.position + count == self.m
 
     def _advance(self, count, total, weight):
         state = self.state
@@ -116,6 +123,9 @@ class OwnFitOfBatches(_OwnSteps, FitOfBatches):
 
     def _next_batch(self):
         return self.readable, self.y, self.weights[0]
+
+    def _diagnoses(self, count):
+        return self.options.diagnoses  # it is not known which batch is the last one
 
     def _advance(self, count, total, weight):
         state = self.state

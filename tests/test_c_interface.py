@@ -617,12 +617,12 @@ def test_a_step_with_a_gradient_of_the_callers(small):
         assert backward(gradients, *wrong, m, one, (0,), seed, few) == REFUSED
     assert in_c("net_training_outputs", net, a, x, m, seed, few) == 0
     assert in_c("net_training_outputs", net, odd, x, m, seed, few) == REFUSED
-    assert in_c("net_begin_step", net, a, odd, m, seed, few) == REFUSED
-    assert in_c("net_begin_step", net, a, x, 0, seed, few) == REFUSED
+    assert in_c("net_begin_step", net, a, odd, m, seed, few, (0,)) == REFUSED
+    assert in_c("net_begin_step", net, a, x, 0, seed, few, (0,)) == REFUSED
     end = functools.partial(in_c, "net_end_step", net, x)
     assert end(da, m, one, step(1), few) == REFUSED  # none has begun
     updates = functools.partial(in_c, "net_updates", net, result=ctypes.c_uint64)
-    begin = functools.partial(in_c, "net_begin_step", net, a, x, m, seed, few)
+    begin = functools.partial(in_c, "net_begin_step", net, a, x, m, seed, few, (0,))
     for spoil in (
         lambda: in_c("net_freeze", net, (0,), (0,)),
         lambda: in_c("net_set", net, (0,), (0,), gradients[0]),
@@ -662,7 +662,7 @@ def test_the_two_calls_of_a_step_may_have_other_teams(norm):
                 assert in_c("net_set", net, (i,), (j,), matrix(T)) == 0
         seed, begin, end = ctypes.c_uint64(7), *((n,) for n in teams)
         in_c("net_force_threads", net, begin, result=None)
-        assert in_c("net_begin_step", net, matrix(A), matrix(X), m, seed, begin) == 0
+        assert in_c("net_begin_step", net, matrix(A), matrix(X), m, seed, begin, (0,)) == 0
         in_c("net_force_threads", net, end, result=None)
         assert in_c("net_end_step", net, matrix(X), matrix(dA), m, ctypes.c_double(m), step(1), end) == 0
         data = ctypes.create_string_buffer(in_c("net_bytes", net, result=ctypes.c_size_t))

@@ -263,7 +263,6 @@ def test_wrong_arguments(backend):
     for how, what in (
         ({"class_weight": "balanced"}, "class_weight"),
         ({"metrics": ["accuracy"]}, "metrics[0]"),
-        ({"diagnostics": True}, "diagnostics"),
     ):
         with pytest.raises(ValueError) as caught:
             net.fit(X, Y, 1, progress=False, **how)
@@ -425,6 +424,42 @@ def test_bits_are_those_of_our_loss():
             for net in (own, ours):
                 net.train_step(x, y, Adam(lr=0.01))
         assert state_of(own) == state_of(ours)
+
+
+@pytest.mark.parametrize("more", OPTIONS, ids=str)
+@pytest.mark.parametrize("clip", [{}, {"clip_norm": 0.01}])
+def test_diagnostics_are_those_with_our_loss(backend, dtype, more, clip):
+    def made(**how):
+        own, ours = nets(backend, dtype=dtype, activations=["relu", "tanh", "identity"], **more, **how)
+        for net in (own, ours):
+            layers = [[T.copy() for T in layer] for layer in net.parameters]
+            layers[0][-1][:4] = -100  # b, or beta: dead units
+            layers[1][-1][:2] = 100  # saturated ones
+            net.set_parameters(layers)
+        return own, ours
+
+    w = RNG.random(M)
+    w[:7] = 0
+    for how in ({}, {"sample_weight": w, "shuffle": False}):
+        own, ours = made()
+        got, want = (
+            net.fit(X, Y, 3, optimizer=Adam(0.01, **clip), diagnostics=True, **QUIET, **how) for net in (own, ours)
+        )
+        assert got.diagnostics["dead_units"][-1][0] > 0
+        assert got.diagnostics["saturated_units"][-1][1] > 0
+        for name, numbers in want.diagnostics.items():
+            np.testing.assert_allclose(got.diagnostics[name], numbers, rtol=1e-8 if dtype == "float64" else 1e-2)
+        plain = made()[0]
+        plain.fit(X, Y, 3, optimizer=Adam(0.01, **clip), **QUIET, **how)
+        if backend == "compiled":
+            assert bits(plain) == bits(own)  # to look changes nothing
+    one, other = made(threads=1)[0], made(threads=3)[0]
+    found = [net.fit(batches_of(X, Y, w + 0.1), epochs=2, diagnostics=True, progress=False) for net in (one, other)]
+    np.testing.assert_equal(*(history.diagnostics for history in found))
+    (ours_, theirs) = made()[1], found[0].diagnostics
+    want = ours_.fit(batches_of(X, Y, w + 0.1), epochs=2, diagnostics=True, progress=False).diagnostics
+    for name, numbers in want.items():
+        np.testing.assert_allclose(theirs[name], numbers, rtol=1e-8 if dtype == "float64" else 1e-2)
 
 
 # --- weights of classes, metrics ------------------------------------------------------------------------------------
@@ -589,8 +624,6 @@ def test_errors_in_batches_say_which_one(backend, rng):
     net = Network([5, 3], ["identity"], broken, seed=1, backend=backend)
     with weights_unchanged(net), pytest.raises(KeyError, match="mine"):
         net.fit(batches_of(X, Y), progress=False)
-    with pytest.raises(ValueError, match="diagnostics"):
-        net.fit(batches_of(X, Y), progress=False, diagnostics=True)
 
 
 def test_a_loss_that_diverges_on_batches_keeps_finite_weights(backend, rng):
