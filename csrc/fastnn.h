@@ -134,13 +134,21 @@ typedef struct {
    as a fnn_matrix of dtype FNN_SPARSE whose data point to it. */
 typedef struct {
   size_t size;
-  int dtype; /* of the values: the network's */
+  int dtype; /* of the values: FNN_FLOAT32, FNN_FLOAT64 or FNN_UINT8 */
   ptrdiff_t m;
   const void *values;
   const int32_t *features;
   const int64_t *starts;
   ptrdiff_t longest; /* no sample has more numbers */
 } fnn_sparse;
+
+/* Copies the lists of a sparse X (n_0 x m) that has `count` numbers: features and starts, whose elements are integers
+   of so many bytes, 4 or 8. Returns FNN_REFUSED if the starts do not rise from 0 to `count`, or a feature is not within
+   0..n_0-1; then nothing that was copied may be used. *longest = the most numbers of a sample; *ascends = whether the
+   features of each sample ascend. */
+int fnn_sparse_lists(int32_t *features, int64_t *starts, ptrdiff_t *longest, int *ascends, const void *from_features,
+                     int feature_bytes, const void *from_starts, int start_bytes, ptrdiff_t n_in, ptrdiff_t m,
+                     ptrdiff_t count, int threads);
 
 /* --- instruction sets (ISAs): numbered from 0, the simplest first --- */
 int fnn_isa_total(void);           /* how many were compiled */
@@ -325,7 +333,7 @@ int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit);
 /* The same for a call of many batches. It may be more: the call itself measures whether a team pays. */
 int fnn_net_fit_threads(const fnn_net *net, ptrdiff_t batch, int limit);
 
-/* In what follows X (n_0 x m) is of either dtype, or FNN_SPARSE. */
+/* In what follows X (n_0 x m) is of either dtype, FNN_UINT8, or FNN_SPARSE. */
 /* out (n_L x m) = A[L]. Many threads may call it on one network. */
 int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads);
 /* *total = sum of w_i L_i. Many threads may call it on one network. */

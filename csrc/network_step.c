@@ -15,7 +15,7 @@
 
 static enum fnn_reading how_to_read(const fnn_net *net, const fnn_matrix *X) {
   if (!X) return FNN_COPIED; /* nothing is read */
-  if (X->dtype == FNN_SPARSE) return FNN_BY_LISTS;
+  if (X->dtype == FNN_SPARSE) return net->of_sparse.of ? FNN_BY_STANDARDISED_LISTS : FNN_BY_LISTS;
   return fnn_is_readable(net, X) && X->column_step * net->K->size % BAD_STRIDE ? FNN_IN_PLACE : FNN_COPIED;
 }
 
@@ -59,10 +59,11 @@ static void point_to_batch(fnn_worker *me) {
   const fnn_matrix *X = me->job->X;
   const enum fnn_reading reading = (enum fnn_reading)me->plan->key.reading;
   if (reading == FNN_COPIED) return; /* perhaps there is no X */
-  const void *A = reading == FNN_BY_LISTS ? (const void *)&me->plan->batch : X->data;
-  if (reading == FNN_BY_LISTS) {
-    me->plan->batch = *fnn_sparse_of(X);
-    if (!me->order) me->plan->batch.starts += me->first;
+  const int is_sparse = fnn_reads_lists(reading);
+  const void *A = is_sparse ? (const void *)&me->plan->batch : X->data;
+  if (is_sparse) {
+    me->plan->batch = fnn_sparse_input_of(me->job->net, X);
+    if (!me->order) me->plan->batch.lists.starts += me->first;
   } else if (!me->order) {
     A = fnn_at(K, X->data, me->first * X->column_step);
   }

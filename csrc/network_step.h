@@ -122,8 +122,11 @@ typedef struct {
 enum fnn_reading {
   FNN_COPIED, /* X is copied batch by batch */
   FNN_IN_PLACE,
-  FNN_BY_LISTS /* X is sparse */
+  FNN_BY_LISTS,             /* X is sparse */
+  FNN_BY_STANDARDISED_LISTS /* and standardised */
 };
+
+static inline int fnn_reads_lists(int reading) { return reading >= FNN_BY_LISTS; }
 
 /* What a plan is compiled for: the plan is used again as long as its key is the same. Keys are compared as bytes. */
 typedef struct {
@@ -141,7 +144,7 @@ _Static_assert(sizeof(fnn_plan_key) == 3 * sizeof(ptrdiff_t) + 16 * sizeof(int) 
 typedef struct {
   fnn_plan_key key;               /* m is 0 where nothing was compiled yet */
   fnn_factors *first_products[2]; /* of layer 0, forward and gradient: A is X of the batch, in its order */
-  fnn_sparse batch;               /* A, if X is sparse */
+  fnn_sparse_input batch;         /* A, if X is sparse */
   int lowest;                     /* dZ is computed from this layer on: the first one that is not frozen */
   fnn_factors no_product;         /* in the place of the gradient's, if layer 0 is frozen */
   fnn_update update, update_of_b, store;

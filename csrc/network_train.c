@@ -148,7 +148,7 @@ static int run_training(fnn_net *net, fnn_train_job job, fnn_fit *given, int thr
     if (job.source == FNN_GIVEN_GRADIENTS) fit.diagnostics = NULL; /* there is no batch */
   }
   if (fit.batch < 1 || fit.position < 0 || fit.position > m) return FNN_REFUSED;
-  if (job.X && !fnn_is_input(net, job.X, fit.samples ? 0 : m)) return FNN_REFUSED;
+  if (job.X && !fnn_is_input(job.X, fit.samples ? 0 : m)) return FNN_REFUSED;
   const int is_sparse = job.X && job.X->dtype == FNN_SPARSE;
   const ptrdiff_t batch = fnn_min(fit.batch, m);
   /* A call of a single step is another kind of work than a long call: it pays for the start of its team. */
@@ -220,7 +220,7 @@ static void part_task(void *arg, fnn_member *member) {
 static int run_forward_part(const fnn_net *net, fnn_workspace *work, const fnn_matrix *A, const fnn_matrix *X,
                             ptrdiff_t m, uint64_t mask_seed, int threads, int notes) {
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
-  if (m < 1 || !fnn_is_dtype_of_X(X->dtype) || !fnn_is_own_dtype(net, A)) return FNN_REFUSED;
+  if (m < 1 || !fnn_is_input(X, m) || !fnn_is_own_dtype(net, A)) return FNN_REFUSED;
   fnn_train_job job = {.net = net,
                        .work = work,
                        .m = m,
@@ -232,10 +232,12 @@ static int run_forward_part(const fnn_net *net, fnn_workspace *work, const fnn_m
                        .in_training = 1,
                        .notes = notes,
                        .mask_seed = mask_seed};
-  threads = fnn_threads(threads);
-  if (fnn_reserve(net, work, m, threads, 0, 1) || (notes && fnn_reserve_gradients(net, work))) return FNN_NO_MEMORY;
+  const int is_sparse = X->dtype == FNN_SPARSE;
+  threads = fnn_sparse_threads(net, FNN_FORWARD_OF_STEP, X, m, fnn_threads(threads));
+  if (fnn_reserve(net, work, m, threads, 0, !is_sparse) || (notes && fnn_reserve_gradients(net, work)))
+    return FNN_NO_MEMORY;
   if (notes) fnn_forget_loud(net, work);
-  fnn_run(net, FNN_FORWARD_OF_STEP, fnn_exponent((double)m), (double)m, threads, part_task, &job);
+  fnn_run(net, FNN_FORWARD_OF_STEP, fnn_kind_of_X(X, (double)m), (double)m, threads, part_task, &job);
   return FNN_OK;
 }
 
@@ -258,7 +260,7 @@ int fnn_net_begin_step(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, p
 int fnn_net_end_step(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, ptrdiff_t m, double weight, fnn_fit *fit,
                      int threads) {
   if (net->next_part == FNN_WHOLE_STEP || m != net->begun || !(weight > 0)) return FNN_REFUSED;
-  if (!fnn_is_dtype_of_X(X->dtype) || !fnn_is_dtype(dA->dtype)) return FNN_REFUSED;
+  if (!fnn_is_input(X, m) || !fnn_is_dtype(dA->dtype)) return FNN_REFUSED;
   const fnn_train_job job = {
       .m = m, .X = X, .dA = dA, .weight = weight, .source = FNN_GIVEN_DA, .part = (enum fnn_part)net->next_part};
   const int status = run_training(net, job, fit, threads);
@@ -300,7 +302,7 @@ static int run_gradients(fnn_train_job job, double *total, const fnn_targets *ta
   job.work = &work;
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
   if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss)) return FNN_REFUSED;
-  if (!fnn_is_input(net, X, m)) return FNN_REFUSED;
+  if (!fnn_is_input(X, m)) return FNN_REFUSED;
   for (int i = 0; i < 2 * (net->layers + net->norms); i++)
     if (!fnn_is_own_dtype(net, &gradients[i])) return FNN_REFUSED;
   threads = fnn_sparse_threads(net, FNN_GRADIENTS, X, m, fnn_threads(threads));
@@ -342,7 +344,10 @@ static int run_backward(fnn_train_job job, fnn_workspace *work, int threads) {
   const fnn_net *net = job.net;
   const fnn_kernels *K = net->K;
   const fnn_layer_state *first = &net->layer[0];
-  if (fnn_reserve(net, work, job.m, threads, 0, 1)) return FNN_NO_MEMORY;
+  const int is_sparse = job.X->dtype == FNN_SPARSE;
+  threads = fnn_sparse_threads(net, FNN_BACKWARD, job.X, job.m, threads);
+  if (fnn_reserve(net, work, job.m, threads, 0, !is_sparse)) return FNN_NO_MEMORY;
+  if (is_sparse && fnn_reserve_sparse(net, work, fnn_sparse_of(job.X), job.m, 0)) return FNN_NO_MEMORY;
   if (job.dX) {
     const ptrdiff_t W_bytes = fnn_lines(fnn_times(fnn_times(first->n_out, fnn_padded(K, first->n_in)), K->size));
     const ptrdiff_t dX_bytes = fnn_times(fnn_times(work->capacity, fnn_ld(K, first->n_in)), K->size);
@@ -355,7 +360,7 @@ static int run_backward(fnn_train_job job, fnn_workspace *work, int threads) {
     job.dX_step = in_place ? job.dX->column_step : fnn_ld(K, first->n_in);
   }
   job.work = work;
-  fnn_run(net, FNN_BACKWARD, fnn_exponent((double)job.m), (double)job.m, threads, part_task, &job);
+  fnn_run(net, FNN_BACKWARD, fnn_kind_of_X(job.X, (double)job.m), (double)job.m, threads, part_task, &job);
   return FNN_OK;
 }
 
@@ -363,7 +368,7 @@ int fnn_net_backward(const fnn_net *net, const fnn_matrix *gradients, const fnn_
                      const fnn_matrix *dA, ptrdiff_t m, double weight, int in_training, uint64_t mask_seed,
                      int threads) {
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
-  if (m < 1 || !(weight > 0) || !fnn_is_dtype_of_X(X->dtype) || !fnn_is_dtype(dA->dtype)) return FNN_REFUSED;
+  if (m < 1 || !(weight > 0) || !fnn_is_input(X, m) || !fnn_is_dtype(dA->dtype)) return FNN_REFUSED;
   for (int i = 0; i < 2 * (net->layers + net->norms); i++)
     if (!fnn_is_own_dtype(net, &gradients[i])) return FNN_REFUSED;
   if (dX && !fnn_is_own_dtype(net, dX)) return FNN_REFUSED;

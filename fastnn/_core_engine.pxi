@@ -3,6 +3,7 @@
 cdef enum:
     SLICE_WORK = 200_000_000  # FLOP: passes.py cuts longer predictions into slices, for Ctrl-C
     MOST_THREADS = 1 << 20
+    MANY_NUMBERS = 1 << 15  # of a sparse X: to copy the places of fewer takes one thread less than 20 us
     FEW_EPOCHS = 8  # up to so many, the losses of epochs are kept on the stack
     MANY_BATCHES = 40  # batches from which a call is long enough (0.2 ms for small networks) to try a second thread
 
@@ -32,13 +33,24 @@ def largest(X, ptrdiff_t columns):
     return fnn_magnitude(_isa, &x.matrix, x.rows, x.columns)
 
 
+cdef inline int _bytes_of_index(x) noexcept:
+    """Bytes of an integer of the array x, 4 or 8, if it is contiguous and its elements can be read in place; else 0."""
+    if not cnp.PyArray_CheckExact(x) or cnp.PyArray_NDIM(<cnp.ndarray>x) != 1:
+        return 0
+    cdef cnp.ndarray a = <cnp.ndarray>x
+    if not cnp.PyArray_ISCARRAY_RO(a) or not cnp.PyTypeNum_ISSIGNED(cnp.PyArray_TYPE(a)):
+        return 0
+    return <int>a.itemsize if a.itemsize == 4 or a.itemsize == 8 else 0
+
+
 cdef fnn_matrix _input(X, fnn_sparse *lists) except *:
     """X of a network: an ndarray, or a Sparse, which `lists` then describes."""
     cdef fnn_matrix x
     if type(X) is not _Sparse:
         return _samples(X)
     lists.size, lists.m = sizeof(fnn_sparse), X.shape[1]
-    lists.dtype = cnp.PyArray_TYPE(<cnp.ndarray>X.values) == cnp.NPY_DOUBLE
+    cdef int number = cnp.PyArray_TYPE(<cnp.ndarray>X.values)
+    lists.dtype = FNN_FLOAT64 if number == cnp.NPY_DOUBLE else FNN_FLOAT32 if number == cnp.NPY_FLOAT else FNN_UINT8
     lists.values = cnp.PyArray_DATA(<cnp.ndarray>X.values)
     lists.features = <const int32_t *>cnp.PyArray_DATA(<cnp.ndarray>X.features)
     lists.starts = <const int64_t *>cnp.PyArray_DATA(<cnp.ndarray>X.starts)
@@ -378,7 +390,8 @@ cdef class Engine:
 
     cdef object _forward_part(self, X, bint begins, bint notes):
         """A[L] (n_L, m) of the next update; if it `begins` that, the network keeps what end_step needs."""
-        cdef fnn_matrix x = _samples(X)
+        cdef fnn_sparse lists
+        cdef fnn_matrix x = _input(X, &lists)
         cdef operand a
         cdef ptrdiff_t m = X.shape[1]
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
@@ -400,7 +413,8 @@ cdef class Engine:
     def backward(self, X, dA, double weight, bint training=False):
         """The gradients of every layer's parameters, and dX (n_0, m)."""
         dA = dA if self.standards is None else _standardisation.of_derivatives(self.standards, dA)
-        cdef fnn_matrix x = _samples(X), da = _matrix(dA)
+        cdef fnn_sparse lists
+        cdef fnn_matrix x = _input(X, &lists), da = _matrix(dA)
         cdef operand dx
         cdef ptrdiff_t m = X.shape[1]
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
@@ -578,6 +592,7 @@ cdef class Engine:
                 fit.diagnostics = <double *>cnp.PyArray_DATA(<cnp.ndarray>state.diagnostics)
 
     cdef int _one(self, A, fnn_matrix *dA, double weight, fnn_matrix *gradients, fnn_fit *fit) except -1:
+        cdef fnn_sparse lists
         cdef fnn_matrix x
         cdef ptrdiff_t m = 1
         cdef int status, threads
@@ -589,7 +604,7 @@ cdef class Engine:
         else:
             if A is None or A is not self.begun_A:
                 raise _changed_meanwhile()
-            x = _samples(self.begun_X)
+            x = _input(self.begun_X, &lists)
             m = self.begun_X.shape[1]
             threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS))
             state = _release(2 * m * self.flop)
@@ -598,6 +613,29 @@ cdef class Engine:
         if status == FNN_REFUSED:
             raise _changed_meanwhile()
         return _done(status)
+
+    def sparse_lists(self, indices, indptr, ptrdiff_t n, ptrdiff_t count):
+        """Checked copies of the index of a sparse X in CSC order: see _numpy.py."""
+        cdef int of_features = _bytes_of_index(indices), of_starts = _bytes_of_index(indptr), ascends, status, threads
+        cdef ptrdiff_t longest, m = len(indptr) - 1
+        if not of_features:
+            indices = np.array(indices, np.int64)
+            of_features = 8
+        if not of_starts:
+            indptr = np.array(indptr, np.int64)
+            of_starts = 8
+        cdef cnp.ndarray features = np.empty(count, np.int32), starts = np.empty(m + 1, np.int64)
+        cdef const void *from_features = cnp.PyArray_DATA(<cnp.ndarray>indices)
+        cdef const void *from_starts = cnp.PyArray_DATA(<cnp.ndarray>indptr)
+        threads = self._threads(MOST_THREADS if count >= MANY_NUMBERS else 1)
+        with nogil:
+            status = fnn_sparse_lists(<int32_t *>cnp.PyArray_DATA(features), <int64_t *>cnp.PyArray_DATA(starts),
+                                      &longest, &ascends, from_features, of_features, from_starts, of_starts, n, m,
+                                      count, threads)
+        if status == FNN_REFUSED:
+            return None
+        _done(status)
+        return features, starts, longest, bool(ascends)
 
     def reads(self, X):
         """Whether X can be trained on in place, and has this dtype."""

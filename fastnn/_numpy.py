@@ -343,8 +343,50 @@ def _rowsum(dZ):
     return dZ.sum(axis=1, keepdims=True, dtype=np.float64)
 
 
+class _WithZeros(NamedTuple):
+    """A sparse X that is standardised, S + zeros 1^T: S is one of SciPy's arrays, zeros is (n_0, 1) in float64."""
+
+    S: object
+    zeros: np.ndarray
+
+    @property
+    def shape(self):
+        return self.S.shape
+
+
+# Features with |mean| / scale above this lose digits where a number and a zero of theirs are added up. At least a fifth
+# of the numbers that were measured was not 0 then: the square of mean / scale is at most share / (1 - share).
+_MOST_OF_ZERO = 0.5
+
+
+def _standardised(X, mean, scale, dtype):
+    """A Sparse as _WithZeros; S has all numbers of the features whose mean is large beside their scale."""
+    inverse = 1 / scale
+    zeros = -mean * inverse
+    dense = ~(np.abs(zeros) <= _MOST_OF_ZERO)
+    zeros[dense] = 0
+    S = X.matrix(dtype, lambda values, k: np.where(dense[k], 0, values.astype(np.float64) * inverse[k]))
+    if dense.any():
+        places = np.flatnonzero(dense)
+        rows = X.matrix(np.float64, lambda values, k: np.where(dense[k], values, 0)).tocsr()[places].toarray()
+        full = standardisation.of_samples((mean[places], scale[places]), rows).astype(dtype)
+        S = S + _with_rows(full, places, X.shape[0])
+    return _WithZeros(S, zeros[:, np.newaxis])
+
+
+def _with_rows(rows, places, n):
+    """One of SciPy's arrays with n rows: these, and 0 elsewhere."""
+    from scipy.sparse import csc_array  # optional, as in Sparse.matrix
+
+    k, m = rows.shape
+    index = np.tile(places, m), np.arange(0, k * m + 1, k)
+    return csc_array((rows.T.ravel(), *index), shape=(n, m))
+
+
 def _outer_sum(dZ, A_prev):
-    """The product dZ A_prev^T, a sum over the samples; a sparse A_prev is one of SciPy's arrays."""
+    """The product dZ A_prev^T, a sum over the samples; a sparse A_prev is one of SciPy's arrays, or _WithZeros."""
+    if type(A_prev) is _WithZeros:
+        return _outer_sum(dZ, A_prev.S) + _rowsum(dZ) * A_prev.zeros.T
     if dZ.shape[1] <= _SUM_BLOCK or dZ.dtype == np.float64:
         return (A_prev @ dZ.T).T if not isinstance(A_prev, np.ndarray) else dZ @ A_prev.T
     blocks = (slice(i, i + _SUM_BLOCK) for i in range(0, dZ.shape[1], _SUM_BLOCK))
@@ -352,7 +394,9 @@ def _outer_sum(dZ, A_prev):
 
 
 def _product(W, A_prev):
-    """W A_prev; a sparse A_prev is one of SciPy's arrays, whose products are plain running sums."""
+    """W A_prev; a sparse A_prev is one of SciPy's arrays, whose products are plain running sums, or _WithZeros."""
+    if type(A_prev) is _WithZeros:
+        return _product(W, A_prev.S) + W @ A_prev.zeros.astype(W.dtype)
     if isinstance(A_prev, np.ndarray):
         return W @ A_prev
     exact = W if W.shape[1] <= _SUM_BLOCK else W.astype(np.float64)
@@ -654,6 +698,29 @@ class Engine:
 
     def quick_predict(self, X, out, guard):
         """A[L] of X if X and `out` can be checked quickly. Here always None, so that passes.predict() does the work."""
+
+    def sparse_lists(self, indices, indptr, n, count):
+        """Checked copies of the index of a sparse X in CSC order.
+
+        Parameters
+        ----------
+        indices, indptr : ndarray of int
+            The features of `count` numbers, and where each sample starts.
+        n, count : int
+
+        Returns
+        -------
+        (ndarray of int32, ndarray of int64, int, bool), or None
+            Both, the most numbers of a sample, and whether the features of each sample ascend; None if they do not fit.
+        """
+        starts, features = np.array(indptr, np.int64), np.array(indices)
+        steps = np.diff(starts)
+        is_legal = starts[0] == 0 and starts[-1] == count and (steps >= 0).all()
+        if not is_legal or (count and not 0 <= features.min() <= features.max() < n):
+            return None
+        rises, firsts = features[1:] > features[:-1], starts[1:-1]
+        rises[firsts[(firsts > 0) & (firsts < count)] - 1] = True
+        return features.astype(np.int32, copy=False), starts, int(steps.max(initial=0)), bool(rises.all())
 
     def reads(self, X):
         """Whether X is known to be readable in place without a look at it. Here never."""
@@ -1007,7 +1074,8 @@ class Engine:
 
     def _cast(self, X):
         if type(X) is Sparse:
-            return X.matrix()
+            standards = self.standards
+            return X.matrix(self.dtype) if standards is None else _standardised(X, *standards[:2], self.dtype)
         # Always in the same layout: BLAS rounds differently by layout, but the same samples must give the same numbers.
         return np.asfortranarray(standardisation.of_samples(self.standards, X), self.dtype)
 

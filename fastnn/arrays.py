@@ -106,11 +106,11 @@ def _from_objects(value, name):
     raise ValueError(f"{name} has dtype object and holds an int that is too large for float64; use smaller numbers")
 
 
-def features(X, n_in, name="X", may_copy=True, dtype=None):
-    """Return `X` as a real (n_in, m) array; with a `dtype` SciPy's sparse ones are taken, too, as a Sparse."""
+def features(X, n_in, name="X", may_copy=True, engine=None):
+    """Return `X` as a real (n_in, m) array; for an engine SciPy's sparse ones are taken, too, as a Sparse."""
     if type(X) is sparse.Sparse:  # read before, by an outer function
         return X
-    is_sparse = dtype is not None and sparse.is_scipy(X)
+    is_sparse = engine is not None and sparse.is_scipy(X)
     given, X = X, X if is_sparse else real_array(X, name, may_copy)
     if X.ndim != 2 or X.shape[0] != n_in:
         told = remedies.of_features(X, n_in, _spelled(given, name))
@@ -119,7 +119,7 @@ def features(X, n_in, name="X", may_copy=True, dtype=None):
         return X
     if X.dtype.kind not in "fiub":
         raise _not_real(X.dtype, name)
-    return sparse.read(X, dtype, name)
+    return sparse.read(X, engine, name)
 
 
 def _spelled(given, name):
@@ -456,7 +456,7 @@ def first_non_finite(array, dtype, row="feature", samples=None):
     count, first = 0, None
     places = None if samples is None else np.unique(samples)
     if type(array) is sparse.Sparse:
-        count, first = array.non_finite(places)
+        count, first = array.non_finite(dtype, places)
     elif matrix.dtype.kind == "f":
         for block in column_blocks(len(matrix), matrix.shape[1] if places is None else len(places)):
             columns = block if places is None else places[block]

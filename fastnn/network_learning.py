@@ -142,7 +142,7 @@ class Network:
 
         Parameters
         ----------
-        X : array_like, (n_0, m)
+        X : array_like or sparse, (n_0, m)
         dA : array_like, (n_L, m)
             For each sample the derivative of its loss by its outputs A[L], without 1/m.
         training : bool
@@ -155,7 +155,8 @@ class Network:
             The means over the m samples: for each layer dW (n_l, n_{l-1}) and db (n_l, 1); a layer with a
             norm has (dW, db, dgamma, dbeta), the last two (n_l, 1).
         dX : ndarray, (n_0, m)
-            For each sample the derivative of its loss by its inputs, without 1/m. In batch norm with
+            For each sample the derivative of its loss by its inputs, without 1/m; an array even if X is
+            sparse. In batch norm with
             `training` the samples depend on one another: it is the derivative of the sum of all losses.
 
         Raises
@@ -271,9 +272,10 @@ class Network:
 
         Parameters
         ----------
-        X : array_like, (n_0, m)
+        X : array_like or sparse, (n_0, m)
             Of any real dtype; it is read once, in blocks. The scale of a feature is its standard deviation
-            (divided by m), or 1 where all numbers are equal but for rounding.
+            (divided by m), or 1 where all numbers are equal but for rounding. Of a sparse X only what is
+            stored is read; its zeros count.
         y : array_like, optional
             As for :meth:`loss`; for the losses mse, mae, huber, quantile and gaussian_nll with identity
             outputs only. None: y is learned as it is.
@@ -299,7 +301,7 @@ class Network:
         """
         with self._guard.calling:
             specs = self._trainable.activations[-1].name, self._trainable.loss.name
-            found = standardisation.measured(X, y, self._trainable.sizes, *specs, self._engine.dtype)
+            found = standardisation.measured(X, y, self._engine, *specs)
         with self._guard.writing:
             self._trainable.standardise(found)
 
@@ -332,7 +334,7 @@ class Network:
         X : array_like or SciPy's sparse matrix or array, (n_0, m); or iterable
             float32 or float64 in any layout is read in place (``rows.T`` is the fastest); other
             dtypes are cast one slice at a time, also from a file (``np.memmap``). Of a sparse X each
-            sample's list of numbers is read: ``csc_array`` of the network's dtype is the fastest.
+            sample's list of numbers is read: ``csc_array`` with sorted indices is the fastest.
             Without y an iterable of batches (X, y) or (X, y, sample_weight): see Notes.
         y : array_like, optional
             As for :meth:`loss`.

@@ -24,7 +24,7 @@ def _diverged(settings, what, remedy):
 def careful_step(trainable, X, y, optimizer, sample_weight=None):
     """One update for any arguments, with clear errors; a snapshot of all weights is restored after a failure."""
     if sparse.is_scipy(X):
-        X = arrays.features(X, trainable.sizes[0], dtype=standardisation.dtype_of_sparse(trainable.engine))
+        X = arrays.features(X, trainable.sizes[0], engine=trainable.engine)
         loss = trainable.engine.quick_step(X, y, optimizer, trainable.guard) if sample_weight is None else None
         if loss is not None:
             return loss

@@ -42,20 +42,30 @@ class _OwnSteps:
                     if self.tries < _MOST_TRIES:
                         return []
                 self.tries = 0
-                self._end(A, dA, weight, settings)
-                return self._advance(X.shape[1], total, weight)
+                is_made = self._end(A, dA, weight, settings)
+                sums = self._advance(X.shape[1], total, weight) if is_made else []
             finally:
                 self.seen = self.trainable.version()
+        if not is_made:
+            self._refuse_X()  # outputs may be finite where X is not, as tanh's are
+            self._diverged(f"a weight or a moment would no longer be finite (with {settings})")
+        return sums
 
     def _end(self, A, dA, weight, settings):
+        """The rest of the step; False: a weight or a moment would not be finite."""
         state = self.state
         block = TrainState(0, state.time, rate=state.rate)
         block.diagnostics = self.measured
         if self.m < math.inf:
             block.before, block.whole = state.position, self.m
-        if not self.engine.end_step(A, dA, weight, settings, block):
-            self._diverged(f"a weight or a moment would no longer be finite (with {settings})")
-        state.rate = block.rate
+        is_made = self.engine.end_step(A, dA, weight, settings, block)
+        if is_made:
+            state.rate = block.rate
+        return is_made
+
+    def _explain_outputs(self):
+        self._refuse_X()
+        self._diverged("the outputs were no longer finite")
 
     def _diverged(self, what):
         remedy = cautions.remedy(self.trainable, self.X, None, self.options.samples)
@@ -95,7 +105,7 @@ class OwnFit(_OwnSteps, Fit):
         self.trainable.state_epochs = state.time
         return ended
 
-    def _explain_outputs(self):
+    def _refuse_X(self):
         found = arrays.first_non_finite(self.X, standardisation.dtype_of(self.engine), "feature", self.options.samples)
         if found and self.disturbed:
             raise ValueError(f"X has {found}; {self._kept()}")
@@ -104,7 +114,6 @@ class OwnFit(_OwnSteps, Fit):
                 self._undo()
             self.state = self._first_state()
             raise ValueError(f"X has {found}; the weights are as they were before this call")
-        self._diverged("the outputs were no longer finite")
 
 
 class OwnFitOfBatches(_OwnSteps, FitOfBatches):
@@ -135,8 +144,7 @@ class OwnFitOfBatches(_OwnSteps, FitOfBatches):
         self._count(total, weight)
         return []
 
-    def _explain_outputs(self):
+    def _refuse_X(self):
         found = arrays.first_non_finite(self.X, standardisation.dtype_of(self.engine))
         if found:
             raise ValueError(f"{self._place()}: X has {found}; {self._kept()}")
-        self._diverged("the outputs were no longer finite")

@@ -112,11 +112,16 @@ def _refuse(losses, dA, A, explain):
     raise FloatingPointError("loss returned losses whose sum overflows; nothing was changed")
 
 
-def _explain(trainable, X, samples=None):
-    """Raise the error for outputs that are not finite."""
+def _refuse_non_finite(trainable, X, samples=None):
+    """Raise ValueError if X is not finite."""
     found = arrays.first_non_finite(X, standardisation.dtype_of(trainable.engine), "feature", samples)
     if found:
         raise ValueError(f"X has {found}; the weights are unchanged")
+
+
+def _explain(trainable, X, samples=None):
+    """Raise the error for outputs that are not finite."""
+    _refuse_non_finite(trainable, X, samples)
     with trainable.guard.reading:
         trainable.refuse_non_finite(moments=False)
     remedy = cautions.remedy(trainable, X, None, samples, cautions.SMALLER_WEIGHTS)
@@ -187,7 +192,7 @@ def _careful_step(trainable, function, X, y, optimizer, sample_weight):
     engine = trainable.engine
     optimizer = trainable.optimizer if optimizer is None else check_optimizer(optimizer)
     trainable.refuse_all_frozen()
-    X = arrays.features(X, engine.sizes[0])
+    X = arrays.features(X, engine.sizes[0], engine=engine)
     m = arrays.samples(X.shape[1])
     y, w = targets(y, m, "y"), arrays.weights_of_samples(sample_weight, m)
     one_step.refuse_schedule_of_epochs(optimizer.frozen(engine.dtype))
@@ -206,5 +211,6 @@ def _rest(trainable, A, result, X, w, optimizer):
         return engine.end_step(A, dA, weight, settings, state)
 
     with trainable.guard.writing:
-        one_step.make(trainable, optimizer, settings, take, X=X)
+        # Outputs may be finite where X is not, as tanh's are.
+        one_step.make(trainable, optimizer, settings, take, lambda: _refuse_non_finite(trainable, X), X)
     return total / weight

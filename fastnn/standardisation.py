@@ -47,24 +47,23 @@ class Standardisation(NamedTuple):
         return Standardisation(*copies)
 
 
-def measured(X, y, sizes, output, loss, dtype):
+def measured(X, y, engine, output, loss):
     """Check X and y, and measure them.
 
     Parameters
     ----------
     X, y : array_like
         y may be None.
-    sizes : tuple of int
+    engine : Engine
     output, loss : str
         The names of the output activation and of the loss.
-    dtype : dtype
-        Of predictions, which come in the units of y.
 
     Returns
     -------
     Standardisation
     """
-    X = arrays.features(X, sizes[0])
+    sizes = engine.sizes
+    X = arrays.features(X, sizes[0], engine=engine)
     m = arrays.samples(X.shape[1])
     if not m:
         raise ValueError("X has no samples; adapt measures their means")
@@ -78,7 +77,8 @@ def measured(X, y, sizes, output, loss, dtype):
     Y = arrays.targets(y, sizes[-1], m, loss)
     if Y.ndim == 1:
         raise ValueError(f"y holds class codes; wanted values of shape ({sizes[-1]}, {m})")
-    return Standardisation(*_mean_and_scale(X, "X", "feature"), *_mean_and_scale(Y, "y", "output", dtype))
+    # Predictions come in the units of y.
+    return Standardisation(*_mean_and_scale(X, "X", "feature"), *_mean_and_scale(Y, "y", "output", engine.dtype))
 
 
 def takes(loss, output):
@@ -98,17 +98,14 @@ def _mean_and_scale(A, name, row, dtype=np.float64):
     mean, squares, done = np.zeros((n, 1)), np.zeros((n, 1)), 0
     low, high = np.full((n, 1), np.inf), np.full((n, 1), -np.inf)
     with np.errstate(all="ignore"):
-        for columns in arrays.column_blocks(n, m):
-            block = arrays.columns_as(A, columns, np.float64)
-            count = block.shape[1]
-            of_block = block.mean(axis=1, keepdims=True)
+        for count, of_block, squares_of_block, low_of_block, high_of_block in _measures_of_blocks(A):
             step = of_block - mean
-            squares += np.square(block - of_block).sum(axis=1, keepdims=True)
+            squares += squares_of_block
             squares += step**2 * (done * count / (done + count))
             mean += step * (count / (done + count))
             done += count
-            low = np.minimum(low, block.min(axis=1, keepdims=True))
-            high = np.maximum(high, block.max(axis=1, keepdims=True))
+            low = np.minimum(low, low_of_block)
+            high = np.maximum(high, high_of_block)
         if not (np.isfinite(low) & np.isfinite(high)).all():
             found = arrays.first_non_finite(A, np.dtype(np.float64), row)
             raise ValueError(f"{name} has {found}; adapt needs finite numbers")
@@ -129,6 +126,39 @@ def _mean_and_scale(A, name, row, dtype=np.float64):
     mean[is_same] = low[is_same]
     scale[is_constant | (scale < _SMALLEST)] = 1.0
     return mean, scale
+
+
+def _measures_of_blocks(A):
+    """For blocks of columns: their number, and of each row the mean, the sum of squares around it, and both ends."""
+    if type(A) is Sparse:
+        yield from (_measures_of_sparse(A.columns(block)) for block in A.blocks())
+        return
+    for columns in arrays.column_blocks(*A.shape):
+        block = arrays.columns_as(A, columns, np.float64)
+        mean = block.mean(axis=1, keepdims=True)
+        squares = np.square(block - mean).sum(axis=1, keepdims=True)
+        yield block.shape[1], mean, squares, block.min(axis=1, keepdims=True), block.max(axis=1, keepdims=True)
+
+
+def _measures_of_sparse(X):
+    """The same of one block: the numbers that are stored, joined with the zeros by the same formula."""
+    (n, m), rows = X.shape, X.matrix(np.float64).tocsr()
+    stored = np.diff(rows.indptr)
+    some = np.flatnonzero(stored)
+    begins, count = rows.indptr[some], stored[some].astype(np.float64)
+    mean = np.add.reduceat(rows.data, begins) / count if len(some) else np.zeros(0)
+    apart = rows.data - np.repeat(mean, stored[some])
+    rest, squares = (np.add.reduceat(T, begins) if len(some) else mean for T in (apart, apart**2))
+    mean, squares = mean + rest / count, np.maximum(squares - rest**2 / count, 0)  # the sum of a long row was rounded
+    share = count / m
+    found = np.zeros((4, n, 1))
+    found[0, some, 0] = mean * share
+    found[1, some, 0] = squares + mean**2 * count * (1 - share)
+    for to, end in zip(found[2:, :, 0], (np.minimum, np.maximum), strict=True):
+        to[some] = end.reduceat(rows.data, begins) if len(some) else 0
+        with_zeros = stored < m
+        to[with_zeros] = end(to[with_zeros], 0)
+    return m, *found
 
 
 def checked(given, sizes, output, loss, dtype):
@@ -180,17 +210,6 @@ def folded(W, b, standards):
 def dtype_of(engine):
     """The dtype to which other dtypes of X and y are cast for an engine: float64 if it standardises them."""
     return engine.dtype if engine.standards is None else np.dtype(np.float64)
-
-
-def dtype_of_sparse(engine):
-    """The dtype in which an engine reads the values of a sparse X; None: it does not, as zeros would not stay zeros."""
-    return engine.dtype if engine.standards is None else None
-
-
-def refuse_sparse(engine, X):
-    """Raise TypeError for a sparse X if the network standardises: it may do so since a running fit began."""
-    if type(X) is Sparse and engine.standards is not None:
-        raise TypeError("X is sparse, and the network standardises since adapt(): write X.toarray()")
 
 
 def of_samples(standards, X):

@@ -75,7 +75,7 @@ class Trainable:
         takes_codes = tables.LOSSES[self.loss.name].takes_codes
         codes = self.engine.quick_codes(X, y) if takes_codes else None
         if codes is None:
-            X = arrays.features(X, self.sizes[0], names[0], dtype=standardisation.dtype_of_sparse(self.engine))
+            X = arrays.features(X, self.sizes[0], names[0], engine=self.engine)
             m = arrays.samples(X.shape[1], names[0])
             codes = self.backend.quick_codes(y, self.sizes[-1], m) if takes_codes else None
         if codes is None:
@@ -88,7 +88,7 @@ class Trainable:
         return X, y, sample_weight
 
     def _own_data(self, X, y, sample_weight, names):
-        X = arrays.features(X, self.sizes[0], names[0])
+        X = arrays.features(X, self.sizes[0], names[0], engine=self.engine)
         m = arrays.samples(X.shape[1], names[0])
         if sample_weight is not None:
             sample_weight = arrays.weights_of_samples(sample_weight, m, names[2])

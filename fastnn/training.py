@@ -384,7 +384,6 @@ class Fit:
         """Before a slice: if a callback or another thread has changed the network, check it and take a snapshot."""
         changed = self._is_changed() | self.trainable.make_current(self.optimizer)
         if changed:
-            standardisation.refuse_sparse(self.engine, self.X)
             self.trainable.refuse_all_frozen()
             self.state.time = self.trainable.state_epochs
             self.trainable.refuse_non_finite()

@@ -64,7 +64,6 @@ class Measures:
         """Measure, and add the numbers to `history`."""
         X, y, w = self.data
         engine, is_own, loss = self.trainable.engine, self.trainable.is_own, None
-        standardisation.refuse_sparse(engine, X)
         if is_own and self.validates:
             loss = own_loss.mean_loss(self.trainable, X, y, w, self.places)
         with self.trainable.guard.reading:

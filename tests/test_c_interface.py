@@ -240,7 +240,7 @@ def test_matrices_of_two_dtypes_or_of_none_are_refused(small):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"dtype": 0}, {"dtype": 2}, {"m": 4}, {"longest": -1}, {"size": ctypes.sizeof(Sparse) - 8}], ids=str
+    "wrong", [{"dtype": 3}, {"dtype": 8}, {"m": 4}, {"longest": -1}, {"size": ctypes.sizeof(Sparse) - 8}], ids=str
 )
 def test_a_sparse_x_that_is_not_legal_is_refused(small, wrong):
     arrays, net = small
@@ -260,12 +260,14 @@ def test_a_sparse_x_that_is_not_legal_is_refused(small, wrong):
         yield in_c("net_loss", net, at, given, Targets(Y=Z), 5, few)
         yield in_c("net_gradients", net, at, gradients, given, Targets(Y=Z), 5, few)
         yield in_c("net_train", net, given, Targets(Y=Z), 5, fit, few)
+        yield in_c("net_training_outputs", net, o, given, 5, ctypes.c_uint64(0), few)
+        yield in_c("net_backward", net, gradients, None, given, Z, 5, ctypes.c_double(5), (0,), ctypes.c_uint64(0), few)
 
-    assert list(statuses()) == [0] * 4
+    assert list(statuses()) == [0] * 6
     for name, value in wrong.items():
         setattr(lists, name, value)
     before = [a.tobytes() for a in arrays]
-    assert list(statuses()) == [REFUSED] * 4
+    assert list(statuses()) == [REFUSED] * 6
     assert before == [a.tobytes() for a in arrays]
 
 

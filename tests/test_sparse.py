@@ -260,7 +260,7 @@ def test_duplicates_zeros_and_disorder_are_put_in_order(backend, dtype):
 
 def test_a_plain_csc_is_not_copied_but_for_its_index():
     given = scipy_sparse.csc_array(X)
-    read = sparse.read(given, np.dtype("f8"), "X")
+    read = sparse.read(given, Network([N, 2])._engine, "X")
     assert np.shares_memory(read.values, given.data)
     assert not np.shares_memory(read.features, given.indices)
     assert (read.features.dtype, read.starts.dtype) == (np.int32, np.int64)
@@ -423,6 +423,8 @@ net = fastnn.Network([n, 4, 1], seed=0, backend=BACKEND)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 net.predict(X), net.loss(X, y), net.gradients(X[:, :500], y[:500])
 net.fit(X, y, 1, 2000, validation_split=0.1, progress=False)
+net.adapt(X)
+net.predict(X), net.fit(X, y, 1, 5000, progress=False)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 

@@ -441,22 +441,6 @@ def test_counts_are_not_standardised(either_backend, rng):
         net.adapt(raw(rng), np.ones((2, M)))
 
 
-def test_a_sparse_X_is_refused(either_backend, rng):
-    scipy_sparse = pytest.importorskip("scipy.sparse")
-    net, X, Y, *_ = adapted(rng, "float64", True, either_backend)
-    given = scipy_sparse.csc_array(X)
-    for call in (
-        lambda: net.predict(given),
-        lambda: net.fit(given, Y),
-        lambda: net.train_step(given, Y),
-        lambda: net.loss(given, Y),
-        lambda: net.adapt(given),
-        lambda: net.predictor()(given),
-    ):
-        with weights_unchanged(net), pytest.raises(TypeError, match=r"X.* is sparse; .*write X.toarray"):
-            call()
-
-
 def test_a_prediction_is_of_one_state_while_another_thread_adapts(backend, rng):
     net, X, Y, *_ = adapted(rng, "float32", True, backend)
     states = [(X, Y), (3 * X + 1, 5 * Y)]
@@ -550,16 +534,6 @@ def test_divergence_is_not_taken_for_bad_data(backend, rng):
 
         with pytest.raises(FloatingPointError, match=r"diverged|not finite before"):
             six()
-
-
-def test_a_callback_that_adapts_ends_a_fit_on_sparse_data(backend, rng):
-    scipy_sparse = pytest.importorskip("scipy.sparse")
-    X, Y = raw(rng), rng.standard_normal((3, M))
-    net = Network(*NET, seed=0, backend=backend)
-    with pytest.raises(TypeError, match=r"X is sparse, .* write X.toarray"):
-        net.fit(
-            scipy_sparse.csc_array(X), Y, 3, optimizer=SGD(1e-9), callbacks=lambda e, h: net.adapt(X), progress=False
-        )
 
 
 def test_the_summary_says_it(either_backend, rng):
