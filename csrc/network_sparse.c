@@ -64,18 +64,23 @@ static void copy_task(void *arg, fnn_member *me) {
   ptrdiff_t first, last;
   fnn_share(job->m, 1, me->size, me->thread, &first, &last);
   int32_t *to = job->features;
-  const ptrdiff_t begin = (ptrdiff_t)job->starts[first], end = (ptrdiff_t)job->starts[last];
-  const uint32_t n = (uint32_t)job->n;
-  if (job->bytes == 8) {
-    const int64_t *from = job->from;
-    for (ptrdiff_t t = begin; t < end; t++) is_illegal |= from[t] < 0 || from[t] > INT32_MAX, to[t] = (int32_t)from[t];
-  } else if (begin < end) {
-    memcpy(to + begin, (const int32_t *)job->from + begin, (size_t)(end - begin) * sizeof *to);
-  }
-  for (ptrdiff_t t = begin; t < end; t++) is_illegal |= (uint32_t)to[t] >= n;
-  for (ptrdiff_t j = first; j < last; j++)
-    for (ptrdiff_t t = (ptrdiff_t)job->starts[j] + 1; t < (ptrdiff_t)job->starts[j + 1]; t++)
+  for (ptrdiff_t j = first; j < last; j++) {
+    const ptrdiff_t begin = (ptrdiff_t)job->starts[j], end = (ptrdiff_t)job->starts[j + 1];
+    if (begin == end) continue;
+    if (job->bytes == 8) {
+      const int64_t *from = job->from;
+      for (ptrdiff_t t = begin; t < end; t++)
+        is_illegal |= from[t] < 0 || from[t] > INT32_MAX, to[t] = (int32_t)from[t];
+    } else {
+      memcpy(to + begin, (const int32_t *)job->from + begin, (size_t)(end - begin) * sizeof *to);
+    }
+    int32_t low = to[begin], high = to[begin];
+    for (ptrdiff_t t = begin + 1; t < end; t++) {
       is_in_disorder |= to[t] <= to[t - 1];
+      low = to[t] < low ? to[t] : low, high = to[t] > high ? to[t] : high;
+    }
+    is_illegal |= low < 0 || high >= job->n;
+  }
   if (is_illegal) atomic_store(&job->is_illegal, 1);
   if (is_in_disorder) atomic_store(&job->is_in_disorder, 1);
 }
@@ -148,12 +153,13 @@ static void add_zeros(const fnn_worker *me, void *sums, ptrdiff_t k0, ptrdiff_t 
                  width);
 }
 
-static void move_block(const fnn_worker *me, const fnn_by_features *p, ptrdiff_t k0, ptrdiff_t k1, void *room) {
+static void move_block(const fnn_worker *me, const fnn_operation_of_step *o, const fnn_by_features *p, ptrdiff_t k0,
+                       ptrdiff_t k1, void *room) {
   const fnn_net *net = me->job->net;
   const fnn_kernels *K = net->K;
   const fnn_layer_state *y = &net->layer[0];
   const int stores = me->plan->key.stores;
-  for (ptrdiff_t panel = 0; panel < fnn_panels(K, y->n_out); panel++) {
+  for (ptrdiff_t panel = o->p0; panel < o->p1; panel++) {
     const ptrdiff_t width = fnn_min(K->nr, fnn_padded(K, y->n_out) - panel * K->nr);
     const ptrdiff_t at = panel * K->nr * y->n_in + k0 * width;
     void *sums = stores ? fnn_at(K, me->job->work->dW[0], at) : room;
@@ -166,11 +172,12 @@ static void move_block(const fnn_worker *me, const fnn_by_features *p, ptrdiff_t
 }
 
 /* dW of the features k0..k1 out to the caller. */
-static void give_block(const fnn_worker *me, const fnn_by_features *p, ptrdiff_t k0, ptrdiff_t k1, void *room) {
+static void give_block(const fnn_worker *me, const fnn_operation_of_step *o, const fnn_by_features *p, ptrdiff_t k0,
+                       ptrdiff_t k1, void *room) {
   const fnn_kernels *K = me->job->net->K;
   const ptrdiff_t n = me->job->net->layer[0].n_out;
   const fnn_matrix *dW = &me->job->gradients[FNN_W];
-  for (ptrdiff_t panel = 0; panel < fnn_panels(K, n); panel++) {
+  for (ptrdiff_t panel = o->p0; panel < o->p1; panel++) {
     const ptrdiff_t first = panel * K->nr, width = fnn_min(K->nr, fnn_padded(K, n) - first);
     const fnn_matrix to = {fnn_at(K, dW->data, first * dW->row_step), dW->row_step, dW->column_step, dW->dtype};
     K->feature_sums(p, room, k0, k1, panel);
@@ -180,18 +187,38 @@ static void give_block(const fnn_worker *me, const fnn_by_features *p, ptrdiff_t
   }
 }
 
+void fnn_link_sparse(fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_by_features p = lists(me, o);
+  me->job->work->reports[me->thread].found = me->job->net->K->link(&p, o->i0, o->i1);
+}
+
+/* SGD's step of those features that a thread has found and that are among this one's. */
+static void move_found(const fnn_worker *me, const fnn_operation_of_step *o, const fnn_by_features *p) {
+  const fnn_net *net = me->job->net;
+  for (int t = 0; t < me->threads; t++) {
+    ptrdiff_t k0, k1;
+    fnn_share(net->layer[0].n_in, 1, me->threads, t, &k0, &k1);
+    if (o->i0 <= k0 && k1 <= o->i1)
+      net->K->move_features(p, &me->plan->update, net->layer[0].WT, p->found + k0, me->job->work->reports[t].found,
+                            o->p0, o->p1);
+  }
+}
+
 void fnn_update_sparse(fnn_worker *me, const fnn_operation_of_step *o) {
-  const fnn_kernels *K = me->job->net->K;
   const fnn_by_features p = lists(me, o);
   _Alignas(FNN_LINE) char room[FEATURES_AT_ONCE * 2 * 64]; /* two vectors of at most 64 bytes for each feature */
-  const ptrdiff_t found = K->link(&p, o->i0, o->i1);
   const int gives = !me->plan->key.trains;
   if (!gives && !me->plan->key.stores && spares_absent(me)) {
-    K->move_features(&p, &me->plan->update, me->job->net->layer[0].WT, p.found + o->i0, found);
-  } else {
-    for (ptrdiff_t k = o->i0; k < o->i1; k += FEATURES_AT_ONCE)
-      (gives ? give_block : move_block)(me, &p, k, fnn_min(k + FEATURES_AT_ONCE, o->i1), room);
+    move_found(me, o, &p);
+    return;
   }
+  for (ptrdiff_t k = o->i0; k < o->i1; k += FEATURES_AT_ONCE)
+    (gives ? give_block : move_block)(me, o, &p, k, fnn_min(k + FEATURES_AT_ONCE, o->i1), room);
+}
+
+void fnn_clear_sparse(fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_by_features p = lists(me, o);
+  const ptrdiff_t found = me->job->work->reports[me->thread].found;
   for (ptrdiff_t i = 0; i < found; i++) p.heads[p.found[o->i0 + i]] = 0;
 }
 

@@ -45,6 +45,7 @@ static void plan_step(fnn_worker *me) {
                             .source = (int)job->source,
                             .is_forward = job->part == FNN_FORWARD_PART,
                             .first_W = job->first_W,
+                            .zeros = net->of_sparse.zeros,
                             .parameters = net->parameters,
                             .block = job->work->block};
   if (!memcmp(&me->plan->key, &key, sizeof key)) return;
@@ -424,7 +425,9 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
     case FNN_MOVE_W: move_W(me, o); break;
     case FNN_COPY_W: copy_W(me, o); break;
     case FNN_GIVE_DW: give_dW(me, o); break;
+    case FNN_LINK_SPARSE: fnn_link_sparse(me, o); break;
     case FNN_UPDATE_SPARSE: fnn_update_sparse(me, o); break;
+    case FNN_CLEAR_SPARSE: fnn_clear_sparse(me, o); break;
     case FNN_COPY_FIRST_W: copy_first_W(me, o); break;
     case FNN_GO_BACK_TO_X: go_back_to_X(me, o); break;
     case FNN_GIVE_DX: give_dX(me, o); break;

@@ -1,5 +1,6 @@
 """X as one of SciPy's sparse matrices or arrays: the numbers of the same X as an array, and no such array is made."""
 
+import itertools
 import re
 import sys
 
@@ -142,6 +143,24 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, case, isa):
         history = net.fit(CSC, CODES, 2, 16, optimizer, **QUIET)
         some = [np.asarray(T).tobytes() for T in results(net, CSC)]
         found.add((*history.loss, *state_of(net), *some))
+    assert len(found) == 1
+
+
+@pytest.mark.skipif(COMPILED is None, reason="the number of threads is the compiled backend's")
+@pytest.mark.parametrize("optimizer", [SGD(lr=1e-3), Adam(lr=1e-3)])
+@pytest.mark.parametrize("units", [64, 70])
+def test_a_large_first_layer_is_split_by_units_with_the_same_bits(dtype, units, optimizer, isa):
+    """If each thread gets whole panels, and else by features; where few features occur, and where most of them do."""
+    many = [scipy_sparse.csc_array(some_numbers(120, M, share, seed=units)) for share in (0.005, 0.1)]
+    found = set()
+    for threads in (1, 2, 3, 4):
+        net = Network([120, units, 3], dtype=dtype, seed=2, threads=threads)
+        for adapts, given in itertools.product((False, True), many):
+            if adapts:
+                net.adapt(given)
+            net.fit(given, CODES, 1, 16, optimizer, **QUIET)
+        gradients = net.gradients(given, CODES)[1][0]
+        found.add((*state_of(net), *(T.tobytes("F") for T in gradients)))
     assert len(found) == 1
 
 

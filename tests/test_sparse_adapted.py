@@ -206,6 +206,20 @@ def test_adapt_and_another_x_in_between(backend, dtype):
             np.testing.assert_allclose(T, U, rtol=1e-3, atol=1e-4 if dtype == np.float32 else 1e-9)
 
 
+def test_a_step_after_another_adapt_is_that_of_the_array(backend):
+    rng = np.random.default_rng(0)
+    some = [rng.standard_normal((900, M)) * (rng.uniform(size=(900, M)) < share) for share in (0.01, 0.1)]
+    kinds = ["tanh", "identity"]
+    one, other = (Network([900, 9, 3], kinds, "mse", dtype="float64", seed=4, backend=backend) for _ in "ab")
+    for given in some * 2:
+        lists = scipy_sparse.csr_array(given)
+        one.adapt(lists)
+        other.adapt(given)
+        loss = other.train_step(given, Y, SGD(lr=1e-3))
+        assert one.train_step(lists, Y, SGD(lr=1e-3)) == pytest.approx(loss, rel=1e-9)
+    np.testing.assert_allclose(one.parameters[0][0], other.parameters[0][0], rtol=1e-8, atol=1e-10)
+
+
 def test_adapt_in_a_callback_acts_from_the_next_epoch_on(backend):
     one, other = (
         Network([N, 9, 3], ["tanh", "identity"], "mse", dtype="float64", seed=4, backend=backend) for _ in "ab"
