@@ -57,32 +57,38 @@ typedef struct {
   atomic_int is_illegal, is_in_disorder;
 } copy_job;
 
-/* The copies are checked, and not the caller's lists, which another thread may change. */
+/* The copies are checked, and not the caller's lists, which another thread may change. The features of all samples
+   ascend if no number but the first of a sample is at most the one before it; then the two ends of a sample say whether
+   all are within 0..n-1. */
 static void copy_task(void *arg, fnn_member *me) {
   copy_job *job = arg;
-  int is_illegal = 0, is_in_disorder = 0;
+  const int64_t *starts = job->starts;
+  int32_t *to = job->features;
+  const int32_t n = (int32_t)job->n;
+  int is_illegal = 0;
   ptrdiff_t first, last;
   fnn_share(job->m, 1, me->size, me->thread, &first, &last);
-  int32_t *to = job->features;
+  const ptrdiff_t begin = (ptrdiff_t)starts[first], end = (ptrdiff_t)starts[last];
+  if (begin == end) return;
+  if (job->bytes == 8) {
+    const int64_t *from = job->from;
+    for (ptrdiff_t t = begin; t < end; t++) is_illegal |= from[t] < 0 || from[t] > INT32_MAX, to[t] = (int32_t)from[t];
+  } else {
+    memcpy(to + begin, (const int32_t *)job->from + begin, (size_t)(end - begin) * sizeof *to);
+  }
+  unsigned falls = 0, falls_between = 0;
+  for (ptrdiff_t t = begin + 1; t < end; t++) falls += to[t] <= to[t - 1];
   for (ptrdiff_t j = first; j < last; j++) {
-    const ptrdiff_t begin = (ptrdiff_t)job->starts[j], end = (ptrdiff_t)job->starts[j + 1];
-    if (begin == end) continue;
-    if (job->bytes == 8) {
-      const int64_t *from = job->from;
-      for (ptrdiff_t t = begin; t < end; t++)
-        is_illegal |= from[t] < 0 || from[t] > INT32_MAX, to[t] = (int32_t)from[t];
-    } else {
-      memcpy(to + begin, (const int32_t *)job->from + begin, (size_t)(end - begin) * sizeof *to);
-    }
-    int32_t low = to[begin], high = to[begin];
-    for (ptrdiff_t t = begin + 1; t < end; t++) {
-      is_in_disorder |= to[t] <= to[t - 1];
-      low = to[t] < low ? to[t] : low, high = to[t] > high ? to[t] : high;
-    }
-    is_illegal |= low < 0 || high >= job->n;
+    const ptrdiff_t from = (ptrdiff_t)starts[j], after = (ptrdiff_t)starts[j + 1];
+    if (from == after) continue;
+    is_illegal |= to[from] < 0 || to[after - 1] >= n;
+    falls_between += from > begin && to[from] <= to[from - 1];
+  }
+  if (falls != falls_between) {
+    atomic_store(&job->is_in_disorder, 1);
+    for (ptrdiff_t t = begin; t < end; t++) is_illegal |= to[t] < 0 || to[t] >= n;
   }
   if (is_illegal) atomic_store(&job->is_illegal, 1);
-  if (is_in_disorder) atomic_store(&job->is_in_disorder, 1);
 }
 
 int fnn_sparse_lists(int32_t *features, int64_t *starts, ptrdiff_t *longest, int *ascends, const void *from_features,
