@@ -314,9 +314,9 @@ typedef struct {
   double (*sparse_magnitude)(const fnn_factors *f, ptrdiff_t i);
   /* Multiplies n numbers, padded. */
   void (*rescale)(void *x, double scale, ptrdiff_t n);
-  /* SGD's step of `count` features, panels p0..p1; it is one that leaves a weight whose gradient is 0 as it is. */
+  /* SGD's step of `count` features, which is one that leaves a weight whose gradient is 0 as it is. */
   void (*move_features)(const fnn_by_features *p, const fnn_update *u, void *W, const int32_t *features,
-                        ptrdiff_t count, ptrdiff_t p0, ptrdiff_t p1);
+                        ptrdiff_t count);
   /* Copies rows i0..i1, panels p0..p1, of the weights W (m x n, in panels) into panels of the transpose of W. i0 is a
      multiple of vl, and so is i1, if it is not m. */
   void (*turn)(void *copy, const void *W, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0,

@@ -273,8 +273,8 @@ FNN_INLINE void FN(move_feature)(const int panels, const int vectors, const fnn_
 }
 
 static void FN(move_features)(const fnn_by_features *p, const fnn_update *u, void *W, const int32_t *features,
-                              ptrdiff_t count, ptrdiff_t p0, ptrdiff_t p1) {
-  const ptrdiff_t wide = fnn_min(FN(wide_panels)(p->factors.n), p1);
+                              ptrdiff_t count) {
+  const ptrdiff_t wide = FN(wide_panels)(p->factors.n), panels = (p->factors.n + NR - 1) / NR;
   const FN(term) *terms = p->terms;
   const FN(rates) c = FN(rates_of)(u);
   for (ptrdiff_t i = 0; i < count; i++) {
@@ -282,13 +282,13 @@ static void FN(move_features)(const fnn_by_features *p, const fnn_update *u, voi
     const ptrdiff_t soon = features[fnn_min(i + AHEAD / 2, count - 1)];
     __builtin_prefetch(&terms[p->heads[later] - 1]);
     __builtin_prefetch(&terms[terms[p->heads[soon] - 1].next - 1]);
-    for (ptrdiff_t panel = p0; panel < wide; panel++)
+    for (ptrdiff_t panel = 0; panel < wide; panel++)
       for (int v = 0; v < 2; v++) __builtin_prefetch((REAL *)W + panel * NR * p->factors.m + later * NR + v * VL, 1);
-    ptrdiff_t panel = p0;
+    ptrdiff_t panel = 0;
     for (; panel + 4 <= wide; panel += 4) FN(move_feature)(4, 2, p, &c, W, k, panel);
     for (; panel + 2 <= wide; panel += 2) FN(move_feature)(2, 2, p, &c, W, k, panel);
     for (; panel < wide; panel++) FN(move_feature)(1, 2, p, &c, W, k, panel);
-    for (; panel < p1; panel++) FN(move_feature)(1, 1, p, &c, W, k, panel);
+    for (; panel < panels; panel++) FN(move_feature)(1, 1, p, &c, W, k, panel);
   }
 }
 

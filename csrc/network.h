@@ -36,7 +36,6 @@ typedef struct {
   _Alignas(FNN_LINE) double largest_A, largest_dZ;
   double largest[1 + FNN_SLOTS];         /* of its share of the weights, and of each slot of moments */
   double largest_sum, largest_statistic; /* of norms: sums of dgamma and dbeta; statistics of the batch */
-  ptrdiff_t found;                       /* of a sparse X: how many of its features occur in the batch */
 } fnn_report;
 
 /* Memory of a batch for a layer with a norm. */

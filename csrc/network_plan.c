@@ -18,9 +18,9 @@ typedef struct {
   int columns_pending; /* the last output was split by columns, and nobody has waited since */
 } compiler;
 
-/* A plan has at most thirteen operations for each layer, nine more for each norm, and sixteen for the whole step. */
+/* A plan has at most thirteen operations for each layer, nine more for each norm, and fourteen for the whole step. */
 ptrdiff_t fnn_plan_bytes(const fnn_net *net) {
-  const size_t most = 13 * (size_t)net->layers + 9 * (size_t)net->norms + 16;
+  const size_t most = 13 * (size_t)net->layers + 9 * (size_t)net->norms + 14;
   return (ptrdiff_t)(sizeof(fnn_plan) + most * sizeof(fnn_operation_of_step));
 }
 
@@ -45,8 +45,8 @@ static int by_columns(const compiler *c, int l) {
   const fnn_layer_state *y = &c->net->layer[l];
   const int threads = c->key->threads;
   if (threads == 1 || y->n_in * y->n_out <= KEEP_WEIGHTS) return 0;
-  const ptrdiff_t tall = !l && fnn_reads_lists(c->key->reading) ? 1 : c->K->mr;
-  const ptrdiff_t n = fnn_padded(c->K, y->n_out), rows = (c->key->m + threads - 1) / threads;
+  if (!l && fnn_reads_lists(c->key->reading)) return 0; /* each thread would read all lists */
+  const ptrdiff_t n = fnn_padded(c->K, y->n_out), rows = (c->key->m + threads - 1) / threads, tall = c->K->mr;
   const ptrdiff_t columns_cost = largest_share(c, n) * ((c->key->m + tall - 1) / tall);
   const ptrdiff_t rows_cost = n * ((rows + tall - 1) / tall);
   return fnn_panels(c->K, n) >= threads && 7 * columns_cost <= 8 * rows_cost;
@@ -369,28 +369,12 @@ static void compile_moves(compiler *c) {
   }
 }
 
-/* The first layer's gradient and what becomes of it, where X is sparse. Each thread makes the lists of its own
-   features. Then it goes on with these; or, so that its weights stay with its core, with its own units of all features.
- */
+/* The first layer's gradient and what becomes of it, where X is sparse: each thread has its own features. */
 static void compile_sparse(compiler *c) {
-  const fnn_layer_state *y = &c->net->layer[0];
-  const int columns = by_columns(c, 0);
-  ptrdiff_t k0, k1;
-  fnn_share(y->n_in, 1, c->key->threads, c->key->thread, &k0, &k1);
-  fnn_operation_of_step *o = add_columns(c, FNN_LINK_SPARSE, 0, k0, k1);
-  o->by_features = (fnn_by_features){.factors = gradient_factors(c, 0)};
-  fnn_operation_of_step *update = add_columns(c, FNN_UPDATE_SPARSE, 0, k0, k1);
   /* The zeros of a standardised X need db, whose columns the threads have summed. */
-  update->waits = c->key->threads > 1 && (columns || c->key->reading == FNN_BY_STANDARDISED_LISTS);
-  update->by_features = o->by_features;
-  update->p0 = 0, update->p1 = fnn_panels(c->K, y->n_out);
-  if (columns) {
-    update->i0 = 0, update->i1 = y->n_in;
-    own_panels(c, y->n_out, &update->p0, &update->p1);
-  }
-  fnn_operation_of_step *end = add_columns(c, FNN_CLEAR_SPARSE, 0, k0, k1);
-  end->waits = c->key->threads > 1 && columns;
-  end->by_features = o->by_features;
+  fnn_operation_of_step *o = add(c, FNN_UPDATE_SPARSE, 0, c->key->reading == FNN_BY_STANDARDISED_LISTS);
+  o->by_features = (fnn_by_features){.factors = gradient_factors(c, 0)};
+  fnn_share(c->net->layer[0].n_in, 1, c->key->threads, c->key->thread, &o->i0, &o->i1);
   c->plan->first_products[1] = &o->by_features.factors;
 }
 

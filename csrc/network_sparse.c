@@ -92,13 +92,12 @@ static void add_zeros(const fnn_worker *me, void *sums, ptrdiff_t k0, ptrdiff_t 
                  width);
 }
 
-static void move_block(const fnn_worker *me, const fnn_operation_of_step *o, const fnn_by_features *p, ptrdiff_t k0,
-                       ptrdiff_t k1, void *room) {
+static void move_block(const fnn_worker *me, const fnn_by_features *p, ptrdiff_t k0, ptrdiff_t k1, void *room) {
   const fnn_net *net = me->job->net;
   const fnn_kernels *K = net->K;
   const fnn_layer_state *y = &net->layer[0];
   const int stores = me->plan->key.stores;
-  for (ptrdiff_t panel = o->p0; panel < o->p1; panel++) {
+  for (ptrdiff_t panel = 0; panel < fnn_panels(K, y->n_out); panel++) {
     const ptrdiff_t width = fnn_min(K->nr, fnn_padded(K, y->n_out) - panel * K->nr);
     const ptrdiff_t at = panel * K->nr * y->n_in + k0 * width;
     void *sums = stores ? fnn_at(K, me->job->work->dW[0], at) : room;
@@ -111,12 +110,11 @@ static void move_block(const fnn_worker *me, const fnn_operation_of_step *o, con
 }
 
 /* dW of the features k0..k1 out to the caller. */
-static void give_block(const fnn_worker *me, const fnn_operation_of_step *o, const fnn_by_features *p, ptrdiff_t k0,
-                       ptrdiff_t k1, void *room) {
+static void give_block(const fnn_worker *me, const fnn_by_features *p, ptrdiff_t k0, ptrdiff_t k1, void *room) {
   const fnn_kernels *K = me->job->net->K;
   const ptrdiff_t n = me->job->net->layer[0].n_out;
   const fnn_matrix *dW = &me->job->gradients[FNN_W];
-  for (ptrdiff_t panel = o->p0; panel < o->p1; panel++) {
+  for (ptrdiff_t panel = 0; panel < fnn_panels(K, n); panel++) {
     const ptrdiff_t first = panel * K->nr, width = fnn_min(K->nr, fnn_padded(K, n) - first);
     const fnn_matrix to = {fnn_at(K, dW->data, first * dW->row_step), dW->row_step, dW->column_step, dW->dtype};
     K->feature_sums(p, room, k0, k1, panel);
@@ -126,38 +124,18 @@ static void give_block(const fnn_worker *me, const fnn_operation_of_step *o, con
   }
 }
 
-void fnn_link_sparse(fnn_worker *me, const fnn_operation_of_step *o) {
-  const fnn_by_features p = lists(me, o);
-  me->job->work->reports[me->thread].found = me->job->net->K->link(&p, o->i0, o->i1);
-}
-
-/* SGD's step of those features that a thread has found and that are among this one's. */
-static void move_found(const fnn_worker *me, const fnn_operation_of_step *o, const fnn_by_features *p) {
-  const fnn_net *net = me->job->net;
-  for (int t = 0; t < me->threads; t++) {
-    ptrdiff_t k0, k1;
-    fnn_share(net->layer[0].n_in, 1, me->threads, t, &k0, &k1);
-    if (o->i0 <= k0 && k1 <= o->i1)
-      net->K->move_features(p, &me->plan->update, net->layer[0].WT, p->found + k0, me->job->work->reports[t].found,
-                            o->p0, o->p1);
-  }
-}
-
 void fnn_update_sparse(fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_kernels *K = me->job->net->K;
   const fnn_by_features p = lists(me, o);
   _Alignas(FNN_LINE) char room[FEATURES_AT_ONCE * 2 * 64]; /* two vectors of at most 64 bytes for each feature */
+  const ptrdiff_t found = K->link(&p, o->i0, o->i1);
   const int gives = !me->plan->key.trains;
   if (!gives && !me->plan->key.stores && spares_absent(me)) {
-    move_found(me, o, &p);
-    return;
+    K->move_features(&p, &me->plan->update, me->job->net->layer[0].WT, p.found + o->i0, found);
+  } else {
+    for (ptrdiff_t k = o->i0; k < o->i1; k += FEATURES_AT_ONCE)
+      (gives ? give_block : move_block)(me, &p, k, fnn_min(k + FEATURES_AT_ONCE, o->i1), room);
   }
-  for (ptrdiff_t k = o->i0; k < o->i1; k += FEATURES_AT_ONCE)
-    (gives ? give_block : move_block)(me, o, &p, k, fnn_min(k + FEATURES_AT_ONCE, o->i1), room);
-}
-
-void fnn_clear_sparse(fnn_worker *me, const fnn_operation_of_step *o) {
-  const fnn_by_features p = lists(me, o);
-  const ptrdiff_t found = me->job->work->reports[me->thread].found;
   for (ptrdiff_t i = 0; i < found; i++) p.heads[p.found[o->i0 + i]] = 0;
 }
 

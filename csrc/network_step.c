@@ -425,9 +425,7 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
     case FNN_MOVE_W: move_W(me, o); break;
     case FNN_COPY_W: copy_W(me, o); break;
     case FNN_GIVE_DW: give_dW(me, o); break;
-    case FNN_LINK_SPARSE: fnn_link_sparse(me, o); break;
     case FNN_UPDATE_SPARSE: fnn_update_sparse(me, o); break;
-    case FNN_CLEAR_SPARSE: fnn_clear_sparse(me, o); break;
     case FNN_COPY_FIRST_W: copy_first_W(me, o); break;
     case FNN_GO_BACK_TO_X: go_back_to_X(me, o); break;
     case FNN_GIVE_DX: give_dX(me, o); break;

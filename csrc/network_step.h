@@ -95,9 +95,7 @@ enum fnn_step_operation {
   FNN_MOVE_W,        /* the update of W with a stored dW */
   FNN_COPY_W,        /* the other copy of W */
   FNN_GIVE_DW,       /* dW into the caller's matrix */
-  FNN_LINK_SPARSE,   /* where X is sparse: the lists of this thread's features */
-  FNN_UPDATE_SPARSE, /* with them all three: update W of the first layer, or store dW, or give it */
-  FNN_CLEAR_SPARSE,  /* the end of these lists */
+  FNN_UPDATE_SPARSE, /* where X is sparse, all three: update W of the first layer, or store dW, or give it */
   FNN_COPY_FIRST_W,  /* W of the first layer, which has no other copy, for dX */
   FNN_GO_BACK_TO_X,  /* dX by a product */
   FNN_GIVE_DX,       /* dX into the caller's matrix */
@@ -206,11 +204,8 @@ void fnn_run_norm(fnn_worker *me, const fnn_operation_of_step *o);
 void fnn_measure_norms(fnn_worker *me);
 
 /* --- network_sparse.c --- */
-/* The update of the first layer's W, or its gradient; before it, the lists of features i0..i1, and after it their end.
- */
-void fnn_link_sparse(fnn_worker *me, const fnn_operation_of_step *o);
+/* The update of the first layer's W, or its gradient. */
 void fnn_update_sparse(fnn_worker *me, const fnn_operation_of_step *o);
-void fnn_clear_sparse(fnn_worker *me, const fnn_operation_of_step *o);
 /* The largest |x| of this thread's rows of a sparse X. */
 double fnn_largest_sparse(const fnn_worker *me);
 
