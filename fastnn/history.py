@@ -65,6 +65,23 @@ class History:
         table.index.name = "epoch"
         return table
 
+    def plot(self, metrics=(), *, log=None, ax=None):
+        """The losses by epoch, and metrics: :func:`fastnn.plots.loss_curve`, whose arguments these are.
+
+        Returns
+        -------
+        Axes, or with `metrics` an ndarray of Axes
+            Of matplotlib, which has to be installed.
+        """
+        from . import plots  # imported when it is used, as all of fastnn's pictures
+
+        return plots.loss_curve(self, metrics, log=log, ax=ax)
+
+    def _repr_html_(self):
+        from . import notebooks
+
+        return notebooks.of_history(self)
+
     def __getattr__(self, name):
         if name in ("predict", "predict_classes", "evaluate", "score", "fit", "save"):
             raise AttributeError(
