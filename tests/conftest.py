@@ -159,7 +159,7 @@ def rng():
 
 @pytest.fixture
 def plt():
-    """matplotlib.pyplot, without windows; the test's figures are closed after it. Skips where there is no matplotlib."""
+    """matplotlib.pyplot, without windows; figures are closed after the test, which is skipped without matplotlib."""
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt

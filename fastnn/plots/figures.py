@@ -137,7 +137,7 @@ def ramp(ax, count):
     """Colours for things in an order, such as layers: viridis without its end that is like the background."""
     import matplotlib
 
-    low, high = (0.42, 1.0) if theme(ax).is_dark else (0.0, 0.82)
+    low, high = (0.42, 1.0) if theme(ax).is_dark else (0.0, 0.78)
     return [tuple(rgba[:3]) for rgba in matplotlib.colormaps["viridis"](np.linspace(low, high, count))]
 
 
