@@ -121,6 +121,7 @@ def test_gradient_norms_draws_each_layer(plt):
     norms = history_of(loss=[1.0, 1.0], diagnostics={"gradient_norm": [[nan, 2.0, 0.5], [nan, 1.0, 0.0]]})
     ax = plots.gradient_norms(norms)
     assert labels(ax) == ["layer 2", "layer 3"]  # the first is frozen
+    np.testing.assert_array_equal([points(line)[1] for line in ax.lines], [[2.0, 1.0], [0.5, 0.0]])
     assert ax.get_yscale() == "symlog"  # a logarithmic axis has no 0
     many = history_of(loss=[1.0], diagnostics={"gradient_norm": [list(range(1, 21))]})
     ax = plots.gradient_norms(many)
@@ -218,8 +219,9 @@ def test_calibration_is_shares_in_bins(plt, strategy):
     np.testing.assert_allclose(points(ax.lines[1]), want)
     ece = sum(part.mean() * abs(p[part].mean() - y[part].mean()) for part in inside)
     assert labels(ax)[1] == f"network, ECE {ece:.3f}"
-    other = plots.calibration(logistic(), x[None], y, 0, bins=5)
+    other = plots.calibration(logistic(), x[None], y, 0, bins=1)
     assert other.get_xlabel() == "mean probability of class 0"
+    np.testing.assert_allclose(points(other.lines[1]), [[1 - p.mean()], [1 - y.mean()]])
     np.testing.assert_array_equal(points(ax.lines[0]), [[0, 1], [0, 1]])
 
 
@@ -314,6 +316,8 @@ def test_regression_fit_of_several_targets(plt):
 
 
 def test_network_diagram_draws_units_and_weights(plt):
+    from matplotlib.colors import to_rgb
+
     net = Network([2, 3, 1], seed=0)
     W = np.array([[1.0, -0.5], [0.0, 0.25], [2.0, -2.0]])
     net.set_parameters([(W, np.zeros(3)), (np.ones((1, 3)), [0.0])])
@@ -328,7 +332,8 @@ def test_network_diagram_draws_units_and_weights(plt):
     assert widths[place[2, 0]] == widths[place[2, 1]] > widths[place[0, 0]] > widths[place[0, 1]] > widths[place[1, 1]]
     assert (colours[place[2, 0]] == colours[place[0, 0]]).all()  # above 0
     assert (colours[place[2, 1]] == colours[place[0, 1]]).all()  # below 0
-    assert (colours[place[2, 0]] != colours[place[2, 1]]).any()
+    np.testing.assert_allclose(colours[place[2, 0]], to_rgb(figures.VERMILLION))
+    np.testing.assert_allclose(colours[place[2, 1]], to_rgb(figures.BLUE))
     words = [text.get_text() for text in ax.texts]
     assert words == ["height", "width", "area", "2 inputs", "3 relu", "1 sigmoid"]
     plain = plots.network_diagram(net, weights=False)
@@ -545,6 +550,10 @@ def test_colours_of_axes_of_another_style(plt):
     light.set_facecolor("none")
     assert not figures.theme(light).is_dark
     assert figures.theme(light).back == (1, 1, 1)
+    part, _ = plt.figure(facecolor="blue").subfigures(1, 2)
+    see_through = part.subplots()
+    see_through.set_facecolor("none")
+    assert figures.theme(see_through).back == (0, 0, 1)
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])

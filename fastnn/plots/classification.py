@@ -203,6 +203,7 @@ def confusion_matrix(net, X, y, *, classes=None, normalise=None, ax=None):
 
     norm = PowerNorm(0.5, vmin=0, vmax=np.nanmax(table))  # so that few mistakes among many hits are seen, too
     image = ax.imshow(table, cmap=figures.amount(ax), norm=norm, interpolation="nearest")
+    ax.grid(False)  # some styles have lines, which would cross the numbers
     if count <= _MOST_NUMBERS:
         _write_numbers(ax, image, table)
     else:

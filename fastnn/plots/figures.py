@@ -13,6 +13,7 @@ _ON_DARK = (SKY, VERMILLION, GREEN, YELLOW, PURPLE, ORANGE, GREY, BLUE)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # so that classes differ without colours, too
 _PANEL = 0.5, 0.6  # width and height of one of several panels, in those of a default figure
 _PANELS_A_ROW = 4
+_MOST_FOR_BEST = 5000  # points that a legend keeps out of the way of; with many more matplotlib warns that this is slow
 
 
 # --- Axes ---------------------------------------------------------------------------------------------------------
@@ -100,8 +101,8 @@ def theme(ax):
     # What is transparent lies on a page that we do not know, but for which the colour of the text was chosen.
     back = (0.0, 0.0, 0.0) if luminance(text) > 0.5 else (1.0, 1.0, 1.0)
     figure = ax.get_figure()
-    for face in (*(() if figure is None else [figure.get_facecolor()]), ax.get_facecolor()):
-        *rgb, alpha = to_rgba(face)
+    for drawn in (figure.canvas.figure, figure, ax):  # a part of a figure lies on the whole one
+        *rgb, alpha = to_rgba(drawn.get_facecolor())
         back = mixed(back, rgb, alpha)
     return Theme(text, back, mixed(back, text, 0.55))
 
@@ -158,9 +159,14 @@ def amount(ax):
 # --- texts --------------------------------------------------------------------------------------------------------
 
 
-def legend(ax, outside=False, **more):
-    """A legend in the colours of the Axes; `outside`: to the right of them, because it would cover what is drawn."""
+def legend(ax, outside=False, points=0, corner="upper left", **more):
+    """A legend in the colours of the Axes, at the best place, or in a `corner` if there are too many points for that.
+
+    `outside`: to the right of the Axes, because it would cover what is drawn.
+    """
     here = theme(ax)
+    if points > _MOST_FOR_BEST:
+        more["loc"] = corner
     if outside:
         more |= {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
     return ax.legend(labelcolor=here.text, facecolor=here.back, edgecolor=here.muted, **more)

@@ -91,7 +91,7 @@ def regression_fit(net, X, y, *, ax=None):
             _draw_against_truth(one, values, prediction)
         if len(y) > 1:
             one.set_title(f"target {i}", fontsize="medium")
-    figures.legend(axes[0], fontsize="small" if len(y) > 1 else None)
+    figures.legend(axes[0], points=X.shape[1], fontsize="small" if len(y) > 1 else None)
     return axes if len(y) > 1 else axes[0]
 
 
@@ -157,7 +157,7 @@ def _draw_against_truth(ax, y, prediction):
     low, high = min(map(np.min, drawn)), max(map(np.max, drawn))
     margin = 0.05 * (high - low) or 1.0
     ends = low - margin, high + margin
-    ax.plot(ends, ends, linestyle=":", color=muted, label="prediction = truth", zorder=0)
+    ax.plot(ends, ends, linestyle=":", color=muted, label="prediction = truth", zorder=3)
     ax.set_xlim(ends)
     ax.set_ylim(ends)
     ax.set_aspect("equal")

@@ -72,7 +72,7 @@ def loss_curve(history, metrics=(), *, log=None, ax=None):
     if len(runs) > 1:
         _legend_of_runs(axes, runs)
     elif len(axes[0].get_legend_handles_labels()[0]) > 1:
-        figures.legend(axes[0])
+        figures.legend(axes[0], points=len(next(iter(runs.values())).loss), corner="upper right")
     return axes if panels else axes[0]
 
 
@@ -225,7 +225,7 @@ def gradient_norms(history, quantity="gradient_norm", *, ax=None):
     _scale_quantity(ax, quantity, values[:, layers])
     figures.whole_epochs(ax)
     ax.set_ylabel(_QUANTITIES[quantity])
-    figures.legend(ax, outside=len(layers) > _MOST_INSIDE)
+    figures.legend(ax, outside=len(layers) > _MOST_INSIDE, points=values.size, corner="upper right")
     return ax
 
 
