@@ -141,7 +141,8 @@ def test_decision_boundary_has_the_colours_of_the_predictions(plt, net):
     ax = plots.decision_boundary(net, X, y, resolution=80)
     (image,) = ax.images
     rgba, (left, right, bottom, top) = np.asarray(image.get_array()), image.get_extent()
-    x, z = np.linspace(left, right, 80), np.linspace(bottom, top, 80)
+    middles = (np.arange(80) + 0.5) / 80  # of pixels
+    x, z = left + (right - left) * middles, bottom + (top - bottom) * middles
     grid = np.array([[a, b] for b in z for a in x]).T
     colours = np.array([to_rgb(c) for c in figures.categories(ax, max(net.sizes[-1], 2))])
     np.testing.assert_array_equal(rgba[..., :3].reshape(-1, 3), colours[net.predict_classes(grid)])
@@ -167,7 +168,9 @@ def test_decision_boundary_of_two_of_more_features(plt):
     assert (ax.get_xlabel(), ax.get_ylabel(), labels(ax)) == ("feature 3", "feature 0", ["a", "b", "c"])
     left, right, bottom, top = ax.images[0].get_extent()
     samples = np.repeat(X4.mean(axis=1, keepdims=True), 100, axis=1)
-    samples[3], samples[0] = np.tile(np.linspace(left, right, 10), 10), np.repeat(np.linspace(bottom, top, 10), 10)
+    middles = (np.arange(10) + 0.5) / 10
+    samples[3] = np.tile(left + (right - left) * middles, 10)
+    samples[0] = np.repeat(bottom + (top - bottom) * middles, 10)
     winner = net.predict_classes(samples)
     rgb = np.asarray(ax.images[0].get_array())[..., :3].reshape(-1, 3)
     for a, b in itertools.combinations(range(100), 2):
@@ -412,6 +415,9 @@ def test_networks_of_zeros_can_be_drawn(plt):
     assert len(plots.decision_boundary(net, X, CODES, resolution=5).collections) == 3  # the samples, no line
     assert labels(plots.calibration(net, X, CODES))[1].startswith("network, ECE 0.")
     assert len(plots.confusion_matrix(net, X, CODES).texts) == 9
+    even = plots.decision_boundary(Network([2, 1], init="zeros", seed=0), X, CODES > 0, resolution=5)
+    vermillion = np.asarray(even.images[0].get_array())[..., 0]
+    assert (vermillion > 0.5).all()  # where a = 0.5 the class is 1
 
 
 # --- all of them: Axes, colours, places ---------------------------------------------------------------------------

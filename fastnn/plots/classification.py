@@ -65,8 +65,7 @@ def decision_boundary(net, X, y, *, features=None, classes=None, resolution=200,
     ax = figures.one(ax)
     colours = figures.categories(ax, count)
     x, z = (_range(X[feature], resolution) for feature in features)
-    outputs = _outputs_on_grid(net, X, features, x, z)
-    _draw_regions(ax, net, outputs, x, z, colours)
+    _draw_regions(ax, net, _outputs_on_grid(net, X, features, x, z), x, z, colours)
     labels = classes if is_named else [f"class {name}" for name in classes]
     _draw_samples(ax, X[list(features)], y, labels, colours)
     ax.set_xlabel(f"feature {features[0]}")
@@ -106,14 +105,15 @@ def _outputs_on_grid(net, X, features, x, z):
     for value in z:  # row by row, because all of the grid may be large for many features
         samples[features[1]] = value
         rows.append(net.predict(samples))
-    A = np.stack(rows, axis=1).astype(np.float64)
-    return np.concatenate([1 - A, A]) if len(A) == 1 else A
+    return np.stack(rows, axis=1).astype(np.float64)
 
 
-def _draw_regions(ax, net, outputs, x, z, colours):
+def _draw_regions(ax, net, A, x, z, colours):
     from matplotlib.colors import to_rgb
 
-    count, winner = len(outputs), outputs.argmax(axis=0)
+    winner = arguments.classes_of(A)
+    outputs = np.concatenate([1 - A, A]) if len(A) == 1 else A
+    count = len(outputs)
     if net.activations[-1] == "softmax" or net.sizes[-1] == 1:
         certainty = (outputs.max(axis=0) * count - 1) / (count - 1)  # 0 where all have the same probability, at most 1
     else:
@@ -121,7 +121,8 @@ def _draw_regions(ax, net, outputs, x, z, colours):
     image = np.empty((*winner.shape, 4))
     image[..., :3] = np.array([to_rgb(colour) for colour in colours])[winner]
     image[..., 3] = 0.1 + 0.35 * np.clip(certainty, 0, 1)
-    extent = x[0], x[-1], z[0], z[-1]
+    half = (x[1] - x[0]) / 2, (z[1] - z[0]) / 2  # of a pixel, the middle of which is a point of the grid
+    extent = x[0] - half[0], x[-1] + half[0], z[0] - half[1], z[-1] + half[1]
     ax.imshow(image, extent=extent, origin="lower", aspect="auto", interpolation="nearest", zorder=0)
     line = {"levels": [0.0], "colors": [figures.theme(ax).text], "linewidths": 1.2}
     for k in range(1 if count == 2 else 0, count):
