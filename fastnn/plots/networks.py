@@ -236,7 +236,7 @@ def _mosaic(images):
     gap = max(1, round(0.06 * max(height, width)))
     ideal = min(n, max(1, round(math.sqrt(n * 4 / 3 * (height + gap) / (width + gap)))))
     near = range(math.ceil(0.7 * ideal), math.floor(1.3 * ideal) + 1)
-    columns = min(near, key=lambda c: (-n % c, abs(c - ideal)))  # with few empty places
+    columns = min(near, key=lambda c: (-n % c) / n + abs(math.log(c / ideal)) / 2)  # with few empty places
     rows = -(-n // columns)
     whole = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap), np.nan)
     for i, image in enumerate(images):
