@@ -25,7 +25,8 @@ MODULES = [
     "stopping",
 ]
 MODULES += ["threads"]
-PICTURES = ["plots.classification", "plots.networks", "plots.regression", "plots.training"]  # they need matplotlib
+PICTURES = ["plots.classification", "plots.networks", "plots.regression", "plots.training"]
+PICTURES += ["history"]  # they need matplotlib
 FUNCTIONS = [
     *(getattr(kernels, name) for name in kernels.__all__),
     *(f for f in vars(datasets).values() if inspect.isfunction(f) and not f.__name__.startswith("_")),
