@@ -269,6 +269,21 @@ _SYNONYMS = {
     "reducelronplateau": "schedules",
     "data": "datasets",
     "loaddigits": "datasets",
+    "plotting": "plots",
+    "visualization": "plots",
+    "visualisation": "plots",
+    # functions of plots
+    "plothistory": "loss_curve",
+    "learningcurve": "loss_curve",
+    "plotmodel": "network_diagram",
+    "confusionmatrixdisplay": "confusion_matrix",
+    "plotconfusionmatrix": "confusion_matrix",
+    "calibrationdisplay": "calibration",
+    "calibrationcurve": "calibration",
+    "reliabilitydiagram": "calibration",
+    "decisionboundarydisplay": "decision_boundary",
+    "plotdecisionregions": "decision_boundary",
+    "predictionerrordisplay": "regression_fit",
 }
 
 # Names elsewhere for a name here with parameters that are not the defaults.

@@ -65,6 +65,36 @@ class History:
         table.index.name = "epoch"
         return table
 
+    def plot(self, metrics=(), *, log=None, ax=None):
+        """The losses by epoch, and metrics.
+
+        Parameters
+        ----------
+        metrics, log, ax
+            As for :func:`fastnn.plots.loss_curve`, which draws them.
+
+        Returns
+        -------
+        Axes, or with `metrics` an ndarray of Axes
+            Of matplotlib, which has to be installed.
+
+        Examples
+        --------
+        >>> X, y = np.random.default_rng(0).standard_normal((2, 100)), np.arange(100) % 2
+        >>> history = fastnn.Network([2, 8, 1], seed=0).fit(X, y, epochs=20, validation_split=0.2, progress=False)
+        >>> ax = history.plot()
+        >>> ax.get_xlabel(), ax.get_ylabel()
+        ('epoch', 'loss')
+        """
+        from . import plots  # imported when it is used, as all of fastnn's pictures
+
+        return plots.loss_curve(self, metrics, log=log, ax=ax)
+
+    def _repr_html_(self):
+        from . import notebooks
+
+        return notebooks.of_history(self)
+
     def __getattr__(self, name):
         if name in ("predict", "predict_classes", "evaluate", "score", "fit", "save"):
             raise AttributeError(

@@ -122,7 +122,7 @@ def _f1(y, A, w, output):
 # --- values -------------------------------------------------------------------------------------------------------
 
 
-def _estimates(loss, A):
+def estimates(loss, A):
     """What outputs estimate of y: the outputs, the means, the level nearest to the median's, or the rates."""
     A = A.astype(np.float64)
     if loss.name == "gaussian_nll":
@@ -229,7 +229,7 @@ def _checked(one, argument, n_out, activation, loss, y):
         function = _OF_VALUES[spec.name]
 
         def of_values(y, A, w):
-            return function(y, _estimates(loss, A), w)
+            return function(y, estimates(loss, A), w)
 
         return Metric(spec.name, of_values, row.greater_is_better, True), y
     if not is_of_classes and y.ndim == 2:

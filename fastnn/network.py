@@ -438,6 +438,11 @@ class Network(Learner):
         """
         return summaries.of_network(self, self._backend.NAME)
 
+    def _repr_html_(self):
+        from . import notebooks
+
+        return notebooks.of_network(self, self._backend.NAME)
+
     def _dropout_in_words(self):
         return f", dropout={list(self.dropout)}" if any(self.dropout) else ""
 

@@ -9,7 +9,7 @@ import pytest
 
 import fastnn
 from conftest import alone
-from fastnn import datasets, kernels
+from fastnn import datasets, kernels, plots
 
 pytestmark = alone  # doctest puts a reader of sources of its own in place
 
@@ -25,19 +25,31 @@ MODULES = [
     "stopping",
 ]
 MODULES += ["threads"]
+PICTURES = ["plots.classification", "plots.networks", "plots.regression", "plots.training"]
+PICTURES += ["history"]  # they need matplotlib
 FUNCTIONS = [
     *(getattr(kernels, name) for name in kernels.__all__),
     *(f for f in vars(datasets).values() if inspect.isfunction(f) and not f.__name__.startswith("_")),
+    *(getattr(plots, name) for name in plots.__all__),
     fastnn.load,
     fastnn.info,
     fastnn.set_threads,
 ]
 
 
+@pytest.mark.parametrize("name", PICTURES)
+def test_examples_of_pictures(name, plt):
+    run_examples(name)
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name, threads):
+    run_examples(name)
+
+
+def run_examples(name):
     module = importlib.import_module(f"fastnn.{name}")
-    names = {"np": np, **vars(module), **vars(fastnn)}  # of one name the public thing
+    names = {"np": np, "fastnn": fastnn, **vars(module), **vars(fastnn)}  # of one name the public thing
     # Data that has to be fetched first is not read here; tests marked `data` do.
     if name == "datasets":
         names["datasets"] = module

@@ -378,6 +378,8 @@ def test_each_synonym_leads_to_a_name_of_ours():
         *tables.METRICS,
         *fastnn.__all__,
         "datasets",
+        "plots",
+        *fastnn.plots.__all__,
         *hints._PLACES,
         *(name for kind in schedules.SCHEDULES.values() for name in kind._fields),
     }
