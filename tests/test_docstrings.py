@@ -24,7 +24,7 @@ MODULES = [
     "schedules",
     "stopping",
 ]
-MODULES += ["threads"]
+MODULES += ["threads", "tabular.model", "tabular.reading"]
 FUNCTIONS = [
     *(getattr(kernels, name) for name in kernels.__all__),
     *(f for f in vars(datasets).values() if inspect.isfunction(f) and not f.__name__.startswith("_")),

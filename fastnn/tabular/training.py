@@ -1,0 +1,187 @@
+"""How a TabularModel is trained: the rows are divided, one network is measured, and one is trained on all of them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import _philox, splits
+from ..network import Network
+from ..optimizers import AdamW
+from ..stopping import EarlyStopping
+from . import encoding, targets
+from .columns import Table
+
+_FEWEST_ROWS = 10
+
+
+class Fitted(NamedTuple):
+    """What a training leaves: all that predictions need, and what there is to tell."""
+
+    encoders: list
+    target_name: str
+    target: targets.Classes | targets.Values
+    network: Network
+    score: dict
+    rows: int
+    notes: list
+    has_header: bool
+    history: object = None
+
+    def inputs(self, table):
+        """X of all rows of a table, and notes on what was not seen in training."""
+        return encoding.inputs_of(self.encoders, table)
+
+
+def train(table, target_name, settings, progress):
+    """Train on a table.
+
+    Parameters
+    ----------
+    table : Table
+    target_name : str
+    settings : Settings
+    progress : bool or None
+        As for :meth:`fastnn.Network.fit`.
+
+    Returns
+    -------
+    Fitted
+    """
+    features, target, notes = _divided(table, target_name, settings)
+    data = _Data(features, target, settings)
+    everything = np.arange(features.rows)
+    kept, tested = data.split(everything, settings.test_split, "test_split")
+    learned, stopped = data.split(kept, settings.validation_split, "validation_split")
+    first = last = data.fit(learned, stopped, settings.epochs, progress)
+    score = data.score(first, tested) if len(tested) else {}
+    if settings.refit and len(learned) < features.rows:
+        last = data.fit(everything, everything[:0], first.epochs, progress)
+    notes = notes + data.notes + last.notes
+    parts = last.encoders, target.name, last.target, last.network, score, features.rows, notes, table.has_header
+    return Fitted(*parts, first.history)
+
+
+def _divided(table, target_name, settings):
+    """The columns to learn from, and the target, of the rows whose target is there; and notes."""
+    target = table.column(target_name)
+    dropped = {table.column(name).name for name in settings.drop}
+    if target.name in dropped:
+        raise ValueError(f"drop has the target, {target.name!r}")
+    columns = [table.column(name) for name in table.names if name not in {target.name, *dropped}]
+    for name in settings.categorical:
+        if table.column(name) not in columns:
+            raise ValueError(f"categorical has {name!r}, which is the target or dropped")
+    if not columns:
+        raise ValueError(f"the table has no column beside {', '.join(map(repr, sorted({target.name, *dropped})))}")
+    _refuse_dates(columns)
+    missing, notes = target.missing(), []
+    if missing.any():
+        notes.append(f"target {target.name!r}: {missing.sum()} rows are left out, where it is missing")
+    rows = np.flatnonzero(~missing)
+    if len(rows) < _FEWEST_ROWS:
+        raise ValueError(f"the table has {len(rows)} rows with a target; {_FEWEST_ROWS} are the fewest to train on")
+    return Table([column.at(rows) for column in columns]), target.at(rows), notes
+
+
+def _refuse_dates(columns):
+    dates = [column for column in columns if column.kind == "date"]
+    if dates:
+        names = [column.name for column in dates]
+        example = dates[0].example(np.flatnonzero(~dates[0].missing())[0])
+        raise ValueError(
+            f"dates or times are in column {', '.join(map(repr, names))}, such as {example}: drop={names} leaves them "
+            "out; what they tell, such as days since a first one, month or weekday, can be given as a column of numbers"
+        )
+
+
+class _Trained(NamedTuple):
+    """A network that was trained on some rows, and what was learned of these."""
+
+    encoders: list
+    target: targets.Classes | targets.Values
+    network: Network
+    notes: list
+    history: object
+    epochs: int
+
+
+class _Data:
+    """The rows of a table with their target, to train networks on some of them.
+
+    Parameters
+    ----------
+    features : Table
+    target : Column
+        Without missing cells.
+    settings : Settings
+    """
+
+    def __init__(self, features, target, settings):
+        self.features, self.target, self.settings = features, target, settings
+        self.task, why = targets.task_of(target, settings.task)
+        other = next(task for task in targets.TASKS if task != self.task)
+        self.notes = [f"target {target.name!r}: {self.task}, because {why} (task={other!r} for the other)"] if why else []
+        self.whole = targets.learned(target, self.task)
+        self.y = self.whole.codes(target) if self.task == "classification" else target.values
+
+    def split(self, places, share, name):
+        """Divide `places` into those that stay and a share of them, in a classification of each class its share."""
+        if not share:
+            return places, places[:0]
+        by_class, y = self.task == "classification", self.y[places]
+
+        def draw(count):
+            return _philox.permutation(count, self.settings.seed, _philox.EPOCH_OF_SPLIT)
+
+        try:
+            stay, leave = splits.split(share, None, y if by_class else y[np.newaxis], len(y), draw, by_class)
+        except ValueError as error:
+            raise ValueError(str(error).replace("validation_split", name)) from None
+        return places[stay], places[leave]
+
+    def fit(self, learned, stopped, epochs, progress):
+        """Train on the rows `learned`; end when the rows `stopped`, if there are any, no longer gain."""
+        encoders, notes = self._encoders(learned)
+        target = self.whole if self.task == "classification" else targets.Values(float(self.y[learned].mean()))
+        X, y = self._inputs(encoders, learned), self.y[learned]
+        net = self._network(len(X), target.outputs)
+        net.adapt(encoding.to_measure(encoders, X), None if self.task == "classification" else y)
+        stops = {}
+        if len(stopped):
+            stops["validation_data"] = self._inputs(encoders, stopped), self.y[stopped]
+            stops["early_stopping"] = EarlyStopping(patience=self.settings.patience)
+        optimizer = AdamW(self.settings.lr, weight_decay=self.settings.weight_decay)
+        history = net.fit(X, y, epochs, self.settings.batch_size, optimizer, progress=progress, **stops)
+        best = epochs if history.best_epoch is None else history.best_epoch + 1
+        return _Trained(encoders, target, net, notes, history, best)
+
+    def score(self, trained, rows):
+        """The score of a network on some rows."""
+        found = trained.target.found(trained.network, self._inputs(trained.encoders, rows))
+        return trained.target.score(self.target.at(rows), found)
+
+    def _encoders(self, rows):
+        """What is learned of each column, without those that are not used; and notes."""
+        columns = [self.features.column(name).at(rows) for name in self.features.names]
+        found = [encoding.learned(column, column.name in self.settings.categorical) for column in columns]
+        notes = [note for _, note in found if note]
+        used = [(encoder, column) for (encoder, _), column in zip(found, columns, strict=True) if encoder is not None]
+        if not used:
+            raise ValueError(f"no column is left to learn from: {'; '.join(notes)}")
+        encoders = [encoder for encoder, _ in used]
+        return encoders, notes + encoding.of_missing(encoders, [column for _, column in used])
+
+    def _inputs(self, encoders, rows):
+        columns = [self.features.column(encoder.name).at(rows) for encoder in encoders]
+        return encoding.inputs_of(encoders, Table(columns))[0]
+
+    def _network(self, inputs, outputs):
+        output = "identity" if self.task == "regression" else "sigmoid" if outputs == 1 else "softmax"
+        hidden = self.settings.hidden
+        return Network(
+            [inputs, *hidden, outputs],
+            [*["relu"] * len(hidden), output],
+            init="he",
+            seed=self.settings.seed,
+            dropout=self.settings.dropout,
+        )
