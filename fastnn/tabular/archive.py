@@ -9,7 +9,6 @@ from .encoding import Categories, Numbers
 from .targets import Classes, Values
 
 FORMAT = 2  # of the whole file; release 0.1 reads 1, and would take the network for all there is
-_SETTINGS = "settings"
 _KINDS = ("text", "number", "boolean")
 
 
@@ -33,9 +32,10 @@ def to_header(fitted, settings):
         "target": of_target,
         "score": fitted.score,
         "rows": fitted.rows,
+        "tested_rows": fitted.tested_rows,
         "notes": fitted.notes,
         "has_header": fitted.has_header,
-        _SETTINGS: settings,
+        "settings": settings,
     }
 
 
@@ -45,7 +45,7 @@ def from_header(header):
     Returns
     -------
     dict
-        encoders, target_name, target, score, rows, notes, has_header, settings.
+        encoders, target_name, target, score, rows, tested_rows, notes, has_header, settings.
 
     Raises
     ------
@@ -68,9 +68,10 @@ def from_header(header):
         "target": _target(of_target),
         "score": score,
         "rows": _part(header, "rows", int),
+        "tested_rows": _part(header, "tested_rows", int),
         "notes": [_checked("a note", note, str) for note in _part(header, "notes", list)],
         "has_header": _part(header, "has_header", bool),
-        "settings": _part(header, _SETTINGS, dict),
+        "settings": _part(header, "settings", dict),
     }
 
 
@@ -82,6 +83,9 @@ def check_network(encoders, target, net):
     output = "identity" if isinstance(target, Values) else "sigmoid" if target.outputs == 1 else "softmax"
     if net.activations[-1] != output:
         raise ValueError(f"its network has the output {net.activations[-1]!r}, and its target needs {output!r}")
+    loss = {"identity": "mse", "sigmoid": "binary_cross_entropy", "softmax": "cross_entropy"}[output]
+    if net.loss_name != loss:
+        raise ValueError(f"its network has the loss {net.loss_name!r}, and its target needs {loss!r}")
 
 
 def _encoder(column):

@@ -1,6 +1,5 @@
 """What the cells of a column of text mean: missing, numbers, true and false, dates, or categories."""
 
-import itertools
 import re
 
 import numpy as np
@@ -32,11 +31,6 @@ def column_of_text(name, cells, missing=(), decimal="."):
     Column
         Of kind "number" if all cells that are there are numbers, "boolean" for true and false in any case, "date", or
         "text".
-
-    Raises
-    ------
-    ValueError
-        If numbers are written with a comma though `decimal` is ".", or are mixed with a few words.
     """
     absent = {*MISSING, *missing}
     text = [None if cell is None or cell.strip() in absent else cell.strip() for cell in cells]
@@ -50,8 +44,6 @@ def column_of_text(name, cells, missing=(), decimal="."):
         return _placed(name, "boolean", np.array([cell.lower() == "true" for cell in there], float), text)
     if all(map(_DATES.fullmatch, there)):
         return Column(name, "date", _objects(text), None, False)
-    _refuse_commas(name, there, decimal)
-    _refuse_few_words(name, there, decimal)
     return Column(name, "text", _objects(text), None, False)
 
 
@@ -92,29 +84,27 @@ def _objects(text):
     return found
 
 
-def _refuse_commas(name, there, decimal):
-    """Raise ValueError if all cells are numbers, and some have a comma."""
-    if decimal == ",":
-        return
-    with_comma = [cell for cell in there if _WITH_COMMA.fullmatch(cell)]
-    if with_comma and numbers([cell for cell in there if "," not in cell]) is not None:
-        if len(with_comma) < sum("," in cell for cell in there):
-            return
+def refuse_numbers(column):
+    """Raise ValueError if a column of text was probably meant as numbers: with commas, or with a few words between."""
+    there = [cell for cell in column.values if cell is not None]
+    found = [number(cell) for cell in there]
+    with_comma = [cell for cell, value in zip(there, found, strict=True) if value is None and is_with_comma(cell)]
+    if with_comma and len(with_comma) == found.count(None):
         raise ValueError(
-            f"column {name!r} holds numbers with a comma, such as {with_comma[0]!r}: for a decimal comma give "
+            f"column {column.name!r} holds numbers with a comma, such as {with_comma[0]!r}: for a decimal comma give "
             "decimal=','; commas between thousands have to be removed"
         )
-
-
-def _refuse_few_words(name, there, decimal):
-    """Raise ValueError if nearly all cells are numbers, of many values: a word is then hardly one more category."""
-    found = [(cell, number(cell, decimal)) for cell in there]
-    values = [value for _, value in found if value is not None]
-    words = list(dict.fromkeys(cell for cell, value in found if value is None))
-    if len(values) >= _NUMBERS_AMONG_TEXT * len(there) and len(set(values)) > 10 * len(words):
-        some = ", ".join(map(repr, itertools.islice(words, 3)))
+    found = [number(cell, ",") if value is None else value for cell, value in zip(there, found, strict=True)]
+    values = {value for value in found if value is not None}
+    words = list(dict.fromkeys(cell for cell, value in zip(there, found, strict=True) if value is None))
+    if len(there) - found.count(None) >= _NUMBERS_AMONG_TEXT * len(there) and len(values) > 10 * len(words):
+        some = ", ".join(map(repr, words[:3]))
         raise ValueError(
-            f"column {name!r} holds numbers, but {len(there) - len(values)} of {len(there)} cells are none: {some}; "
-            f"if that means missing, give missing=[{some}]; if the numbers are categories, categorical=[{name!r}] "
-            "and strings"
+            f"column {column.name!r} holds numbers, but {found.count(None)} of {len(there)} cells are none: {some}; if "
+            f"that means missing, give missing=[{some}]; if these are categories, categorical=[{column.name!r}]"
         )
+
+
+def is_with_comma(cell):
+    """Whether a cell is a number that is written with a comma."""
+    return _WITH_COMMA.fullmatch(cell) is not None

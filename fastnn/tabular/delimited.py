@@ -32,7 +32,7 @@ def read(data, delimiter=None, header=None, encoding="utf-8"):
     Returns
     -------
     names : list of str
-        "0", "1" and so on without a header; so is a column called whose own name is empty.
+        "0", "1" and so on without a header. A column whose own name is empty is called as in pandas, "Unnamed: 0".
     columns : list of list of str
     has_header : bool
 
@@ -44,9 +44,11 @@ def read(data, delimiter=None, header=None, encoding="utf-8"):
     text = _decoded(data, encoding)
     rows = _rows(text, _delimiter(text) if delimiter is None else delimiter)
     if header is None:
-        header = _is_header(rows[0][1])
-    names = [cell.strip() for cell in rows[0][1]] if header else [""] * len(rows[0][1])
-    names = [name or str(i) for i, name in enumerate(names)]
+        header = _is_header(*(cells for _, cells in rows[:2]))
+    if header:
+        names = [cell.strip() or f"Unnamed: {i}" for i, cell in enumerate(rows[0][1])]
+    else:
+        names = [str(i) for i in range(len(rows[0][1]))]
     cells = [row for _, row in rows[1 if header else 0 :]]
     return names, [list(column) for column in zip(*cells, strict=True)] or [[] for _ in names], header
 
@@ -56,6 +58,8 @@ def _decoded(data, encoding):
         if data.startswith(start):
             raise ValueError(f"it is {what}")
     encoding = next((found for mark, found in _MARKS.items() if data.startswith(mark)), encoding)
+    if b"\0" in data and not encoding.lower().startswith(("utf-16", "utf16", "utf-32", "utf32")):
+        raise ValueError("it is no text: it holds zero bytes")
     try:
         text = data.decode(encoding)
     except LookupError:
@@ -64,9 +68,7 @@ def _decoded(data, encoding):
         place = getattr(error, "start", 0)
         line = data.count(b"\n", 0, place) + 1
         other = "cp1252" if encoding.lower().replace("-", "") == "utf8" else "utf-8"
-        raise ValueError(f"it is not {encoding} at line {line}; another encoding, such as {other!r}, may be") from None
-    if "\0" in text:
-        raise ValueError("it is no text: it holds zero bytes")
+        raise ValueError(f"line {line} is not {encoding}; encoding={other!r} may be right") from None
     if not text.strip():
         raise ValueError("it is empty")
     return text
@@ -107,7 +109,8 @@ def _rows(text, delimiter):
         for line, row in _parsed(text, delimiter):
             rows.append((line, row))
     except csv.Error as error:
-        raise ValueError(f"after line {line}: {error}") from None
+        what = "a quotation mark is not closed" if "end of data" in str(error) else str(error)
+        raise ValueError(f"after line {line}: {what}") from None
     if not rows:
         raise ValueError("it is empty")
     for line, row in rows:
@@ -118,10 +121,12 @@ def _rows(text, delimiter):
     return rows
 
 
-def _is_header(cells):
-    cells = [cell.strip() for cell in cells]
-    names = [cell for cell in cells if cell]
-    return bool(names) and len(set(names)) == len(names) >= len(cells) - 1 and not any(map(_is_value, names))
+def _is_header(first, second=()):
+    """Whether the first line has names: no numbers, and all differ, or the next line has numbers."""
+    names = [cell.strip() for cell in first if cell.strip()]
+    if not names or len(names) < len(first) - 1 or any(map(_is_value, names)):
+        return False
+    return len(set(names)) == len(names) or any(map(_is_value, second))
 
 
 def _is_value(cell):

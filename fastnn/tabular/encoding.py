@@ -5,13 +5,16 @@ from; if some of these were missing, a second input is 1 for a missing cell. A c
 each, 1 for the cells of that category, and one for missing cells if some were.
 """
 
+import re
 from typing import NamedTuple
 
 import numpy as np
 
+from . import cells
 from .reading import as_text
 
 _MOST_CATEGORIES = 1000
+_UNNAMED = re.compile(r"Unnamed: \d+")  # what pandas and we call a column without a name, such as a saved index
 
 
 class Numbers(NamedTuple):
@@ -55,8 +58,9 @@ class Numbers(NamedTuple):
     def _check(self, column):
         if column.kind not in ("number", "boolean"):
             place = next(i for i, value in enumerate(column.values) if value is not None and not _is_number(value))
+            told = "; for a decimal comma give decimal=','" if cells.is_with_comma(column.values[place]) else ""
             raise ValueError(
-                f"column {self.name!r} held numbers in training, and now {column.example(place)} in row {place + 1}"
+                f"column {self.name!r} held numbers in training, and now {column.example(place)} in row {place + 1}{told}"
             )
         infinite = np.flatnonzero(np.isinf(column.values))
         if len(infinite):
@@ -84,15 +88,15 @@ class Categories(NamedTuple):
         place = {text: i for i, text in enumerate(self.categories)}
         if self.has_missing:
             place[None] = len(self.categories)
-        cells = texts(column, self.kind)
-        places = np.array([place.get(cell, -1) for cell in cells], np.intp)
+        found = texts(column, self.kind)
+        places = np.array([place.get(text, -1) for text in found], np.intp)
         rows[:] = 0.0
         known = np.flatnonzero(places >= 0)
         rows[known, places[known]] = 1.0
         if len(known) == len(places):
             return None
         unknown = np.flatnonzero(places < 0)
-        what = "missing" if cells[unknown[0]] is None else repr(cells[unknown[0]])[:60]
+        what = "missing" if found[unknown[0]] is None else repr(found[unknown[0]])[:60]
         return (
             f"column {self.name!r}: {_cells(places < 0)} of a category that was not in training ({what}); "
             "all inputs of that column are 0 there"
@@ -115,10 +119,10 @@ def _is_number(text):
 def texts(column, kind):
     """The cells as texts of categories, None where they are missing; `kind` is that of the column in training."""
     if column.kind == "text" or (kind == "text" and column.text is not None):
-        cells = column.values if column.kind == "text" else column.text
+        found = column.values if column.kind == "text" else column.text
         if kind == "number":
-            return [as_text(float(cell)) if cell is not None and _is_number(cell) else cell for cell in cells]
-        return list(cells)
+            return [as_text(float(text)) if text is not None and _is_number(text) else text for text in found]
+        return list(found)
     as_bool = column.kind == "boolean"
     return [None if value != value else as_text(bool(value) if as_bool else value) for value in column.values]
 
@@ -149,9 +153,11 @@ def learned(column, is_category):
         if not some and there.min() == there.max():
             return None, f"column {name!r} is left out: all its cells are {there[0]:g}"
         counts_rows = not some and len(there) > 2 and (np.diff(there) == 1).all()
+        if counts_rows and _UNNAMED.fullmatch(name):
+            return None, f"column {name!r} is left out: it counts the rows"
         return found, f"column {name!r} counts the rows; drop it if it says nothing else" if counts_rows else None
-    cells = texts(column, column.kind)
-    values, counts = np.unique(np.array([cell for cell in cells if cell is not None], object), return_counts=True)
+    there = [text for text in texts(column, column.kind) if text is not None]
+    values, counts = np.unique(np.array(there, object), return_counts=True)
     if len(values) == 1 and not some:
         return None, f"column {name!r} is left out: all its cells are {values[0]!r:.60}"
     if column.kind == "text" and not is_category and 2 * len(values) > count > 2:

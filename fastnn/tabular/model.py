@@ -117,6 +117,11 @@ class TabularModel:
         return [encoder.name for encoder in self._known.encoders]
 
     @property
+    def encoders(self):
+        """How each of these columns is read: :class:`~fastnn.tabular.encoding.Numbers` or ``Categories``."""
+        return list(self._known.encoders)
+
+    @property
     def inputs(self):
         """The names of the network's inputs, in order: such as "size", "size is missing", "place=town"."""
         return [name for encoder in self._known.encoders for name in encoder.inputs]
@@ -140,6 +145,16 @@ class TabularModel:
     def rows(self):
         """The number of rows of the table of :meth:`fit` that have a target."""
         return self._known.rows
+
+    @property
+    def tested_rows(self):
+        """The number of those rows that :attr:`score` is of."""
+        return self._known.tested_rows
+
+    @property
+    def tested(self):
+        """Targets and predictions of these rows, a pair of arrays; None without such rows, and after :meth:`load`."""
+        return self._known.tested
 
     @property
     def notes(self):
@@ -228,7 +243,7 @@ class TabularModel:
         >>> TabularModel(epochs=100).fit(table, "y").predict({"x": [0, 6]})
         array([ True, False])
         """
-        known, X = self._inputs(as_table(table))
+        known, X = self._inputs(self._table(table))
         return known.target.named(known.target.found(known.network, X))
 
     def predict_proba(self, table):
@@ -258,7 +273,7 @@ class TabularModel:
         """
         if self.task != "classification":
             raise ValueError("a regression has no classes: write predict(table)")
-        known, X = self._inputs(as_table(table))
+        known, X = self._inputs(self._table(table))
         return known.target.probabilities(known.network.predict(X))
 
     def evaluate(self, table):
@@ -287,7 +302,7 @@ class TabularModel:
         >>> TabularModel(epochs=100).fit(table, "y").evaluate(table)
         {'accuracy': 1.0, 'baseline_accuracy': 0.55}
         """
-        table, known = as_table(table), self._known
+        table, known = self._table(table), self._known
         target = table.column(known.target_name)
         rows = np.flatnonzero(~target.missing())
         if not len(rows):
@@ -297,13 +312,19 @@ class TabularModel:
         known, X = self._inputs(table)
         return known.target.score(target.at(rows), known.target.found(known.network, X[:, rows]))
 
+    def _table(self, table):
+        """A table to predict: a file has a header if, and only if, that of :meth:`fit` had one."""
+        return as_table(table, None if self._known.has_header else False)
+
     def _inputs(self, table):
         """What was learned, and X of a table; a DataWarning for each column with something new."""
         known = self._known
         missing = [encoder.name for encoder in known.encoders if encoder.name not in table.names]
         if missing:
-            told = table.no_column(missing[0]) if len(missing) == 1 else f"the table has no columns {missing}"
-            raise ValueError(f"{told}; the model needs {', '.join(map(repr, missing))}")
+            if len(missing) == 1:
+                raise ValueError(table.no_column(missing[0]))
+            where = table.source or "the table"
+            raise ValueError(f"{where} lacks {len(missing)} columns that the model needs: {', '.join(map(repr, missing))}")
         X, notes = known.inputs(table)
         for note in notes:
             cautions.caution(note)

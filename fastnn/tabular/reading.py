@@ -9,7 +9,7 @@ from . import delimited
 from .cells import MISSING, column_of_text, mark_missing
 from .columns import Column, Table
 
-_PARQUET = (".parquet", ".pq")
+PARQUET = (".parquet", ".pq")
 _EXPECTED = (
     "a path to a CSV or Parquet file, a data frame of pandas or polars, a dict of columns, a list of dicts, or a NumPy "
     "array with named fields"
@@ -74,7 +74,7 @@ def read_table(source, *, delimiter=None, header=None, decimal=".", encoding="ut
     if isinstance(source, Table):
         raise TypeError("table is read already; give the settings when it is read")
     if _is_of_file(source):
-        if not str(getattr(source, "name", source)).lower().endswith(_PARQUET) or hasattr(source, "read"):
+        if not _is_parquet(source):
             return _of_delimited(source, delimiter, header, decimal, encoding, missing)
         source, name = _parquet(os.fsdecode(source)), os.fsdecode(source)
     else:
@@ -84,9 +84,15 @@ def read_table(source, *, delimiter=None, header=None, decimal=".", encoding="ut
     return Table(_distinct(_columns(source), decimal, missing), name)
 
 
-def as_table(source):
-    """`source` itself if it is a Table, else what :func:`read_table` makes of it."""
-    return source if isinstance(source, Table) else read_table(source)
+def as_table(source, header=None):
+    """`source` itself if it is a Table, else what :func:`read_table` makes of it; `header` is for CSV files."""
+    if isinstance(source, Table):
+        return source
+    return read_table(source, header=header if _is_of_file(source) and not _is_parquet(source) else None)
+
+
+def _is_parquet(source):
+    return not hasattr(source, "read") and os.fsdecode(source).lower().endswith(PARQUET)
 
 
 def strings(value, argument):

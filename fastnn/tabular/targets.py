@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .cells import refuse_numbers
 from .encoding import texts
 
 TASKS = ("classification", "regression")
@@ -94,6 +95,8 @@ def task_of(column, task):
     name, rows = column.name, len(column.values)
     if column.kind == "date":
         raise ValueError(f"target {name!r} holds dates, such as {column.example(0)}: give numbers, such as days")
+    if column.kind == "text" and task != "classification" and not column.is_category:
+        refuse_numbers(column)
     if task == "regression" and column.kind != "number":
         raise ValueError(f"target {name!r} holds {column.kind}, such as {column.example(0)}, and no numbers")
     if task != "auto":

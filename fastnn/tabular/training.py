@@ -8,7 +8,7 @@ from .. import _philox, splits
 from ..network import Network
 from ..optimizers import AdamW
 from ..stopping import EarlyStopping
-from . import encoding, targets
+from . import cells, encoding, targets
 from .columns import Table
 
 _FEWEST_ROWS = 10
@@ -23,9 +23,11 @@ class Fitted(NamedTuple):
     network: Network
     score: dict
     rows: int
+    tested_rows: int
     notes: list
     has_header: bool
     history: object = None
+    tested: tuple | None = None
 
     def inputs(self, table):
         """X of all rows of a table, and notes on what was not seen in training."""
@@ -53,12 +55,12 @@ def train(table, target_name, settings, progress):
     kept, tested = data.split(everything, settings.test_split, "test_split")
     learned, stopped = data.split(kept, settings.validation_split, "validation_split")
     first = last = data.fit(learned, stopped, settings.epochs, progress)
-    score = data.score(first, tested) if len(tested) else {}
+    score, pairs = data.score(first, tested) if len(tested) else ({}, None)
     if settings.refit and len(learned) < features.rows:
         last = data.fit(everything, everything[:0], first.epochs, progress)
     notes = notes + data.notes + last.notes
-    parts = last.encoders, target.name, last.target, last.network, score, features.rows, notes, table.has_header
-    return Fitted(*parts, first.history)
+    parts = last.encoders, target.name, last.target, last.network, score, features.rows, len(tested), notes
+    return Fitted(*parts, table.has_header, first.history, pairs)
 
 
 def _divided(table, target_name, settings):
@@ -74,6 +76,9 @@ def _divided(table, target_name, settings):
     if not columns:
         raise ValueError(f"the table has no column beside {', '.join(map(repr, sorted({target.name, *dropped})))}")
     _refuse_dates(columns)
+    for column in columns:
+        if column.kind == "text" and column.name not in settings.categorical and not column.is_category:
+            cells.refuse_numbers(column)
     missing, notes = target.missing(), []
     if missing.any():
         notes.append(f"target {target.name!r}: {missing.sum()} rows are left out, where it is missing")
@@ -119,8 +124,7 @@ class _Data:
     def __init__(self, features, target, settings):
         self.features, self.target, self.settings = features, target, settings
         self.task, why = targets.task_of(target, settings.task)
-        other = next(task for task in targets.TASKS if task != self.task)
-        self.notes = [f"target {target.name!r}: {self.task}, because {why} (task={other!r} for the other)"] if why else []
+        self.notes = [f"target {target.name!r}: {self.task}, because {why}"] if why else []
         self.whole = targets.learned(target, self.task)
         self.y = self.whole.codes(target) if self.task == "classification" else target.values
 
@@ -156,9 +160,10 @@ class _Data:
         return _Trained(encoders, target, net, notes, history, best)
 
     def score(self, trained, rows):
-        """The score of a network on some rows."""
-        found = trained.target.found(trained.network, self._inputs(trained.encoders, rows))
-        return trained.target.score(self.target.at(rows), found)
+        """The score of a network on some rows, and a pair of their targets and predictions."""
+        target, found = self.target.at(rows), trained.target.found(trained.network, self._inputs(trained.encoders, rows))
+        right = self.y[rows]
+        return trained.target.score(target, found), (trained.target.named(right), trained.target.named(found))
 
     def _encoders(self, rows):
         """What is learned of each column, without those that are not used; and notes."""

@@ -1,0 +1,31 @@
+"""``fastnn export``: a model file as ONNX, as C, or for PyTorch."""
+
+import os
+
+from ..tabular import TabularModel
+from . import places
+
+_SUFFIXES = {"onnx": ".onnx", "c": ".c", "torch": ".pt"}
+
+
+def lines(say, model, to, output):
+    """Write the file; yield its name."""
+    known = places.any_model(model)
+    output = os.path.splitext(model)[0] + _SUFFIXES[to] if output is None else output
+    places.check_output(output, model)
+    try:
+        import fastnn.exchange as exchange
+    except ImportError as error:
+        raise ImportError(f"this release of fastnn cannot export: {error}") from None
+    if isinstance(known, TabularModel):
+        net, count = known.network, len(known.inputs)
+        say(f"the network takes {count} numbers a row, made of the columns as 'inspect' shows: {', '.join(known.inputs)}")
+    else:
+        net = known
+    if to == "torch":
+        import torch
+
+        torch.save(exchange.to_torch(net), output)
+    else:
+        {"onnx": exchange.to_onnx, "c": exchange.to_c}[to](net, output)
+    yield output
