@@ -62,9 +62,14 @@ class Numbers(NamedTuple):
             raise ValueError(
                 f"column {self.name!r} held numbers in training, and now {column.example(place)} in row {place + 1}{told}"
             )
-        infinite = np.flatnonzero(np.isinf(column.values))
-        if len(infinite):
-            raise ValueError(f"column {self.name!r} holds an infinite number in row {infinite[0] + 1}")
+        refuse_infinite(column)
+
+
+def refuse_infinite(column):
+    """Raise ValueError if a column of numbers holds one that is not finite."""
+    infinite = np.flatnonzero(np.isinf(column.values))
+    if len(infinite):
+        raise ValueError(f"column {column.name!r} holds an infinite number in row {infinite[0] + 1}")
 
 
 class Categories(NamedTuple):
@@ -149,7 +154,6 @@ def learned(column, is_category):
     if column.kind != "text" and not (is_category or column.is_category):
         there = column.values[~missing]
         found = Numbers(name, float(np.median(there)), some)
-        found._check(column)
         if not some and there.min() == there.max():
             return None, f"column {name!r} is left out: all its cells are {there[0]:g}"
         counts_rows = not some and len(there) > 2 and (np.diff(there) == 1).all()

@@ -26,21 +26,24 @@ class TabularModel:
     hidden : sequence of int
         Units of the hidden layers, which are relu. ``()`` gives a linear model.
     epochs : int
-        The most passes over the data.
+        The most passes over the data; of the first network, if there is a second one (see `refit`).
     batch_size : int
-    lr, weight_decay : float
-        Of :class:`fastnn.AdamW`.
+    lr : float
+        The learning rate of :class:`fastnn.AdamW`.
+    weight_decay : float, optional
+        Of the optimizer, too. None: 200 / rows, at most 1; as that of a prior, it weighs less the more rows there are.
     dropout : float
         Of all hidden layers.
     patience : int
-        Epochs without a better loss of the validation rows after which training ends.
+        Epochs without a gain in the validation rows after which training ends: of the loss, or in a classification
+        of the mean squared error of the probabilities (Brier's score).
     validation_split : float
         The share of the rows (without those of `test_split`) that decides when training ends. 0: all `epochs` run.
     test_split : float
         The share of the rows that are kept for :attr:`score` alone. 0: there is no score.
     refit : bool
-        True: train a second network with all rows for as many epochs as the first one needed, and keep that. The score
-        is the first one's. False: keep the first.
+        True: train a second network with all rows for 1.5 times the epochs that were best for the first one, and keep
+        that. The score is the first one's. False: keep the first.
     categorical : str or sequence of str
         Columns of numbers that are categories, such as codes.
     drop : str or sequence of str
@@ -60,7 +63,8 @@ class TabularModel:
     frame of pandas or polars, a dict of columns, a list of dicts, an array with named fields. Names of columns are
     strings; a file without a header has the columns "0", "1" and so on. Columns that are not needed are skipped.
 
-    The loss is cross-entropy, or the squared error of the standardised target.
+    The loss is cross-entropy, or the squared error of the standardised target. The network computes in float32: values
+    that are predicted have seven digits.
 
     Examples
     --------
@@ -83,7 +87,7 @@ class TabularModel:
         epochs=300,
         batch_size=32,
         lr=1e-3,
-        weight_decay=0.1,
+        weight_decay=None,
         dropout=0.0,
         patience=20,
         validation_split=0.15,

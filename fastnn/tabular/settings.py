@@ -16,7 +16,7 @@ class Settings(NamedTuple):
     epochs: int
     batch_size: int
     lr: float
-    weight_decay: float
+    weight_decay: float | None
     dropout: float
     patience: int
     validation_split: float
@@ -52,7 +52,7 @@ def checked(given):
         arrays.whole_number(given["epochs"], "epochs", 1),
         arrays.whole_number(given["batch_size"], "batch_size", 1),
         lr,
-        tables.real_parameter(given["weight_decay"], "weight_decay"),
+        None if given["weight_decay"] is None else tables.real_parameter(given["weight_decay"], "weight_decay"),
         dropout,
         arrays.whole_number(given["patience"], "patience", 1),
         *shares.values(),

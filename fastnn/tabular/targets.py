@@ -79,6 +79,17 @@ class Values(NamedTuple):
         }
 
 
+def brier(y, A):
+    """The mean squared error of probabilities.
+
+    It decides when a training ends, because the loss suffers from a few samples that are wrong with certainty long
+    before the classes do. G. W. Brier, "Verification of forecasts expressed in terms of probability", 1950.
+    """
+    if len(A) == 1:
+        return float(np.square(A[0] - y).mean())
+    return float((np.square(A).sum(axis=0) + 1 - 2 * A[y, np.arange(len(y))]).mean())
+
+
 def task_of(column, task):
     """The task, and why it is that one if it was not said.
 

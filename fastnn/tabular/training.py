@@ -1,5 +1,6 @@
 """How a TabularModel is trained: the rows are divided, one network is measured, and one is trained on all of them."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from . import cells, encoding, targets
 from .columns import Table
 
 _FEWEST_ROWS = 10
+_LONGER = 1.5  # a network of all rows is trained for so many times the epochs of one of two thirds of them
+_DECAY, _MOST_DECAY = 200, 1.0  # weight decay is that of a prior: it weighs less the more rows there are
 
 
 class Fitted(NamedTuple):
@@ -57,7 +60,8 @@ def train(table, target_name, settings, progress):
     first = last = data.fit(learned, stopped, settings.epochs, progress)
     score, pairs = data.score(first, tested) if len(tested) else ({}, None)
     if settings.refit and len(learned) < features.rows:
-        last = data.fit(everything, everything[:0], first.epochs, progress)
+        epochs = math.ceil(_LONGER * first.epochs) if len(stopped) else first.epochs
+        last = data.fit(everything, everything[:0], epochs, progress)
     notes = notes + data.notes + last.notes
     parts = last.encoders, target.name, last.target, last.network, score, features.rows, len(tested), notes
     return Fitted(*parts, table.has_header, first.history, pairs)
@@ -77,7 +81,9 @@ def _divided(table, target_name, settings):
         raise ValueError(f"the table has no column beside {', '.join(map(repr, sorted({target.name, *dropped})))}")
     _refuse_dates(columns)
     for column in columns:
-        if column.kind == "text" and column.name not in settings.categorical and not column.is_category:
+        if column.kind == "number":
+            encoding.refuse_infinite(column)
+        elif column.kind == "text" and column.name not in settings.categorical and not column.is_category:
             cells.refuse_numbers(column)
     missing, notes = target.missing(), []
     if missing.any():
@@ -153,8 +159,10 @@ class _Data:
         stops = {}
         if len(stopped):
             stops["validation_data"] = self._inputs(encoders, stopped), self.y[stopped]
-            stops["early_stopping"] = EarlyStopping(patience=self.settings.patience)
-        optimizer = AdamW(self.settings.lr, weight_decay=self.settings.weight_decay)
+            monitor = "val_loss" if self.task == "regression" else "val_brier"
+            stops["metrics"] = () if self.task == "regression" else (targets.brier,)
+            stops["early_stopping"] = EarlyStopping(monitor, patience=self.settings.patience)
+        optimizer = AdamW(self.settings.lr, weight_decay=self._weight_decay())
         history = net.fit(X, y, epochs, self.settings.batch_size, optimizer, progress=progress, **stops)
         best = epochs if history.best_epoch is None else history.best_epoch + 1
         return _Trained(encoders, target, net, notes, history, best)
@@ -180,13 +188,17 @@ class _Data:
         columns = [self.features.column(encoder.name).at(rows) for encoder in encoders]
         return encoding.inputs_of(encoders, Table(columns))[0]
 
+    def _weight_decay(self):
+        given = self.settings.weight_decay
+        return min(_MOST_DECAY, _DECAY / self.features.rows) if given is None else given
+
     def _network(self, inputs, outputs):
         output = "identity" if self.task == "regression" else "sigmoid" if outputs == 1 else "softmax"
         hidden = self.settings.hidden
         return Network(
             [inputs, *hidden, outputs],
             [*["relu"] * len(hidden), output],
-            init="he",
+            init="lecun",
             seed=self.settings.seed,
             dropout=self.settings.dropout,
         )
