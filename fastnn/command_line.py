@@ -4,7 +4,6 @@ import argparse
 import ast
 import contextlib
 import csv
-import importlib
 import os
 import re
 import shlex
@@ -12,15 +11,15 @@ import signal
 import sys
 import warnings
 
-from .commands import UsageError
+from .commands import UsageError, bench, demo, export, info, inspect, predict, train
 
 _OVERVIEW = """\
 fastnn: small neural networks on the CPU.
 
 commands:
-  demo      train on the bundled digits with each backend (what happens without a command)
+  demo      train on the bundled digits (what happens without a command)
   info      version, backend, instruction set, CPU and threads
-  bench     time training steps against NumPy and the libraries that are installed
+  bench     time training steps against NumPy and other libraries
   train     learn one column of a table from the others
   predict   predict that column of another table
   inspect   show what a model file holds
@@ -29,6 +28,8 @@ commands:
 '%(prog)s COMMAND --help' tells more."""
 # Which arguments of Python's functions are options of the command, in messages of the former.
 _OPTIONS = "batch_size|categorical|decimal|delimiter|dropout|drop|encoding|epochs|hidden|lr|missing|patience|task"
+_MODULES = (demo, info, bench, train, predict, inspect, export)
+_COMMANDS = {module.__name__.rpartition(".")[2]: module for module in _MODULES}
 _USERS_MISTAKES = (ValueError, OSError, ImportError, FloatingPointError, MemoryError)
 _BROKEN_PIPE = 128 + getattr(signal, "SIGPIPE", 13)  # what a shell says of a program that a closed pipe has ended
 
@@ -55,11 +56,10 @@ def main(argv=None, prog="fastnn"):
         As they come; :func:`run` ends the process as is the custom.
     """
     args = _parser(prog).parse_args(argv)
-    command = importlib.import_module(f"fastnn.commands.{args.command}")
     options = {name: value for name, value in vars(args).items() if name not in ("command", "parser")}
     try:
         with _warnings_said():
-            show(command.lines(say, **options))
+            show(_COMMANDS[args.command].lines(say, **options))
         with _of_stdout():
             sys.stdout.flush()  # now, so that a full disk is an error
     except BrokenPipeError:
@@ -121,7 +121,7 @@ def _of_stdout():
 
 
 def _printable(text):
-    """One line: names in files and messages of the system may hold any character, such as those that steer a terminal."""
+    """One line: names in files and messages of the system may hold any character, and some steer a terminal."""
     line = " ".join(str(text).splitlines())
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
 
@@ -249,7 +249,9 @@ def _train(commands):
     parser.add_argument("-o", "--output", metavar="MODEL", help="file for the model, such as model.npz")
     parser.add_argument("--plot", metavar="FILE", help="draw a report, such as report.png (needs matplotlib)")
     parser.add_argument("--drop", type=_names, action="extend", metavar="A,B", help="columns to leave out")
-    parser.add_argument("--categorical", type=_names, action="extend", metavar="A,B", help="numbers that are categories")
+    parser.add_argument(
+        "--categorical", type=_names, action="extend", metavar="A,B", help="numbers that are categories"
+    )
     parser.add_argument("--task", metavar="T", help="classification or regression (else by the target)")
     parser.add_argument("--hidden", type=_sizes, metavar="N,N", help="units of the hidden layers (64,32)")
     for name, kind, told in (

@@ -220,7 +220,9 @@ def test_cells_mean_the_same_in_a_file_and_in_memory(cells, settings, kind, valu
         column = read_table(source, **settings).column("a")
         assert column.kind == kind
         if values is not None:
-            np.testing.assert_array_equal(column.values, np.array(values, object if kind in ("text", "date") else float))
+            np.testing.assert_array_equal(
+                column.values, np.array(values, object if kind in ("text", "date") else float)
+            )
         assert column.missing().tolist() == [v is None or v != v for v in values or cells]
 
 
@@ -486,7 +488,7 @@ def test_evaluate():
     assert model.evaluate(TABLE) == pytest.approx(wanted)
     classes = TabularModel(**QUICK).fit(TABLE, "place")
     right = (classes.predict(TABLE) == PLACE).mean()
-    most = max((PLACE == each).mean() for each in set(PLACE))
+    most = max((each == PLACE).mean() for each in set(PLACE))
     assert classes.evaluate(TABLE) == {"accuracy": right, "baseline_accuracy": most}
     other = {**TABLE, "place": ["moon"] * N}
     assert classes.evaluate(other) == {"accuracy": 0.0, "baseline_accuracy": 0.0}
@@ -578,7 +580,10 @@ def test_a_failed_fit_changes_nothing(expected):
     [
         ({"size": [1], "plaze": ["town"], "new": [True]}, "no column 'place'; did you mean 'plaze'"),
         ({"size": [1]}, "the table lacks 2 columns that the model needs: 'place', 'new'"),
-        ({"size": ["big"], "place": ["town"], "new": [True]}, "'size' held numbers in training, and now 'big' in row 1"),
+        (
+            {"size": ["big"], "place": ["town"], "new": [True]},
+            "'size' held numbers in training, and now 'big' in row 1",
+        ),
         ({"size": ["1,5"], "place": ["town"], "new": [True]}, "for a decimal comma give decimal=','"),
         ({"size": [-np.inf], "place": ["town"], "new": [True]}, "'size' holds an infinite number in row 1"),
     ],
@@ -604,7 +609,18 @@ def test_a_file_keeps_everything(target, tmp_path):
     model = TabularModel(**QUICK, seed=2**64 - 1).fit(table, target)
     model.save(tmp_path / "m.npz")
     again = TabularModel.load(tmp_path / "m.npz")
-    for name in ("task", "target", "columns", "inputs", "score", "rows", "tested_rows", "notes", "settings", "encoders"):
+    for name in (
+        "task",
+        "target",
+        "columns",
+        "inputs",
+        "score",
+        "rows",
+        "tested_rows",
+        "notes",
+        "settings",
+        "encoders",
+    ):
         assert getattr(again, name) == getattr(model, name), name
     np.testing.assert_array_equal(again.predict(table), model.predict(table))
     assert again.evaluate(table) == model.evaluate(table)
@@ -671,7 +687,19 @@ def test_a_hostile_header_is_an_error_and_runs_nothing(target, odd):
     TabularModel(**QUICK).fit(table, target).save(buffer)
     header, arrays = files.load(io.BytesIO(buffer.getvalue()))
     del header["sha256"]
-    free = ("notes", "score", "rows", "tested_rows", "has_header", "settings", "name", "categories", "labels", "mean", "fill")
+    free = (
+        "notes",
+        "score",
+        "rows",
+        "tested_rows",
+        "has_header",
+        "settings",
+        "name",
+        "categories",
+        "labels",
+        "mean",
+        "fill",
+    )
     for path in places_of(header["table"]):
         hostile = [changed(header["table"], path, new) for new in odd]
         hostile += [lacking(header["table"], path)] if path else []
@@ -682,7 +710,11 @@ def test_a_hostile_header_is_an_error_and_runs_nothing(target, odd):
             try:
                 model = TabularModel.load(spoilt)
             except ValueError as error:
-                assert "is not a readable model of a table" in str(error)
+                found = str(error)
+            else:
+                found = None
+            if found:
+                assert "is not a readable model of a table" in found
                 continue
             assert set(path) & set(free), path  # a value that could be there: the model works with it
             if not set(path) & {"name", "categories", "labels"}:

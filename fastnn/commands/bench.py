@@ -70,22 +70,25 @@ def measured(say, libraries, nets, seconds):
         say(f"other processes use this machine (load {load:.1f}): the times are those of a busy one")
     results["date"] = datetime.date.today().isoformat()
     for library in libraries:
-        if importlib.util.find_spec(library) is None:
-            left_out[library] = "not installed"
-        else:
-            say(f"timing {library}")
-            found = _timed(library, nets, seconds)
-            if "error" in found:
-                left_out[library] = found["error"]
-                continue
-            results.setdefault("flops_a_second", found.get("flops_a_second"))
-            for net in nets:
-                share = contenders.flops(*contenders.net_of(net)) / found["seconds"][net] / results["flops_a_second"]
-                row = {"net": net, "library": library, "version": found["version"]}
-                rows.append(row | {"seconds": found["seconds"][net], "share": share})
-        if library in left_out and library == "fastnn":
-            raise ValueError(f"fastnn itself could not be timed: {left_out[library]}")
+        found = _found(say, library, nets, seconds)
+        if "error" in found:
+            if library == "fastnn":
+                raise ValueError(f"fastnn itself could not be timed: {found['error']}")
+            left_out[library] = found["error"]
+            continue
+        rate = results.setdefault("flops_a_second", found.get("flops_a_second"))
+        for net in nets:
+            spent = found["seconds"][net]
+            share = contenders.flops(*contenders.net_of(net)) / spent / rate
+            rows.append({"net": net, "library": library, "version": found["version"], "seconds": spent, "share": share})
     return results | {"rows": rows, "left_out": left_out}
+
+
+def _found(say, library, nets, seconds):
+    if importlib.util.find_spec(library) is None:
+        return {"error": "not installed"}
+    say(f"timing {library}")
+    return _timed(library, nets, seconds)
 
 
 def _timed(library, nets, seconds):
@@ -121,7 +124,9 @@ def _table(results):
     for net in nets:
         ours = seconds[net, "fastnn"]
         share = next(row["share"] for row in results["rows"] if (row["net"], row["library"]) == (net, "fastnn"))
-        others = "".join(f"{1e6 * seconds[net, name]:>9.1f} {seconds[net, name] / ours:>5.1f}x" for name in libraries[1:])
+        others = "".join(
+            f"{1e6 * seconds[net, name]:>9.1f} {seconds[net, name] / ours:>5.1f}x" for name in libraries[1:]
+        )
         yield f"{net:<20}{1e6 * ours:>9.1f}{share:>7.0%}{others}"
     yield ""
     rate = results["flops_a_second"] / 1e9

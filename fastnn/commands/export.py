@@ -17,11 +17,10 @@ def lines(say, model, to, output):
         import fastnn.exchange as exchange
     except ImportError as error:
         raise ImportError(f"this release of fastnn cannot export: {error}") from None
+    net = known
     if isinstance(known, TabularModel):
-        net, count = known.network, len(known.inputs)
-        say(f"the network takes {count} numbers a row, made of the columns as 'inspect' shows: {', '.join(known.inputs)}")
-    else:
-        net = known
+        net, names = known.network, known.inputs
+        say(f"the network takes {len(names)} numbers a row, made of the columns as 'inspect' shows: {', '.join(names)}")
     if to == "torch":
         import torch
 

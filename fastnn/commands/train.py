@@ -5,6 +5,7 @@ import time
 from ..tabular import TabularModel
 from . import UsageError, places
 
+
 def lines(say, data, target, output, plot, header, delimiter, decimal, encoding, missing, **settings):
     """Train, and yield the report."""
     given = {name: value for name, value in settings.items() if value is not None}

@@ -59,9 +59,8 @@ class Numbers(NamedTuple):
         if column.kind not in ("number", "boolean"):
             place = next(i for i, value in enumerate(column.values) if value is not None and not _is_number(value))
             told = "; for a decimal comma give decimal=','" if cells.is_with_comma(column.values[place]) else ""
-            raise ValueError(
-                f"column {self.name!r} held numbers in training, and now {column.example(place)} in row {place + 1}{told}"
-            )
+            found = f"{column.example(place)} in row {place + 1}{told}"
+            raise ValueError(f"column {self.name!r} held numbers in training, and now {found}")
         refuse_infinite(column)
 
 

@@ -107,7 +107,7 @@ class TabularModel:
 
     @property
     def task(self):
-        """ "classification" or "regression"; before :meth:`fit` the setting."""
+        """What the model does, "classification" or "regression"; before :meth:`fit` the setting."""
         return self._settings.task if self._fitted is None else self._fitted.target.task
 
     @property
@@ -327,8 +327,8 @@ class TabularModel:
         if missing:
             if len(missing) == 1:
                 raise ValueError(table.no_column(missing[0]))
-            where = table.source or "the table"
-            raise ValueError(f"{where} lacks {len(missing)} columns that the model needs: {', '.join(map(repr, missing))}")
+            where, names = table.source or "the table", ", ".join(map(repr, missing))
+            raise ValueError(f"{where} lacks {len(missing)} columns that the model needs: {names}")
         X, notes = known.inputs(table)
         for note in notes:
             cautions.caution(note)

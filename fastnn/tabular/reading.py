@@ -10,6 +10,7 @@ from .cells import MISSING, column_of_text, mark_missing
 from .columns import Column, Table
 
 PARQUET = (".parquet", ".pq")
+_TIMES = (np.datetime64, np.timedelta64)
 _EXPECTED = (
     "a path to a CSV or Parquet file, a data frame of pandas or polars, a dict of columns, a list of dicts, or a NumPy "
     "array with named fields"
@@ -17,7 +18,7 @@ _EXPECTED = (
 
 
 def read_table(source, *, delimiter=None, header=None, decimal=".", encoding="utf-8", missing=()):
-    """Read a table, to say how its text is meant; :class:`TabularModel` takes the result in place of the table.
+    r"""Read a table, to say how its text is meant; :class:`TabularModel` takes the result in place of the table.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def read_table(source, *, delimiter=None, header=None, decimal=".", encoding="ut
     --------
     >>> import io
     >>> from fastnn.tabular import read_table
-    >>> table = read_table(io.BytesIO(b"size;price\\n1,5;20\\n-;30"), decimal=",", missing="-")
+    >>> table = read_table(io.BytesIO(b"size;price\n1,5;20\n-;30"), decimal=",", missing="-")
     >>> table.column("size").values
     array([1.5, nan])
     """
@@ -284,7 +285,7 @@ def _is_missing(cell):
     """None, NaN of any kind, NaT, pandas' NA."""
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return True
-    if isinstance(cell, (np.datetime64, np.timedelta64)):
+    if isinstance(cell, _TIMES):
         return bool(np.isnat(cell))
     return hasattr(cell, "__float__") and not np.ndim(cell) and cell != cell
 
@@ -295,7 +296,7 @@ def _kind(cell):
         return "text"
     if isinstance(cell, (bool, np.bool_)):
         return "boolean"
-    if hasattr(cell, "isoformat") or hasattr(cell, "total_seconds") or isinstance(cell, (np.datetime64, np.timedelta64)):
+    if hasattr(cell, "isoformat") or hasattr(cell, "total_seconds") or isinstance(cell, _TIMES):
         return "date"
     if isinstance(cell, (bytes, complex, np.complexfloating)) or np.ndim(cell):
         return None

@@ -169,7 +169,10 @@ class _Data:
 
     def score(self, trained, rows):
         """The score of a network on some rows, and a pair of their targets and predictions."""
-        target, found = self.target.at(rows), trained.target.found(trained.network, self._inputs(trained.encoders, rows))
+        target, found = (
+            self.target.at(rows),
+            trained.target.found(trained.network, self._inputs(trained.encoders, rows)),
+        )
         right = self.y[rows]
         return trained.target.score(target, found), (trained.target.named(right), trained.target.named(found))
 
