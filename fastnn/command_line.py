@@ -193,6 +193,10 @@ class _Help(argparse.HelpFormatter):
     def start_section(self, heading):
         super().start_section(None)
 
+    def _format_action_invocation(self, action):
+        value = "" if action.nargs == 0 or not action.option_strings else f" {action.metavar}"
+        return ", ".join(action.option_strings) + value
+
 
 def _parser(prog):
     parser = argparse.ArgumentParser(prog=prog, usage="%(prog)s [COMMAND] ...", formatter_class=_Help, add_help=False)

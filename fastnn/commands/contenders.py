@@ -173,7 +173,7 @@ def _check(library, sizes, start, found, right):
 
 
 def seconds_of_a_step(library, sizes, m, seconds):
-    """The median over calls of 50 steps, of at least `seconds` of them; checked before."""
+    """The lower quartile over calls of 50 steps, `seconds` long or more: other processes may interrupt some."""
     X, y = _data(sizes, m)
     fit, parameters = LIBRARIES[library](sizes, m, X, y)
     fit()
@@ -186,7 +186,7 @@ def seconds_of_a_step(library, sizes, m, seconds):
         start = time.perf_counter()
         fit()
         times.append((time.perf_counter() - start) / BATCHES)
-    return statistics.median(times)
+    return statistics.quantiles(times, n=4)[0]
 
 
 def flops_a_second(seconds):
