@@ -1,8 +1,10 @@
 """fastnn.tabular: what is read from a table of any kind, what is learned of it, and what a file keeps."""
 
+import copy
 import datetime
 import io
 import json
+import pickle
 import sys
 import zipfile
 
@@ -13,6 +15,7 @@ import fastnn
 from fastnn import files
 from fastnn.tabular import TabularModel, read_table
 from fastnn.tabular.delimited import read
+from fastnn.tabular.targets import brier
 
 RNG = np.random.default_rng(0)
 N = 120
@@ -108,6 +111,7 @@ def test_nullable_and_categorical_columns(kind):
         ("a,a\n1,2", ["a", "a"], [["1"], ["2"]]),
         ("x,x\ny,z", ["0", "1"], [["x", "y"], ["x", "z"]]),
         ("?,a\n1,b\n", ["0", "1"], [["?", "1"], ["a", "b"]]),
+        ('a, b\n1, "x, y"\n', ["a", "b"], [["1"], ["x, y"]]),
     ],
 )
 def test_delimited_text(text, names, columns):
@@ -315,6 +319,7 @@ def test_numbers_as_categories():
     assert model.inputs == ["x=1", "x=10", "x=2", "other"]
     for cells in ([10, 2], ["10", "2.0"], np.array([10.0, 2.0])):
         assert inputs(model, cells) == ([[0, 1, 0], [0, 0, 1]], [])
+    assert inputs(model, ["2.0", "x"])[0] == [[0, 0, 1], [0, 0, 0]]
     text = learned(["01", "1", "a", "a"] * 5)
     assert inputs(text, ["01", "1"]) == ([[1, 0, 0], [0, 1, 0]], [])  # all numbers, and still text
 
@@ -475,9 +480,41 @@ def test_parts_of_the_table():
     assert len(first.history.val_loss) == 5
     assert first.network.epochs_done == 5
     assert first.score == TabularModel(**QUICK).fit(TABLE, "price").score
-    last = TabularModel(epochs=40, patience=1, hidden=(8,)).fit(TABLE, "place")
-    assert last.network.epochs_done == int(np.ceil(1.5 * (last.history.best_epoch + 1)))
-    assert len(last.history.metrics["val_brier"]) == last.history.best_epoch + 2 or last.history.stopped is None
+    for patience in (1, 3):
+        last = TabularModel(lr=0.1, patience=patience, hidden=(8,)).fit(TABLE, "place")
+        assert last.network.epochs_done == int(np.ceil(1.5 * (last.history.best_epoch + 1)))
+        scores = last.history.metrics["val_brier"]
+        assert last.history.stopped == "early_stopping"
+        assert len(scores) == last.history.best_epoch + 1 + patience
+        assert np.argmin(scores) == last.history.best_epoch
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"lr": 0.01}, {"batch_size": 8}, {"dropout": 0.5}, {"weight_decay": 0.0}, {"hidden": (9,)}, {"epochs": 6}],
+)
+def test_each_setting_of_training_has_an_effect(settings, expected):
+    model = TabularModel(**QUICK | settings).fit(TABLE, "price")
+    ours, theirs = model.network.flat_parameters, expected.network.flat_parameters
+    assert len(ours) != len(theirs) or (ours != theirs).any()
+
+
+@pytest.mark.parametrize("repeats", [1, 4])
+def test_weight_decay_is_less_for_more_rows(repeats):
+    table = {name: np.tile(cells, repeats) for name, cells in TABLE.items()}
+    models = [
+        TabularModel(**QUICK, weight_decay=decay).fit(table, "price") for decay in (None, min(1, 200 / N / repeats))
+    ]
+    np.testing.assert_array_equal(*[model.network.flat_parameters for model in models])
+
+
+def test_brier():
+    A, y = RNG.random((1, 9)), RNG.integers(0, 2, 9)
+    assert brier(y, A) == pytest.approx(np.square(A - y).mean())
+    A = RNG.random((3, 9))
+    A /= A.sum(axis=0)
+    y = RNG.integers(0, 3, 9)
+    assert brier(y, A) == pytest.approx(np.square(A - np.eye(3)[y].T).sum(axis=0).mean())
 
 
 def test_evaluate():
@@ -490,6 +527,8 @@ def test_evaluate():
     right = (classes.predict(TABLE) == PLACE).mean()
     most = max((each == PLACE).mean() for each in set(PLACE))
     assert classes.evaluate(TABLE) == {"accuracy": right, "baseline_accuracy": most}
+    some = {**TABLE, "place": [None, *PLACE[1:]]}
+    assert classes.evaluate(some)["accuracy"] == (classes.predict(TABLE) == PLACE)[1:].mean()
     other = {**TABLE, "place": ["moon"] * N}
     assert classes.evaluate(other) == {"accuracy": 0.0, "baseline_accuracy": 0.0}
 
@@ -498,8 +537,10 @@ def test_a_header_is_expected_where_there_was_one():
     given = csv(header=False)
     model = TabularModel(**QUICK).fit(io.BytesIO(given.encode()), 3)
     assert (model.target, model.columns, model.has_header) == ("3", ["0", "1", "2"], False)
-    one = io.BytesIO(b"50,town,True\n")
-    assert model.predict(one).shape == (1,)
+    assert model.predict(io.BytesIO(b"50,town,True\n")).shape == (1,)
+    given = "\n".join(f"{place},{new}" for place, new in zip(PLACE, NEW, strict=True)).encode()
+    model = TabularModel(**QUICK).fit(read_table(io.BytesIO(given), header=False), 1)
+    assert model.predict(io.BytesIO(b"town,True\n")).shape == (1,)
 
 
 def test_classes_of_which_one_row_is_rare():
@@ -725,15 +766,35 @@ def test_networks_that_do_not_fit_the_table():
     buffer = io.BytesIO()
     TabularModel(**QUICK).fit(TABLE, "place").save(buffer)
     header, _ = files.load(io.BytesIO(buffer.getvalue()))
-    for sizes, kinds in (([4, 3], None), ([5, 8, 2], None), ([5, 8, 3], ["relu", "sigmoid"])):
+    others = ([4, 3], None, None), ([5, 8, 2], None, None), ([5, 3], ["sigmoid"], None), ([5, 3], ["softmax"], "mse")
+    for sizes, kinds, loss in others:
         other = io.BytesIO()
-        fastnn.Network(sizes, kinds, seed=0).save(other)
+        fastnn.Network(sizes, kinds, loss, seed=0).save(other)
         base, arrays = files.load(io.BytesIO(other.getvalue()))
         spoilt = io.BytesIO()
         files.save(spoilt, {**base, "format": 2, "table": header["table"]}, arrays)
         spoilt.seek(0)
-        with pytest.raises(ValueError, match=r"its network has (sizes|the output)"):
+        with pytest.raises(ValueError, match=r"its network has (sizes|the output|the loss)"):
             TabularModel.load(spoilt)
+
+
+def test_names_in_a_file_differ():
+    buffer = io.BytesIO()
+    TabularModel(**QUICK).fit(TABLE, "place").save(buffer)
+    header, arrays = files.load(io.BytesIO(buffer.getvalue()))
+    for path, name in ((("columns", 0, "name"), "new"), (("target", "name"), "size")):
+        spoilt = io.BytesIO()
+        files.save(spoilt, {**header, "table": changed(header["table"], path, name)}, arrays)
+        spoilt.seek(0)
+        with pytest.raises(ValueError, match="its columns must have different names"):
+            TabularModel.load(spoilt)
+
+
+def test_copies_and_pickles():
+    model = TabularModel(**QUICK).fit(TABLE, "place")
+    for twin in (copy.deepcopy(model), copy.copy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(twin.predict(TABLE), model.predict(TABLE))
+        assert twin.settings == model.settings
 
 
 def test_zip_of_a_model_is_stored():
