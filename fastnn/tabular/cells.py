@@ -1,5 +1,6 @@
 """What the cells of a column of text mean: missing, numbers, true and false, dates, or categories."""
 
+import collections
 import re
 
 import numpy as np
@@ -33,7 +34,7 @@ def column_of_text(name, cells, missing=(), decimal="."):
         "text".
     """
     absent = {*MISSING, *missing}
-    text = [None if cell is None or cell.strip() in absent else cell.strip() for cell in cells]
+    text = [None if cell is None or (bare := cell.strip()) in absent else bare for cell in cells]
     there = [cell for cell in text if cell is not None]
     found = numbers(there, decimal)
     if found is not None:
@@ -50,14 +51,14 @@ def column_of_text(name, cells, missing=(), decimal="."):
 def numbers(cells, decimal="."):
     """The numbers of `cells`, float64; None if one of them is no number."""
     if decimal == ",":
-        if any("." in cell for cell in cells):
+        if "." in "".join(cells):
             return None
         cells = [cell.replace(",", ".") for cell in cells]
     try:
         found = np.array(list(map(float, cells)), float)
     except ValueError:
         return None
-    return None if any("_" in cell for cell in cells) else found  # Python reads 1_000 as a number
+    return None if "_" in "".join(cells) else found  # Python reads 1_000 as a number
 
 
 def number(cell, decimal="."):
@@ -86,22 +87,26 @@ def _objects(text):
 
 def refuse_numbers(column):
     """Raise ValueError if a column of text was probably meant as numbers: with commas, or with a few words between."""
-    there = [cell for cell in column.values if cell is not None]
-    found = [number(cell) for cell in there]
-    with_comma = [cell for cell, value in zip(there, found, strict=True) if value is None and is_with_comma(cell)]
-    if with_comma and len(with_comma) == found.count(None):
+    counts = collections.Counter(cell for cell in column.values if cell is not None)
+    words = [cell for cell in counts if number(cell) is None]
+    if counts and not words:  # else they would have been read as numbers
+        raise ValueError(
+            f"column {column.name!r} holds numbers with a point, such as {next(iter(counts))!r}, and was read with "
+            "decimal=','"
+        )
+    with_comma = [cell for cell in words if is_with_comma(cell)]
+    if with_comma and len(with_comma) == len(words):
         raise ValueError(
             f"column {column.name!r} holds numbers with a comma, such as {with_comma[0]!r}: for a decimal comma give "
             "decimal=','; commas between thousands have to be removed"
         )
-    found = [number(cell, ",") if value is None else value for cell, value in zip(there, found, strict=True)]
-    values = {value for value in found if value is not None}
-    words = list(dict.fromkeys(cell for cell, value in zip(there, found, strict=True) if value is None))
-    if len(there) - found.count(None) >= _NUMBERS_AMONG_TEXT * len(there) and len(values) > 10 * len(words):
+    words = [cell for cell in words if number(cell, ",") is None]
+    cells, others = counts.total(), sum(counts[word] for word in words)
+    if cells - others >= _NUMBERS_AMONG_TEXT * cells and len(counts) - len(words) > 10 * len(words):
         some = ", ".join(map(repr, words[:3]))
         raise ValueError(
-            f"column {column.name!r} holds numbers, but {found.count(None)} of {len(there)} cells are none: {some}; if "
-            f"that means missing, give missing=[{some}]; if these are categories, categorical=[{column.name!r}]"
+            f"column {column.name!r} holds numbers, but {others} of {cells} cells are none: {some}; if that means "
+            f"missing, give missing=[{some}]; if these are categories, categorical=[{column.name!r}]"
         )
 
 
