@@ -69,7 +69,7 @@ class TabularModel:
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> table = {"size": rng.uniform(40, 200, 300), "place": rng.choice(["town", "land"], 300)}
+    >>> table = {"size": rng.uniform(40, 200, 200), "place": rng.choice(["town", "land"], 200)}
     >>> table["price"] = 2000 * table["size"] * np.where(table["place"] == "town", 2, 1)
     >>> model = TabularModel().fit(table, "price")
     >>> model.task, model.score["r2"] > 0.99
@@ -208,7 +208,7 @@ class TabularModel:
         Examples
         --------
         >>> table = {"x": np.arange(60) % 7, "y": np.where(np.arange(60) % 7 < 3, "low", "high")}
-        >>> model = TabularModel(epochs=50).fit(table, "y")
+        >>> model = TabularModel(epochs=30).fit(table, "y")
         >>> model.classes
         array(['high', 'low'], dtype='<U4')
         """
@@ -244,7 +244,7 @@ class TabularModel:
         Examples
         --------
         >>> table = {"x": np.arange(60) % 7, "y": np.arange(60) % 7 < 3}
-        >>> TabularModel(epochs=100).fit(table, "y").predict({"x": [0, 6]})
+        >>> TabularModel(epochs=30, lr=0.01).fit(table, "y").predict({"x": [0, 6]})
         array([ True, False])
         """
         known, X = self._inputs(self._table(table))
@@ -271,7 +271,7 @@ class TabularModel:
         Examples
         --------
         >>> table = {"x": np.arange(60) % 7, "y": np.arange(60) % 7 < 3}
-        >>> TabularModel(epochs=100).fit(table, "y").predict_proba({"x": [0, 6]}).round()
+        >>> TabularModel(epochs=30, lr=0.01).fit(table, "y").predict_proba({"x": [0, 6]}).round()
         array([[0., 1.],
                [1., 0.]], dtype=float32)
         """
@@ -303,7 +303,7 @@ class TabularModel:
         Examples
         --------
         >>> table = {"x": np.arange(60) % 7, "y": np.arange(60) % 7 < 3}
-        >>> TabularModel(epochs=100).fit(table, "y").evaluate(table)
+        >>> TabularModel(epochs=30, lr=0.01).fit(table, "y").evaluate(table)
         {'accuracy': 1.0, 'baseline_accuracy': 0.55}
         """
         table, known = self._table(table), self._known
@@ -352,7 +352,7 @@ class TabularModel:
         >>> import os, tempfile
         >>> path = os.path.join(tempfile.mkdtemp(), "model.npz")
         >>> table = {"x": np.arange(60) % 7, "y": np.arange(60) % 7 < 3}
-        >>> TabularModel(epochs=100).fit(table, "y").save(path)
+        >>> TabularModel(epochs=30, lr=0.01).fit(table, "y").save(path)
         >>> TabularModel.load(path).predict({"x": [0, 6]})
         array([ True, False])
         """
