@@ -10,6 +10,8 @@ import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fastnn
 from fastnn import files
@@ -837,3 +839,32 @@ def test_parquet_without_a_reader(tmp_path, monkeypatch):
     path.write_bytes(b"a,b")
     with pytest.raises(ValueError, match="it is not a Parquet file"):
         read_table(path)
+
+
+@given(st.binary(max_size=60) | st.text(',;\t|"\n\r 1.5ab?-é', max_size=60).map(str.encode))
+def test_any_bytes_are_a_table_or_a_value_error(data):
+    try:
+        table = read_table(io.BytesIO(data))
+    except ValueError:
+        return
+    assert table.rows >= 0
+    assert len(table.names) >= 1
+    for name in table.names:
+        assert len(table.column(name).values) == table.rows
+
+
+CELLS = st.none() | st.floats() | st.booleans() | st.integers(-9, 9) | st.text("ab1.,? -", max_size=4) | st.dates()
+
+
+@given(st.lists(st.tuples(CELLS, CELLS, st.integers(0, 1)), min_size=10, max_size=20))
+def test_any_cells_are_learned_or_a_value_error(rows):
+    table = dict(zip("xzy", map(list, zip(*rows, strict=True)), strict=True))
+    try:
+        model = TabularModel(epochs=1, hidden=(), test_split=0, validation_split=0).fit(table, "y")
+    except ValueError:
+        return
+    assert len(model.predict(table)) == len(rows)
+    again = io.BytesIO()
+    model.save(again)
+    again.seek(0)
+    np.testing.assert_array_equal(TabularModel.load(again).predict(table), model.predict(table))
