@@ -284,10 +284,14 @@ def exchange(monkeypatch):
 def test_export(exchange, model, run):
     code, out, err = run("export", model, "--to", "onnx")
     assert (code, out) == (0, ["model.onnx"])
-    assert err == ["the network takes 3 numbers a row, made of the columns as 'inspect' shows: size, kind=a, kind=b"]
+    assert err == ["inputs (3): size, kind=a, kind=b", "outputs: price"]
     assert Path("model.onnx").read_text() == "(3, 8, 1)"
     assert run("export", model, "--to", "c", "-o", "x.c")[1] == ["x.c"]
     assert run("export", model, "--to", "c", "-o", model)[0] == 1
+    for target, outputs in (("kind", "p(b)"), ("three", "p(0), p(1), p(2)")):
+        data = {"size": SIZES, "kind": KINDS, "three": np.arange(80) % 3}
+        TabularModel(epochs=1, hidden=()).fit(data, target).save("classes.npz")
+        assert run("export", "classes.npz", "--to", "c")[2][1] == f"outputs: {outputs}"
 
 
 def test_export_without_the_module(model, run, monkeypatch):

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import sys
+import warnings
 import zipfile
 
 import numpy as np
@@ -282,8 +283,10 @@ def learned(cells, y=None, **settings):
 
 
 def inputs(model, cells):
-    X, notes = model._known.inputs(read_table({"x": cells, "other": np.zeros(len(cells))}))
-    return X[:-1].T.tolist(), notes
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        X = model.encode({"x": cells, "other": np.zeros(len(cells))})
+    return X[:-1].T.tolist(), [str(each.message) for each in told]
 
 
 def test_missing_numbers():

@@ -19,8 +19,9 @@ def lines(say, model, to, output):
         raise ImportError(f"this release of fastnn cannot export: {error}") from None
     net = known
     if isinstance(known, TabularModel):
-        net, names = known.network, known.inputs
-        say(f"the network takes {len(names)} numbers a row, made of the columns as 'inspect' shows: {', '.join(names)}")
+        net = known.network
+        say(f"inputs ({len(known.inputs)}): {', '.join(known.inputs)}")
+        say(f"outputs: {_outputs(known)}")
     if to == "torch":
         import torch
 
@@ -28,3 +29,10 @@ def lines(say, model, to, output):
     else:
         {"onnx": exchange.to_onnx, "c": exchange.to_c}[to](net, output)
     yield output
+
+
+def _outputs(model):
+    if model.task == "regression":
+        return model.target
+    labels = model.classes.tolist()
+    return ", ".join(f"p({label})" for label in labels[len(labels) == 2 :])  # of two classes that of the second

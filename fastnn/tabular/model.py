@@ -280,6 +280,37 @@ class TabularModel:
         known, X = self._inputs(self._table(table))
         return known.target.probabilities(known.network.predict(X))
 
+    def encode(self, table):
+        """The inputs of the network for the rows of a table, such as for a network that was exported.
+
+        Parameters
+        ----------
+        table
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        X : ndarray of float64, (inputs, m)
+            One row for each of :attr:`inputs`, not standardised: the network does that.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`predict`.
+
+        Examples
+        --------
+        >>> table = {"x": np.arange(60) % 7, "place": ["town", "land"] * 30, "y": np.arange(60) % 7 < 3}
+        >>> model = TabularModel(epochs=1).fit(table, "y")
+        >>> model.inputs
+        ['x', 'place=land', 'place=town']
+        >>> model.encode({"x": [5, 6], "place": ["town", "land"]})
+        array([[5., 6.],
+               [0., 1.],
+               [1., 0.]])
+        """
+        return self._inputs(self._table(table))[1]
+
     def evaluate(self, table):
         """Compare predictions with the target of a table that has one.
 
