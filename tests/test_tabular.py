@@ -161,9 +161,6 @@ def test_what_is_no_table(data, message):
         ({}, ValueError, "no columns"),
         ({"a": [1, 2], "b": [1]}, ValueError, "column 'a' has 2 rows, column 'b' 1"),
         ({"a": "text"}, TypeError, "must be a sequence of cells"),
-        ({"a": [b"x"]}, TypeError, "row 0, holds b'x'"),
-        ({"a": [[1], [2]]}, TypeError, "row 0, holds"),
-        ({"a": [1j]}, TypeError, "holds 1j"),
         ({1: [1], "1": [2]}, ValueError, "two columns are named '1'"),
         ({None: [1]}, TypeError, "names of columns must be strings"),
         (io.StringIO("a,b"), TypeError, "open it with 'rb'"),
@@ -252,6 +249,26 @@ def test_dates_are_refused_by_name(dates):
     with pytest.raises(ValueError, match=r"in column 'when', such as .*: drop=\['when'\] leaves them out"):
         TabularModel(**QUICK).fit({"when": dates, "x": np.arange(20), "y": np.arange(20.0)}, "y")
     assert TabularModel(**QUICK, drop="when").fit({"when": dates, "x": np.arange(20), "y": np.arange(20.0)}, "y")
+
+
+@pytest.mark.parametrize("cell", [b"x", [1], 1j, object(), np.arange(2), {"a": 1}])
+def test_what_is_neither_number_nor_text_is_refused_where_it_is_needed(cell):
+    odd = np.empty(20, object)
+    odd[:] = [cell] * 20
+    table = {"odd": odd, "x": np.arange(20) % 3, "y": np.arange(20.0)}
+    with pytest.raises(ValueError, match=r"column 'odd' holds .*: drop=\['odd'\] leaves it out"):
+        TabularModel(**QUICK).fit(table, "y")
+    with pytest.raises(ValueError, match=r"target 'odd' holds .*; wanted numbers"):
+        TabularModel(**QUICK).fit(table, "odd")
+    model = TabularModel(**QUICK, drop="odd").fit(table, "y")
+    assert len(model.predict(table)) == 20
+    for column, held in (("x", "numbers"), ("y", "numbers")):
+        with pytest.raises(ValueError, match=f"'{column}' held {held} in training, and now"):
+            model.evaluate({**table, column: odd})
+    model = TabularModel(**QUICK, categorical="x").fit({"x": table["x"], "y": ["a", "b"] * 10}, "y")
+    for column, held in (("x", "categories"), ("y", "classes")):
+        with pytest.raises(ValueError, match=f"'{column}' held {held} in training, and now"):
+            model.evaluate({"x": table["x"], "y": ["a", "b"] * 10, column: odd})
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,11 @@ class Column(NamedTuple):
         """The column of some rows."""
         return self._replace(values=self.values[rows], text=None if self.text is None else self.text[rows])
 
+    def first(self):
+        """A cell in an error message: the first one that is there."""
+        places = np.flatnonzero(~self.missing())
+        return self.example(places[0]) if len(places) else "none"
+
     def example(self, place):
         """A cell in an error message."""
         return repr(self.values[place] if self.text is None else self.text[place])[:60]

@@ -56,6 +56,8 @@ class Numbers(NamedTuple):
         return None
 
     def _check(self, column):
+        if column.kind in ("date", "other"):
+            raise ValueError(f"column {self.name!r} held numbers in training, and now {column.first()}")
         if column.kind not in ("number", "boolean"):
             place = next(i for i, value in enumerate(column.values) if value is not None and not _is_number(value))
             told = "; for a decimal comma give decimal=','" if cells.is_with_comma(column.values[place]) else ""
@@ -89,6 +91,8 @@ class Categories(NamedTuple):
 
     def write(self, column, rows):
         """Write the inputs of a column into `rows`, as :meth:`Numbers.write` does."""
+        if column.kind in ("date", "other"):
+            raise ValueError(f"column {self.name!r} held categories in training, and now {column.first()}")
         place = {text: i for i, text in enumerate(self.categories)}
         if self.has_missing:
             place[None] = len(self.categories)

@@ -342,8 +342,10 @@ class TabularModel:
         rows = np.flatnonzero(~target.missing())
         if not len(rows):
             raise ValueError(f"the table has no row with a target {target.name!r}")
-        if known.target.task == "regression" and target.kind not in ("number", "boolean"):
-            raise ValueError(f"target {target.name!r} held numbers in training, and now {target.example(rows[0])}")
+        held = ("number", "boolean") if known.target.task == "regression" else ("number", "boolean", "text")
+        if target.kind not in held:
+            what = "numbers" if known.target.task == "regression" else "classes"
+            raise ValueError(f"target {target.name!r} held {what} in training, and now {target.first()}")
         known, X = self._inputs(table)
         return known.target.score(target.at(rows), known.target.found(known.network, X[:, rows]))
 

@@ -246,7 +246,7 @@ def _column(name, cells, is_category, decimal, missing):
     if kind == "O":
         return _of_objects(name, cells, is_category, decimal, missing)
     if kind not in "fiub":
-        raise TypeError(f"column {name!r} has dtype {cells.dtype}; wanted numbers, booleans or text")
+        return _of_no_use(name, list(cells))
     values = cells.astype(np.float64)
     mark_missing(values, missing)
     return Column(name, "boolean" if kind == "b" else "number", values, None, is_category)
@@ -258,11 +258,10 @@ def _of_objects(name, cells, is_category, decimal, missing):
     for i, cell in enumerate(cells):
         if _is_missing(cell):
             continue
-        kind = _kind(cell)
-        if kind is None:
-            raise TypeError(f"column {name!r}, row {i}, holds {cell!r:.50}; wanted numbers, booleans or text")
-        kinds.add(kind)
+        kinds.add(_kind(cell))
         clean[i] = cell
+    if "other" in kinds:
+        return _of_no_use(name, clean)
     if "date" in kinds:
         return Column(name, "date", np.array([None if c is None else str(c) for c in clean], object), None, False)
     if "text" in kinds or (is_category and kinds):
@@ -272,6 +271,13 @@ def _of_objects(name, cells, is_category, decimal, missing):
     values = np.array([np.nan if c is None else float(c) for c in clean])
     mark_missing(values, missing)
     return Column(name, "boolean" if kinds == {"boolean"} else "number", values, None, is_category)
+
+
+def _of_no_use(name, cells):
+    """A column of what is neither number nor text: an error only where it is needed. Its cells are kept as text."""
+    found = np.empty(len(cells), object)
+    found[:] = [None if cell is None else f"{cell!r:.50}" for cell in cells]
+    return Column(name, "other", found, None, False)
 
 
 def _categories(name, texts, missing, _):
@@ -291,7 +297,7 @@ def _is_missing(cell):
 
 
 def _kind(cell):
-    """What kind of column a cell belongs to; None: to none."""
+    """What kind of column a cell belongs to."""
     if isinstance(cell, str):
         return "text"
     if isinstance(cell, (bool, np.bool_)):
@@ -299,8 +305,8 @@ def _kind(cell):
     if hasattr(cell, "isoformat") or hasattr(cell, "total_seconds") or isinstance(cell, _TIMES):
         return "date"
     if isinstance(cell, (bytes, complex, np.complexfloating)) or np.ndim(cell):
-        return None
-    return "number" if hasattr(cell, "__float__") else None
+        return "other"
+    return "number" if hasattr(cell, "__float__") else "other"
 
 
 def as_text(value):

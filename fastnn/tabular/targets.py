@@ -105,7 +105,9 @@ def task_of(column, task):
     """
     name, rows = column.name, len(column.values)
     if column.kind == "date":
-        raise ValueError(f"target {name!r} holds dates, such as {column.example(0)}: give numbers, such as days")
+        raise ValueError(f"target {name!r} holds dates, such as {column.first()}: give numbers, such as days")
+    if column.kind == "other":
+        raise ValueError(f"target {name!r} holds {column.first()}; wanted numbers, true and false, or text")
     if column.kind == "text" and task != "classification" and not column.is_category:
         refuse_numbers(column)
     if task == "regression" and column.kind != "number":

@@ -79,7 +79,7 @@ def _divided(table, target_name, settings):
             raise ValueError(f"categorical has {name!r}, which is the target or dropped")
     if not columns:
         raise ValueError(f"the table has no column beside {', '.join(map(repr, sorted({target.name, *dropped})))}")
-    _refuse_dates(columns)
+    _refuse_kinds(columns)
     for column in columns:
         if column.kind == "number":
             encoding.refuse_infinite(column)
@@ -94,14 +94,19 @@ def _divided(table, target_name, settings):
     return Table([column.at(rows) for column in columns]), target.at(rows), notes
 
 
-def _refuse_dates(columns):
+def _refuse_kinds(columns):
+    for column in columns:
+        if column.kind == "other":
+            raise ValueError(
+                f"column {column.name!r} holds {column.first()}; wanted numbers, true and false, or text: "
+                f"drop={[column.name]} leaves it out"
+            )
     dates = [column for column in columns if column.kind == "date"]
     if dates:
         names = [column.name for column in dates]
-        example = dates[0].example(np.flatnonzero(~dates[0].missing())[0])
         raise ValueError(
-            f"dates or times are in column {', '.join(map(repr, names))}, such as {example}: drop={names} leaves them "
-            "out; what they tell, such as days since a first one, month or weekday, can be given as a column of numbers"
+            f"dates or times are in column {', '.join(map(repr, names))}, such as {dates[0].first()}: drop={names} "
+            "leaves them out; what they tell, such as days since a first one, month or weekday, can be given as a column of numbers"
         )
 
 
