@@ -30,7 +30,9 @@ def _losses(axes, history):
     if history.val_loss:
         axes.plot(epochs, history.val_loss, label="validation rows", color="#D55E00")
         axes.axvline(history.best_epoch + 1, color="0.5", linestyle=":", label="best epoch")
-    axes.set(xlabel="epoch", ylabel="loss", title="Training", yscale="log")
+    losses = [*history.loss, *history.val_loss]
+    scale = "log" if 0 < min(losses) < 0.1 * max(losses) else "linear"
+    axes.set(xlabel="epoch", ylabel="loss", title="Training", yscale=scale)
     axes.legend()
 
 
@@ -40,7 +42,7 @@ def _values(axes, model):
     axes.plot([low, high], [low, high], color="0.5", linewidth=1)
     axes.plot(right, found, ".", color="#0072B2", alpha=0.6)
     score = f"r2 {model.score['r2']:.3f}, error {model.score['rmse']:.4g} (mean: {model.score['baseline_rmse']:.4g})"
-    axes.set(xlabel=model.target, ylabel="predicted", title=f"Rows not trained on: {score}")
+    axes.set(xlabel=model.target, ylabel="predicted", title=f"Rows not trained on\n{score}")
 
 
 def _confusion(axes, model):
@@ -54,7 +56,7 @@ def _confusion(axes, model):
         axes.set_xticks(range(len(labels)), map(str, labels), rotation=45 if max(map(len, map(str, labels))) > 6 else 0)
         axes.set_yticks(range(len(labels)), map(str, labels))
     score = f"accuracy {model.score['accuracy']:.3f} (most frequent class: {model.score['baseline_accuracy']:.3f})"
-    axes.set(xlabel="predicted", ylabel=model.target, title=f"Rows not trained on: {score}")
+    axes.set(xlabel="predicted", ylabel=model.target, title=f"Rows not trained on\n{score}")
 
 
 def of_times(results, path):
