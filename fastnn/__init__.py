@@ -35,7 +35,7 @@ __all__ = [
     "set_threads",
 ]
 
-_WHEN_ASKED_FOR = ("callbacks", "datasets", "plots")  # imported at first use, because its own imports take time
+_WHEN_ASKED_FOR = ("callbacks", "datasets", "plots", "tabular")  # at first use: their own imports take time
 
 
 def __getattr__(name):
@@ -50,6 +50,10 @@ def __getattr__(name):
         return module
     if name == "plots":
         import fastnn.plots as module
+
+        return module
+    if name == "tabular":
+        import fastnn.tabular as module
 
         return module
     told = hints.did_you_mean(name, [*__all__, *_WHEN_ASKED_FOR])

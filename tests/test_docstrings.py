@@ -9,7 +9,7 @@ import pytest
 
 import fastnn
 from conftest import alone
-from fastnn import datasets, kernels, plots
+from fastnn import datasets, kernels, plots, tabular
 
 pytestmark = alone  # doctest puts a reader of sources of its own in place
 
@@ -24,7 +24,7 @@ MODULES = [
     "schedules",
     "stopping",
 ]
-MODULES += ["threads"]
+MODULES += ["threads", "tabular.model", "tabular.reading"]
 PICTURES = ["plots.classification", "plots.networks", "plots.regression", "plots.training"]
 PICTURES += ["history"]  # they need matplotlib
 FUNCTIONS = [
@@ -34,6 +34,7 @@ FUNCTIONS = [
     fastnn.load,
     fastnn.info,
     fastnn.set_threads,
+    tabular.read_table,
 ]
 
 
@@ -71,7 +72,8 @@ def test_public_functions_are_explained(function):
         assert f"{section}\n{'-' * len(section)}" in text, section
 
 
-def test_public_methods_are_explained():
-    for name, member in inspect.getmembers(fastnn.Network):
+@pytest.mark.parametrize("owner", [fastnn.Network, tabular.TabularModel, tabular.Table], ids=lambda c: c.__name__)
+def test_public_methods_are_explained(owner):
+    for name, member in inspect.getmembers(owner):
         if not name.startswith("_"):
             assert inspect.getdoc(member), name
