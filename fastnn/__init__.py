@@ -35,7 +35,7 @@ __all__ = [
     "set_threads",
 ]
 
-_WHEN_ASKED_FOR = ("callbacks", "datasets")  # imported at first use, because its own imports take time
+_WHEN_ASKED_FOR = ("callbacks", "datasets", "exchange")  # imported at first use, because its own imports take time
 
 
 def __getattr__(name):
@@ -46,6 +46,10 @@ def __getattr__(name):
         return module
     if name == "datasets":
         import fastnn.datasets as module
+
+        return module
+    if name == "exchange":
+        import fastnn.exchange as module
 
         return module
     told = hints.did_you_mean(name, [*__all__, *_WHEN_ASKED_FOR])

@@ -24,13 +24,14 @@ MODULES = [
     "schedules",
     "stopping",
 ]
-MODULES += ["threads"]
+MODULES += ["threads", "exchange.c_files"]
 FUNCTIONS = [
     *(getattr(kernels, name) for name in kernels.__all__),
     *(f for f in vars(datasets).values() if inspect.isfunction(f) and not f.__name__.startswith("_")),
     fastnn.load,
     fastnn.info,
     fastnn.set_threads,
+    *(getattr(fastnn.exchange, name) for name in fastnn.exchange.__all__),
 ]
 
 

@@ -1,0 +1,11 @@
+"""Networks that travel: to and from ONNX, PyTorch, Keras and scikit-learn, and to C.
+
+The other packages are imported when a function is called that needs them. What a format cannot hold is refused with a
+ValueError that names it, before a file is written.
+"""
+
+from .c_files import to_c
+
+__all__ = [
+    "to_c",
+]
