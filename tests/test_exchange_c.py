@@ -12,9 +12,9 @@ import fastnn
 import reference as ref
 from fastnn import Network, datasets
 from fastnn.exchange import to_c
+from networks_that_travel import adapted_network, check_parity, drawn_network
 
 FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wdouble-promotion", "-Werror"]
-OTHERS = [name for name in ref.ALL_ACTIVATIONS if name != "softmax"]
 
 
 @pytest.fixture(autouse=True)
@@ -51,39 +51,8 @@ def functions(folder, written, optimise="-O0"):
     return [batch(name, sizes[-1], dtype) for _, name, sizes, dtype in written]
 
 
-def draw(rng, i, dtype):
-    """A network with random settings, and samples; between them all activations, norms and depths."""
-    depth = rng.integers(1, 5)
-    square = rng.integers(2, 20)
-    sizes = [int(square if rng.random() < 0.5 else rng.integers(1, 150)) for _ in range(depth + 1)]
-    hidden = [OTHERS[(i + k) % len(OTHERS)] for k in range(depth - 1)]
-    output = ref.ALL_ACTIVATIONS[i % len(ref.ALL_ACTIVATIONS)]
-    if output == "softmax":
-        sizes[-1] += sizes[-1] == 1
-    norm = [[None, "layer", "batch"][rng.integers(3)] for _ in hidden]
-    net = Network(sizes, [*hidden, output], None, ("normal", {"sd": 0.5}), dtype, seed=i, norm=norm or None)
-    varied = [tuple(T + 0.3 * rng.standard_normal(T.shape) for T in layer) for layer in net.parameters]
-    net.set_parameters(varied)
-    net.set_running_statistics(
-        [
-            pair and (pair[0] + rng.standard_normal(pair[0].shape), pair[1] + rng.random(pair[1].shape))
-            for pair in net.running_statistics
-        ]
-    )
-    return net, rng.standard_normal((sizes[0], 12))
-
-
-def check_parity(net, X, got, S_more=0.0):
-    """Within the bound of parity from the reference, which may choose the sides of kinks as the result did."""
-    dtype = net.dtype
-    X = ref.exact(X, dtype)
-    norms = [(kind, running) for kind, running in zip((*net.norm, None), net.running_statistics, strict=True)]
-    layers = ref.forward(net.parameters, net.activations, X, norms=norms)
-    ref.assert_close(got, (layers[-1]["A"], layers[-1]["S_A"] + S_more), dtype, f"{net!r}")
-
-
 def check_random_networks(folder, rng, count, dtype):
-    made = [draw(rng, i, dtype) for i in range(count)]
+    made = [drawn_network(rng, i, dtype) for i in range(count)]
     written = []
     for i, (net, _) in enumerate(made):
         path = folder / f"model{i}.c"
@@ -102,46 +71,27 @@ def test_200_networks_are_the_same_in_c(tmp_path, rng, dtype):
     check_random_networks(tmp_path, rng, 200, dtype)
 
 
-def adapted(rng, dtype, mean, with_y=True, loss="mse"):
-    """A network that standardises features of different units, and samples."""
-    net = Network([6, 6, 2], ["tanh", "identity"], loss, dtype=dtype, seed=3)
-    X = (mean + rng.standard_normal((6, 40))) * 10.0 ** np.arange(-3, 3)[:, np.newaxis]
-    X = ref.exact(X, dtype)
-    Y = 5000 + 30 * rng.standard_normal((2 if loss == "mse" else 1, 40))
-    net.adapt(X, Y if with_y else None)
-    return net, X
-
-
-def check_standardised(net, X, got):
-    x_mean, x_scale, y_mean, y_scale = net.standardisation
-    last = ref.forward(net.parameters, net.activations, (X - x_mean) / x_scale)[-1]
-    A, S = last["A"], last["S_A"]
-    if y_mean is not None:
-        A, S = A * y_scale + y_mean, S * y_scale + np.abs(y_mean)
-    ref.assert_close(got, (A, S), net.dtype, "A")
-
-
 @pytest.mark.parametrize("with_y", [True, False])
 def test_standardisation_is_part_of_it_with_means_of_any_size(tmp_path, rng, dtype, with_y):
-    made = [adapted(rng, dtype, mean, with_y) for mean in (0, 1, 4, 1e5, -1e6)]
+    made = [adapted_network(rng, dtype, mean, with_y) for mean in (0, 1, 4, 1e5, -1e6)]
     written = []
     for i, (net, _) in enumerate(made):
         to_c(net, tmp_path / f"{i}.c", name=f"predict_{i}")
         assert ("centre" in (tmp_path / f"{i}.c").read_text()) == (i >= 2)
         written.append((tmp_path / f"{i}.c", f"predict_{i}", net.sizes, dtype))
     for (net, X), predict in zip(made, functions(tmp_path, written), strict=True):
-        check_standardised(net, X, predict(X))
+        check_parity(net, X, predict(X))
 
 
 def test_means_and_log_variances_are_in_the_units_of_the_targets(tmp_path, rng):
-    net, X = adapted(rng, "float64", 1.0, loss="gaussian_nll")
+    net, X = adapted_network(rng, "float64", 1.0, loss="gaussian_nll")
     to_c(net, tmp_path / "m.c")
     (predict,) = functions(tmp_path, [(tmp_path / "m.c", "predict", net.sizes, net.dtype)])
     np.testing.assert_allclose(predict(X), net.predict(X), rtol=1e-12)
 
 
 def test_float64_on_request_and_back(tmp_path, rng):
-    net, X = draw(rng, 5, "float64")
+    net, X = drawn_network(rng, 5, "float64")
     for kind, bound in (("float32", 1e-4), ("float64", 1e-13)):
         to_c(net, tmp_path / "m.c", dtype=kind)
         (predict,) = functions(tmp_path, [(tmp_path / "m.c", "predict", net.sizes, np.dtype(kind))])

@@ -5,7 +5,10 @@ ValueError that names it, before a file is written.
 """
 
 from .c_files import to_c
+from .with_torch import from_torch, to_torch
 
 __all__ = [
+    "from_torch",
     "to_c",
+    "to_torch",
 ]

@@ -97,8 +97,15 @@ def of_network(net, function):
 
 
 def to_network(plain, loss=None):
-    """A Network of plain layers, whose standardisation is that of `adapt`."""
+    """A Network of plain layers, whose standardisation is that of `adapt`.
+
+    Where the loss needs an output activation, and the last layer has none, its outputs are taken for logits.
+    """
     plain = plain.in_dtype(plain.dtype)
+    if loss is not None and not callable(loss) and plain.layers[-1].activation == tables.IDENTITY:
+        output = tables.loss_row(tables.spec(loss, tables.LOSSES, "loss").name).output
+        last = plain.layers[-1]._replace(activation=tables.default(output or "identity", tables.ACTIVATIONS))
+        plain = plain._replace(layers=[*plain.layers[:-1], last])
     net = Network(
         plain.sizes,
         [layer.activation.public() for layer in plain.layers],
@@ -119,6 +126,14 @@ def to_network(plain, loss=None):
     found = Standardisation(plain.x_mean[:, np.newaxis], plain.x_scale[:, np.newaxis], None, None)
     net.__setstate__({**net.__getstate__(), "standardisation": found})
     return net
+
+
+def without_output(plain):
+    """The same without the softmax or sigmoid at the output: its outputs are logits."""
+    last = plain.layers[-1]
+    if last.activation.name not in ("softmax", "sigmoid"):
+        raise ValueError(f"logits leaves out a softmax or sigmoid at the output, which is {last.activation.name} here")
+    return plain._replace(layers=[*plain.layers[:-1], last._replace(activation=tables.IDENTITY)])
 
 
 # --- what a format needs that has no norms, or no standardisation -----------------------------------------------------
@@ -222,6 +237,11 @@ class Reader:
         self._layers.append(Layer(W, b.ravel(), tables.IDENTITY, is_trainable=is_trainable))
         self._has_activation = False
 
+    def flatten(self, name):
+        """A change of shape that does nothing to samples that are rows: before the first layer."""
+        if self._layers:
+            self.refuse(name, "it comes after a layer with weights")
+
     def norm(self, name, kind, gamma, beta, mean=None, var=None, eps=norms.EPS):
         """A norm after a linear part, before its activation; None for gamma and beta means 1 and 0.
 
@@ -244,7 +264,7 @@ class Reader:
             if eps != norms.EPS:
                 given[3] = given[3].astype(np.float64) + (eps - norms.EPS)
         elif eps != norms.EPS:
-            factor = np.sqrt(norms.EPS / eps)
+            factor = (norms.EPS / eps) ** 0.5
             layer = layer._replace(W=layer.W * factor, b=layer.b * factor)
         self._layers[-1] = layer._replace(norm=Norm(kind, *given))
 
