@@ -5,10 +5,13 @@ ValueError that names it, before a file is written.
 """
 
 from .c_files import to_c
+from .with_sklearn import from_sklearn, to_sklearn
 from .with_torch import from_torch, to_torch
 
 __all__ = [
+    "from_sklearn",
     "from_torch",
     "to_c",
+    "to_sklearn",
     "to_torch",
 ]

@@ -61,7 +61,7 @@ def _standardised(program, plain):
     if plain.x_mean is None:
         return plain
     inverse = 1 / plain_layers.scale_within(plain)
-    centre, plain = plain_layers.centred(plain, always=True)
+    centre, plain = plain_layers.centred(plain, has_centre=True)
     first = plain.layers[0]._replace(W=plain.layers[0].W / inverse)
     n = len(centre)
     program.add_constant("centre", centre)

@@ -152,20 +152,21 @@ def _folded(layer):
     return layer._replace(W=W, b=b.ravel(), norm=None)
 
 
-def centred(plain, always=False):
+def centred(plain, has_centre=None):
     """Standardisation as a vector that is subtracted from x, and W and b that do the rest.
 
     Returns
     -------
     centre : ndarray (n_0,) of the network's dtype, or None
-        None where no mean is large beside its scale: b does it all. Otherwise, or `always`, it is there: W x + b
-        would subtract large numbers, which the centre does without a rounding.
+        None where no mean is large beside its scale: b does it all. Otherwise W x + b would subtract large numbers,
+        which the centre does without a rounding. `has_centre` says it instead.
     plain : PlainLayers
         Without standardisation.
     """
     if plain.x_mean is None:
         return None, plain
-    has_centre = always or (np.abs(plain.x_mean) > _MOST_SCALES * plain.x_scale).any()
+    if has_centre is None:
+        has_centre = (np.abs(plain.x_mean) > _MOST_SCALES * plain.x_scale).any()
     centre = _cast(plain.x_mean, plain.dtype, "x_mean of standardisation") if has_centre else np.zeros(1)
     W, b = (T.astype(np.float64) for T in plain.layers[0][:2])
     b = b - W @ ((plain.x_mean - centre) / plain.x_scale)
