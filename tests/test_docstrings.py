@@ -25,6 +25,8 @@ MODULES = [
     "stopping",
 ]
 MODULES += ["threads", "exchange.c_files"]
+# Modules whose examples need another package.
+FOREIGN = {"onnx_reading": "onnx", "onnx_writing": "onnx", "with_sklearn": "sklearn"}
 FUNCTIONS = [
     *(getattr(kernels, name) for name in kernels.__all__),
     *(f for f in vars(datasets).values() if inspect.isfunction(f) and not f.__name__.startswith("_")),
@@ -35,10 +37,22 @@ FUNCTIONS = [
 ]
 
 
+@pytest.mark.parametrize("name", FOREIGN)
+def test_examples_with_other_packages(name):
+    pytest.importorskip(FOREIGN[name])
+    test_examples(f"exchange.{name}", None)
+
+
+@pytest.mark.slow
+def test_examples_with_torch():
+    pytest.importorskip("torch")
+    test_examples("exchange.with_torch", None)
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name, threads):
     module = importlib.import_module(f"fastnn.{name}")
-    names = {"np": np, **vars(fastnn), **vars(module)}
+    names = {"np": np, **vars(fastnn), **vars(fastnn.exchange), **vars(module)}
     # Data that has to be fetched first is not read here; tests marked `data` do.
     if name == "datasets":
         names["datasets"] = module

@@ -496,16 +496,6 @@ def test_h06_weights_are_n_out_by_n_in(backend):
     np.testing.assert_array_equal(net.parameters[0][0], [[1, 2], [3, 4]])
 
 
-@pytest.mark.skip(reason="comes with ONNX")
-def test_h07_onnx_with_any_batch():
-    pass
-
-
-@pytest.mark.skip(reason="comes with ONNX")
-def test_h08_onnx_keeps_the_precision():
-    pass
-
-
 def test_h09_two_class_head(backend, dtype):
     z = np.array([[-2, -0.5, 0, 0.5, 2]])
     want = [0.1192029, 0.3775407, 0.5, 0.6224593, 0.8807971]
@@ -517,11 +507,6 @@ def test_h09_two_class_head(backend, dtype):
     np.testing.assert_array_equal(two.predict_classes(z), [0, 0, 0, 1, 1])  # the first maximum
     y = np.array([0, 1, 1, 0, 1])
     assert one.loss(z, y) == pytest.approx(two.loss(z, y), rel=1e-6)
-
-
-@pytest.mark.skip(reason="comes with ONNX")
-def test_h09_two_class_head_exported():
-    pass
 
 
 def test_h10_copies(backend, dtype, rng):

@@ -218,12 +218,22 @@ class Reader:
         raise ValueError(f"{name} of {self._kind} cannot become part of a fastnn.Network: {why}")
 
     def standardise(self, name, mean, scale):
-        """(x - mean) / scale, before the first layer; `mean` and `scale` are of n_0 features, or of all."""
-        if self._layers or self._input:
-            self.refuse(name, "numbers are subtracted or divided once, before the first layer")
+        """(x - mean) / scale, before the first layer; `mean` and `scale` are of n_0 features, or of all.
+
+        A second call goes on with the first one's numbers.
+        """
+        if self._layers:
+            self.refuse(name, "numbers are subtracted or divided before the first layer alone")
         mean, scale = (np.asarray(T, np.float64).ravel() for T in (mean, scale))
         if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
             self.refuse(name, "its numbers must be finite, and scales above 0")
+        if self._input is not None:
+            _, before, by = self._input
+            if len({T.size for T in (mean, scale, before, by)} - {1}) > 1:
+                self.refuse(
+                    name, f"it has {max(mean.size, scale.size)} numbers, and what comes before it another count"
+                )
+            mean, scale = before + by * mean, by * scale
         self._input = name, mean, scale
 
     def linear(self, name, W, b=None, *, is_trainable=True):
@@ -238,10 +248,10 @@ class Reader:
         self._layers.append(Layer(W, b.ravel(), tables.IDENTITY, is_trainable=is_trainable))
         self._has_activation = False
 
-    def flatten(self, name):
-        """A change of shape that does nothing to samples that are rows: before the first layer."""
-        if self._layers:
-            self.refuse(name, "it comes after a layer with weights")
+    def flatten(self, name, columns=None):
+        """A change of shape that does nothing to samples that are rows: before the first layer, or to its columns."""
+        if self._layers and columns != len(self._layers[-1].b):
+            self.refuse(name, f"it comes after a layer with weights, of {len(self._layers[-1].b)} units")
 
     def norm(self, name, kind, gamma, beta, mean=None, var=None, eps=norms.EPS):
         """A norm after a linear part, before its activation; None for gamma and beta means 1 and 0.
