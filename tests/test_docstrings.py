@@ -44,9 +44,13 @@ def test_examples_with_other_packages(name):
 
 
 @pytest.mark.slow
-def test_examples_with_torch():
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
+@pytest.mark.parametrize("name", ["torch", "keras"])
+def test_examples_with_large_packages(name, monkeypatch):
     pytest.importorskip("torch")
-    test_examples("exchange.with_torch", None)
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    pytest.importorskip(name)
+    test_examples(f"exchange.with_{name}", None)
 
 
 @pytest.mark.parametrize("name", MODULES)

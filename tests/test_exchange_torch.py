@@ -47,7 +47,7 @@ def test_networks_give_the_same_there_and_back(torch, rng, dtype, count):
         assert by_weights.predict(X).tobytes() == net.predict(X).tobytes()
 
 
-def test_square_layers_are_not_transposed(torch, nn):
+def test_h06_square_layers_are_not_transposed(torch, nn):
     net = Network([2, 2], ["identity"], "mse", dtype="float64")
     net.set_parameters([([[1, 2], [3, 4]], [0, 0])])
     model = to_torch(net)

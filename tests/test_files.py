@@ -485,11 +485,6 @@ def test_h05_exact_round_trip(backend, tmp_path, number):
     assert np.signbit(negative_zero)
 
 
-@pytest.mark.skip(reason="comes with the exchange of weights with torch and Keras")
-def test_h06_weights_to_and_from_torch_and_keras():
-    pass
-
-
 def test_h06_weights_are_n_out_by_n_in(backend):
     net = affine([[1, 2], [3, 4.0]], [0, 0], backend=backend)
     np.testing.assert_array_equal(net.forward([[1], [10.0]]), [[21], [43]])
