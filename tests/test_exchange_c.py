@@ -4,14 +4,16 @@ import ctypes
 import os
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import fastnn
 import reference as ref
+from conftest import alone
 from fastnn import Network, datasets
-from fastnn.exchange import to_c
+from fastnn.exchange import c_functions, to_c
 from networks_that_travel import adapted_network, check_parity, drawn_network
 
 FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wdouble-promotion", "-Werror"]
@@ -88,6 +90,31 @@ def test_means_and_log_variances_are_in_the_units_of_the_targets(tmp_path, rng):
     to_c(net, tmp_path / "m.c")
     (predict,) = functions(tmp_path, [(tmp_path / "m.c", "predict", net.sizes, net.dtype)])
     np.testing.assert_allclose(predict(X), net.predict(X), rtol=1e-12)
+
+
+def test_the_loss_does_not_travel(tmp_path, rng):
+    class Own(Network):
+        pass
+
+    def own_loss(A, y):
+        return ((A - y) ** 2).sum(axis=0), 2 * (A - y)
+
+    nets = [Network([3, 3, 2], loss=loss, seed=0) for loss in (own_loss, "quantile", "poisson", "gaussian_nll", "mse")]
+    nets += [Own([3, 3, 2], ["tanh", "identity"], seed=1), SimpleNamespace(network_=Network([3, 3, 1], seed=2))]
+    written = []
+    for i, net in enumerate(nets):
+        to_c(net, tmp_path / f"{i}.c", name=f"predict_{i}")
+        known = getattr(net, "network_", net)
+        written.append((tmp_path / f"{i}.c", f"predict_{i}", known.sizes, known.dtype))
+    X = rng.standard_normal((3, 4)).astype(np.float32)
+    for net, predict in zip(nets, functions(tmp_path, written), strict=True):
+        np.testing.assert_allclose(predict(X), getattr(net, "network_", net).predict(X), rtol=1e-5, atol=1e-6)
+
+
+@alone
+def test_an_activation_that_a_format_does_not_know_is_refused(tmp_path, monkeypatch):
+    monkeypatch.delitem(c_functions.ELEMENTWISE, "silu")
+    refused(tmp_path, "to_c has no silu", net=Network([2, 2, 1], ["silu", "sigmoid"]))
 
 
 def test_float64_on_request_and_back(tmp_path, rng):

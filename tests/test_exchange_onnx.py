@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import reference as ref
+from conftest import alone
 from fastnn import Network
 from fastnn.exchange import from_onnx, to_onnx
 from networks_that_travel import OTHERS, adapted_network, drawn_network
@@ -399,6 +400,7 @@ def test_mutated_files(onnx, tmp_path):
 
 
 @pytest.mark.slow
+@alone
 def test_mutated_files_by_the_thousand(onnx, tmp_path):
     from_onnx(next(FOLDER.glob("*.onnx")))
     tracemalloc.start()
@@ -408,6 +410,7 @@ def test_mutated_files_by_the_thousand(onnx, tmp_path):
     assert peak < 50e6
 
 
+@alone
 def test_a_small_file_makes_no_large_network(onnx):
     nodes = [("Gemm", f"z{i} W", f"z{i + 1}", {"alpha": 0.5}) for i in range(2000)]
     data = model_of(onnx, nodes, ("z2000",), ("z0",), W=np.ones((300, 300)))

@@ -14,7 +14,7 @@ import pytest
 
 import fastnn
 from case_helpers import state_of
-from conftest import BACKENDS
+from conftest import BACKENDS, alone
 from fastnn import Adam, Network, files
 from networks_that_travel import changed
 from test_mutated_files import ODD, damaged
@@ -60,6 +60,7 @@ def test_a_network_comes_back(safetensors, backend, dtype, tmp_path, rng):
     assert state_of(fastnn.load(p)) == state_of(net)
 
 
+@alone
 def test_others_can_read_the_tensors(safetensors, tmp_path, rng):
     net = Network([3, 3, 2], seed=0)
     path = str(tmp_path / "m.safetensors")
@@ -187,6 +188,7 @@ def test_mutated_files(safetensors, tmp_path, rng):
 
 
 @pytest.mark.slow
+@alone
 def test_mutated_files_by_the_thousand(safetensors, tmp_path, rng):
     tracemalloc.start()
     assert check_mutations(safetensors, tmp_path, rng, 3000) > 2500

@@ -190,7 +190,7 @@ class Program:
         if name == "gelu":
             name, params = "gelu_tanh" if params["approximate"] else "gelu", {}
         for each in (*c.HELPERS.get(name, ()), name):
-            self.add_function(c.ELEMENTWISE[each])
+            self.add_function(plain_layers.known(c.ELEMENTWISE, each, "to_c"))
         more = "".join(f", {self.number(self._dtype.type(value))}" for value in params.values())
         self.add_line(
             f"for (size_t i = 0; i < {n}; i++)\n    {self.here}[i] = {name}({self.here}[i]{more});",

@@ -6,6 +6,8 @@ is computed from) or the name of the activation's parameter.
 
 import numpy as np
 
+from . import plain_layers
+
 _T = ("Tanh", ("Mul", ("Min", "z", 0.0), 0.5))
 _EXPM1 = ("Div", ("Mul", _T, 2.0), ("Sub", 1.0, _T))  # of the negative part of z; keeps its precision near 0
 _SCALE, _ALPHA = 1.0507009873554804934, 1.6732632423543772848
@@ -71,7 +73,7 @@ def expression(activation, dtype):
     if composed:
         return composed, {}
     attributes = {theirs: params[ours] for ours, theirs in _ATTRIBUTES.get(name, {}).items()}
-    return (_OPERATORS[name], "z"), {"axis": -1} if name == "softmax" else attributes
+    return (plain_layers.known(_OPERATORS, name, "to_onnx"), "z"), {"axis": -1} if name == "softmax" else attributes
 
 
 def recognised(graph, tensor):

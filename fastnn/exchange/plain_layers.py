@@ -40,13 +40,12 @@ class Layer(NamedTuple):
 
 
 class PlainLayers(NamedTuple):
-    """A network: its dtype, its layers, what the standardised input is, (X - x_mean) / x_scale, and its loss's name."""
+    """A network: its dtype, its layers, and what the standardised input is: (X - x_mean) / x_scale."""
 
     dtype: np.dtype
     layers: list
     x_mean: np.ndarray | None = None  # (n_0,) float64, as x_scale
     x_scale: np.ndarray | None = None
-    loss: str | None = None
 
     @property
     def sizes(self):
@@ -86,14 +85,14 @@ def of_network(net, function):
     for (W, b, *more), g, running, kind, rate, trainable in zip(*each, strict=True):
         norm = kind and Norm(kind, *(T.ravel() for T in (*more, *(running or ()))))
         layers.append(Layer(W, b.ravel(), g, norm, rate, trainable))
-    loss = tables.spec(net.loss_name, tables.LOSSES, "loss").name if net.loss_name != "custom" else None
     if net.standardisation is None:
-        return PlainLayers(net.dtype, layers, loss=loss)
-    x_mean, x_scale, _, _, a_scale, a_shift = net.standardisation.of_engine(loss or "custom", net.sizes[-1])
+        return PlainLayers(net.dtype, layers)
+    loss = net.loss_name if isinstance(net.loss_name, str) else net.loss_name[0]
+    x_mean, x_scale, _, _, a_scale, a_shift = net.standardisation.of_engine(loss, net.sizes[-1])
     if a_scale is not None:
         W, b = layers[-1].W.astype(np.float64), layers[-1].b.astype(np.float64)
         layers[-1] = layers[-1]._replace(W=a_scale[:, np.newaxis] * W, b=a_scale * b + a_shift)
-    return PlainLayers(net.dtype, layers, x_mean, x_scale, loss)
+    return PlainLayers(net.dtype, layers, x_mean, x_scale)
 
 
 def to_network(plain, loss=None):
@@ -134,6 +133,13 @@ def without_output(plain):
     if last.activation.name not in ("softmax", "sigmoid"):
         raise ValueError(f"logits leaves out a softmax or sigmoid at the output, which is {last.activation.name} here")
     return plain._replace(layers=[*plain.layers[:-1], last._replace(activation=tables.IDENTITY)])
+
+
+def known(table, name, form):
+    """The entry of an activation in a format's table; ValueError if the format does not have it."""
+    if name not in table:
+        raise ValueError(f"{form} has no {name}, or fastnn.exchange does not know it yet; it has {', '.join(table)}")
+    return table[name]
 
 
 # --- what a format needs that has no norms, or no standardisation -----------------------------------------------------

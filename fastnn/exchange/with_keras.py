@@ -104,7 +104,8 @@ def _activation(layers, i, name, params, dtype):
         return layers.ELU(params["alpha"], dtype=dtype)
     if name == "gelu" and params["approximate"]:
         raise ValueError(f"layer {i} is gelu in tanh's form, which Keras has no layer for")
-    return "linear" if name == "identity" else name
+    theirs = {spec if isinstance(spec, str) else spec[0]: key for key, spec in _FUNCTIONS.items()}
+    return plain_layers.known(theirs, name, "to_keras")
 
 
 def from_keras(model, loss=None):

@@ -93,7 +93,7 @@ def _tensor(torch, T):
 
 def _activation(torch, name, params):
     nn = torch.nn
-    return {
+    table = {
         "sigmoid": nn.Sigmoid,
         "tanh": nn.Tanh,
         "relu": nn.ReLU,
@@ -104,7 +104,8 @@ def _activation(torch, name, params):
         "gelu": lambda: nn.GELU("tanh" if params["approximate"] else "none"),
         "silu": nn.SiLU,
         "softplus": lambda: nn.Softplus(threshold=_SOFTPLUS_ENDS),
-    }[name]()
+    }
+    return plain_layers.known(table, name, "to_torch")()
 
 
 _SOFTPLUS_ENDS = 40  # log(1 + exp(z)) is z from here on, in float64 too; torch's default is 20
