@@ -276,6 +276,18 @@ def test_what_is_refused_leaves_no_file(tmp_path):
     refused(tmp_path, "layer 1 has 70000 inputs", net=net, quantize="int8", calibration=np.zeros((70_000, 1)))
 
 
+def test_long_sums_lose_no_number(tmp_path, rng, dtype):
+    written, nets = [], []
+    for n in (127, 128, 129, 255, 256, 300):
+        net = Network([n, n, 3], ["tanh", "identity"], "mse", dtype=dtype, seed=n)
+        to_c(net, tmp_path / f"{n}.c", name=f"predict_{n}")
+        nets.append(net)
+        written.append((tmp_path / f"{n}.c", f"predict_{n}", net.sizes, net.dtype))
+    for net, predict in zip(nets, functions(tmp_path, written), strict=True):
+        X = rng.standard_normal((net.sizes[0], 3))
+        check_parity(net, X, predict(X))
+
+
 def test_weights_are_read_exactly(tmp_path, rng):
     for number in ("float32", "float64"):
         net = Network([3, 3], ["identity"], "mse", dtype=number)

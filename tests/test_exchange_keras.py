@@ -116,6 +116,7 @@ def test_it_trains_on(keras, rng):
     net = Network([4, 4, 3], norm="batch", dropout=0.1, seed=0)
     X, y = rng.standard_normal((4, 90)).astype(np.float32), rng.integers(0, 3, 90)
     model = to_keras(net, logits=True)
+    assert (model.layers[1].momentum, model.layers[1].epsilon) == (0.9, 1e-5)  # as ours
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(X.T, y, epochs=3, verbose=0)
     after = from_keras(model, loss="cross_entropy")

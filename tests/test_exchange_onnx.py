@@ -132,6 +132,17 @@ def test_standardisation(ort, tmp_path, rng, dtype, mean):
         assert_near(again.predict(X), net.predict(X), 1e-6 if dtype == "float32" else 1e-11)
 
 
+def test_layer_norm_of_small_numbers_has_its_own_epsilon(ort, tmp_path, rng, dtype):
+    # ONNX has the epsilon as a float32, which is not 1e-5: where the variance is as small, the difference is visible.
+    net = Network([4, 4, 2], ["identity", "identity"], "mse", dtype=dtype, norm="layer", seed=0)
+    net.set_parameters([tuple(T * 1e-3 if i == 0 else T for i, T in enumerate(layer)) for layer in net.parameters])
+    X = rng.standard_normal((4, 9))
+    to_onnx(net, tmp_path / "m.onnx")
+    (got,) = run(ort, tmp_path / "m.onnx", X, dtype)
+    assert_near(got.T, net.predict(X), 1e-6 if dtype == "float32" else 1e-13)
+    assert_near(from_onnx(tmp_path / "m.onnx").predict(X), net.predict(X), 1e-6 if dtype == "float32" else 1e-13)
+
+
 @pytest.mark.parametrize(
     ("sizes", "output", "labels"),
     [
@@ -157,7 +168,7 @@ def test_labels_and_probabilities(ort, tmp_path, rng, sizes, output, labels):
         assert_near(from_onnx(tmp_path / "m.onnx").predict(X), A, BOUND[dtype])
 
 
-def test_half_is_enough_for_predict_classes_and_not_for_an_estimator(ort, tmp_path):
+def test_half_is_enough_for_predict_classes_and_not_for_an_estimator(ort, tmp_path, rng):
     net = Network([2, 1], init="zeros")
     assert net.predict_classes([[1], [1]]) == 1
     to_onnx(net, tmp_path / "m.onnx", labels=True)
@@ -165,6 +176,12 @@ def test_half_is_enough_for_predict_classes_and_not_for_an_estimator(ort, tmp_pa
     estimator = SimpleNamespace(network_=net, classes_=np.array(["a", "b"], object))
     to_onnx(estimator, tmp_path / "m.onnx")
     assert run(ort, tmp_path / "m.onnx", np.ones((2, 1)))[0] == ["a"]
+    estimator.network_ = Network([2, 1], seed=0)
+    to_onnx(estimator, tmp_path / "m.onnx")
+    X = rng.standard_normal((2, 12))
+    wanted = estimator.classes_[estimator.network_.predict_classes(X)]
+    assert set(wanted) == {"a", "b"}
+    np.testing.assert_array_equal(run(ort, tmp_path / "m.onnx", X)[0], wanted)
     to_onnx(estimator, tmp_path / "m.onnx", labels=False)
     assert [output.shape for output in run(ort, tmp_path / "m.onnx", np.ones((2, 1)))] == [(1, 1)]
     to_onnx(SimpleNamespace(network_=Network([2, 1], ["identity"])), tmp_path / "m.onnx")  # a regressor
@@ -408,6 +425,27 @@ def test_mutated_files_by_the_thousand(onnx, tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 50e6
+
+
+@alone
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_nodes_that_are_none(onnx, monkeypatch, is_checked):
+    if not is_checked:  # a release of onnx whose checker lets them pass
+        monkeypatch.setattr(onnx.checker, "check_model", lambda *_: None)
+    for nodes in (
+        [("Gemm", "", "y", {})],
+        [("Gemm", "y W", "y", {})],
+        [("Relu", "z", "y", {}), ("Tanh", "y", "z", {})],
+        [("Identity", "v", "v", {}), ("Gemm", "x v", "y", {})],
+        [("Gemm", "x W", "z", {}), ("LeakyRelu", "z", "y", {"alpha": "a"})],
+        [("Gemm", "x W", "y", {"transB": 1})],  # W is not square
+    ):
+        data = model_of(onnx, nodes, W=np.ones((3, 2)))
+        if "transB" in nodes[0][3]:
+            assert from_onnx(io.BytesIO(data)).sizes == (2, 3)
+            continue
+        with pytest.raises(ValueError):
+            from_onnx(io.BytesIO(data))
 
 
 @alone

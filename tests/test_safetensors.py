@@ -183,6 +183,22 @@ def check_mutations(safetensors, folder, rng, total):
     return refused
 
 
+def test_flipped_bits(safetensors, tmp_path, rng):
+    path = tmp_path / "m.safetensors"
+    net = Network([4, 4, 2], seed=0)
+    net.save(path)
+    data = path.read_bytes()
+    for place in rng.integers(0, 8 * len(data), 300):
+        flipped, found = bytearray(data), None
+        flipped[place // 8] ^= 1 << (place % 8)
+        path.write_bytes(flipped)
+        try:
+            found = fastnn.load(path)
+        except ValueError:
+            continue
+        assert state_of(found) == state_of(net), place
+
+
 def test_mutated_files(safetensors, tmp_path, rng):
     assert check_mutations(safetensors, tmp_path, rng, 240) > 200
 

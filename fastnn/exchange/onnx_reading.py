@@ -71,7 +71,7 @@ def from_onnx(path, loss=None):
     except (
         protobuf.DecodeError,
         onnx.checker.ValidationError,
-        # What a file holds that is valid and yet not as the operators describe it.
+        # What is valid and yet not as the operators describe it; today's checker finds all of it.
         *(AttributeError, IndexError, KeyError, OverflowError, TypeError, UnicodeError),
     ) as error:
         what = str(error).partition("\n")[0][:200]
@@ -125,7 +125,10 @@ class _Graph:
         kinds = self._onnx.TensorProto
         if tensor.data_type not in [kinds.DataType.Value(kind) for kind in (*_FLOATS, "INT64")]:
             return None
-        self._arrays[name] = self._onnx.numpy_helper.to_array(tensor)
+        try:
+            self._arrays[name] = self._onnx.numpy_helper.to_array(tensor)
+        except ValueError as error:
+            self.reader.refuse(f"tensor {name!r:.80}", f"its numbers cannot be read: {error!s:.200}")
         return self._arrays[name]
 
     def matrix(self, node, W):
