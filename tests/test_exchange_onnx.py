@@ -434,6 +434,7 @@ def test_nodes_that_are_none(onnx, monkeypatch, is_checked):
         monkeypatch.setattr(onnx.checker, "check_model", lambda *_: None)
     for nodes in (
         [("Gemm", "", "y", {})],
+        [("Sub", "x", "c", {}), ("Gemm", "c W", "y", {})],
         [("Gemm", "y W", "y", {})],
         [("Relu", "z", "y", {}), ("Tanh", "y", "z", {})],
         [("Identity", "v", "v", {}), ("Gemm", "x v", "y", {})],

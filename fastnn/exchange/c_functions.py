@@ -56,10 +56,9 @@ static void layer_norm(const real *gamma, const real *beta, size_t n, real *z)
   for (size_t i = 0; i < n; i++)
     var += ((double)z[i] - mean) * ((double)z[i] - mean);
   var = var / (double)n + 1e-5;
-  double r = (double)exp((real)-0.5 * log((real)var)); /* 1 / sqrt(var), and a step of Newton's method */
-  r *= 1.5 - 0.5 * (var * r) * r;
+  const real r = exp((real)-0.5 * log((real)var)); /* 1 / sqrt(var) */
   for (size_t i = 0; i < n; i++)
-    z[i] = (real)(((double)z[i] - mean) * r) * gamma[i] + beta[i];
+    z[i] = (real)((double)z[i] - mean) * r * gamma[i] + beta[i];
 }
 """
 
