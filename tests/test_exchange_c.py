@@ -16,7 +16,7 @@ from fastnn import Network, datasets
 from fastnn.exchange import c_functions, to_c
 from networks_that_travel import adapted_network, check_parity, drawn_network
 
-FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wdouble-promotion", "-Werror"]
+FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wdouble-promotion", "-Wshadow", "-Werror"]
 
 
 @pytest.fixture(autouse=True)
