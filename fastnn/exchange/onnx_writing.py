@@ -17,7 +17,8 @@ def to_onnx(net, path, *, dtype=None, labels=None):
     """Write what the network predicts as an ONNX file.
 
     The input "X" is (batch, n_0), the output "A" (batch, n_L): samples are rows, as users of ONNX expect, and batch
-    is any number. The loss and dropout are not in the file. Standardisation is folded into the first and the last
+    is any number. The loss and dropout are not in the file: outputs are those of `predict`, such as logarithms of rates
+    of a poisson network. Standardisation is folded into the first and the last
     layer; where a mean is large beside its scale, the means are subtracted in a step of their own.
 
     Parameters
