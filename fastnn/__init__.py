@@ -35,29 +35,26 @@ __all__ = [
     "set_threads",
 ]
 
-_WHEN_ASKED_FOR = ("callbacks", "datasets", "plots", "tabular")  # at first use: their own imports take time
+# Imported at first use, because their own imports take time.
+_WHEN_ASKED_FOR = ("callbacks", "datasets", "exchange", "plots", "tabular")
 
 
 def __getattr__(name):
     # Statements, not a name that is put together: tools that freeze programs read them.
     if name == "callbacks":
         import fastnn.callbacks as module
-
-        return module
-    if name == "datasets":
+    elif name == "datasets":
         import fastnn.datasets as module
-
-        return module
-    if name == "plots":
+    elif name == "exchange":
+        import fastnn.exchange as module
+    elif name == "plots":
         import fastnn.plots as module
-
-        return module
-    if name == "tabular":
+    elif name == "tabular":
         import fastnn.tabular as module
-
-        return module
-    told = hints.did_you_mean(name, [*__all__, *_WHEN_ASKED_FOR])
-    raise AttributeError(f"module {__name__!r} has no {name!r}{told}")
+    else:
+        told = hints.did_you_mean(name, [*__all__, *_WHEN_ASKED_FOR])
+        raise AttributeError(f"module {__name__!r} has no {name!r}{told}")
+    return module
 
 
 def __dir__():

@@ -350,6 +350,8 @@ _WORDS |= {"average", "samples", "diagnostics", "schedule", "scheduler", "traina
 _WORDS |= {"mu", "rho", "beta", "decay", "opt", "metric", "metrics", "scoring", "patience"}
 # What to write to read such a name, where that differs from what sets it.
 _READINGS = {
+    **{f"to_{form}": f"fastnn.exchange.to_{form}(net, path)" for form in ("onnx", "c")},
+    **{f"to_{form}": f"fastnn.exchange.to_{form}(net)" for form in ("torch", "keras", "sklearn")},
     "parameters": "net.parameters, a list of (W, b)",
     "loss_curve": "history = net.fit(X, y), then history.loss",
     "load": "fastnn.load(path)",
@@ -456,7 +458,7 @@ NAMES_ELSEWHERE = frozenset((
     "load_state_dict", "load", "load_weights", "save_weights", "compile", "train", "eval", "zero_grad",
     "lr", "learning_rate", "optimizer", "n_iter_", "loss_curve_", "best_loss_", "history", "count_params",
     "hidden_layer_sizes", "n_features_in_", "random_state", "activation", "double", "half", "requires_grad",
-    "training", "call",
+    "training", "call", "to_onnx", "to_torch", "to_keras", "to_sklearn", "to_c",
 ))
 # fmt: on
 

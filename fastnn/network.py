@@ -608,12 +608,14 @@ class Network(Learner):
         Parameters
         ----------
         path : path-like or binary file object
-            No suffix is added to a path. An existing file is replaced as a whole or not at all; it
-            keeps its mode, its links and, where the system allows it, its owner. Where this is
-            impossible (a device or a pipe; a file with several hard links; a file of another owner
-            that we cannot give to a new file; a folder in which we cannot create files; a file that
-            is a mount point), the file is written in place, and a failure during the write can
-            damage it. A file object is written to from its current position, and is not closed.
+            No suffix is added to a path; one that ends in ".safetensors" makes a file of that format,
+            if the package safetensors is installed, any other one an .npz file. An existing file is
+            replaced as a whole or not at all; it keeps its mode, its links and, where the system
+            allows it, its owner. Where this is impossible (a device or a pipe; a file with several
+            hard links; a file of another owner that we cannot give to a new file; a folder in which
+            we cannot create files; a file that is a mount point), the file is written in place, and
+            a failure during the write can damage it. A file object is written to from its current
+            position, and is not closed.
         optimizer : bool
             True: also save the optimizer's settings and state. A loaded network then continues
             training as this one would, with ``optimizer=None`` or with an optimizer of the same

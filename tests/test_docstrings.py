@@ -24,9 +24,11 @@ MODULES = [
     "schedules",
     "stopping",
 ]
-MODULES += ["threads", "tabular.model", "tabular.reading"]
+MODULES += ["threads", "tabular.model", "tabular.reading", "exchange.c_files"]
 PICTURES = ["plots.classification", "plots.networks", "plots.regression", "plots.training"]
 PICTURES += ["history"]  # they need matplotlib
+# Modules whose examples need another package.
+FOREIGN = {"onnx_reading": "onnx", "onnx_writing": "onnx", "with_sklearn": "sklearn"}
 FUNCTIONS = [
     *(getattr(kernels, name) for name in kernels.__all__),
     *(f for f in vars(datasets).values() if inspect.isfunction(f) and not f.__name__.startswith("_")),
@@ -34,6 +36,7 @@ FUNCTIONS = [
     fastnn.load,
     fastnn.info,
     fastnn.set_threads,
+    *(getattr(fastnn.exchange, name) for name in fastnn.exchange.__all__),
     tabular.read_table,
 ]
 
@@ -43,6 +46,22 @@ def test_examples_of_pictures(name, plt):
     run_examples(name)
 
 
+@pytest.mark.parametrize("name", FOREIGN)
+def test_examples_with_other_packages(name):
+    pytest.importorskip(FOREIGN[name])
+    run_examples(f"exchange.{name}")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
+@pytest.mark.parametrize("name", ["torch", "keras"])
+def test_examples_with_large_packages(name, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    pytest.importorskip(name)
+    run_examples(f"exchange.with_{name}")
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name, threads):
     run_examples(name)
@@ -50,7 +69,8 @@ def test_examples(name, threads):
 
 def run_examples(name):
     module = importlib.import_module(f"fastnn.{name}")
-    names = {"np": np, "fastnn": fastnn, **vars(module), **vars(fastnn)}  # of one name the public thing
+    # Of one name the public thing.
+    names = {"np": np, "fastnn": fastnn, **vars(fastnn.exchange), **vars(module), **vars(fastnn)}
     # Data that has to be fetched first is not read here; tests marked `data` do.
     if name == "datasets":
         names["datasets"] = module

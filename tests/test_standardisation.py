@@ -562,3 +562,10 @@ def test_early_stopping_brings_the_standardisation_back(backend, rng):
     assert net.predict(X).tobytes("F") == seen[0].tobytes("F")
     assert net.predict(X).tobytes("F") == pickle.loads(pickle.dumps(net)).predict(X).tobytes("F")
     net.fit(X, Y, 1, optimizer=SGD(1e-3), progress=False)
+
+
+def test_a_state_without_activations_is_refused(rng):
+    net, *_ = adapted(rng)
+    for wrong in ([], (), [None, None], ["tanh"]):
+        with pytest.raises((ValueError, TypeError), match="activations"):
+            object.__new__(Network).__setstate__(net.__getstate__() | {"activations": wrong})
