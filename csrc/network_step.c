@@ -266,7 +266,7 @@ static enum fnn_step_result decide(fnn_worker *me) {
     return FNN_STEP_DONE;
   }
   const double factor = fnn_loss_factor(job->fit);
-  me->loss = factor * me->loss + me->penalty;
+  me->loss = (job->fit->reported_factor > 0 ? job->fit->reported_factor : factor) * me->loss + me->penalty;
   if (me->loss - me->loss != 0) return FNN_STEP_FAILED; /* a loss, or their sum, is inf or NaN */
   const fnn_optimizer *o = &job->optimizer;
   fnn_optimizer with_penalty;

@@ -165,8 +165,9 @@ static int run_training(fnn_net *net, fnn_train_job job, fnn_fit *given, int thr
     job.optimizer.schedule = &job.schedule;
   }
   if (fit.before < 0 || fit.whole < 0) return FNN_REFUSED;
-  if (!(fit.penalty >= 0 && fit.penalty <= DBL_MAX && fit.loss_factor >= 0 && fit.loss_factor <= DBL_MAX))
-    return FNN_REFUSED;
+  const double factors[] = {fit.penalty, fit.loss_factor, fit.reported_factor};
+  for (int i = 0; i < 3; i++)
+    if (!(factors[i] >= 0 && factors[i] <= DBL_MAX)) return FNN_REFUSED;
   if (job.part != FNN_WHOLE_STEP) /* the memory has what the first part left there */
     threads = threads < job.work->threads ? threads : job.work->threads;
   else if (fnn_reserve(net, job.work, batch, threads, fit.plain, job.X && !is_sparse))

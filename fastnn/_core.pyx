@@ -116,6 +116,7 @@ cdef extern from "fastnn.h" nogil:
         ptrdiff_t before, whole
         double penalty, loss_factor
         int eps_with_v
+        double reported_factor
     ctypedef struct fnn_net:
         pass
     const char *fnn_activation_row(int index)

@@ -576,7 +576,8 @@ class Engine:
         # What scikit-learn defines in another way than PyTorch: its alpha, a factor of all losses, and whether Adam's
         # eps is added to sqrt(v) before that is divided by sqrt(1 - beta2^t). They act in train() alone. With a penalty
         # the optimizer has no weight_decay, and is not AdamW; it is in the unit of the weights that train() is given.
-        self.penalty, self.loss_factor, self.eps_with_v = 0.0, 1.0, False
+        # A reported_factor other than 0 is that of the losses that train() returns, instead of loss_factor.
+        self.penalty, self.loss_factor, self.reported_factor, self.eps_with_v = 0.0, 1.0, 0.0, False
         self.start_optimizer(0)
 
     def set_parameters(self, parameters):
@@ -969,11 +970,11 @@ class Engine:
 
     def _of_sklearn(self, total, gradients):
         """The sum of w_i L_i of a batch with factor and penalty, and the gradients with the factor."""
+        total *= self.reported_factor or self.loss_factor
         if self.penalty:
             squares = sum(float(np.square(layer[0], dtype=np.float64).sum()) for layer in self._parameters)
-            total += self.penalty / (2 * self.loss_factor) * squares
+            total += self.penalty / 2 * squares
         if self.loss_factor != 1:
-            total *= self.loss_factor
             gradients = [tuple(g * self.dtype.type(self.loss_factor) for g in layer) for layer in gradients]
         return total, gradients
 

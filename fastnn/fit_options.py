@@ -20,9 +20,11 @@ class Options:
     stopper : Stopper or None
     max_seconds : float or None
     diagnoses : bool
+    orders : terms.Orders or None
+        The order of the samples in each epoch, for an estimator of :mod:`fastnn.sklearn`; None: the network's own.
     """
 
-    samples = kept_back = measures = stopper = max_seconds = None
+    samples = kept_back = measures = stopper = max_seconds = orders = None
     diagnoses = False
 
     def names(self):

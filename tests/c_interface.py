@@ -112,6 +112,7 @@ class Fit(Sized):
         ("penalty", _DOUBLE),
         ("loss_factor", _DOUBLE),
         ("eps_with_v", _INT),
+        ("reported_factor", _DOUBLE),
     ]
 
 

@@ -1,0 +1,308 @@
+"""What the two estimators share: their parameters, fit and partial_fit, and the attributes of a fitted one."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight
+
+from . import inputs, solvers, specs
+from .epochs import Record
+
+_STOCHASTIC = ("sgd", "adam")
+_POSITIVE, _NOT_NEGATIVE = Interval(Real, 0, None, closed="neither"), Interval(Real, 0, None, closed="left")
+_COUNT, _SHARE = Interval(Integral, 1, None, closed="left"), Interval(Real, 0, 1, closed="left")
+
+
+class _Snapshots(list):
+    """A list of read-only arrays; to change a weight, the whole list is assigned."""
+
+    def __init__(self, name, arrays):
+        super().__init__(arrays)
+        self._name = name
+
+    def __setitem__(self, *_):
+        raise TypeError(f"{self._name} is a snapshot: change a copy of it, and assign that: estimator.{self._name} = ...")
+
+    def __reduce__(self):
+        return list, (list(self),)
+
+
+class Perceptron(BaseEstimator):
+    """A multilayer perceptron as an estimator; the base of the two classes."""
+
+    # What scikit-learn checks before fit; `network_` checks the others.
+    _parameter_constraints = {
+        "hidden_layer_sizes": ["array-like", _COUNT],
+        "activation": "no_validation",
+        "solver": [StrOptions({"lbfgs", *_STOCHASTIC})],
+        "alpha": [_NOT_NEGATIVE],
+        "batch_size": [StrOptions({"auto"}), _COUNT],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [_POSITIVE],
+        "power_t": [_NOT_NEGATIVE],
+        "max_iter": [_COUNT],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [_NOT_NEGATIVE],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [_SHARE],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [_SHARE],
+        "beta_1": [_SHARE],
+        "beta_2": [_SHARE],
+        "epsilon": [_POSITIVE],
+        "n_iter_no_change": [_COUNT, Options(Real, {np.inf})],
+        "max_fun": [_COUNT],
+        "init": "no_validation",
+        "optimizer": "no_validation",
+        "dropout": "no_validation",
+        "norm": "no_validation",
+        "standardize": ["boolean"],
+        "callbacks": "no_validation",
+        "threads": "no_validation",
+    }
+
+    def _keep(self, parameters):
+        """Set the parameters of a constructor, which its locals() are."""
+        for name in parameters.keys() - {"self", "__class__"}:
+            setattr(self, name, parameters[name])
+
+    # --- training ---------------------------------------------------------------------------------
+
+    def _fit(self, X, y, sample_weight, validation_data, incremental, classes=None):
+        goes_on = "network_" in self.__dict__ and (self.warm_start or incremental)
+        self._refuse_combinations(incremental, validation_data)
+        X, y = self._checked(X, y, is_first=not goes_on)
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
+        task, found = self._task_of(y, goes_on, incremental, classes)
+        data = solvers.Data(X, found, weights, self._weights_to_train(y, weights, incremental))
+        validation = None if validation_data is None else self._validation(validation_data, task)
+        random_state = check_random_state(self.random_state)
+        if goes_on:
+            net, record = self.network_, self._record
+            specs.refuse_another_network(self, net, task)
+        else:
+            net, record = specs.network(self, X.shape[1], task, X.dtype, random_state), Record(self._has_scores())
+            self.__dict__.pop("_optimizer", None)
+        self._is_validated = validation is not None
+        if self.solver == "lbfgs":
+            numbers = solvers.by_lbfgs(self, net, task, data)
+            self._take(net, task, record, numbers)
+            return self
+        record.score_from_now_on(self.early_stopping)
+        epochs = 1 if incremental else self.max_iter
+        ended = solvers.by_epochs(self, net, task, data, validation, record, random_state, epochs)
+        self._take(net, task, record, None)
+        if not ended and not incremental:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                "converged yet.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return self
+
+    def _has_scores(self):
+        return self.early_stopping and self.solver != "lbfgs"
+
+    def _refuse_combinations(self, incremental, validation_data):
+        """ValueError for parameters that would be without effect."""
+        if self.solver == "lbfgs":
+            norms = self.norm if isinstance(self.norm, (list, tuple)) else [self.norm]
+            without = {
+                "optimizer": self.optimizer is not None,
+                "dropout": bool(np.any(self.dropout)),
+                "norm='batch'": "batch" in norms,
+                "callbacks": bool(self.callbacks),
+                "validation_data": validation_data is not None,
+            }
+            for name, is_given in without.items():
+                if is_given:
+                    raise ValueError(f"{name} has no effect with solver='lbfgs': use solver='adam' or 'sgd'")
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+
+    def _checked(self, X, y, is_first):
+        """X and y, checked; of one target y is (m,)."""
+        X, y = inputs.of_training(self, X, y, is_first=is_first, **self._of_y)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = inputs.as_line(y)
+        return X, y
+
+    def _weights_to_train(self, y, weights, incremental):
+        return weights
+
+    def _validation(self, given, task):
+        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+            raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), got {type(given).__name__}")
+        X, y, *weights = given
+        X, y = self._checked(X, y, is_first=False)
+        weights = _check_sample_weight(weights[0], X, dtype=np.float64) if weights else None
+        return solvers.Data(X, self._known(task, y), weights, None)
+
+    def _take(self, net, task, record, of_lbfgs):
+        """Set the attributes of a fitted estimator."""
+        self.network_, self._task, self._record = net, task, record
+        self.n_layers_, self.n_outputs_, self.out_activation_ = len(net.sizes), net.sizes[-1], task.out_activation
+        self.t_ = record.seen
+        if of_lbfgs:
+            self.n_iter_, self.loss_ = of_lbfgs
+            for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
+                self.__dict__.pop(name, None)
+            return
+        self.n_iter_, self.loss_curve_, self._no_improvement_count = (
+            record.epochs,
+            record.loss_curve,
+            record.no_improvement,
+        )
+        if record.loss_curve:
+            self.loss_ = record.loss_curve[-1]
+        by_scores = self._has_scores()
+        self.best_loss_ = None if by_scores else record.best_loss
+        self.validation_scores_ = record.validation_scores if by_scores else None
+        self.best_validation_score_ = record.best_score if by_scores else None
+        if record.validation_loss_curve is not None:
+            self.validation_loss_curve_ = record.validation_loss_curve
+        else:
+            self.__dict__.pop("validation_loss_curve_", None)
+
+    # --- predictions ------------------------------------------------------------------------------
+
+    def _outputs(self, X):
+        """A[L] of the network, (n_L, m)."""
+        return self.__dict__["network_"].predict(inputs.of_prediction(self, X).T)
+
+    # --- attributes -------------------------------------------------------------------------------
+
+    @property
+    def coefs_(self):
+        """For each layer the weights (n_in, n_out): snapshots; assign a list to change them."""
+        return _Snapshots("coefs_", [layer[0].T for layer in self._network().parameters])
+
+    @coefs_.setter
+    def coefs_(self, coefs):
+        layers = self._network("coefs_").parameters
+        given = [(np.asarray(W).T, *rest) for W, (_, *rest) in zip(coefs, layers, strict=True)]
+        self.network_.set_parameters(given)
+
+    @property
+    def intercepts_(self):
+        """For each layer the biases (n_out,): snapshots; assign a list to change them."""
+        return _Snapshots("intercepts_", [layer[1].ravel() for layer in self._network().parameters])
+
+    @intercepts_.setter
+    def intercepts_(self, intercepts):
+        layers = self._network("intercepts_").parameters
+        self.network_.set_parameters([(W, b, *rest) for b, (W, _, *rest) in zip(intercepts, layers, strict=True)])
+
+    def _network(self, assigned=None):
+        net = self.__dict__.get("network_")
+        if net is None:
+            told = f": {assigned} cannot be assigned before" if assigned else ""
+            raise AttributeError(f"this {type(self).__name__} is not fitted yet{told}")
+        return net
+
+    # --- what scikit-learn asks -------------------------------------------------------------------
+
+    def _is_stochastic(self):
+        """Whether there is a partial_fit; scikit-learn expects an AttributeError if not."""
+        if self.solver not in _STOCHASTIC:
+            raise AttributeError(f"partial_fit needs solver='sgd' or 'adam', not {self.solver!r}")
+        return True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+PARAMETERS = """hidden_layer_sizes : array-like of int, or int
+    Units of each hidden layer.
+activation : {"identity", "logistic", "tanh", "relu"}, another name, (name, dict), or list
+    Of the hidden layers: any activation of :class:`fastnn.Network`. A list has one for each.
+solver : {"adam", "sgd", "lbfgs"}
+    "lbfgs" is SciPy's L-BFGS-B, on all samples at once, in float64.
+alpha : float
+    alpha / 2 times the sum of the squares of all weights (not biases), divided by the number of samples in the batch
+    (by their weights), is added to the loss.
+batch_size : "auto" or int
+    Samples of an update; "auto": 200, or all.
+learning_rate : {"constant", "invscaling", "adaptive"}
+    Of "sgd". "invscaling": learning_rate_init / (t + 1)**power_t after each epoch, where t counts the samples so far.
+    "adaptive": divided by 5 instead of each end of the training by `tol`, until it is 1e-6.
+learning_rate_init : float
+    The learning rate, at the start.
+power_t : float
+    For learning_rate="invscaling".
+max_iter : int
+    Epochs; with "lbfgs" iterations.
+shuffle : bool
+    Whether each epoch has a new order of the samples.
+random_state : int, RandomState instance or None
+    For the starting weights, the split and the orders, in scikit-learn's sequence.
+tol, n_iter_no_change : float, int
+    Training ends when more than `n_iter_no_change` epochs in a row did not improve the best loss (with early_stopping
+    the best score) by `tol`. With "lbfgs" `tol` is the largest derivative at the end.
+verbose : bool or int
+    Whether to print the loss of each epoch.
+warm_start : bool
+    Whether fit goes on with the weights, and with the optimizer's state.
+momentum, nesterovs_momentum : float, bool
+    Of "sgd".
+early_stopping, validation_fraction : bool, float
+    Whether to keep a share of the samples (of two classes each its share), or `validation_data` of fit, and to go back
+    to the weights with the best score on them: accuracy or R^2.
+beta_1, beta_2, epsilon : float
+    Of "adam".
+max_fun : int
+    Most evaluations of "lbfgs"."""
+
+EXTRAS = """init : str or (str, dict)
+    "sklearn": scikit-learn's starting weights and biases, and its order of the samples; or an initialiser of
+    :class:`fastnn.Network`, with fastnn's order.
+optimizer : SGD, Adam, AdamW, NAdam, RMSprop or Adagrad, optional
+    One of fastnn's instead of `solver`, with all of its settings and schedules.
+dropout : float or sequence of float
+    As for :class:`fastnn.Network`.
+norm : {None, "layer", "batch"} or sequence of them
+    As for :class:`fastnn.Network`.
+standardize : bool
+    Whether the network measures X (and real targets) at its first fit, and scales them: :meth:`fastnn.Network.adapt`.
+callbacks : callable or sequence of callables
+    Called as ``callback(epoch, history)`` after each epoch, as :meth:`fastnn.Network.fit` does; True ends training.
+threads : int, optional
+    As for :class:`fastnn.Network`."""
+
+ATTRIBUTES = """network_ : fastnn.Network
+    The fitted network; its columns are samples.
+coefs_, intercepts_ : list of ndarray
+    For each layer (n_in, n_out) and (n_out,): snapshots of the network's. To change them, assign a list.
+loss_, best_loss_, loss_curve_ : float, float, list of float
+    The loss of the last epoch, the least one (None with early_stopping), and that of each epoch.
+validation_scores_, best_validation_score_ : list of float, float
+    With early_stopping; else None.
+validation_loss_curve_ : list of float
+    With `validation_data` its loss after each epoch, without the penalty.
+n_iter_, t_ : int
+    Epochs of the last call (with "lbfgs" iterations); samples seen in all.
+n_layers_, n_outputs_ : int
+    Layers with the input; units of the output layer.
+out_activation_ : str
+    "logistic", "softmax", "identity", or "exp" for loss="poisson".
+n_features_in_, feature_names_in_ : int, ndarray of str
+    Of the X of the first fit."""
+
+
+def documented(estimator):
+    """Decorator: replace ``|parameters|`` and the like in a docstring by the text that both classes share."""
+    for name, text in {"parameters": PARAMETERS, "extras": EXTRAS, "attributes": ATTRIBUTES}.items():
+        lines = "\n".join(f"    {line}".rstrip() for line in text.splitlines())
+        estimator.__doc__ = estimator.__doc__ and estimator.__doc__.replace(f"    |{name}|", lines)
+    return estimator
