@@ -177,7 +177,8 @@ class Perceptron(BaseEstimator):
 
     def _outputs(self, X):
         """A[L] of the network, (n_L, m)."""
-        return self.__dict__["network_"].predict(inputs.of_prediction(self, X).T)
+        X = inputs.of_prediction(self, X)
+        return self.network_.predict(X.T)
 
     # --- attributes -------------------------------------------------------------------------------
 
