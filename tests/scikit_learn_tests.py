@@ -23,6 +23,10 @@ EXCUSED = {
     "test_learning_rate_warmstart": _OPTIMIZER,
     "test_adaptive_learning_rate": _OPTIMIZER,
 }
+RELEASE = tuple(int(part) for part in importlib.metadata.version("scikit-learn").split(".")[:2])
+# It passes or fails by chance: one of 60 predictions is 0.0023, and the others are up to 3.
+ROUNDED = "wants 1e-4 of a prediction near 0 in float32, a rounding of 2e-7; scikit-learn loosened it later"
+BY_CHANCE = {"test_mlp_regressor_dtypes_casting": ROUNDED} if RELEASE < (1, 9) else {}
 
 
 class Plugin:
@@ -36,6 +40,8 @@ class Plugin:
         for item in items:
             if item.originalname in EXCUSED:
                 item.add_marker(pytest.mark.xfail(reason=EXCUSED[item.originalname], strict=True))
+            elif item.originalname in BY_CHANCE:
+                item.add_marker(pytest.mark.xfail(reason=BY_CHANCE[item.originalname], strict=False))
 
     def pytest_runtest_logreport(self, report):
         """Count a result."""
@@ -57,7 +63,7 @@ def main(arguments):
         status = pytest.main([*options, *arguments, file], plugins=[plugin])
     counts = ", ".join(f"{len(names)} {kind}" for kind, names in plugin.results.items())
     print(f"scikit-learn {importlib.metadata.version('scikit-learn')}: {counts}")
-    for name, reason in EXCUSED.items():
+    for name, reason in (EXCUSED | BY_CHANCE).items():
         print(f"  excused: {name}: {reason}")
     return int(status)
 

@@ -157,8 +157,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         of_classes = compute_sample_weight(self.class_weight, y)
         return of_classes if weights is None else weights * of_classes
 
-    def _take(self, net, task, record, of_lbfgs):
-        super()._take(net, task, record, of_lbfgs)
+    def _take(self, net, task, record, optimizer, of_lbfgs=None):
+        super()._take(net, task, record, optimizer, of_lbfgs)
         self.classes_ = task.classes
 
     def predict(self, X):

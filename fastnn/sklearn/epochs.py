@@ -1,114 +1,132 @@
-"""What happens after each epoch: the record of a training, scikit-learn's rules for its end, and its messages."""
+"""Training by mini-batches, epoch after epoch: solver="adam" and "sgd", and all optimizers of fastnn."""
 
-import math
+import warnings
 
-from ..stopping import Kept
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
-_SLOWEST = 1e-6  # the learning rate at which learning_rate="adaptive" ends
+from .. import terms
+from . import specs, stream
+from .watch import Watch
 
-
-class Record:
-    """What an estimator's training has come to, over all calls of fit and partial_fit that continue it."""
-
-    def __init__(self, has_scores):
-        self.loss_curve, self.validation_scores = [], [] if has_scores else None
-        self.validation_loss_curve = None
-        self.best_loss, self.best_score = (None, -math.inf) if has_scores else (math.inf, None)
-        self.no_improvement = 0  # epochs
-        self.seen = self.epochs = 0  # samples in all; epochs of the last call
-        self.pace = 1.0  # the learning rate of sgd is learning_rate_init times this
-
-    def score_from_now_on(self, scores):
-        """Whether the next epochs are compared by validation scores: a warm start may change early_stopping."""
-        if scores and self.validation_scores is None:
-            self.validation_scores, self.best_score, self.no_improvement = [], -math.inf, 0
-        elif not scores and self.best_loss is None:
-            self.best_loss = math.inf
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
+_FLOAT64 = np.dtype(np.float64)
+_LEVEL = 5  # of warnings: the line that called fit
 
 
-class Watch:
-    """A callback of fit that keeps the record, and says when to stop.
+class Epochs:
+    """The training of one call of fit or partial_fit.
 
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-    record : Record
-    terms : Terms
     net : Network
-    count : int
-        Samples of an epoch.
-    constant : float
-        Is added to the network's loss.
-    score : callable or None
-        Returns the validation score; None: epochs are compared by their losses.
+    task : Labels or Values
+    record : Record
+    data : Data
+    validation : Data or None
+        Given by the user.
+    random_state : numpy.random.RandomState
+    optimizer : Optimizer
     """
 
-    def __init__(self, estimator, record, terms, net, count, constant, score):
-        self.record, self.terms, self.count, self.constant, self.score = record, terms, count, constant, score
-        self.tol, self.patience, self.verbose = estimator.tol, estimator.n_iter_no_change, estimator.verbose
-        self.lr, self.power_t, self.schedule = estimator.learning_rate_init, estimator.power_t, None
-        if estimator.solver == "sgd" and estimator.optimizer is None:
-            self.schedule = estimator.learning_rate
-        self.trainable, self.best = net._trainable, Kept()
-        self.is_stopped = False
-        record.epochs = 0
+    def __init__(self, estimator, net, task, record, data, validation, random_state, optimizer):
+        self.estimator, self.net, self.task, self.record = estimator, net, task, record
+        self.data, self.validation, self.optimizer = data, validation, optimizer
+        self.places, judged = None, validation  # None: all
+        if estimator.early_stopping and validation is None:
+            how = len(data), estimator.validation_fraction, task.strata(data.y)
+            self.places, kept_back = stream.split(random_state, *how)
+            judged = data.at(kept_back)
+        self.samples = len(data) if self.places is None else len(self.places)
+        some = data.weights if data.weights is None or self.places is None else data.weights[self.places]
+        self.constant = task.constant(data.y if self.places is None else data.y[self.places], some)
+        penalty = estimator.alpha * terms.scaled(some)
+        way = task.factor, task.reported_factor, estimator.optimizer is None, self._orders(random_state)
+        self.terms = terms.Terms(penalty, *way)
+        score = self._score_of(judged) if estimator.early_stopping else None
+        self.watch = Watch(estimator, record, self.terms, net, self.samples, self.constant, score)
 
-    def __call__(self, epoch, history):
-        """Note what an epoch has given; return True if it was the last one."""
-        record = self.record
-        loss = history.loss[-1] = history.loss[-1] / self.terms.pace + self.constant
-        self._note(loss)
-        if self.score is None:
-            record.no_improvement = record.no_improvement + 1 if loss > record.best_loss - self.tol else 0
-            record.best_loss = min(record.best_loss, loss)
-        else:
-            self._note_score(self.score())
-        if self.schedule == "invscaling":
-            self._set_pace((record.seen + 1) ** -float(self.power_t))
-        if record.no_improvement > self.patience:
-            self.is_stopped = self._ends()
-        return self.is_stopped
+    def _orders(self, random_state):
+        """scikit-learn's order of the samples in each epoch; None: the network's, or the given one."""
+        if not self.estimator.shuffle or not specs.is_sklearn(self.estimator.init):
+            return None
+        places = np.arange(self.samples, dtype=np.uint32) if self.places is None else self.places
+        return terms.Orders(random_state, places, self.net.epochs_done)
 
-    def _note(self, loss):
-        record = self.record
-        record.epochs += 1
-        record.seen += self.count
-        record.loss_curve.append(loss)
-        if self.verbose:
-            print(f"Iteration {record.epochs}, loss = {loss:.8f}")
+    def _score_of(self, data):
+        X = data.X.T
+        return lambda: self.task.score(self.net.predict(X), data.y, data.given_weights)
 
-    def _note_score(self, score):
-        record = self.record
-        record.validation_scores.append(score)
-        if self.verbose:
-            print(f"Validation score: {score:f}")
-        record.no_improvement = record.no_improvement + 1 if score < record.best_score + self.tol else 0
-        if score > record.best_score:
-            record.best_score = score
-            self.best.keep(self.trainable)
+    def run(self, epochs):
+        """Train; return whether it ended before it had to."""
+        history = None
+        try:
+            history = self._fit(epochs)
+        except KeyboardInterrupt as error:
+            history = getattr(error, "history", None)
+            warnings.warn("Training interrupted by user.", stacklevel=_LEVEL)
+        except FloatingPointError as error:
+            if self.watch.best.state is None:
+                raise ValueError(f"{NOT_FINITE} ({error})") from error
+            history = error.history
+            self.watch.diverged()
+            told = f"{error}. The weights with the best validation score come back."
+            warnings.warn(told, ConvergenceWarning, stacklevel=_LEVEL)
+        self.watch.best.restore(self.net._trainable)
+        self._keep_curve(history)
+        return self.watch.is_stopped or self.record.epochs < epochs
 
-    def diverged(self):
-        """Note an epoch that broke off because its numbers were no longer finite."""
-        self._note(math.nan)
-        if self.score is not None:
-            self._note_score(math.nan)
+    def _fit(self, epochs):
+        estimator, data = self.estimator, self.data
+        return self.terms.fit(
+            self.net,
+            data.X.T,
+            self._targets(data),
+            epochs,
+            self._batch_size(),
+            self.optimizer,
+            bool(estimator.shuffle),
+            sample_weight=data.weights,
+            callbacks=[self.watch, *_callbacks(estimator.callbacks)],
+            samples=self.places,
+            validation=self._for_loss(self.validation),
+        )
 
-    def _set_pace(self, pace):
-        self.record.pace = pace
-        self.terms.set_pace(pace)
+    def _targets(self, data):
+        """In the network's dtype; in float64 where they are centred first."""
+        return self.task.targets(data.y, self.net.dtype if self.net.standardisation is None else _FLOAT64)
 
-    def _ends(self):
-        """Whether training ends now, after epochs without an improvement; else the learning rate becomes smaller."""
-        what = "Training loss" if self.score is None else "Validation score"
-        told = f"{what} did not improve more than tol={self.tol:f} for {self.patience} consecutive epochs."
-        is_adaptive = self.schedule == "adaptive"
-        ends = not is_adaptive or self.lr * self.record.pace <= _SLOWEST
-        if not ends:
-            self.record.no_improvement = 0
-            self._set_pace(self.record.pace / 5)
-        if self.verbose and is_adaptive:
-            then = "Learning rate too small. Stopping." if ends else f"Setting learning rate to {self.lr * self.record.pace:f}"
-            print(f"{told} {then}")
-        elif self.verbose:
-            print(f"{told} Stopping.")
-        return ends
+    def _for_loss(self, data):
+        if data is None:
+            return None
+        found = data.X.T, self._targets(data)
+        return found if data.given_weights is None else (*found, data.given_weights)
+
+    def _keep_curve(self, history):
+        """The validation loss in the units of the training's."""
+        if self.validation is not None and history is not None:
+            factor = self.task.reported_factor
+            constant = self.task.constant(self.validation.y, self.validation.given_weights)
+            self.record.validation_loss_curve += [factor * loss + constant for loss in history.val_loss]
+
+    def _batch_size(self):
+        wanted = self.estimator.batch_size
+        if isinstance(wanted, str):
+            return min(200, self.samples)
+        if wanted > self.samples:
+            told = f"batch_size is {wanted}, and {self.samples} samples are there to train on: all are one batch"
+            warnings.warn(told, stacklevel=_LEVEL + 1)
+        return int(wanted)
+
+
+def _callbacks(given):
+    return given if isinstance(given, (list, tuple)) else [] if given is None else [given]
+
+
+def standardise(net, task, data):
+    """Let the network measure X, and the targets if they can be scaled; `data` are those to train on."""
+    is_linear = task.output == task.out_activation == "identity"
+    net.adapt(data.X.T, *((task.targets(data.y, _FLOAT64),) if is_linear else ()))

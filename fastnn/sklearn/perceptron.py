@@ -10,11 +10,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight
 
-from . import inputs, solvers, specs
-from .epochs import Record
+from . import inputs, lbfgs, specs
+from .data import Data
+from .epochs import Epochs, standardise
+from .record import Record
 
 _STOCHASTIC = ("sgd", "adam")
 _POSITIVE, _NOT_NEGATIVE = Interval(Real, 0, None, closed="neither"), Interval(Real, 0, None, closed="left")
+_FEATURES = "n_features_in_", "feature_names_in_"  # attributes
+_OF_EPOCHS = "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_", "validation_loss_curve_"
 _COUNT, _SHARE = Interval(Integral, 1, None, closed="left"), Interval(Real, 0, 1, closed="left")
 
 
@@ -77,40 +81,52 @@ class Perceptron(BaseEstimator):
     # --- training ---------------------------------------------------------------------------------
 
     def _fit(self, X, y, sample_weight, validation_data, incremental, classes=None):
-        goes_on = "network_" in self.__dict__ and (self.warm_start or incremental)
+        features = {name: vars(self)[name] for name in _FEATURES if name in vars(self)}
+        try:
+            return self._train(X, y, sample_weight, validation_data, incremental, classes)
+        except BaseException:
+            for name in _FEATURES:  # the check of X has set them
+                vars(self).pop(name, None)
+            vars(self).update(features)
+            raise
+
+    def _train(self, X, y, sample_weight, validation_data, incremental, classes):
+        goes_on = "network_" in vars(self) and (self.warm_start or incremental)
         self._refuse_combinations(incremental, validation_data)
         X, y = self._checked(X, y, is_first=not goes_on)
+        task, targets = self._task_of(y, goes_on, incremental, classes)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
-        task, found = self._task_of(y, goes_on, incremental, classes)
-        data = solvers.Data(X, found, weights, self._weights_to_train(y, weights, incremental))
+        data = Data(X, targets, weights, self._weights_to_train(y, weights, incremental))
         validation = None if validation_data is None else self._validation(validation_data, task)
         random_state = check_random_state(self.random_state)
+        optimizer = specs.optimizer(self, self._optimizer if goes_on else None)
         if goes_on:
             net, record = self.network_, self._record
             specs.refuse_another_network(self, net, task)
         else:
-            net, record = specs.network(self, X.shape[1], task, X.dtype, random_state), Record(self._has_scores())
-            self.__dict__.pop("_optimizer", None)
-        self._is_validated = validation is not None
+            net, record = specs.network(self, X.shape[1], task, X.dtype, random_state), Record(self.early_stopping)
+        record.begin(self.early_stopping)
         if self.solver == "lbfgs":
-            numbers = solvers.by_lbfgs(self, net, task, data)
-            self._take(net, task, record, numbers)
+            self._standardise(net, task, data, None)
+            self._take(net, task, record, optimizer, lbfgs.minimise(self, net, task, data))
             return self
-        record.score_from_now_on(self.early_stopping)
-        epochs = 1 if incremental else self.max_iter
-        ended = solvers.by_epochs(self, net, task, data, validation, record, random_state, epochs)
-        self._take(net, task, record, None)
+        training = Epochs(self, net, task, record, data, validation, random_state, optimizer)
+        self._standardise(net, task, data, training.places)
+        ended = training.run(1 if incremental else self.max_iter)
+        self._take(net, task, record, optimizer)
         if not ended and not incremental:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                 "converged yet.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         return self
 
-    def _has_scores(self):
-        return self.early_stopping and self.solver != "lbfgs"
+    def _standardise(self, net, task, data, places):
+        """At the first fit: let the network measure the samples at these places (None: all)."""
+        if self.standardize and net.standardisation is None:
+            standardise(net, task, data.at(places))
 
     def _refuse_combinations(self, incremental, validation_data):
         """ValueError for parameters that would be without effect."""
@@ -145,33 +161,28 @@ class Perceptron(BaseEstimator):
         X, y, *weights = given
         X, y = self._checked(X, y, is_first=False)
         weights = _check_sample_weight(weights[0], X, dtype=np.float64) if weights else None
-        return solvers.Data(X, self._known(task, y), weights, None)
+        return Data(X, self._known(task, y), weights, weights)
 
-    def _take(self, net, task, record, of_lbfgs):
-        """Set the attributes of a fitted estimator."""
-        self.network_, self._task, self._record = net, task, record
+    def _take(self, net, task, record, optimizer, of_lbfgs=None):
+        """Set the attributes of a fitted estimator; `of_lbfgs`: its number of iterations, and the loss."""
+        self.network_, self._task, self._record, self._optimizer = net, task, record, optimizer
         self.n_layers_, self.n_outputs_, self.out_activation_ = len(net.sizes), net.sizes[-1], task.out_activation
         self.t_ = record.seen
+        for name in _OF_EPOCHS:
+            vars(self).pop(name, None)
         if of_lbfgs:
             self.n_iter_, self.loss_ = of_lbfgs
-            for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
-                self.__dict__.pop(name, None)
             return
-        self.n_iter_, self.loss_curve_, self._no_improvement_count = (
-            record.epochs,
-            record.loss_curve,
-            record.no_improvement,
-        )
+        self.n_iter_, self._no_improvement_count = record.epochs, record.no_improvement
+        self.loss_curve_ = record.loss_curve
         if record.loss_curve:
             self.loss_ = record.loss_curve[-1]
-        by_scores = self._has_scores()
+        by_scores = self.early_stopping
         self.best_loss_ = None if by_scores else record.best_loss
         self.validation_scores_ = record.validation_scores if by_scores else None
         self.best_validation_score_ = record.best_score if by_scores else None
-        if record.validation_loss_curve is not None:
+        if record.validation_loss_curve:
             self.validation_loss_curve_ = record.validation_loss_curve
-        else:
-            self.__dict__.pop("validation_loss_curve_", None)
 
     # --- predictions ------------------------------------------------------------------------------
 

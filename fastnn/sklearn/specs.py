@@ -12,8 +12,12 @@ from . import stream
 _OURS = {"logistic": "sigmoid"}  # scikit-learn's names of activations that have another one here
 
 
-def hidden_sizes(estimator):
-    """Units of the hidden layers, a list."""
+def is_sklearn(init):
+    """Whether the starting weights, and then the orders, are scikit-learn's."""
+    return isinstance(init, str) and init == "sklearn"
+
+
+def _hidden_sizes(estimator):
     given = estimator.hidden_layer_sizes
     sizes = list(given) if hasattr(given, "__iter__") else [given]
     if np.any(np.array(sizes) <= 0):
@@ -21,59 +25,74 @@ def hidden_sizes(estimator):
     return sizes
 
 
-def hidden_activations(estimator, layers):
+def _activation(value, name):
+    value = _OURS.get(value, value) if isinstance(value, str) else value
+    return tables.spec(value, tables.ACTIVATIONS, name)
+
+
+def _hidden_activations(estimator, layers):
     """A Spec for each of the hidden layers."""
     given = estimator.activation
-    each = list(given) if isinstance(given, list) else [given] * layers
-    names = [f"activation[{i}]" if isinstance(given, list) else "activation" for i in range(len(each))]
-    if len(each) != layers:
-        raise ValueError(f"activation has {len(each)} entries, wanted {layers}: one for each hidden layer")
-    each = [_OURS.get(name, name) if isinstance(name, str) else name for name in each]
-    found = [tables.spec(value, tables.ACTIVATIONS, name) for value, name in zip(each, names, strict=True)]
-    if not layers and not isinstance(given, list):
-        tables.spec(_OURS.get(given, given) if isinstance(given, str) else given, tables.ACTIVATIONS, "activation")
-    return found
+    if not isinstance(given, list):
+        return [_activation(given, "activation")] * layers
+    if len(given) != layers:
+        raise ValueError(f"activation has {len(given)} entries, wanted {layers}: one for each hidden layer")
+    return [_activation(value, f"activation[{i}]") for i, value in enumerate(given)]
 
 
 def network(estimator, n_features, task, dtype, random_state):
     """A new network for `task`, Labels or Values, with its starting weights."""
-    sizes = hidden_sizes(estimator)
-    hidden = hidden_activations(estimator, len(sizes))
-    sizes = [n_features, *sizes, task.units]
-    activations = [*(each.public() for each in hidden), task.output]
-    is_sklearn = isinstance(estimator.init, str) and estimator.init == "sklearn"
-    layers = stream.starting_parameters(random_state, sizes, [g.name for g in hidden]) if is_sklearn else None
-    seed = stream.seed_of(estimator.random_state, random_state)
-    rest = {"threads": estimator.threads, "dropout": estimator.dropout, "norm": estimator.norm}
-    net = Network(sizes, activations, task.loss, "zeros" if is_sklearn else estimator.init, dtype, seed, **rest)
-    if is_sklearn:
-        of_norms = [layer[2:] for layer in net.parameters]
+    hidden = _hidden_sizes(estimator)
+    g = _hidden_activations(estimator, len(hidden))
+    sizes, init = [n_features, *hidden, task.units], estimator.init
+    if is_sklearn(init):
+        layers, init = stream.starting_parameters(random_state, sizes, [each.name for each in g]), "zeros"
+    elif isinstance(init, str) and init not in tables.INITIALISERS:
+        raise ValueError(f"init: no {init!r} here; choose sklearn or one of {', '.join(tables.INITIALISERS)}")
+    net = Network(
+        sizes,
+        [*(each.public() for each in g), task.output],
+        task.loss,
+        init,
+        dtype,
+        stream.seed_of(estimator.random_state, random_state),
+        threads=estimator.threads,
+        dropout=estimator.dropout,
+        norm=estimator.norm,
+    )
+    if is_sklearn(estimator.init):
+        of_norms = [layer[2:] for layer in net.parameters]  # gamma is 1 and beta 0
         net.set_parameters([(*layer, *rest) for layer, rest in zip(layers, of_norms, strict=True)])
     return net
 
 
+def _each(given, layers):
+    """A parameter that is one value for all hidden layers, or a list, as a list."""
+    is_one = given is None or isinstance(given, str) or not hasattr(given, "__len__")
+    return [given] * layers if is_one else list(given)
+
+
 def refuse_another_network(estimator, net, task):
-    """ValueError if parameters that make the network have changed since it was made: a warm start keeps it."""
-    sizes = hidden_sizes(estimator)
-    activations = [*(g.public() for g in hidden_activations(estimator, len(sizes))), task.output]
-    wanted = {"hidden_layer_sizes": [net.sizes[0], *sizes, task.units], "activation": activations}
-    found = {"hidden_layer_sizes": list(net.sizes), "activation": list(net.activations)}
-    layers = len(sizes)
-    for name in ("dropout", "norm"):
-        given = getattr(estimator, name)
-        is_one = given is None or isinstance(given, str) or not hasattr(given, "__len__")
-        wanted[name] = [given] * layers if is_one else list(given)
-        found[name] = list(getattr(net, name))
-    wanted["dropout"] = [float(rate or 0.0) for rate in wanted["dropout"]]
-    for name, value in wanted.items():
-        if value != found[name]:
+    """ValueError if parameters that make the network have changed since it was made."""
+    hidden, layers = _hidden_sizes(estimator), len(net.sizes) - 2
+    wanted = {
+        "hidden_layer_sizes": ([net.sizes[0], *hidden, task.units], list(net.sizes)),
+        "activation": ([g.public() for g in _hidden_activations(estimator, len(hidden))], list(net.activations[:-1])),
+        "dropout": (_each(estimator.dropout, layers), list(net.dropout)),
+        "norm": (_each(estimator.norm, layers), list(net.norm)),
+        "standardize": (bool(estimator.standardize), net.standardisation is not None),
+        "threads": (estimator.threads, net._threads),
+    }
+    for name, (now, then) in wanted.items():
+        if now != then:
             raise ValueError(
-                f"{name} is {value} now and was {found[name]} when the network was made: fit with warm_start=False"
+                f"{name} gives {now} now, and it was {then} when the network was made, which warm_start and "
+                "partial_fit go on with: fit with warm_start=False makes another one"
             )
 
 
 def optimizer(estimator, old):
-    """The optimizer that the parameters ask for; it is the object `old` if its state can go on."""
+    """The optimizer that the parameters ask for: the object `old` itself if its state can go on, else another one."""
     new = _optimizer(estimator)
     if type(old) is type(new) and old.key() == new.key():
         old.__setstate__(new.__getstate__())  # settings whose change starts no new state, such as lr
@@ -83,16 +102,20 @@ def optimizer(estimator, old):
 
 def _optimizer(estimator):
     if estimator.optimizer is not None:
-        found = copy.copy(check_optimizer(estimator.optimizer))
-        if estimator.alpha and (found.weight_decay or isinstance(found, AdamW)):
-            raise ValueError(f"{found!r} has a weight decay of its own beside alpha={estimator.alpha:g}: set alpha=0")
-        if estimator.learning_rate != "constant":
-            raise ValueError(
-                f"learning_rate={estimator.learning_rate!r} is for solver='sgd'; an optimizer's lr may be a schedule"
-            )
-        return found
+        return _given_optimizer(estimator)
+    lr = float(estimator.learning_rate_init)
     if estimator.solver == "sgd":
         momentum = float(estimator.momentum)
-        return SGD(estimator.learning_rate_init, momentum, bool(estimator.nesterovs_momentum and momentum))
-    betas = float(estimator.beta_1), float(estimator.beta_2)
-    return Adam(float(estimator.learning_rate_init), betas, float(estimator.epsilon))
+        return SGD(lr, momentum, bool(estimator.nesterovs_momentum and momentum))
+    return Adam(lr, (float(estimator.beta_1), float(estimator.beta_2)), float(estimator.epsilon))
+
+
+def _given_optimizer(estimator):
+    found = copy.copy(check_optimizer(estimator.optimizer))
+    if estimator.alpha and (found.weight_decay or isinstance(found, AdamW)):
+        raise ValueError(f"optimizer={found!r} has a weight decay beside alpha={estimator.alpha:g}: set alpha=0")
+    if estimator.learning_rate != "constant":
+        raise ValueError(
+            f"learning_rate={estimator.learning_rate!r} is for solver='sgd'; the optimizer's lr may be a schedule"
+        )
+    return found

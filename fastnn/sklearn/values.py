@@ -51,7 +51,7 @@ class Values:
         """What scikit-learn's reported loss has beyond the network's: y log y - y with "poisson"."""
         if self.given != "poisson":
             return 0.0
-        y = y.reshape(len(y), -1).astype(np.float64)
+        y = np.maximum(y.reshape(len(y), -1).astype(np.float64), 0)  # the network refuses others
         return float(np.average((xlogy(y, y) - y).sum(axis=1), weights=weights))
 
     def strata(self, y):
