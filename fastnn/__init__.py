@@ -48,6 +48,10 @@ def __getattr__(name):
         import fastnn.datasets as module
 
         return module
+    if name == "sklearn":  # not in dir(): who looks at all names need not have scikit-learn
+        import fastnn.sklearn as module
+
+        return module
     told = hints.did_you_mean(name, [*__all__, *_WHEN_ASKED_FOR])
     raise AttributeError(f"module {__name__!r} has no {name!r}{told}")
 

@@ -9,6 +9,19 @@ from .. import tables
 _SKLEARN = {"squared_error": "mse", "poisson": "poisson"}  # scikit-learn's names of losses, and ours
 
 
+def _spec(loss):
+    if isinstance(loss, str):
+        return tables.spec(_SKLEARN.get(loss, loss), tables.LOSSES, "loss")
+    if not (isinstance(loss, (tuple, list)) and len(loss) == 2 and isinstance(loss[0], str)):
+        told = ""
+        if callable(loss):
+            told = "; a loss of your own is for fastnn.Network"
+        elif isinstance(loss, (int, tuple, list, np.ndarray)):  # the first parameter before scikit-learn 1.7
+            told = f": write hidden_layer_sizes={loss!r:.50}"
+        raise TypeError(f"loss must be a name or (name, {{parameter: value}}), got {loss!r:.50}{told}")
+    return tables.spec(loss, tables.LOSSES, "loss")
+
+
 class Values:
     """The targets of a regressor.
 
@@ -25,9 +38,9 @@ class Values:
     """
 
     def __init__(self, loss, targets):
-        self.given = loss
-        self.spec = tables.spec(_SKLEARN.get(loss, loss) if isinstance(loss, str) else loss, tables.LOSSES, "loss")
-        self.loss, self.count, name = self.spec.public(), targets, self.spec.name
+        self.given, self.count = loss, targets
+        self.spec = _spec(loss)
+        self.loss, name = self.spec.public(), self.spec.name
         row = tables.LOSSES[name]
         self.units = targets
         if row.targets == "means":
@@ -84,4 +97,5 @@ class Values:
         found = self.points(A)
         if not np.isfinite(found).all():
             return float("nan")
-        return float(r2_score(y, found[0] if len(found) == 1 else found.T, sample_weight=weights))
+        with np.errstate(over="ignore"):  # just before a divergence
+            return float(r2_score(y, found[0] if len(found) == 1 else found.T, sample_weight=weights))
