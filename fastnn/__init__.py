@@ -1,5 +1,7 @@
 """fastnn: multilayer perceptrons on the CPU. Columns are samples."""
 
+import importlib
+
 from . import hints, kernels, schedules
 from ._version import __version__
 from .cautions import DataWarning
@@ -48,10 +50,8 @@ def __getattr__(name):
         import fastnn.datasets as module
 
         return module
-    if name == "sklearn":  # not in dir(): who looks at all names need not have scikit-learn
-        import fastnn.sklearn as module
-
-        return module
+    if name == "sklearn":  # not in dir(), and no statement: scikit-learn is not needed, nor frozen with a program
+        return importlib.import_module("fastnn.sklearn")
     told = hints.did_you_mean(name, [*__all__, *_WHEN_ASKED_FOR])
     raise AttributeError(f"module {__name__!r} has no {name!r}{told}")
 

@@ -1,12 +1,10 @@
-"""How an estimator of fastnn.sklearn wants fit to train, where scikit-learn's MLP does not do it as Network.fit does."""
+"""What an estimator of fastnn.sklearn asks of fit: to train as scikit-learn's MLP does, where that is another way."""
 
 import copy
 
 import numpy as np
 
 from . import fit_options, training
-
-
 
 
 class Orders:

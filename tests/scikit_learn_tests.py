@@ -2,7 +2,7 @@
 
     python tests/scikit_learn_tests.py [arguments of pytest]
 
-Prints how many ran, passed and are excused. Exit status 1 if a test fails that is not excused, or an excused one passes.
+Prints how many ran, passed and are excused. It fails if a test fails that is not excused, or an excused one passes.
 """
 
 import importlib.metadata

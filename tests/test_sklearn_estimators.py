@@ -14,6 +14,7 @@ import threadpoolctl
 
 import fastnn
 from case_helpers import bits
+from conftest import COMPILED
 
 sklearn = pytest.importorskip("sklearn", "1.5")
 
@@ -74,8 +75,10 @@ def test_follows_scikit_learn(y, solver):
         assert getattr(a, name) == getattr(b, name), name
     for name in ("loss_", "best_loss_"):
         assert getattr(b, name) == pytest.approx(getattr(a, name), rel=1e-8)
-    np.testing.assert_array_equal(b.predict(X), a.predict(X)) if "output" not in y else None
-    if "output" not in y:
+    if "output" in y:
+        np.testing.assert_allclose(b.predict(X), a.predict(X), atol=1e-8)
+    else:
+        np.testing.assert_array_equal(b.predict(X), a.predict(X))
         np.testing.assert_array_equal(b.classes_, a.classes_)
         np.testing.assert_allclose(b.predict_proba(X), a.predict_proba(X), atol=1e-8)
 
@@ -124,6 +127,7 @@ def test_early_stopping_with_shuffle_is_scikit_learn_s():
     assert (b.best_loss_, b.best_validation_score_) == (None, a.best_validation_score_)
 
 
+@pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning")  # scikit-learn 1.5's own
 @pytest.mark.parametrize("y", ["one output", "binary", "multiclass", "multilabel"])
 def test_lbfgs_follows_scikit_learn(y):
     a, b = both(y, solver="lbfgs", max_iter=8)
@@ -135,8 +139,9 @@ def test_lbfgs_follows_scikit_learn(y):
 def test_lbfgs_of_several_outputs_has_the_right_gradient():
     # scikit-learn's own gives its line search the mean over the outputs, and the gradient of their sum.
     model, y = MLPRegressor(**SMALL, solver="lbfgs", alpha=0.01).fit(X, Y["several outputs"]), Y["several outputs"]
-    objective, v = lbfgs._Objective(model.network_, model._task, Data(X, y, None, None), 0.01), model.network_.flat_parameters
-    value, gradient = objective(v)
+    v, data = model.network_.flat_parameters, Data(X, y, None, None)
+    objective = lbfgs._Objective(model.network_, model._task, data, 0.01)
+    _, gradient = objective(v)
     directions = RNG.standard_normal((5, len(v)))
     slopes = [(objective(v + 1e-6 * d)[0] - objective(v - 1e-6 * d)[0]) / 2e-6 for d in directions]
     np.testing.assert_allclose(slopes, directions @ gradient, rtol=1e-6)
@@ -209,9 +214,10 @@ def test_predictions_of_any_x_are_the_same(fitted, y):
     predict = model.predict if "output" in y else model.predict_proba
     want = predict(X)
     single = np.concatenate([predict(X[i : i + 1]) for i in range(20)])
-    assert (single == want[:20]).all()  # a sample alone has the same bits
+    exact = 0 if COMPILED else 1e-13  # NumPy rounds by shape and layout
+    np.testing.assert_allclose(single, want[:20], rtol=exact)
     for same in (np.asfortranarray(X), X[:, ::-1][:, ::-1], X.tolist(), X.astype(object)):
-        np.testing.assert_array_equal(predict(same), want)
+        np.testing.assert_allclose(predict(same), want, rtol=exact)
     for same in (csr_array(X), csc_matrix(X)):
         np.testing.assert_allclose(predict(same), want, rtol=1e-12, atol=1e-14)
     np.testing.assert_array_equal(predict(X), want)
@@ -229,14 +235,15 @@ def test_float32_stays_float32():
 
 
 def test_b04_b10_labels_of_any_kind_in_numpy_s_order():
-    for y, classes in ((["10", "2", "10", "2"], ["10", "2"]), ([10, 2, 10, 2], [2, 10]), ([True, False] * 2, [False, True])):
+    for y, classes in ((["10", "2"] * 2, ["10", "2"]), ([10, 2] * 2, [2, 10]), ([True, False] * 2, [False, True])):
         model = MLPClassifier((8,), solver="lbfgs", random_state=0).fit([[0], [1], [0], [1]], y)
         assert model.classes_.tolist() == classes
         assert model.predict([[0], [1]]).tolist() == y[:2]
         again = pickle.loads(pickle.dumps(model))
         assert again.predict([[0], [1]]).tolist() == y[:2]
     words = np.array(["cat", "dog"] * 30)
-    model = MLPClassifier((8,), early_stopping=True, max_iter=3, random_state=0).fit(np.eye(2)[np.arange(60) % 2], words)
+    model = MLPClassifier((8,), early_stopping=True, max_iter=3, random_state=0)
+    model.fit(np.eye(2)[np.arange(60) % 2], words)
     assert model.classes_.tolist() == ["cat", "dog"]
     assert len(model.validation_scores_) == 3
 
@@ -271,7 +278,7 @@ def test_coefs_can_be_assigned_and_not_changed_in_place():
 
 
 def test_quantiles():
-    y = RNG.standard_normal(150)  # does not depend on X: so the quantiles are those of y, but for what is learned by heart
+    y = RNG.standard_normal(150)  # does not depend on X
     levels = {"levels": [0.1, 0.5, 0.9]}
     model = MLPRegressor(("quantile", levels), (3,), learning_rate_init=0.05, random_state=0, tol=0.0).fit(X[:, :1], y)
     found = model.predict(X[:, :1])
@@ -291,7 +298,7 @@ def test_means_and_deviations(y):
     assert mean.shape == std.shape == Y[y].shape
     assert (std > 0).all()
     np.testing.assert_array_equal(mean, model.predict(X))
-    m, s = np.split(model.network_.predict(X.T), 2)
+    s = np.split(model.network_.predict(X.T), 2)[1]
     np.testing.assert_allclose(std.T.reshape(s.shape), np.exp(s / 2))
     assert np.isfinite(model.score(X, Y[y]))
     with pytest.raises(ValueError, match="return_std=True needs loss='gaussian_nll'"):
@@ -310,7 +317,8 @@ def test_losses_of_fastnn(loss):
 def test_activations_of_each_layer():
     model = MLPClassifier((4, 3), ["logistic", ("elu", {"alpha": 2.0})], max_iter=2, random_state=0).fit(X, LABELS)
     assert model.network_.activations == ("sigmoid", ("elu", {"alpha": 2.0}), "sigmoid")
-    assert MLPClassifier((4,), "gelu", max_iter=2).fit(X, LABELS).network_.activations[0] == ("gelu", {"approximate": 0.0})
+    model = MLPClassifier((4,), "gelu", max_iter=2).fit(X, LABELS)
+    assert model.network_.activations[0] == ("gelu", {"approximate": 0.0})
     assert MLPRegressor(hidden_layer_sizes=(), max_iter=2).fit(X, VALUE).n_layers_ == 2
     with pytest.raises(ValueError, match=r"activation has 1 entries, wanted 2"):
         MLPClassifier((4, 3), ["relu"]).fit(X, LABELS)
@@ -321,8 +329,18 @@ def test_activations_of_each_layer():
 def test_init_dropout_norm_threads_and_optimizer_reach_the_network():
     how = {"init": ("normal", {"sd": 0.1}), "dropout": 0.25, "norm": ["batch", None], "threads": 1}
     model = MLPRegressor(**SMALL, optimizer=fastnn.NAdam(0.01, clip_norm=1.0), **how).fit(X, VALUE)
-    twin = fastnn.Network([6, 7, 5, 1], ["relu", "relu", "identity"], "mse", how["init"], "float64", 3, "auto", 1,
-                          dropout=0.25, norm=["batch", None])
+    twin = fastnn.Network(
+        [6, 7, 5, 1],
+        ["relu", "relu", "identity"],
+        "mse",
+        how["init"],
+        "float64",
+        3,
+        "auto",
+        1,
+        dropout=0.25,
+        norm=["batch", None],
+    )
     assert (model.network_.dropout, model.network_.norm) == (twin.dropout, twin.norm)
     model.set_params(alpha=0.0, loss="mse").fit(X, VALUE)
     history = twin.fit(X.T, VALUE, 10, 40, fastnn.NAdam(0.01, clip_norm=1.0), progress=False)
@@ -370,7 +388,8 @@ def test_validation_data_and_its_curve(y):
     assert model.validation_loss_curve_[-1] == pytest.approx(
         model.network_.loss(Xv.T, targets, w) * (0.5 / 3 if "output" in y else 1)
     )
-    stopped = kind(**how | {"max_iter": 100}, early_stopping=True, n_iter_no_change=3).fit(Xt, yt, validation_data=(Xv, yv))
+    how |= {"max_iter": 100, "n_iter_no_change": 3}
+    stopped = kind(**how, early_stopping=True).fit(Xt, yt, validation_data=(Xv, yv))
     assert len(stopped.validation_scores_) == len(stopped.validation_loss_curve_) == stopped.n_iter_
     assert stopped.best_validation_score_ == pytest.approx(stopped.score(Xv, yv))
 
@@ -501,7 +520,7 @@ def test_a_wrong_parameter_is_named_and_nothing_has_changed(message):
 
 def test_wrong_data_is_refused():
     fit = MLPRegressor(**SMALL).fit
-    with pytest.raises(ValueError, match="weights of all samples are 0|at least one non-zero"):
+    with pytest.raises(ValueError, match=r"weights of all samples are 0|at least one non-zero"):
         fit(X, VALUE, np.zeros(150))
     with pytest.raises(ValueError, match="sample_weight"):
         fit(X, VALUE, np.full(150, -1.0))
@@ -511,7 +530,7 @@ def test_wrong_data_is_refused():
         fit(X, VALUE, validation_data=(X, Y["several outputs"]))
     with pytest.raises(ValueError, match="poisson"):
         MLPRegressor("poisson", **SMALL).fit(X, VALUE)
-    with pytest.raises(ValueError, match="several outputs of more than two classes"):
+    with pytest.raises(ValueError, match="several outputs of many classes each"):
         MLPClassifier(**SMALL).fit(X, np.stack([Y["multiclass"]] * 2, axis=1))
     with pytest.raises(ValueError, match="classes must be passed on the first call"):
         MLPClassifier(**SMALL).partial_fit(X, Y["binary"])
@@ -520,7 +539,8 @@ def test_wrong_data_is_refused():
     warm = MLPRegressor(**SMALL, warm_start=True).fit(X, VALUE)
     with pytest.raises(ValueError, match="fit with warm_start=False"):
         warm.fit(X, Y["several outputs"])
-    for name, value in {"activation": "tanh", "dropout": 0.5, "norm": "layer", "standardize": True, "threads": 2}.items():
+    others = {"activation": "tanh", "dropout": 0.5, "norm": "layer", "standardize": True, "threads": 2}
+    for name, value in others.items():
         with pytest.raises(ValueError, match=f"{name} gives .* now, and it was"):
             clone(warm).fit(X, VALUE).set_params(**{name: value}).fit(X, VALUE)
 
@@ -576,7 +596,8 @@ def test_clone_pickle_and_joblib_dump(tmp_path):
     assert not hasattr(fresh, "network_")
     assert fresh.fit(X, Y["binary"]).loss_curve_ == model.loss_curve_
     joblib.dump(model, tmp_path / "model.joblib")
-    for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model), joblib.load(tmp_path / "model.joblib", mmap_mode="r")):
+    loaded = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
+    for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model), loaded):
         np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
         again.partial_fit(X, Y["binary"])
         assert len(again.loss_curve_) == 6
@@ -591,9 +612,8 @@ def test_pipeline_columns_and_set_output():
 
     frame = pd.DataFrame(X, columns=list("abcdef")).assign(word=Y["binary"])
     for is_sparse in (False, True):
-        columns = ColumnTransformer(
-            [("words", OneHotEncoder(sparse_output=is_sparse), ["word"])], remainder=StandardScaler(), sparse_threshold=float(is_sparse)
-        )
+        words = [("words", OneHotEncoder(sparse_output=is_sparse), ["word"])]
+        columns = ColumnTransformer(words, remainder=StandardScaler(), sparse_threshold=float(is_sparse))
         pipe = make_pipeline(columns, MLPRegressor(**QUICK))
         if not is_sparse:
             pipe.set_output(transform="pandas")
@@ -633,10 +653,10 @@ def test_calibration_stacking_and_bagging():
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.ensemble import BaggingClassifier, StackingRegressor
 
-    calibrated = CalibratedClassifierCV(MLPClassifier(**QUICK), cv=2).fit(X, Y["multiclass"], sample_weight=np.ones(150))
+    calibrated = CalibratedClassifierCV(MLPClassifier(**QUICK), cv=2).fit(X, Y["multiclass"], np.ones(150))
     np.testing.assert_allclose(calibrated.predict_proba(X).sum(axis=1), 1)
-    stack = StackingRegressor([("a", MLPRegressor(**QUICK)), ("b", MLPRegressor("mae", **QUICK))], MLPRegressor(**QUICK), cv=2)
-    assert stack.fit(X, VALUE).predict(X).shape == (150,)
+    each = [("a", MLPRegressor(**QUICK)), ("b", MLPRegressor("mae", **QUICK))]
+    assert StackingRegressor(each, MLPRegressor(**QUICK), cv=2).fit(X, VALUE).predict(X).shape == (150,)
     with joblib.parallel_backend("threading", n_jobs=2):
         bags = BaggingClassifier(MLPClassifier(**QUICK), 4, random_state=0).fit(X, Y["binary"])
     assert set(bags.predict(X)) <= {"yes", "no"}

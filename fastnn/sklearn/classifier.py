@@ -1,5 +1,7 @@
 """MLPClassifier."""
 
+from typing import ClassVar
+
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
@@ -41,8 +43,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     each label. X of float32 gives a network in float32, any other X one in float64. X may be sparse.
 
     What is different from scikit-learn's class: warm_start keeps the optimizer's state; momentum is below 1; with
-    weights of samples the loss of an epoch is the weighted mean over all of them; a training whose numbers are no longer
-    finite ends at once.
+    weights of samples the loss of an epoch is the weighted mean over all of them; a training ends as soon as its
+    numbers are no longer finite.
 
     Examples
     --------
@@ -54,8 +56,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     True
     """
 
-    _parameter_constraints = Perceptron._parameter_constraints | {"class_weight": "no_validation"}
-    _of_y = {}
+    _parameter_constraints: ClassVar = Perceptron._parameter_constraints | {"class_weight": "no_validation"}
+    _is_numeric = False
 
     def __init__(
         self,

@@ -17,10 +17,11 @@ except ImportError:  # before scikit-learn 1.6
 _FLOATS = (np.float64, np.float32)
 
 
-def of_training(estimator, X, y, *, is_first, **how):
-    """X and y, checked as scikit-learn does; the first call notes the features, and later ones compare them."""
-    how = {"accept_sparse": "csr", "multi_output": True, "dtype": _FLOATS, "reset": is_first} | how
-    return validate_data(estimator, X, y, **how)
+def of_training(estimator, X, y, is_first, is_numeric):
+    """X and y, checked by scikit-learn; the first call notes the features, later ones compare them. One target: (m,)."""
+    how = {"accept_sparse": "csr", "multi_output": True, "y_numeric": is_numeric, "dtype": _FLOATS, "reset": is_first}
+    X, y = validate_data(estimator, X, y, **how)
+    return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
 
 def of_prediction(estimator, X):
@@ -42,8 +43,3 @@ def of_prediction(estimator, X):
     ):
         return X
     return validate_data(estimator, X, accept_sparse="csr", reset=False)
-
-
-def as_line(y):
-    """y (m, 1) as (m,), with scikit-learn's warning."""
-    return column_or_1d(y, warn=True)

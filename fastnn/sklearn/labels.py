@@ -11,7 +11,7 @@ def _kind_of(y):
     kind = type_of_target(y, input_name="y")
     if kind not in KINDS:
         check_classification_targets(y)  # raises scikit-learn's own error for all but one kind
-        raise ValueError(f"y is of the kind {kind!r}: several outputs of more than two classes; fit an estimator to each")
+        raise ValueError(f"y is of the kind {kind!r}: several outputs of many classes each; fit an estimator to each")
     return kind
 
 
@@ -83,8 +83,8 @@ class Labels:
         strange = np.setdiff1d(found, self.classes)
         if len(strange):
             raise ValueError(
-                f"y holds {strange}, which is not among the classes of the first call, {self.classes}; give all classes "
-                "to the first partial_fit, as classes="
+                f"y holds {strange}, which is not among the classes of the first call, {self.classes}; give all of "
+                "them to the first partial_fit, as classes="
             )
         if kind == "multilabel-indicator":
             return self._indicator(y)

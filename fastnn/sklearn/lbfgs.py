@@ -12,8 +12,8 @@ from .epochs import NOT_FINITE
 class _Objective:
     """Mean loss and penalty, and their gradient, as functions of all parameters of a network in float64.
 
-    Of several targets it is the sum of their squared errors that is minimised, as by the other solvers. The loss that is
-    reported is scikit-learn's: the mean over the targets.
+    Of several targets it is the sum of their squared errors that is minimised, as by the other solvers. The reported
+    loss is scikit-learn's: the mean over the targets.
     """
 
     def __init__(self, net, task, data, alpha):
@@ -44,7 +44,8 @@ class _Teller:
 
     def __call__(self, intermediate_result):
         self.count += 1
-        print(f"Iteration {self.count}, loss = {self.objective.reported(intermediate_result.x, intermediate_result.fun):.8f}")
+        loss = self.objective.reported(intermediate_result.x, intermediate_result.fun)
+        print(f"Iteration {self.count}, loss = {loss:.8f}")
 
 
 def minimise(estimator, net, task, data):

@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Integral, Real
+from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -30,7 +31,7 @@ class _Snapshots(list):
         self._name = name
 
     def __setitem__(self, *_):
-        raise TypeError(f"{self._name} is a snapshot: change a copy of it, and assign that: estimator.{self._name} = ...")
+        raise TypeError(f"{self._name} is a snapshot: change a copy, and assign it: estimator.{self._name} = ...")
 
     def __reduce__(self):
         return list, (list(self),)
@@ -40,7 +41,7 @@ class Perceptron(BaseEstimator):
     """A multilayer perceptron as an estimator; the base of the two classes."""
 
     # What scikit-learn checks before fit; `network_` checks the others.
-    _parameter_constraints = {
+    _parameter_constraints: ClassVar = {
         "hidden_layer_sizes": ["array-like", _COUNT],
         "activation": "no_validation",
         "solver": [StrOptions({"lbfgs", *_STOCHASTIC})],
@@ -147,10 +148,7 @@ class Perceptron(BaseEstimator):
 
     def _checked(self, X, y, is_first):
         """X and y, checked; of one target y is (m,)."""
-        X, y = inputs.of_training(self, X, y, is_first=is_first, **self._of_y)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = inputs.as_line(y)
-        return X, y
+        return inputs.of_training(self, X, y, is_first, self._is_numeric)
 
     def _weights_to_train(self, y, weights, incremental):
         return weights

@@ -1,5 +1,7 @@
 """MLPRegressor."""
 
+from typing import ClassVar
+
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
@@ -39,8 +41,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
     X of float32 gives a network in float32, any other X one in float64. X may be sparse.
 
     What is different from scikit-learn's class: warm_start keeps the optimizer's state; momentum is below 1; with
-    weights of samples the loss of an epoch is the weighted mean over all of them; a training whose numbers are no longer
-    finite ends at once; with several targets "lbfgs" minimises the loss whose gradient it uses, their sum.
+    weights of samples the loss of an epoch is the weighted mean over all of them; a training ends as soon as its
+    numbers are no longer finite; with several targets "lbfgs" minimises the loss whose gradient it uses, their sum.
 
     Examples
     --------
@@ -52,8 +54,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
     array([0.2])
     """
 
-    _parameter_constraints = Perceptron._parameter_constraints | {"loss": "no_validation"}
-    _of_y = {"y_numeric": True}
+    _parameter_constraints: ClassVar = Perceptron._parameter_constraints | {"loss": "no_validation"}
+    _is_numeric = True
 
     def __init__(
         self,
@@ -132,8 +134,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
         task = Values(self.loss, 1 if y.ndim == 1 else y.shape[1])
         if goes_on and (task.spec != self._task.spec or task.count != self._task.count):
             raise ValueError(
-                f"the network has the loss {self._task.given!r} of {self._task.count} targets, and now it is {self.loss!r} "
-                f"of {task.count}: fit with warm_start=False"
+                f"the network has the loss {self._task.given!r} of {self._task.count} targets, and now it is "
+                f"{self.loss!r} of {task.count}: fit with warm_start=False"
             )
         return task, y
 

@@ -57,8 +57,8 @@ class Values:
         self.factor, self.reported_factor = (0.5, 0.5 / targets) if is_theirs else (1.0, 1.0)
 
     def targets(self, y, dtype):
-        """y (m,) or (m, targets) as a network takes it; None as `dtype`: as it is."""
-        return (y if dtype is None else y.astype(dtype, copy=False)).T
+        """Targets (m,) or (m, targets) as a network takes them."""
+        return y.astype(dtype, copy=False).T
 
     def constant(self, y, weights):
         """What scikit-learn's reported loss has beyond the network's: y log y - y with "poisson"."""
@@ -68,8 +68,7 @@ class Values:
         return float(np.average((xlogy(y, y) - y).sum(axis=1), weights=weights))
 
     def strata(self, y):
-        """A split is not stratified."""
-        return None
+        """What a split is stratified by: nothing."""
 
     def points(self, A):
         """Outputs A (n_L, m) as one number for each target, (targets, m): means, the level nearest to 0.5, or rates."""
