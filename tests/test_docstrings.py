@@ -25,6 +25,7 @@ MODULES = [
     "stopping",
 ]
 MODULES += ["threads"]
+IN_SCIKIT_LEARN = ["sklearn.classifier", "sklearn.regressor"]
 FUNCTIONS = [
     *(getattr(kernels, name) for name in kernels.__all__),
     *(f for f in vars(datasets).values() if inspect.isfunction(f) and not f.__name__.startswith("_")),
@@ -34,8 +35,10 @@ FUNCTIONS = [
 ]
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", MODULES + IN_SCIKIT_LEARN)
 def test_examples(name, threads):
+    if name in IN_SCIKIT_LEARN:
+        pytest.importorskip("sklearn", "1.5")
     module = importlib.import_module(f"fastnn.{name}")
     names = {"np": np, **vars(fastnn), **vars(module)}
     # Data that has to be fetched first is not read here; tests marked `data` do.
@@ -57,6 +60,13 @@ def test_public_functions_are_explained(function):
         "Raises" if "get" not in function.__name__ and function is not fastnn.info else "Returns",
     ):
         assert f"{section}\n{'-' * len(section)}" in text, section
+
+
+def test_public_methods_of_estimators_are_explained():
+    pytest.importorskip("sklearn", "1.5")
+    for name in fastnn.sklearn.__all__:
+        for method, member in vars(getattr(fastnn.sklearn, name)).items():
+            assert method.startswith("_") or inspect.getdoc(member), method
 
 
 def test_public_methods_are_explained():

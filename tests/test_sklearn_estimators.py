@@ -215,9 +215,9 @@ def test_predictions_of_any_x_are_the_same(fitted, y):
     want = predict(X)
     single = np.concatenate([predict(X[i : i + 1]) for i in range(20)])
     exact = 0 if COMPILED else 1e-13  # NumPy rounds by shape and layout
-    np.testing.assert_allclose(single, want[:20], rtol=exact)
+    np.testing.assert_allclose(single, want[:20], rtol=exact, atol=exact)
     for same in (np.asfortranarray(X), X[:, ::-1][:, ::-1], X.tolist(), X.astype(object)):
-        np.testing.assert_allclose(predict(same), want, rtol=exact)
+        np.testing.assert_allclose(predict(same), want, rtol=exact, atol=exact)
     for same in (csr_array(X), csc_matrix(X)):
         np.testing.assert_allclose(predict(same), want, rtol=1e-12, atol=1e-14)
     np.testing.assert_array_equal(predict(X), want)

@@ -50,9 +50,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     --------
     >>> from fastnn import datasets
     >>> from fastnn.sklearn import MLPClassifier
-    >>> X, y, X_test, y_test = datasets.digits()
-    >>> model = MLPClassifier((50,), max_iter=20, tol=0.01, random_state=0).fit(X.T, y)
-    >>> bool(model.score(X_test.T, y_test) > 0.9)
+    >>> X, y = datasets.load_digits()
+    >>> X, y, X_test, y_test = datasets.shuffled_split(X / 16, y, n_test=360, seed=0)
+    >>> model = MLPClassifier((50,), tol=0.01, random_state=0).fit(X.T, y)
+    >>> bool(model.score(X_test.T, y_test) > 0.95)
     True
     """
 

@@ -18,7 +18,7 @@ _FLOATS = (np.float64, np.float32)
 
 
 def of_training(estimator, X, y, is_first, is_numeric):
-    """X and y, checked by scikit-learn; the first call notes the features, later ones compare them. One target: (m,)."""
+    """X and y, checked by scikit-learn; the first call notes the features, others compare them. One target is (m,)."""
     how = {"accept_sparse": "csr", "multi_output": True, "y_numeric": is_numeric, "dtype": _FLOATS, "reset": is_first}
     X, y = validate_data(estimator, X, y, **how)
     return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
