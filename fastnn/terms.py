@@ -21,23 +21,26 @@ class Orders:
     """
 
     def __init__(self, random_state, places, epoch):
-        self._random_state, self._order, self._epoch = random_state, places.copy(), epoch - 1
+        # NumPy shuffles numbers of this size faster than others; engines take uint32.
+        self._random_state, self._shuffled, self._epoch = random_state, places.astype(np.intp), epoch - 1
+        self._order = None
         self.mark()
 
     def of(self, epoch):
-        """The order of an epoch, uint32 (m,), until the next one is asked for."""
+        """The order of an epoch, uint32 (m,)."""
         if epoch < self._epoch:  # fit repeats what came after the mark
-            self._epoch, order, state = self._marked
-            self._order = order.copy()
+            self._epoch, shuffled, state = self._marked
+            self._shuffled, self._order = shuffled.copy(), shuffled.astype(np.uint32)
             self._random_state.set_state(state)
         while self._epoch < epoch:
-            self._random_state.shuffle(self._order)
+            self._random_state.shuffle(self._shuffled)
             self._epoch += 1
+            self._order = self._shuffled.astype(np.uint32)
         return self._order
 
     def mark(self):
         """Remember the present epoch: those before it are not asked for again."""
-        self._marked = self._epoch, self._order.copy(), self._random_state.get_state()
+        self._marked = self._epoch, self._shuffled.copy(), self._random_state.get_state()
 
 
 class Terms:

@@ -50,8 +50,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
     >>> from fastnn.sklearn import MLPRegressor
     >>> X = np.linspace(-1, 1, 200)[:, np.newaxis]
     >>> model = MLPRegressor(activation="tanh", solver="lbfgs", random_state=0).fit(X, X.ravel() ** 2)
-    >>> model.predict([[0.5]]).round(1)
-    array([0.2])
+    >>> model.predict([[0.8]]).round(1)
+    array([0.6])
     """
 
     _parameter_constraints: ClassVar = Perceptron._parameter_constraints | {"loss": "no_validation"}
