@@ -113,7 +113,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         -------
         self
         """
-        self._validate_params()
+        self._check_parameters()
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
     @available_if(lambda estimator: estimator._is_stochastic())
@@ -132,7 +132,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         self
         """
         if "network_" not in self.__dict__:
-            self._validate_params()
+            self._check_parameters()
         return self._fit(X, y, sample_weight, None, incremental=True, classes=classes)
 
     def _task_of(self, y, goes_on, incremental, classes):

@@ -8,11 +8,18 @@ KINDS = ("binary", "multiclass", "multilabel-indicator")  # scikit-learn's names
 
 
 def _kind_of(y):
+    """One of KINDS; "multiclass" may be of two classes or one, too."""
+    if type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iub":
+        return "multiclass"
     kind = type_of_target(y, input_name="y")
     if kind not in KINDS:
         check_classification_targets(y)  # raises scikit-learn's own error for all but one kind
         raise ValueError(f"y is of the kind {kind!r}: several outputs of many classes each; fit an estimator to each")
     return kind
+
+
+def _kind_of_classes(classes):
+    return "multiclass" if len(classes) > 2 else "binary"
 
 
 class Labels:
@@ -56,7 +63,7 @@ class Labels:
             labels = cls(kind, np.arange(y.shape[1]), sparse.issparse(y))
             return labels, labels._indicator(y)
         classes, codes = np.unique(y, return_inverse=True)
-        return cls(kind, classes), codes.reshape(-1)
+        return cls(_kind_of_classes(classes), classes), codes.reshape(-1)
 
     @classmethod
     def of_classes(cls, classes, y):
@@ -64,7 +71,7 @@ class Labels:
         classes = unique_labels(classes)
         if type_of_target(y, input_name="y") == "multilabel-indicator":
             return cls("multilabel-indicator", classes, sparse.issparse(y))
-        return cls("multiclass" if len(classes) > 2 else "binary", classes)
+        return cls(_kind_of_classes(classes), classes)
 
     def codes_of(self, y, is_warm_start):
         """The codes of `y`, whose classes must be known; with warm_start it must hold all of them."""

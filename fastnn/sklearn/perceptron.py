@@ -1,5 +1,6 @@
 """What the two estimators share: their parameters, fit and partial_fit, and the attributes of a fitted one."""
 
+import functools
 import warnings
 from numbers import Integral, Real
 from typing import ClassVar
@@ -8,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions, make_constraint
 from sklearn.utils.validation import _check_sample_weight
 
 from . import inputs, lbfgs, specs
@@ -21,6 +22,13 @@ _POSITIVE, _NOT_NEGATIVE = Interval(Real, 0, None, closed="neither"), Interval(R
 _FEATURES = "n_features_in_", "feature_names_in_"  # attributes
 _OF_EPOCHS = "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_", "validation_loss_curve_"
 _COUNT, _SHARE = Interval(Integral, 1, None, closed="left"), Interval(Real, 0, 1, closed="left")
+
+
+@functools.cache
+def _constraints(estimator):
+    """The constraints of each parameter of a class, as scikit-learn makes them anew for each of its own checks."""
+    given = estimator._parameter_constraints.items()
+    return [(name, [make_constraint(each) for each in some]) for name, some in given if some != "no_validation"]
 
 
 class _Snapshots(list):
@@ -78,6 +86,13 @@ class Perceptron(BaseEstimator):
         """Set the parameters of a constructor, which its locals() are."""
         for name in parameters.keys() - {"self", "__class__"}:
             setattr(self, name, parameters[name])
+
+    def _check_parameters(self):
+        """Let scikit-learn check the parameters; where they are valid, it need not be asked."""
+        for name, constraints in _constraints(type(self)):
+            value = getattr(self, name)
+            if not any(constraint.is_satisfied_by(value) for constraint in constraints):
+                self._validate_params()
 
     # --- training ---------------------------------------------------------------------------------
 
