@@ -42,6 +42,7 @@ Y = {
     "multiclass": np.digitize(VALUE, [-1, 0, 1]),
     "multilabel": LABELS,
 }
+QUICK = {"hidden_layer_sizes": (5,), "max_iter": 5, "random_state": 0}
 SMALL = {"hidden_layer_sizes": (7, 5), "max_iter": 10, "random_state": 3, "learning_rate_init": 0.01, "batch_size": 40}
 
 
@@ -152,9 +153,30 @@ def test_lbfgs_of_several_outputs_has_the_right_gradient():
 @pytest.mark.skipif(RELEASE < (1, 7), reason="scikit-learn's MLP takes sample_weight since 1.7")
 @pytest.mark.parametrize("y", ["several outputs", "multiclass"])
 def test_weights_of_samples_are_scikit_learn_s(y):
-    weights, how = RNG.uniform(0, 3, 150), SMALL | {"batch_size": 150, "alpha": 0.1}
-    a, b = (kind_of(y, package)(**how).fit(X, Y[y], weights) for package in (theirs, ours))
-    assert_same_course(a, b, 1e-8)
+    weights = RNG.uniform(0, 3, 150)
+    for size, early_stopping in ((150, False), (135, True)):
+        how = SMALL | {"batch_size": size, "alpha": 0.1, "early_stopping": early_stopping}
+        a, b = (kind_of(y, package)(**how).fit(X, Y[y], weights) for package in (theirs, ours))
+        assert_same_course(a, b, 1e-8)
+        if early_stopping:
+            np.testing.assert_allclose(b.validation_scores_, a.validation_scores_, rtol=1e-8)
+
+
+@pytest.mark.parametrize("make", [lambda: None, lambda: np.random.RandomState(4)], ids=["global", "instance"])
+def test_generators_are_advanced_as_by_scikit_learn(make):
+    found = []
+    for package in (theirs, ours):
+        np.random.seed(3)
+        random_state, models = make(), []
+        for early_stopping in (True, False):
+            how = SMALL | {"random_state": random_state, "early_stopping": early_stopping}
+            models.append(package.MLPRegressor(**how).fit(X, VALUE))
+        found.append(models)
+    for a, b in zip(*found, strict=True):
+        assert_same_course(a, b, 1e-8)
+    np.random.seed(3)
+    a, b = (MLPRegressor(**SMALL | {"random_state": make()}, init="he").fit(X, VALUE) for _ in range(2))
+    assert (a.loss_curve_ == b.loss_curve_) is (make() is not None)  # the global generator has moved on
 
 
 @pytest.mark.skipif(RELEASE < (1, 7), reason="scikit-learn's MLP has the loss since 1.7")
@@ -557,6 +579,15 @@ def test_a_divergence_is_an_error_and_with_early_stopping_a_warning():
     assert np.isfinite(model.predict(far)).all()
 
 
+def test_warnings_point_to_the_line_that_called_fit():
+    far = X * [1, 1, 1, 1, 1, 50]
+    wild = {"activation": "identity", "solver": "sgd", "learning_rate_init": 1.0, "early_stopping": True}
+    for parameters, y in ((SMALL, X), (QUICK | {"batch_size": 200}, X), (QUICK | {"solver": "lbfgs"}, X), (wild, far)):
+        with pytest.warns() as told:
+            MLPRegressor(**parameters | {"random_state": 0}).fit(y, VALUE)
+        assert {warning.filename for warning in told} == {__file__}
+
+
 def test_ctrl_c_ends_training_and_keeps_it():
     def stop(epoch, history):
         if epoch == 2:
@@ -584,8 +615,6 @@ def test_import_of_fastnn_does_not_import_scikit_learn():
 
 
 # --- inside scikit-learn's tools ----------------------------------------------------------------------
-
-QUICK = {"hidden_layer_sizes": (5,), "max_iter": 5, "random_state": 0}
 
 
 def test_clone_pickle_and_joblib_dump(tmp_path):

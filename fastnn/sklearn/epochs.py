@@ -1,11 +1,10 @@
 """Training by mini-batches, epoch after epoch: solver="adam" and "sgd", and all optimizers of fastnn."""
 
-import warnings
-
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from .. import terms
+from ..cautions import caution
 from . import specs, stream
 from .watch import Watch
 
@@ -13,7 +12,6 @@ NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
 _FLOAT64 = np.dtype(np.float64)
-_LEVEL = 5  # of warnings: the line that called fit
 
 
 class Epochs:
@@ -67,14 +65,13 @@ class Epochs:
             history = self._fit(epochs)
         except KeyboardInterrupt as error:
             history = getattr(error, "history", None)
-            warnings.warn("Training interrupted by user.", stacklevel=_LEVEL)
+            caution("Training interrupted by user.", UserWarning)
         except FloatingPointError as error:
             if self.watch.best.state is None:
                 raise ValueError(f"{NOT_FINITE} ({error})") from error
             history = error.history
             self.watch.diverged()
-            told = f"{error}. The weights with the best validation score come back."
-            warnings.warn(told, ConvergenceWarning, stacklevel=_LEVEL)
+            caution(f"{error}. The weights with the best validation score come back.", ConvergenceWarning)
         self.watch.best.restore(self.net._trainable)
         self._keep_curve(history)
         return self.watch.is_stopped or self.record.epochs < epochs
@@ -118,7 +115,7 @@ class Epochs:
             return min(200, self.samples)
         if wanted > self.samples:
             told = f"batch_size is {wanted}, and {self.samples} samples are there to train on: all are one batch"
-            warnings.warn(told, stacklevel=_LEVEL + 1)
+            caution(told, UserWarning)
         return int(wanted)
 
 

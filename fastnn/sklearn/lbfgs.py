@@ -1,11 +1,10 @@
 """Training with SciPy's L-BFGS-B: solver="lbfgs"."""
 
-import warnings
-
 import numpy as np
 from scipy import optimize
 from sklearn.exceptions import ConvergenceWarning
 
+from ..cautions import caution
 from .epochs import NOT_FINITE
 
 
@@ -67,10 +66,9 @@ def minimise(estimator, net, task, data):
     net.set_flat_parameters(found.x)
     count = min(int(found.nit), estimator.max_iter)
     if found.status:
-        warnings.warn(
+        caution(
             f"lbfgs ended after {count} iterations and {found.nfev} evaluations, before it converged "
             f"({found.message}): allow more by max_iter or max_fun, or scale the data",
             ConvergenceWarning,
-            stacklevel=4,
         )
     return count, objective.reported(found.x, found.fun)

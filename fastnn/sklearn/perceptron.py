@@ -1,7 +1,6 @@
 """What the two estimators share: their parameters, fit and partial_fit, and the attributes of a fitted one."""
 
 import functools
-import warnings
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -12,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions, make_constraint
 from sklearn.utils.validation import _check_sample_weight
 
+from ..cautions import caution
 from . import inputs, lbfgs, specs
 from .data import Data
 from .epochs import Epochs, standardise
@@ -131,11 +131,10 @@ class Perceptron(BaseEstimator):
         ended = training.run(1 if incremental else self.max_iter)
         self._take(net, task, record, optimizer)
         if not ended and not incremental:
-            warnings.warn(
+            caution(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                 "converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         return self
 

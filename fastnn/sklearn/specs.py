@@ -55,7 +55,7 @@ def network(estimator, n_features, task, dtype, random_state):
         task.loss,
         init,
         dtype,
-        stream.seed_of(estimator.random_state, random_state),
+        stream.seed_of(estimator, random_state),
         threads=estimator.threads,
         dropout=estimator.dropout,
         norm=estimator.norm,

@@ -1,7 +1,7 @@
 """Random numbers in scikit-learn's order: starting weights first, then the split, then the order of each epoch."""
 
-import copy
 import itertools
+import numbers
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -35,13 +35,13 @@ def starting_parameters(random_state, sizes, hidden):
     return layers
 
 
-def seed_of(given, random_state):
-    """The seed of a Network for the parameter random_state `given`, without a change to the generator's state."""
-    if given is None:
-        return None
-    if isinstance(given, np.random.RandomState):
-        return int(copy.deepcopy(random_state).randint(2**31))
-    return int(given)
+def seed_of(estimator, random_state):
+    """The seed of its Network, for what scikit-learn's MLP does not have; drawn only if that is asked for."""
+    given = estimator.random_state
+    if isinstance(given, numbers.Integral):
+        return int(given)
+    is_used = estimator.init != "sklearn" or np.any(estimator.dropout)
+    return int(random_state.randint(2**31 - 1)) if is_used else None
 
 
 def split(random_state, count, fraction, stratify):
