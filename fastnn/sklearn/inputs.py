@@ -20,7 +20,7 @@ _FLOATS = (np.float64, np.float32)
 def _is_plain(X, known):
     """Whether X is (m, n_features) as scikit-learn would return it; `known` are the attributes of the estimator.
 
-    For an array of finite numbers this takes a hundredth of scikit-learn's time; which is asked only where this says no.
+    For an array of finite numbers this takes a hundredth of scikit-learn's time, which is asked only if it says no.
     """
     return (
         type(X) is np.ndarray
