@@ -683,7 +683,7 @@ cdef class Engine:
         fit.size, fit.optimizer = sizeof(fnn_fit), &self.step_settings
         fit.batch, fit.max_batches, fit.max_epochs, fit.cautious, fit.unchecked = m, 1, 1, True, False
         fit.samples, fit.mask_seed, fit.diagnostics = NULL, self.seed, NULL
-        fit.rates, fit.ended_rates = NULL, NULL
+        fit.samples_step, fit.rates, fit.ended_rates = 0, NULL, NULL
         fit.penalty, fit.eps_with_v = self.penalty, self.eps_with_v
         fit.loss_factor, fit.reported_factor = self.loss_factor, self.reported_factor
         fit.time = fit.rate = fit.before = fit.whole = 0
@@ -705,7 +705,7 @@ cdef class Engine:
         cdef fnn_sparse lists
         cdef fnn_matrix x = _input(X, &lists)
         cdef fnn_targets targets = _targets(y, sample_weight, self.levels)
-        cdef ptrdiff_t m = X.shape[1] if samples is None else len(samples)
+        cdef ptrdiff_t m = X.shape[1] if samples is None else samples.shape[samples.ndim - 1]
         cdef cnp.ndarray chosen = samples, each_rate = rates, ended_rates = None
         cdef fnn_optimizer settings
         cdef fnn_schedule schedule
@@ -719,8 +719,10 @@ cdef class Engine:
         fit.shuffle = seed is not None
         fit.seed = seed or 0
         fit.samples, fit.mask_seed, fit.diagnostics = NULL, self.seed, NULL
+        fit.samples_step = 0
         if chosen is not None:
             fit.samples = <uint32_t *>cnp.PyArray_DATA(chosen)
+            fit.samples_step = m if chosen.ndim == 2 else 0
         if state.diagnostics is not None:
             fit.diagnostics = <double *>cnp.PyArray_DATA(<cnp.ndarray>state.diagnostics)
         _set_optimizer(&settings, &schedule, optimizer, fnn_net_slots(self.net))

@@ -857,7 +857,7 @@ class Engine:
         check : bool
             False: do not check whether they are finite; `state.finite` is then True.
         samples : ndarray of uint32 or None
-            The samples that an epoch visits; None: all.
+            The samples that an epoch visits; None: all. Without a seed it may be 2-D: a row for each epoch of this call.
         rates : ndarray of float64 or None
             The learning rate of each batch of this call, instead of the optimizer's lr.
         cautious : bool
@@ -869,7 +869,7 @@ class Engine:
         list of (float, float)
             For each epoch that ended: sum of w_i L_i and sum of w_i.
         """
-        m = X.shape[1] if samples is None else len(samples)
+        m = X.shape[1] if samples is None else samples.shape[-1]
         state.ended, state.ended_rates = ended, ended_rates = [], []
         if cautious:
             state.unsafe = False
@@ -879,7 +879,9 @@ class Engine:
             if seed is not None and state.order is None:
                 state.order = _chosen(permutation(m, seed, state.epoch), samples)
             batch = slice(state.position, min(state.position + batch_size, m))
-            order = samples if seed is None else state.order
+            order = state.order
+            if seed is None:
+                order = samples if samples is None or samples.ndim == 1 else samples[len(ended)]
             now, steps = self._with_rate(optimizer, state, m, None if rates is None else rates[i]), self._steps
             if not self._step(X, y, sample_weight, now, batch if order is None else order[batch], state, cautious):
                 break

@@ -22,25 +22,26 @@ class Orders:
 
     def __init__(self, random_state, places, epoch):
         # NumPy shuffles numbers of this size faster than others; engines take uint32.
-        self._random_state, self._shuffled, self._epoch = random_state, places.astype(np.intp), epoch - 1
-        self._order = None
+        self._random_state, self._shuffled = random_state, places.astype(np.intp)
+        self._first, self._drawn = epoch, []  # the orders of that epoch and of those after it, as far as they are drawn
         self.mark()
 
-    def of(self, epoch):
-        """The order of an epoch, uint32 (m,)."""
-        if epoch < self._epoch:  # fit repeats what came after the mark
-            self._epoch, shuffled, state = self._marked
-            self._shuffled, self._order = shuffled.copy(), shuffled.astype(np.uint32)
+    def of(self, epoch, count=1):
+        """The orders of `count` epochs, uint32 (count, m)."""
+        if epoch < self._first:  # fit repeats what came after the mark
+            self._first, drawn, shuffled, state = self._marked
+            self._drawn, self._shuffled = drawn.copy(), shuffled.copy()
             self._random_state.set_state(state)
-        while self._epoch < epoch:
+        while self._first + len(self._drawn) < epoch + count:
             self._random_state.shuffle(self._shuffled)
-            self._epoch += 1
-            self._order = self._shuffled.astype(np.uint32)
-        return self._order
+            self._drawn.append(self._shuffled.astype(np.uint32))
+        del self._drawn[: epoch - self._first]
+        self._first = epoch
+        return np.stack(self._drawn[:count])
 
     def mark(self):
-        """Remember the present epoch: those before it are not asked for again."""
-        self._marked = self._epoch, self._shuffled.copy(), self._random_state.get_state()
+        """Remember this time: epochs before it are not asked for again."""
+        self._marked = self._first, self._drawn.copy(), self._shuffled.copy(), self._random_state.get_state()
 
 
 class Terms:
@@ -56,12 +57,17 @@ class Terms:
         Whether Adam's eps is added to sqrt(v) before that is divided by sqrt(1 - beta2^t).
     orders : Orders or None
         None: the order of Network.fit.
+
+    Attributes
+    ----------
+    watch : object or None
+        Looks at the losses of epochs, as :class:`fastnn.sklearn.watch.Watch` does.
     """
 
     def __init__(self, penalty, loss_factor, reported_factor, eps_with_v, orders):
         self._factors = penalty, loss_factor, reported_factor
         self._eps_with_v, self._orders = eps_with_v, orders
-        self._engine, self.pace = None, 1.0
+        self._engine, self.pace, self.watch = None, 1.0, None
 
     def set_pace(self, pace):
         """Multiply loss and penalty by `pace` from now on, and so the step of SGD; the reported loss, too.
@@ -86,10 +92,9 @@ class Terms:
         engine.penalty, engine.loss_factor, engine.reported_factor, engine.eps_with_v = 0.0, 1.0, 0.0, False
 
     def added_to(self, options):
-        """The Options of a fit, with these orders."""
-        if self._orders is not None:
-            options = copy.copy(options)
-            options.orders = self._orders
+        """The Options of a fit, with these orders and the watch."""
+        options = copy.copy(options)
+        options.orders, options.watch = self._orders, self.watch
         return options
 
     def fit(self, net, X, y, epochs, batch_size, optimizer, shuffle, *, sample_weight, callbacks, samples, validation):

@@ -289,7 +289,8 @@ class Fit:
         options, bar = self.options, None
         # Whether something happens after each epoch: then a slice ends where an epoch ends.
         looks = bool(callbacks) or options.measures is not None or options.stopper is not None or options.diagnoses
-        looks = looks or self.orders is not None
+        watch = options.watch
+        looks = looks or (watch is not None and watch.looks)
         try:
             for callback in callbacks:
                 if getattr(callback, "begin", None) is not None:
@@ -302,12 +303,16 @@ class Fit:
                 lr = self.optimizer.lr
                 looks = looks or type(lr) is Plateau
                 some = 1 if looks or epochs == 1 else min(epochs - done, _SLICE_EPOCHS)
+                if watch is not None:
+                    some = min(some, watch.calm())
                 rates = None if type(lr) is float or isinstance(lr, Schedule) else _Rates(self, lr, some)
                 sums = self._turn(some, looks, rates)
                 done += len(sums)
                 history.loss += [total / weight for total, weight in sums]
                 if sums:
                     history.lr += self.state.rates()
+                if watch is not None and watch.note(history):
+                    history.stopped = "callback"
                 if self.last_loss is not None and done:
                     if history.loss[0] > self.last_loss:
                         cautions.of_rise(self.state.first_loss, history.loss[0], self.last_loss)
@@ -467,7 +472,10 @@ class Fit:
         if not self.in_place:
             return self._train_cast(state, batches, check, rates)
         data, how = (self.X, self.y, self.sample_weight), (self.settings, self.batch_size, self.seed)
-        samples = self.options.samples if self.orders is None else self.orders.of(state.epoch)
+        samples = self.options.samples
+        if self.orders is not None:
+            ends = (state.position // self.batch_size + batches) // self.per_epoch
+            samples = self.orders.of(state.epoch, min(epochs, ends + 1))
         return self.engine.train(*data, *how, state, batches, epochs, check, samples, rates)
 
     def _train_cast(self, state, batches, check, rates):
@@ -506,7 +514,7 @@ class Fit:
         """The samples of this epoch from the present position to `stop`; a slice if they are in the given order."""
         state, order = self.state, self.options.samples
         if self.orders is not None:
-            order = self.orders.of(state.epoch)
+            order = self.orders.of(state.epoch)[0]
         elif self.seed is not None:
             if state.order is None:
                 drawn = self.backend.permutation(self.m, self.seed, state.epoch)

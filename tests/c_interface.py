@@ -113,6 +113,7 @@ class Fit(Sized):
         ("loss_factor", _DOUBLE),
         ("eps_with_v", _INT),
         ("reported_factor", _DOUBLE),
+        ("samples_step", _SIZE),
     ]
 
 

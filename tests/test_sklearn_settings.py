@@ -170,12 +170,30 @@ def test_a_divergence_is_repeated_in_the_same_orders(backend):
 
 
 def test_orders_go_back_to_the_mark():
-    orders = Orders(np.random.RandomState(0), np.arange(9, dtype=np.uint32), 5)
-    first = [orders.of(epoch).tolist() for epoch in (5, 6)]
-    assert orders.of(6).tolist() == first[1]
-    orders.mark()
-    later = [orders.of(epoch).tolist() for epoch in (7, 8, 9)]
-    assert [orders.of(epoch).tolist() for epoch in (6, 7, 8, 9)] == [first[1], *later]
-    again = Orders(np.random.RandomState(0), np.arange(9, dtype=np.uint32), 5)
-    assert [again.of(epoch).tolist() for epoch in range(5, 10)] == first + later
-    assert [again.of(epoch).tolist() for epoch in (5, 6)] == first
+    def orders():
+        return Orders(np.random.RandomState(0), np.arange(9, dtype=np.uint32), 5)
+
+    first = orders()
+    rows = [first.of(epoch)[0].tolist() for epoch in range(5, 11)]
+    assert first.of(5).tolist() == rows[:1]
+    other = orders()
+    assert other.of(5, 3).tolist() == rows[:3]
+    assert other.of(6, 2).tolist() == rows[1:3]
+    other.mark()
+    assert other.of(8, 3).tolist() == rows[3:]
+    assert other.of(6, 5).tolist() == rows[1:]
+
+
+@around_the_kernels
+def test_the_orders_of_several_epochs_in_one_call_are_those_of_a_call_each(backend):
+    def trained(most):
+        net = Network(SIZES, ["tanh", "identity"], dtype="float64", seed=2, backend=backend)
+        looks = [] if most is None else [lambda epoch, history: None]
+        places = np.arange(26, dtype=np.uint32)
+        terms = Terms(0.0, 0.5, 0.0, True, Orders(np.random.RandomState(1), places, 0))
+        rest = {"sample_weight": None, "callbacks": looks, "samples": None, "validation": None}
+        return net, terms.fit(net, X, Y, 30, BATCH, SGD(lr=0.05), True, **rest).loss
+
+    (net, losses), (twin, others) = trained(None), trained(1)
+    assert losses == others
+    assert bits(net) == bits(twin)

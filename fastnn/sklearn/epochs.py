@@ -45,7 +45,7 @@ class Epochs:
         way = task.factor, task.reported_factor, estimator.optimizer is None, self._orders(random_state)
         self.terms = terms.Terms(penalty, *way)
         score = self._score_of(judged) if estimator.early_stopping else None
-        self.watch = Watch(estimator, record, self.terms, net, self.samples, self.constant, score)
+        self.terms.watch = self.watch = Watch(estimator, record, self.terms, net, self.samples, self.constant, score)
 
     def _orders(self, random_state):
         """scikit-learn's order of the samples in each epoch; None: the network's, or the given one."""
@@ -60,11 +60,13 @@ class Epochs:
 
     def run(self, epochs):
         """Train; return whether it ended before it had to."""
-        history = None
         try:
             history = self._fit(epochs)
         except KeyboardInterrupt as error:
             history = getattr(error, "history", None)
+            if history is None:  # it had not begun
+                raise
+            self.watch.note(history)
             caution("Training interrupted by user.", UserWarning)
         except FloatingPointError as error:
             if self.watch.best.state is None:
@@ -87,7 +89,7 @@ class Epochs:
             self.optimizer,
             bool(estimator.shuffle),
             sample_weight=data.weights,
-            callbacks=[self.watch, *_callbacks(estimator.callbacks)],
+            callbacks=estimator.callbacks,
             samples=self.places,
             validation=self._for_loss(self.validation),
         )
@@ -104,7 +106,7 @@ class Epochs:
 
     def _keep_curve(self, history):
         """The validation loss in the units of the training's."""
-        if self.validation is not None and history is not None:
+        if self.validation is not None:
             factor = self.task.reported_factor
             constant = self.task.constant(self.validation.y, self.validation.given_weights)
             self.record.validation_loss_curve += [factor * loss + constant for loss in history.val_loss]
@@ -117,10 +119,6 @@ class Epochs:
             told = f"batch_size is {wanted}, and {self.samples} samples are there to train on: all are one batch"
             caution(told, UserWarning)
         return int(wanted)
-
-
-def _callbacks(given):
-    return given if isinstance(given, (list, tuple)) else [] if given is None else [given]
 
 
 def standardise(net, task, data):

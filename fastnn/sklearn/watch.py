@@ -4,11 +4,12 @@ import math
 
 from ..stopping import Kept
 
+_LONGEST = 10_000  # epochs
 _SLOWEST = 1e-6  # the learning rate at which learning_rate="adaptive" ends
 
 
 class Watch:
-    """A callback of fit that keeps the record, and says when to stop.
+    """Keeps the record of a fit, and says when to stop.
 
     Parameters
     ----------
@@ -22,6 +23,11 @@ class Watch:
         Is added to the network's loss.
     score : callable or None
         Returns the validation score; None: epochs are compared by their losses.
+
+    Attributes
+    ----------
+    looks : bool
+        Whether it looks at the network after each epoch.
     """
 
     def __init__(self, estimator, record, terms, net, samples, constant, score):
@@ -34,12 +40,25 @@ class Watch:
             record.pace = 1.0
         terms.set_pace(record.pace)
         self.trainable, self.best, self.is_stopped = net._trainable, Kept(), False
+        self.looks = score is not None
 
-    def __call__(self, epoch, history):
-        """Note what an epoch has given; return True if it was the last one."""
+    def calm(self):
+        """How many epochs may pass before it has to note them: so many have to be without an improvement."""
+        if self.looks or self.schedule == "invscaling":
+            return 1
+        return max(1, int(min(self.patience + 1 - self.record.no_improvement, _LONGEST)))
+
+    def note(self, history):
+        """Note the epochs that are new in the history of this fit; return whether training ends with the last one."""
+        while self.record.epochs < len(history.loss):
+            place = self.record.epochs
+            history.loss[place] = history.loss[place] / self.terms.pace + self.constant
+            self._note_epoch(history.loss[place])
+        return self.is_stopped
+
+    def _note_epoch(self, loss):
         record = self.record
-        history.loss[-1] = history.loss[-1] / self.terms.pace + self.constant
-        self._note(history.loss[-1])
+        self._note(loss)
         if self.score is None:
             record.compare_loss(self.tol)
         else:
@@ -48,7 +67,6 @@ class Watch:
             self._set_pace((record.seen + 1) ** -self.power_t)
         if record.no_improvement > self.patience:
             self.is_stopped = self._ends()
-        return self.is_stopped
 
     def diverged(self):
         """Note an epoch that broke off, because its numbers were no longer finite."""
