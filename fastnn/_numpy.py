@@ -857,7 +857,7 @@ class Engine:
         check : bool
             False: do not check whether they are finite; `state.finite` is then True.
         samples : ndarray of uint32 or None
-            The samples that an epoch visits; None: all. Without a seed it may be 2-D: a row for each epoch of this call.
+            The samples that an epoch visits; None: all. Without a seed it may be 2-D, a row for each epoch of the call.
         rates : ndarray of float64 or None
             The learning rate of each batch of this call, instead of the optimizer's lr.
         cautious : bool
