@@ -600,6 +600,13 @@ def test_a_wrong_parameter_is_named_and_nothing_has_changed(message):
     model.predict(X)
 
 
+def test_partial_fit_checks_parameters_that_have_changed():
+    model = MLPRegressor(**SMALL).partial_fit(X, VALUE)
+    for name, value, message in (("alpha", -1.0, "'alpha' parameter"), ("hidden_layer_sizes", (3,), "gives .* now")):
+        with pytest.raises(ValueError, match=message):
+            clone(model).partial_fit(X, VALUE).set_params(**{name: value}).partial_fit(X, VALUE)
+
+
 def test_wrong_data_is_refused():
     fit = MLPRegressor(**SMALL).fit
     with pytest.raises(ValueError, match=r"weights of all samples are 0|at least one non-zero"):

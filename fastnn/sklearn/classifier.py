@@ -9,7 +9,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 
 from .labels import Labels
-from .perceptron import Perceptron, documented
+from .parameters import CONSTRAINTS, documented
+from .perceptron import Perceptron
 
 
 @documented
@@ -57,7 +58,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     True
     """
 
-    _parameter_constraints: ClassVar = Perceptron._parameter_constraints | {"class_weight": "no_validation"}
+    _parameter_constraints: ClassVar = CONSTRAINTS | {"class_weight": "no_validation"}
     _is_numeric = False
 
     def __init__(
@@ -113,7 +114,6 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         -------
         self
         """
-        self._check_parameters()
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
     @available_if(lambda estimator: estimator._is_stochastic())
@@ -131,8 +131,6 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         -------
         self
         """
-        if "network_" not in self.__dict__:
-            self._check_parameters()
         return self._fit(X, y, sample_weight, None, incremental=True, classes=classes)
 
     def _task_of(self, y, goes_on, incremental, classes):

@@ -1,34 +1,21 @@
-"""What the two estimators share: their parameters, fit and partial_fit, and the attributes of a fitted one."""
+"""What the two estimators share: fit and partial_fit, and the attributes of a fitted one."""
 
-import functools
-from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions, make_constraint
 from sklearn.utils.validation import _check_sample_weight
 
 from ..cautions import caution
-from . import inputs, lbfgs, specs
+from . import inputs, lbfgs, parameters, specs
 from .data import Data
 from .epochs import Epochs, standardise
 from .record import Record
 
-_STOCHASTIC = ("sgd", "adam")
-_POSITIVE, _NOT_NEGATIVE = Interval(Real, 0, None, closed="neither"), Interval(Real, 0, None, closed="left")
 _FEATURES = "n_features_in_", "feature_names_in_"  # attributes
 _OF_EPOCHS = "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_", "validation_loss_curve_"
-_COUNT, _SHARE = Interval(Integral, 1, None, closed="left"), Interval(Real, 0, 1, closed="left")
-
-
-@functools.cache
-def _constraints(estimator):
-    """The constraints of each parameter of a class, as scikit-learn makes them anew for each of its own checks."""
-    given = estimator._parameter_constraints.items()
-    return [(name, [make_constraint(each) for each in some]) for name, some in given if some != "no_validation"]
 
 
 class _Snapshots(list):
@@ -48,55 +35,17 @@ class _Snapshots(list):
 class Perceptron(BaseEstimator):
     """A multilayer perceptron as an estimator; the base of the two classes."""
 
-    # What scikit-learn checks before fit; `network_` checks the others.
-    _parameter_constraints: ClassVar = {
-        "hidden_layer_sizes": ["array-like", _COUNT],
-        "activation": "no_validation",
-        "solver": [StrOptions({"lbfgs", *_STOCHASTIC})],
-        "alpha": [_NOT_NEGATIVE],
-        "batch_size": [StrOptions({"auto"}), _COUNT],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [_POSITIVE],
-        "power_t": [_NOT_NEGATIVE],
-        "max_iter": [_COUNT],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [_NOT_NEGATIVE],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [_SHARE],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [_SHARE],
-        "beta_1": [_SHARE],
-        "beta_2": [_SHARE],
-        "epsilon": [_POSITIVE],
-        "n_iter_no_change": [_COUNT, Options(Real, {np.inf})],
-        "max_fun": [_COUNT],
-        "init": "no_validation",
-        "optimizer": "no_validation",
-        "dropout": "no_validation",
-        "norm": "no_validation",
-        "standardize": ["boolean"],
-        "callbacks": "no_validation",
-        "threads": "no_validation",
-    }
+    _parameter_constraints: ClassVar = parameters.CONSTRAINTS
 
-    def _keep(self, parameters):
+    def _keep(self, given):
         """Set the parameters of a constructor, which its locals() are."""
-        for name in parameters.keys() - {"self", "__class__"}:
-            setattr(self, name, parameters[name])
-
-    def _check_parameters(self):
-        """Let scikit-learn check the parameters; where they are valid, it need not be asked."""
-        for name, constraints in _constraints(type(self)):
-            value = getattr(self, name)
-            if not any(constraint.is_satisfied_by(value) for constraint in constraints):
-                self._validate_params()
+        for name in given.keys() - {"self", "__class__"}:
+            setattr(self, name, given[name])
 
     # --- training ---------------------------------------------------------------------------------
 
     def _fit(self, X, y, sample_weight, validation_data, incremental, classes=None):
+        parameters.check(self)
         features = {name: vars(self)[name] for name in _FEATURES if name in vars(self)}
         try:
             return self._train(X, y, sample_weight, validation_data, incremental, classes)
@@ -115,12 +64,12 @@ class Perceptron(BaseEstimator):
         data = Data(X, targets, weights, self._weights_to_train(y, weights, incremental))
         validation = None if validation_data is None else self._validation(validation_data, task)
         random_state = check_random_state(self.random_state)
-        optimizer = specs.optimizer(self, self._optimizer if goes_on else None)
         if goes_on:
             net, record = self.network_, self._record
             specs.refuse_another_network(self, net, task)
         else:
             net, record = specs.network(self, X.shape[1], task, X.dtype, random_state), Record(self.early_stopping)
+        optimizer = specs.optimizer(self, self._optimizer if goes_on else None)
         record.begin(self.early_stopping)
         if self.solver == "lbfgs":
             self._standardise(net, task, data, None)
@@ -237,7 +186,7 @@ class Perceptron(BaseEstimator):
 
     def _is_stochastic(self):
         """Whether there is a partial_fit; scikit-learn expects an AttributeError if not."""
-        if self.solver not in _STOCHASTIC:
+        if self.solver not in parameters.BY_EPOCHS:
             raise AttributeError(f"partial_fit needs solver='sgd' or 'adam', not {self.solver!r}")
         return True
 
@@ -245,88 +194,3 @@ class Perceptron(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-PARAMETERS = """hidden_layer_sizes : array-like of int, or int
-    Units of each hidden layer.
-activation : {"identity", "logistic", "tanh", "relu"}, another name, (name, dict), or list
-    Of the hidden layers: any activation of :class:`fastnn.Network`. A list has one for each.
-solver : {"adam", "sgd", "lbfgs"}
-    "lbfgs" is SciPy's L-BFGS-B, on all samples at once, in float64.
-alpha : float
-    alpha / 2 times the sum of the squares of all weights (not biases), divided by the number of samples in the batch
-    (by their weights), is added to the loss.
-batch_size : "auto" or int
-    Samples of an update; "auto": 200, or all.
-learning_rate : {"constant", "invscaling", "adaptive"}
-    Of "sgd". "invscaling": learning_rate_init / (t + 1)**power_t after each epoch, where t counts the samples so far.
-    "adaptive": divided by 5 instead of each end of the training by `tol`, until it is 1e-6.
-learning_rate_init : float
-    The learning rate, at the start.
-power_t : float
-    For learning_rate="invscaling".
-max_iter : int
-    Epochs; with "lbfgs" iterations.
-shuffle : bool
-    Whether each epoch has a new order of the samples.
-random_state : int, RandomState instance or None
-    For the starting weights, the split and the orders, in scikit-learn's sequence.
-tol, n_iter_no_change : float, int
-    Training ends when more than `n_iter_no_change` epochs in a row did not improve the best loss (with early_stopping
-    the best score) by `tol`. With "lbfgs" `tol` is the largest derivative at the end.
-verbose : bool or int
-    Whether to print the loss of each epoch.
-warm_start : bool
-    Whether fit goes on with the weights, and with the optimizer's state.
-momentum, nesterovs_momentum : float, bool
-    Of "sgd".
-early_stopping, validation_fraction : bool, float
-    Whether to keep a share of the samples (of two classes each its share), or `validation_data` of fit, and to go back
-    to the weights with the best score on them: accuracy or R^2.
-beta_1, beta_2, epsilon : float
-    Of "adam".
-max_fun : int
-    Most evaluations of "lbfgs"."""
-
-EXTRAS = """init : str or (str, dict)
-    "sklearn": scikit-learn's starting weights and biases, and its order of the samples; or an initialiser of
-    :class:`fastnn.Network`, with fastnn's order.
-optimizer : SGD, Adam, AdamW, NAdam, RMSprop or Adagrad, optional
-    One of fastnn's instead of `solver`, with all of its settings and schedules.
-dropout : float or sequence of float
-    As for :class:`fastnn.Network`.
-norm : {None, "layer", "batch"} or sequence of them
-    As for :class:`fastnn.Network`.
-standardize : bool
-    Whether the network measures X (and real targets) at its first fit, and scales them: :meth:`fastnn.Network.adapt`.
-callbacks : callable or sequence of callables
-    Called as ``callback(epoch, history)`` after each epoch, as :meth:`fastnn.Network.fit` does; True ends training.
-threads : int, optional
-    As for :class:`fastnn.Network`."""
-
-ATTRIBUTES = """network_ : fastnn.Network
-    The fitted network; its columns are samples.
-coefs_, intercepts_ : list of ndarray
-    For each layer (n_in, n_out) and (n_out,): snapshots of the network's. To change them, assign a list.
-loss_, best_loss_, loss_curve_ : float, float, list of float
-    The loss of the last epoch, the least one (None with early_stopping), and that of each epoch.
-validation_scores_, best_validation_score_ : list of float, float
-    With early_stopping; else None.
-validation_loss_curve_ : list of float
-    With `validation_data` its loss after each epoch, without the penalty.
-n_iter_, t_ : int
-    Epochs of the last call (with "lbfgs" iterations); samples seen in all.
-n_layers_, n_outputs_ : int
-    Layers with the input; units of the output layer.
-out_activation_ : str
-    "logistic", "softmax", "identity", or "exp" for loss="poisson".
-n_features_in_, feature_names_in_ : int, ndarray of str
-    Of the X of the first fit."""
-
-
-def documented(estimator):
-    """Decorator: replace ``|parameters|`` and the like in a docstring by the text that both classes share."""
-    for name, text in {"parameters": PARAMETERS, "extras": EXTRAS, "attributes": ATTRIBUTES}.items():
-        lines = "\n".join(f"    {line}".rstrip() for line in text.splitlines())
-        estimator.__doc__ = estimator.__doc__ and estimator.__doc__.replace(f"    |{name}|", lines)
-    return estimator

@@ -7,7 +7,8 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
-from .perceptron import Perceptron, documented
+from .parameters import CONSTRAINTS, documented
+from .perceptron import Perceptron
 from .values import Values
 
 
@@ -54,7 +55,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
     array([0.6])
     """
 
-    _parameter_constraints: ClassVar = Perceptron._parameter_constraints | {"loss": "no_validation"}
+    _parameter_constraints: ClassVar = CONSTRAINTS | {"loss": "no_validation"}
     _is_numeric = True
 
     def __init__(
@@ -109,7 +110,6 @@ class MLPRegressor(RegressorMixin, Perceptron):
         -------
         self
         """
-        self._check_parameters()
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
     @available_if(lambda estimator: estimator._is_stochastic())
@@ -125,8 +125,6 @@ class MLPRegressor(RegressorMixin, Perceptron):
         -------
         self
         """
-        if "network_" not in self.__dict__:
-            self._check_parameters()
         return self._fit(X, y, sample_weight, None, incremental=True)
 
     def _task_of(self, y, goes_on, incremental, classes):
