@@ -37,7 +37,7 @@ class Orders:
             self._drawn.append(self._shuffled.astype(np.uint32))
         del self._drawn[: epoch - self._first]
         self._first = epoch
-        return np.stack(self._drawn[:count])
+        return np.stack(self._drawn[:count]) if count > 1 else self._drawn[0][np.newaxis]
 
     def mark(self):
         """Remember this time: epochs before it are not asked for again."""
@@ -89,7 +89,8 @@ class Terms:
     def end(self):
         """The engine trains as Network.fit does again."""
         engine, self._engine = self._engine, None
-        engine.penalty, engine.loss_factor, engine.reported_factor, engine.eps_with_v = 0.0, 1.0, 0.0, False
+        if engine is not None:
+            engine.penalty, engine.loss_factor, engine.reported_factor, engine.eps_with_v = 0.0, 1.0, 0.0, False
 
     def added_to(self, options):
         """The Options of a fit, with these orders and the watch."""

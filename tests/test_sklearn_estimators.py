@@ -6,6 +6,7 @@ import itertools
 import pickle
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -266,6 +267,20 @@ def test_predictions_of_any_x_are_the_same(fitted, y):
     np.testing.assert_array_equal(predict(X), want)
     A = model.network_.predict(X.T)
     assert (want if want.ndim == 1 else want[:, -1]).tolist() == A[-1].tolist()
+
+
+@alone
+def test_x_is_not_copied():
+    big, y = np.ones((2000, 500), "f4"), np.arange(2000) % 3
+    models = [MLPClassifier((2,), max_iter=2, random_state=0, shuffle=shuffle) for shuffle in (True, False)]
+    models[0].fit(big[:10], y[:10]).predict(big[:10])
+    tracemalloc.start()
+    try:
+        for model in models:
+            model.fit(big, y).predict(big)
+        assert tracemalloc.get_traced_memory()[1] < 0.1 * big.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_float32_stays_float32():
@@ -609,7 +624,7 @@ def test_partial_fit_checks_parameters_that_have_changed():
 
 def test_wrong_data_is_refused():
     fit = MLPRegressor(**SMALL).fit
-    with pytest.raises(ValueError, match=r"weights of all samples are 0|at least one non-zero"):
+    with pytest.raises(ValueError, match=r"sample_weight is 0 for all|at least one non-zero"):
         fit(X, VALUE, np.zeros(150))
     with pytest.raises(ValueError, match="sample_weight"):
         fit(X, VALUE, np.full(150, -1.0))

@@ -18,7 +18,7 @@ class Data:
     def __init__(self, X, y, given_weights, weights):
         self.X, self.y, self.given_weights, self.weights = X, y, given_weights, weights
         if weights is not None and not weights.any():
-            raise ValueError("sample_weight: the weights of all samples are 0; give at least one of them more than 0")
+            raise ValueError("sample_weight is 0 for all samples to train on, or to validate with: give more to some")
 
     def __len__(self):
         return self.X.shape[0]
