@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-from . import fit_options, training
+from . import arrays, fit_options, training
 
 
 class Orders:
@@ -122,4 +122,4 @@ class Terms:
 
 def scaled(weights):
     """By what :meth:`Terms.fit` multiplies weights of samples, a power of two: in whose unit the penalty is."""
-    return 1.0 if weights is None else 2.0 ** (1 - int(np.frexp(weights.max(initial=0.0))[1]))
+    return 1.0 if weights is None else 2.0 ** -arrays.exponent_of_weights(weights)
