@@ -407,6 +407,8 @@ typedef struct {
                          to its loss and gradient; the optimizer has no weight_decay then, and is not adamw */
   double loss_factor; /* of all losses; 0: as 1 */
   int eps_with_v;     /* adam and its kind: eps is added to sqrt(v), before that is divided by sqrt(1 - beta2^t) */
+  double reported_factor; /* of the losses in loss_sum and `ended`, instead of loss_factor; 0: as loss_factor */
+  ptrdiff_t samples_step; /* `samples` of the next epoch lie so many numbers after those of this one; 0: the same */
 } fnn_fit;
 
 /* Whether all weights and moments are finite. */

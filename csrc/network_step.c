@@ -244,19 +244,17 @@ static double scale_of(const fnn_worker *me) {
 /* The sum of the squares of all W, in a fixed order. Each thread computes it, so that all decide alike. */
 static double squares_of_weights(const fnn_worker *me) {
   const fnn_net *net = me->job->net;
-  double sums[LOSS_SUMS] = {0}, total = 0;
+  const fnn_update as_they_are = {.scale = 1, .clip_value = INFINITY};
+  double total = 0;
   for (int l = 0; l < net->layers; l++) {
     const fnn_layer_state *y = &net->layer[l];
     const ptrdiff_t n = fnn_updated_rows(y) * fnn_updated_padded(net->K, y); /* the padding is 0 */
-    const float *w = fnn_updated_weights(y);
-    const double *wide = fnn_updated_weights(y);
-    for (ptrdiff_t i = 0; i < n; i += LOSS_SUMS)
-      for (int j = 0; j < fnn_min(LOSS_SUMS, n - i); j++) {
-        const double weight = net->K->size == 4 ? w[i + j] : wide[i + j];
-        sums[j] += weight * weight;
-      }
+    for (ptrdiff_t i = 0; i < n; i += FNN_SQUARES) {
+      double squares;
+      net->K->squares(&as_they_are, &squares, fnn_at(net->K, fnn_updated_weights(y), i), fnn_min(FNN_SQUARES, n - i));
+      total += squares;
+    }
   }
-  for (int j = 0; j < LOSS_SUMS; j++) total += sums[j];
   return total;
 }
 
@@ -268,7 +266,7 @@ static enum fnn_step_result decide(fnn_worker *me) {
     return FNN_STEP_DONE;
   }
   const double factor = fnn_loss_factor(job->fit);
-  me->loss = factor * me->loss + me->penalty;
+  me->loss = (job->fit->reported_factor > 0 ? job->fit->reported_factor : factor) * me->loss + me->penalty;
   if (me->loss - me->loss != 0) return FNN_STEP_FAILED; /* a loss, or their sum, is inf or NaN */
   const fnn_optimizer *o = &job->optimizer;
   fnn_optimizer with_penalty;

@@ -96,7 +96,8 @@ static void train_task(void *arg, fnn_member *member) {
     const ptrdiff_t rows = fnn_min(fit->batch, job->m - at.position);
     me.m = 0;
     if (lr_changes) me.lr = rate_of_batch(&me, &at);
-    result = fnn_step(&me, fit->shuffle ? fit->order : fit->samples, at.position, rows);
+    const uint32_t *samples = fit->samples ? fit->samples + at.epochs * fit->samples_step : NULL;
+    result = fnn_step(&me, fit->shuffle ? fit->order : samples, at.position, rows);
     if (result != FNN_STEP_DONE) break;
     if (me.m) at.rate = me.lr; /* the batch was not skipped */
     at.batches++;
@@ -165,9 +166,10 @@ static int run_training(fnn_net *net, fnn_train_job job, fnn_fit *given, int thr
       return FNN_REFUSED;
     job.optimizer.schedule = &job.schedule;
   }
-  if (fit.before < 0 || fit.whole < 0) return FNN_REFUSED;
-  if (!(fit.penalty >= 0 && fit.penalty <= DBL_MAX && fit.loss_factor >= 0 && fit.loss_factor <= DBL_MAX))
-    return FNN_REFUSED;
+  if (fit.before < 0 || fit.whole < 0 || fit.samples_step < 0) return FNN_REFUSED;
+  const double factors[] = {fit.penalty, fit.loss_factor, fit.reported_factor};
+  for (int i = 0; i < 3; i++)
+    if (!(factors[i] >= 0 && factors[i] <= DBL_MAX)) return FNN_REFUSED;
   if (job.part != FNN_WHOLE_STEP) /* the memory has what the first part left there */
     threads = threads < job.work->threads ? threads : job.work->threads;
   else if (fnn_reserve(net, job.work, batch, threads, fit.plain, job.X && !is_sparse))

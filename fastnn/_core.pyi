@@ -60,6 +60,7 @@ class Engine:
     standards: tuple[Any, ...] | None
     penalty: float
     loss_factor: float
+    reported_factor: float
     eps_with_v: bool
     @property
     def sizes(self) -> tuple[int, ...]: ...

@@ -116,6 +116,8 @@ cdef extern from "fastnn.h" nogil:
         ptrdiff_t before, whole
         double penalty, loss_factor
         int eps_with_v
+        double reported_factor
+        ptrdiff_t samples_step
     ctypedef struct fnn_net:
         pass
     const char *fnn_activation_row(int index)

@@ -95,7 +95,7 @@ cdef class Engine:
     cdef public bint cautioned  # whether train_step has given its DataWarning; set by one_step.py
     cdef public bint plain  # fnn_fit.plain: whether gradients are stored before the update; tests compare both ways
     cdef public bint has_own_loss  # which quick_step does not know; set by Trainable
-    cdef public double penalty, loss_factor  # of scikit-learn: see _numpy.py
+    cdef public double penalty, loss_factor, reported_factor  # of scikit-learn: see _numpy.py
     cdef public bint eps_with_v
     cdef bint is_frozen  # all layers are
     cdef uint64_t seed  # of dropout's masks
@@ -115,7 +115,7 @@ cdef class Engine:
         self.sizes, self.dtype, self.settings, self.seed = sizes, dtype, (activations, loss), seed
         self.norm = norm or (None,) * count
         self.levels = _levels(loss, sizes[count])
-        self.penalty, self.loss_factor, self.eps_with_v = 0.0, 1.0, False
+        self.penalty, self.loss_factor, self.reported_factor, self.eps_with_v = 0.0, 1.0, 0.0, False
         self.isa, self.forced = _isa if isa is None else isa, threads or 0
         self.type_num, self.loss_code = dtype.num, c_loss.kind
         self.n_in, self.n_out = sizes[0], sizes[count]
@@ -719,8 +719,9 @@ cdef class Engine:
         fit.size, fit.optimizer = sizeof(fnn_fit), &self.step_settings
         fit.batch, fit.max_batches, fit.max_epochs, fit.cautious, fit.unchecked = m, 1, 1, True, False
         fit.samples, fit.mask_seed, fit.diagnostics = NULL, self.seed, NULL
-        fit.rates, fit.ended_rates = NULL, NULL
-        fit.penalty, fit.loss_factor, fit.eps_with_v = self.penalty, self.loss_factor, self.eps_with_v
+        fit.samples_step, fit.rates, fit.ended_rates = 0, NULL, NULL
+        fit.penalty, fit.eps_with_v = self.penalty, self.eps_with_v
+        fit.loss_factor, fit.reported_factor = self.loss_factor, self.reported_factor
         fit.time = fit.rate = fit.before = fit.whole = 0
         fit.plain = self.plain
         fit.shuffle = fit.order_is_valid = 0
@@ -740,7 +741,7 @@ cdef class Engine:
         cdef fnn_sparse lists
         cdef fnn_matrix x = _input(X, &lists)
         cdef fnn_targets targets = _targets(y, sample_weight, self.levels)
-        cdef ptrdiff_t m = X.shape[1] if samples is None else len(samples)
+        cdef ptrdiff_t m = X.shape[1] if samples is None else samples.shape[samples.ndim - 1]
         cdef cnp.ndarray chosen = samples, each_rate = rates, ended_rates = None
         cdef fnn_optimizer settings
         cdef fnn_schedule schedule
@@ -754,8 +755,10 @@ cdef class Engine:
         fit.shuffle = seed is not None
         fit.seed = seed or 0
         fit.samples, fit.mask_seed, fit.diagnostics = NULL, self.seed, NULL
+        fit.samples_step = 0
         if chosen is not None:
             fit.samples = <uint32_t *>cnp.PyArray_DATA(chosen)
+            fit.samples_step = m if chosen.ndim == 2 else 0
         if state.diagnostics is not None:
             fit.diagnostics = <double *>cnp.PyArray_DATA(<cnp.ndarray>state.diagnostics)
         _set_optimizer(&settings, &schedule, optimizer, fnn_net_slots(self.net))
@@ -773,7 +776,8 @@ cdef class Engine:
         fit.ended, fit.ended_count = ended, 0
         fit.time, fit.rate, fit.before, fit.whole = state.time, state.rate, state.before, state.whole or 0
         fit.rates, fit.ended_rates = NULL, NULL
-        fit.penalty, fit.loss_factor, fit.eps_with_v = self.penalty, self.loss_factor, self.eps_with_v
+        fit.penalty, fit.eps_with_v = self.penalty, self.eps_with_v
+        fit.loss_factor, fit.reported_factor = self.loss_factor, self.reported_factor
         if each_rate is not None:
             fit.rates = <const double *>cnp.PyArray_DATA(each_rate)
         if each_rate is not None or settings.schedule != NULL:

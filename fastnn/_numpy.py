@@ -621,7 +621,8 @@ class Engine:
         # What scikit-learn defines in another way than PyTorch: its alpha, a factor of all losses, and whether Adam's
         # eps is added to sqrt(v) before that is divided by sqrt(1 - beta2^t). They act in train() alone. With a penalty
         # the optimizer has no weight_decay, and is not AdamW; it is in the unit of the weights that train() is given.
-        self.penalty, self.loss_factor, self.eps_with_v = 0.0, 1.0, False
+        # A reported_factor other than 0 is that of the losses that train() returns, instead of loss_factor.
+        self.penalty, self.loss_factor, self.reported_factor, self.eps_with_v = 0.0, 1.0, 0.0, False
         self.start_optimizer(0)
 
     def set_parameters(self, parameters):
@@ -928,7 +929,7 @@ class Engine:
         check : bool
             False: do not check whether they are finite; `state.finite` is then True.
         samples : ndarray of uint32 or None
-            The samples that an epoch visits; None: all.
+            The samples that an epoch visits; None: all. Without a seed it may be 2-D, a row for each epoch of the call.
         rates : ndarray of float64 or None
             The learning rate of each batch of this call, instead of the optimizer's lr.
         cautious : bool
@@ -940,7 +941,7 @@ class Engine:
         list of (float, float)
             For each epoch that ended: sum of w_i L_i and sum of w_i.
         """
-        m = X.shape[1] if samples is None else len(samples)
+        m = X.shape[1] if samples is None else samples.shape[-1]
         state.ended, state.ended_rates = ended, ended_rates = [], []
         if cautious:
             state.unsafe = False
@@ -950,7 +951,9 @@ class Engine:
             if seed is not None and state.order is None:
                 state.order = _chosen(permutation(m, seed, state.epoch), samples)
             batch = slice(state.position, min(state.position + batch_size, m))
-            order = samples if seed is None else state.order
+            order = state.order
+            if seed is None:
+                order = samples if samples is None or samples.ndim == 1 else samples[len(ended)]
             now, steps = self._with_rate(optimizer, state, m, None if rates is None else rates[i]), self._steps
             if not self._step(X, y, sample_weight, now, batch if order is None else order[batch], state, cautious):
                 break
@@ -1041,11 +1044,11 @@ class Engine:
 
     def _of_sklearn(self, total, gradients):
         """The sum of w_i L_i of a batch with factor and penalty, and the gradients with the factor."""
+        total *= self.reported_factor or self.loss_factor
         if self.penalty:
             squares = sum(float(np.square(layer[0], dtype=np.float64).sum()) for layer in self._parameters)
-            total += self.penalty / (2 * self.loss_factor) * squares
+            total += self.penalty / 2 * squares
         if self.loss_factor != 1:
-            total *= self.loss_factor
             gradients = [tuple(g * self.dtype.type(self.loss_factor) for g in layer) for layer in gradients]
         return total, gradients
 

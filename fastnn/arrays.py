@@ -247,9 +247,14 @@ def finite_weights(sample_weight, m, name="sample_weight"):
     return w
 
 
+def exponent_of_weights(w):
+    """The e for which the largest of the weights is in [2**e, 2**(e + 1))."""
+    return int(np.frexp(w.max(initial=0.0))[1]) - 1
+
+
 def scaled_weights(w):
     """The weights times a power of two, so that the largest is in [1, 2); and e, where 2**e times these are `w`."""
-    exponent = int(np.frexp(w.max(initial=0.0))[1]) - 1
+    exponent = exponent_of_weights(w)
     with np.errstate(all="ignore"):
         w = np.ldexp(w, -exponent)
     w[w < np.finfo(np.float64).tiny] = 0  # as in the compiled backend; relative to the largest they are negligible

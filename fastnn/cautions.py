@@ -27,13 +27,13 @@ class DataWarning(UserWarning):
     """Warns of data, or of a network, that are allowed but probably a mistake; the message says what to write."""
 
 
-def caution(text):
-    """Give a DataWarning that points to the line which called fastnn."""
+def caution(text, kind=DataWarning):
+    """Give a warning that points to the line which called fastnn."""
     level, frame = 1, sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
         level, frame = level + 1, frame.f_back
     try:
-        warnings.warn(text, DataWarning, stacklevel=level)
+        warnings.warn(text, kind, stacklevel=level)
     except Warning:  # the user wants it as an error
         raise
     except Exception:  # it cannot be shown: there may be no stderr

@@ -20,9 +20,12 @@ class Options:
     stopper : Stopper or None
     max_seconds : float or None
     diagnoses : bool
+    orders, watch : terms.Orders, or None; object with the methods of sklearn.watch.Watch, or None
+        For an estimator of :mod:`fastnn.sklearn` the order of the samples in each epoch (None: the network's own), and
+        what looks at the losses of epochs.
     """
 
-    samples = kept_back = measures = stopper = max_seconds = None
+    samples = kept_back = measures = stopper = max_seconds = orders = watch = None
     diagnoses = False
 
     def names(self):

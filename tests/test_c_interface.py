@@ -140,7 +140,10 @@ def test_other_numbers_that_are_none_are_refused(small):
         fit.position = position
         assert in_c("net_train", net, *samples(arrays), fit, (1,)) == REFUSED
     assert in_c("net_train", net, *samples(arrays), step(0), (1,)) == REFUSED
-    for name in ("penalty", "loss_factor"):
+    fit = step(2)
+    fit.samples_step = -1
+    assert in_c("net_train", net, *samples(arrays), fit, (1,)) == REFUSED
+    for name in ("penalty", "loss_factor", "reported_factor"):
         for number in (-1.0, np.inf, np.nan):
             fit = step(5)
             setattr(fit, name, number)

@@ -28,7 +28,8 @@ MODULES += ["threads", "tabular.model", "tabular.reading", "exchange.c_files"]
 PICTURES = ["plots.classification", "plots.networks", "plots.regression", "plots.training"]
 PICTURES += ["history"]  # they need matplotlib
 # Modules whose examples need another package.
-FOREIGN = {"onnx_reading": "onnx", "onnx_writing": "onnx", "with_sklearn": "sklearn"}
+FOREIGN = {"exchange.onnx_reading": "onnx", "exchange.onnx_writing": "onnx"}
+FOREIGN |= dict.fromkeys(["exchange.with_sklearn", "sklearn.classifier", "sklearn.regressor"], "sklearn")
 FUNCTIONS = [
     *(getattr(kernels, name) for name in kernels.__all__),
     *(f for f in vars(datasets).values() if inspect.isfunction(f) and not f.__name__.startswith("_")),
@@ -49,7 +50,7 @@ def test_examples_of_pictures(name, plt):
 @pytest.mark.parametrize("name", FOREIGN)
 def test_examples_with_other_packages(name):
     pytest.importorskip(FOREIGN[name])
-    run_examples(f"exchange.{name}")
+    run_examples(name)
 
 
 @pytest.mark.slow
@@ -90,6 +91,13 @@ def test_public_functions_are_explained(function):
         "Raises" if "get" not in function.__name__ and function is not fastnn.info else "Returns",
     ):
         assert f"{section}\n{'-' * len(section)}" in text, section
+
+
+def test_public_methods_of_estimators_are_explained():
+    pytest.importorskip("sklearn", "1.5")
+    for name in fastnn.sklearn.__all__:
+        for method, member in vars(getattr(fastnn.sklearn, name)).items():
+            assert method.startswith("_") or inspect.getdoc(member), method
 
 
 @pytest.mark.parametrize("owner", [fastnn.Network, tabular.TabularModel, tabular.Table], ids=lambda c: c.__name__)
