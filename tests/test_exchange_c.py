@@ -73,9 +73,9 @@ def test_200_networks_are_the_same_in_c(tmp_path, rng, dtype):
     check_random_networks(tmp_path, rng, 200, dtype)
 
 
-@pytest.mark.parametrize("with_y", [True, False])
-def test_standardisation_is_part_of_it_with_means_of_any_size(tmp_path, rng, dtype, with_y):
-    made = [adapted_network(rng, dtype, mean, with_y) for mean in (0, 1, 4, 1e5, -1e6)]
+def test_standardisation_is_part_of_it_with_means_of_any_size(tmp_path, rng, dtype):
+    cases = ((0, True), (1, False), (4, True), (-1e6, False))
+    made = [adapted_network(rng, dtype, mean, with_y) for mean, with_y in cases]
     written = []
     for i, (net, _) in enumerate(made):
         to_c(net, tmp_path / f"{i}.c", name=f"predict_{i}")
@@ -126,6 +126,7 @@ def test_float64_on_request_and_back(tmp_path, rng):
         assert np.abs(predict(X) - A).max() < bound * np.abs(A).max()
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite_stay_in_their_sample(tmp_path, rng):
     written, nets = [], []
     for i, kind in enumerate(ref.ALL_ACTIVATIONS):
@@ -232,7 +233,7 @@ def test_the_file_needs_nothing_but_five_functions(tmp_path, rng):
     assert not [name for kind, name in symbols if kind in "BbDd"]  # no memory that changes
 
 
-@pytest.mark.parametrize("stem", ["a b", "x-1", "ü", "%s", "'", "#", "if", "0", "a.b", "$(id)", "m;int main", "-o"])
+@pytest.mark.parametrize("stem", ["ü '", "%s", "#if", "a.b", "m;int main", "-o"])
 def test_any_usual_file_name_does(tmp_path, stem):
     net = Network([2, 2], ["identity"], "mse", seed=0)
     to_c(net, tmp_path / f"{stem}.c")
@@ -278,8 +279,8 @@ def test_what_is_refused_leaves_no_file(tmp_path):
 
 def test_long_sums_lose_no_number(tmp_path, rng, dtype):
     written, nets = [], []
-    for n in (127, 128, 129, 255, 256, 300):
-        net = Network([n, n, 3], ["tanh", "identity"], "mse", dtype=dtype, seed=n)
+    for n in (128, 129, 300):
+        net = Network([n, 5, 3], ["tanh", "identity"], "mse", dtype=dtype, seed=n)
         to_c(net, tmp_path / f"{n}.c", name=f"predict_{n}")
         nets.append(net)
         written.append((tmp_path / f"{n}.c", f"predict_{n}", net.sizes, net.dtype))

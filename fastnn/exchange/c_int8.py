@@ -67,7 +67,6 @@ def _standardised(program, plain):
     program.add_constant("centre", centre)
     program.add_constant("inverse_scale", inverse)
     program.into_buffer(n)
-    program.add_line(
-        f"for (size_t i = 0; i < {n}; i++)\n    {program.here}[i] = (x[i] - centre[i]) * inverse_scale[i];"
-    )
+    here = f"{program.here}[i] = (x[i] - centre[i]) * inverse_scale[i];"
+    program.add_line(f"for (size_t i = 0; i < {n}; i++)\n    {here}")
     return plain._replace(layers=[first, *plain.layers[1:]])

@@ -196,7 +196,7 @@ def scale_within(plain):
 def _cast(T, dtype, what):
     """T in a dtype; ValueError if a number is finite only in the wider one."""
     with np.errstate(all="ignore"):
-        cast = T.astype(dtype)
+        cast = T.astype(dtype, order="C")  # a copy, in one layout: BLAS rounds differently in another one
     if T.dtype != dtype and (np.isinf(cast) & np.isfinite(T)).any():
         raise ValueError(f"{what} has numbers that {dtype} cannot hold")
     return cast
