@@ -106,8 +106,8 @@ def _refuse_kinds(columns):
         names = [column.name for column in dates]
         raise ValueError(
             f"dates or times are in column {', '.join(map(repr, names))}, such as {dates[0].first()}: drop={names} "
-            "leaves them out; what they tell, such as days since a first one, month or weekday, can be given as a column "
-            "of numbers"
+            "leaves them out; what they tell, such as days since a first one, month or weekday, can be given as a "
+            "column of numbers"
         )
 
 
