@@ -146,6 +146,27 @@ def test_classes_and_their_probabilities(table, run):
         assert kind == ("b" if float(b) >= 0.5 else "a")
 
 
+def test_predictions_are_printed_as_they_are(table, capsys):
+    labels = ["a\xa0\u2028b", 'x\ny, "z"\x1b']
+    TabularModel(epochs=2).fit({"size": SIZES, "kind": np.array(labels)[(KINDS == "a").astype(int)]}, "kind").save(
+        "m.npz"
+    )
+    assert command_line.main(["predict", "m.npz", str(table)]) == 0
+    assert command_line.main(["predict", "m.npz", str(table), "-o", "out.csv"]) == 0
+    out = capsys.readouterr().out
+    assert out == Path("out.csv").read_text("utf-8")
+    assert {row[0] for row in csv.reader(io.StringIO(out, newline=""))} <= {"kind", *labels}
+
+
+def test_the_help_tells_the_defaults(run):
+    text = "\n".join(run("train", "--help")[1])
+    for name, value in TabularModel().settings.items():
+        found = re.search(rf"--{name} .*\((\S+)\)$", text, re.MULTILINE)
+        if found:
+            assert found[1] == (",".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"), name
+    assert text.count("(") >= 6
+
+
 def test_without_header_by_number(table, run):
     table.write_text("\n".join(ROWS))
     code, out, err = run("train", table, "--target", 2, "-o", "m.npz", "--epochs", 5, "--drop", 1)
