@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 
 import fastnn
+from conftest import alone
 from fastnn import command_line
 from fastnn.commands import bench, contenders
 from fastnn.tabular import TabularModel
 from tables_of_people import TABLES
 from test_main import ROOT
 
+pytestmark = alone  # it prints, and changes the folder
 COMMANDS = ["demo", "info", "bench", "train", "predict", "inspect", "export"]
 RNG = np.random.default_rng(0)
 SIZES, KINDS = RNG.uniform(1, 9, 80).round(2), np.array(["a", "b"])[RNG.integers(0, 2, 80)]

@@ -15,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastnn
+from conftest import alone
 from fastnn import files
 from fastnn.tabular import TabularModel, encoding, read_table
 from fastnn.tabular.delimited import read
 from fastnn.tabular.targets import brier
 
+pytestmark = alone  # it catches warnings
 RNG = np.random.default_rng(0)
 N = 120
 SIZE, PLACE = RNG.uniform(40, 200, N).round(1), np.array(["town", "land", "coast"])[RNG.integers(0, 3, N)]
