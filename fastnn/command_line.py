@@ -11,7 +11,7 @@ import signal
 import sys
 import warnings
 
-from .commands import UsageError, bench, demo, export, info, inspect, predict, train
+from .commands import Data, UsageError, bench, demo, export, info, inspect, predict, train
 
 _OVERVIEW = """\
 fastnn: small neural networks on the CPU.
@@ -103,7 +103,7 @@ def show(lines):
     """Print lines on stdout as they come."""
     for line in lines:
         with _of_stdout():
-            print(_printable(line), file=sys.stdout)
+            print(line if isinstance(line, Data) else _printable(line), file=sys.stdout)
 
 
 @contextlib.contextmanager

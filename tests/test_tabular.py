@@ -15,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastnn
+from conftest import alone
 from fastnn import files
 from fastnn.tabular import TabularModel, encoding, read_table
 from fastnn.tabular.delimited import read
 from fastnn.tabular.targets import brier
 
+pytestmark = alone  # it catches warnings
 RNG = np.random.default_rng(0)
 N = 120
 SIZE, PLACE = RNG.uniform(40, 200, N).round(1), np.array(["town", "land", "coast"])[RNG.integers(0, 3, N)]
@@ -114,6 +116,7 @@ def test_nullable_and_categorical_columns(kind):
         ("a,a\n1,2", ["a", "a"], [["1"], ["2"]]),
         ("x,x\ny,z", ["0", "1"], [["x", "y"], ["x", "z"]]),
         ("?,a\n1,b\n", ["0", "1"], [["?", "1"], ["a", "b"]]),
+        ("sep=;\r\na;b\r\n1,2;3\r\n", ["a", "b"], [["1,2"], ["3"]]),
         ('a, b\n1, "x, y"\n', ["a", "b"], [["1"], ["x, y"]]),
     ],
 )
@@ -277,6 +280,8 @@ def test_what_is_neither_number_nor_text_is_refused_where_it_is_needed(cell):
         ([f"{i},5" for i in range(40)], "numbers with a comma, such as '0,5': for a decimal comma give decimal=','"),
         (["1,234.5"] * 20 + ["2"] * 20, "numbers with a comma, such as '1,234.5'"),
         ([*map(str, range(38)), "old", "old"], r"2 of 40 cells are none: 'old'; .* missing=\['old'\]"),
+        ([f"{i}%" for i in range(38)] + ["3", "7"], "numbers with a sign, such as '0%': write them without it"),
+        (["$1,200.50", "€ 7"] * 20, r"numbers with a sign, such as '\$1,200.50'"),
         ([np.inf] + [1.0] * 39, "holds an infinite number in row 1"),
     ],
 )

@@ -11,6 +11,8 @@ from tables_of_people import TABLES
 
 sklearn = pytest.importorskip("sklearn")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+if fastnn.info()["backend"] != "compiled":
+    pytest.skip("it takes minutes without the compiled backend, and is slower than theirs", allow_module_level=True)
 
 SEEDS = range(5)
 # File, target, and columns that contain the answer or are no property of the sample.
@@ -88,5 +90,4 @@ def test_no_worse_and_faster(name):
         told = f"{told}, {spent.mean():.2f}"
         print(told)  # shown by -rP
         assert difference.mean() >= -2 * error, told
-        if fastnn.info()["backend"] == "compiled":
-            assert seconds[0].sum() < spent.sum(), told
+        assert seconds[0].sum() < spent.sum(), told

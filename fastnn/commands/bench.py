@@ -130,7 +130,7 @@ def _table(results):
         yield f"{net:<20}{1e6 * ours:>9.1f}{share:>7.0%}{others}"
     yield ""
     rate = results["flops_a_second"] / 1e9
-    yield f"share: of {rate:.0f} GFLOP/s, the rate of the fastest product of 1024 x 1024 matrices here"
+    yield f"share: of {rate:.0f} GFLOP/s, the highest rate here of products of 1024 x 1024 matrices, and of these steps"
     versions = {row["library"]: row["version"] for row in results["rows"]}
     yield "versions: " + ", ".join(f"{name} {versions[name]}" for name in libraries)
     for library, why in results["left_out"].items():

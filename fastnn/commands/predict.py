@@ -6,7 +6,7 @@ import io
 import numpy as np
 
 from .. import filesystem
-from . import UsageError, places
+from . import Data, UsageError, places
 
 
 def lines(say, model, data, output, probabilities, header, delimiter, decimal, encoding, missing):
@@ -29,7 +29,7 @@ def lines(say, model, data, output, probabilities, header, delimiter, decimal, e
         say(f"columns that are not needed: {', '.join(skipped)}")
     rows = [names] * table.has_header + list(zip(*found, strict=True))
     if output is None or output == "-":
-        yield from _csv(rows).splitlines()
+        yield from map(Data, _csv(rows).removesuffix("\n").split("\n"))
     else:
         filesystem.write(output, _csv(rows).encode())
         say(f"{output}: {table.rows} rows")

@@ -13,6 +13,7 @@ _DATES = re.compile(
     r"|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
 )
 _WITH_COMMA = re.compile(r"[+-]?\d+(,\d+)+(\.\d*)?")
+_WITH_SIGN = re.compile(r"[+-]?[$€£¥] ?[+-]?\d[\d.,]*|[+-]?\d[\d.,]* ?[%$€£¥]")
 _NUMBERS_AMONG_TEXT = 0.8  # a share of numbers from which words between them are hardly categories
 
 
@@ -99,6 +100,11 @@ def refuse_numbers(column):
         raise ValueError(
             f"column {column.name!r} holds numbers with a comma, such as {with_comma[0]!r}: for a decimal comma give "
             "decimal=','; commas between thousands have to be removed"
+        )
+    if words and all(map(_WITH_SIGN.fullmatch, words)):
+        raise ValueError(
+            f"column {column.name!r} holds numbers with a sign, such as {words[0]!r}: write them without it; if these "
+            f"are categories, categorical=[{column.name!r}]"
         )
     words = [cell for cell in words if number(cell, ",") is None]
     cells, others = counts.total(), sum(counts[word] for word in words)

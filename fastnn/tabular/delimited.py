@@ -2,11 +2,13 @@
 
 import csv
 import io
+import re
 
 from .cells import MISSING, number
 
 DELIMITERS = (";", "\t", "|", ",")  # in the order in which they are preferred: numbers may have a decimal comma
 _LINES_LOOKED_AT = 100
+_SAID = re.compile(r"sep=([^\r\n])\r?\n")
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # byte order marks
 _OTHERS = {
     b"PK\x03\x04": "a zip archive, such as a sheet of Excel: save it as CSV",
@@ -42,6 +44,9 @@ def read(data, delimiter=None, header=None, encoding="utf-8"):
         If the bytes are no text, or lines have different numbers of cells.
     """
     text = _decoded(data, encoding)
+    said = _SAID.match(text)  # as Excel writes it
+    if said:
+        text, delimiter = text[said.end() :], delimiter or said[1]
     rows = _rows(text, _delimiter(text) if delimiter is None else delimiter)
     if header is None:
         header = _is_header(*(cells for _, cells in rows[:2]))
