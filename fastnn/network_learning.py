@@ -67,7 +67,8 @@ class Learner:
         sample_weight : array_like, (m,), optional
             As for :meth:`loss`; for our metrics, too.
         metrics : list of str, (str, dict) or callable
-            |metrics|.
+            |metrics|
+
             r2, rmse and mae take for a the means of gaussian_nll, the level of quantile that is nearest
             to 0.5 (of two the first), and exp(A) with poisson.
             A callable gets `y` as it was given, and the outputs A (n_L, m), read-only; it returns a
@@ -216,7 +217,7 @@ class Learner:
         """Compare the gradients with central differences of the loss.
 
         The differences are computed by a float64 copy of the network: each parameter w is moved by
-        1e-6 * max(1, |w|) in both directions. Of more than 2000 parameters a random sample of about
+        1e-6 * max(1, abs(w)) in both directions. Of more than 2000 parameters a random sample of about
         2000 is checked.
 
         Parameters
@@ -408,7 +409,7 @@ class Learner:
         Warns
         -----
         DataWarning
-            For data that are allowed but probably a mistake: |values| of X above 50; a mean loss of
+            For data that are allowed but probably a mistake: values of X above 50 or below -50; a mean loss of
             the first epoch that is more than twice that of its first step and of before; class
             codes for several sigmoid outputs; soft labels with the default loss; one-hot labels as
             rows instead of columns.
