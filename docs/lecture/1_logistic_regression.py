@@ -2,8 +2,9 @@ r"""
 Logistic regression is a network
 ================================
 
-Logistic regression is the smallest neural network. It has one layer with one unit. The unit computes a weighted sum of the
-features, and the sigmoid function makes a probability of it.
+Logistic regression is the smallest neural network. It has one layer with one unit. The
+unit computes a weighted sum of the features, and the sigmoid function makes a
+probability of it.
 
 .. list-table::
    :header-rows: 1
@@ -17,7 +18,7 @@ features, and the sigmoid function makes a probability of it.
      - ``loss="binary_cross_entropy"``: the default
    * - :math:`J = \dfrac{1}{m} \sum_{i=1}^{m} \mathcal{L}\left(a^{(i)}, y^{(i)}\right)`
      - ``net.loss(X, y)``
-   * - :math:`w := w - \alpha\, \dfrac{\partial J}{\partial w}`
+   * - :math:`w \leftarrow w - \alpha\, \dfrac{\partial J}{\partial w}`
      - ``net.fit(X, y, optimizer=fastnn.SGD(lr=alpha))``
 """
 
@@ -39,17 +40,19 @@ X.shape, y.shape
 # %%
 # The network
 # -----------
-# ``[2, 1]`` says: 2 inputs, 1 unit. With one output, fastnn takes the sigmoid and the binary cross-entropy.
+# ``[2, 1]`` says: 2 inputs, 1 unit. With one output, fastnn takes the sigmoid and the
+# binary cross-entropy.
 
 net = fastnn.Network([2, 1], seed=0)
 print(net.summary())
 ax = plots.network_diagram(net, inputs=["x1", "x2"], outputs=["a"])
-ax.set_title("Logistic regression as a network")
+ax.figure.suptitle("Logistic regression as a network")
 
 # %%
 # Training
 # --------
-# Each epoch goes through all samples once. The loss becomes smaller from epoch to epoch.
+# Each epoch goes through all samples once. The loss becomes smaller from epoch to
+# epoch.
 
 history = net.fit(X, y, epochs=30, optimizer=fastnn.SGD(lr=0.1))
 ax = history.plot()
@@ -58,8 +61,8 @@ ax.set_title("The loss of each epoch")
 # %%
 # What the network has learned
 # ----------------------------
-# The decision boundary is where :math:`a = 1/2`. There :math:`z = 0`, so it is the straight line
-# :math:`w_1 x_1 + w_2 x_2 + b = 0`.
+# The decision boundary is where :math:`a = 1/2`. There :math:`z = 0`, so it is the
+# straight line :math:`w_1 x_1 + w_2 x_2 + b = 0`.
 
 [(W, b)] = net.parameters
 print("W =", W, " b =", b, " accuracy =", net.evaluate(X, y)["accuracy"])
@@ -76,5 +79,7 @@ Z = W @ X + b
 A = 1 / (1 + np.exp(-Z))
 J = -np.mean(y * np.log(A) + (1 - y) * np.log(1 - A))
 
-print("largest difference of the predictions:", f"{np.abs(A - net.predict(X)).max():.0e}")
+print(
+    "largest difference of the predictions:", f"{np.abs(A - net.predict(X)).max():.0e}"
+)
 print("loss by hand:", J.round(6), " by fastnn:", round(net.loss(X, y), 6))

@@ -2,8 +2,8 @@ r"""
 Forward and backward, with caches
 =================================
 
-The forward pass goes from the inputs to the loss. Each layer keeps its arrays in a *cache*. The backward pass goes from the loss
-to the inputs, and uses them.
+The forward pass goes from the inputs to the loss. Each layer keeps its arrays in a
+*cache*. The backward pass goes from the loss to the inputs, and uses them.
 
 .. list-table::
    :header-rows: 1
@@ -42,7 +42,8 @@ net = fastnn.Network([4, 5, 3], ["tanh", "softmax"], dtype="float64", seed=0)
 
 A, caches = net.forward(X, cache=True)
 for layer, cache in enumerate(caches, start=1):
-    print(f"layer {layer}:", ", ".join(f"{name} {array.shape}" for name, array in cache.items()))
+    shapes = [f"{name} {array.shape}" for name, array in cache.items()]
+    print(f"layer {layer}:", ", ".join(shapes))
 print("outputs:", A.shape, " sums of the columns:", A.sum(axis=0).round(12))
 
 # %%
@@ -57,8 +58,8 @@ print("the same outputs:", np.allclose(A_prev, A))
 # %%
 # Backward
 # --------
-# The loop goes through the layers from the last to the first. Each derivative has the shape of its array: :math:`dW` that of
-# :math:`W`, :math:`dA` that of :math:`A`.
+# The loop goes through the layers from the last to the first. Each derivative has the
+# shape of its array: :math:`dW` that of :math:`W`, :math:`dA` that of :math:`A`.
 
 gradients = []
 dZ = kernels.loss_backward(caches[-1]["Z"], y, "cross_entropy")
@@ -66,33 +67,40 @@ for layer in (2, 1):
     cache = caches[layer - 1]
     dW, db, dA_prev = kernels.linear_backward(dZ, cache["A_prev"], cache["W"])
     gradients.insert(0, (dW, db))
-    print(f"layer {layer}: dZ {dZ.shape}, dW {dW.shape}, db {db.shape}, dA_prev {dA_prev.shape}")
+    print(f"layer {layer}: dZ {dZ.shape}, dW {dW.shape}, db {db.shape}")
     if layer > 1:
         before = caches[layer - 2]
-        dZ = kernels.activation_backward(dA_prev, before["A"], net.activations[layer - 2], before["Z"])
+        g = net.activations[layer - 2]
+        dZ = kernels.activation_backward(dA_prev, before["A"], g, before["Z"])
 
 # %%
 # ``net.gradients`` does all of this in one call, and gives the same numbers.
 
 J, by_network = net.gradients(X, y)
-for layer, (mine, its) in enumerate(zip(gradients, by_network, strict=True), start=1):
-    print(f"layer {layer}: the same dW and db:", all(np.allclose(p, q) for p, q in zip(mine, its, strict=True)))
+for layer in (1, 2):
+    (dW, db), (its_dW, its_db) = gradients[layer - 1], by_network[layer - 1]
+    print(f"layer {layer}:", np.allclose(dW, its_dW), np.allclose(db, its_db))
 
 # %%
 # The picture
 # -----------
-# Forward along the top, backward along the bottom. The cache of a layer connects the two.
+# Forward along the top, backward along the bottom. The cache of a layer connects the
+# two.
+
+# sphinx_gallery_start_ignore
 
 
 def box(ax, x, y, text, colour):
     """One step of the computation."""
     style = {"boxstyle": "round,pad=0.5", "facecolor": colour, "edgecolor": "0.4"}
-    ax.text(x, y, text, ha="center", va="center", bbox=style, fontsize=9, linespacing=1.6)
+    middle = {"ha": "center", "va": "center"}
+    ax.text(x, y, text, bbox=style, fontsize=9, linespacing=1.6, **middle)
 
 
 def arrow(ax, start, end, **more):
     """From one step to the next."""
-    ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": "0.3", **more})
+    look = {"arrowstyle": "-|>", "color": "0.3", "shrinkA": 0, "shrinkB": 0, **more}
+    ax.annotate("", end, start, arrowprops=look)
 
 
 _, ax = plt.subplots(figsize=(9.6, 3.8), layout="constrained")
@@ -103,26 +111,35 @@ box(ax, 2.1, 1, "Z = W A + b, A = softmax(Z)\nW (3, 5)   A (3, 6)", forward)
 box(ax, 3.05, 0.5, "loss\nJ", loss)
 box(ax, 2.1, 0, "dZ = A - Y (3, 6)\ndW (3, 5)   db (3, 1)", backward)
 box(ax, 1, 0, "dZ = dA * tanh'(Z) (5, 6)\ndW (5, 4)   db (5, 1)", backward)
-arrow(ax, (0.17, 1), (0.53, 1))
-arrow(ax, (1.47, 1), (1.56, 1))
-arrow(ax, (2.64, 0.97), (2.95, 0.66))
-arrow(ax, (2.95, 0.34), (2.55, 0.05))
-arrow(ax, (1.68, 0), (1.46, 0))
-for x, text in ((1, "cache of layer 1:\nA_prev, W, b, Z, A"), (2.1, "cache of layer 2:\nA_prev, W, b, Z, A")):
-    arrow(ax, (x, 0.82), (x, 0.18), linestyle="dashed")
+arrow(ax, (0.1, 1), (0.65, 1))
+arrow(ax, (1.35, 1), (1.7, 1))
+arrow(ax, (2.5, 1), (3.03, 0.65))
+arrow(ax, (3.03, 0.35), (2.39, 0))
+arrow(ax, (1.81, 0), (1.34, 0))
+for x, layer in ((1, 1), (2.1, 2)):
+    arrow(ax, (x, 0.85), (x, 0.15), linestyle="dashed")
+    text = f"cache of layer {layer}:\nA_prev, W, b, Z, A"
     ax.text(x + 0.04, 0.5, text, fontsize=8, va="center")
-ax.text(1.57, 0.14, "dA (5, 6)", fontsize=8, ha="center")
+ax.text(1.57, 0.05, "dA (5, 6)", fontsize=8, ha="center")
 ax.set_xlim(-0.25, 3.3)
 ax.set_ylim(-0.35, 1.35)
 ax.axis("off")
 ax.set_title("One step of a network 4-5-3 with m = 6 samples")
+# sphinx_gallery_end_ignore
+plt.show()
 
 # %%
 # A published example
 # -------------------
-# Exercises that go with the lecture have published results. For these arrays they give :math:`Z = (3.26295337, -1.23429987)`. The tests
-# of fastnn compare all ten published results, to eight decimals (``tests/test_lecture.py``).
+# Exercises that go with the lecture have published results. For these arrays they give
+# :math:`Z = (3.26295337, -1.23429987)`. The tests of fastnn compare all ten published
+# results, to eight decimals (``tests/test_lecture.py``).
 
-A_prev = [[1.62434536, -0.61175641], [-0.52817175, -1.07296862], [0.86540763, -2.3015387]]
-W, b = [[1.74481176, -0.7612069, 0.3190391]], [[-0.24937038]]
+A_prev = [
+    [1.6243453636632417, -0.6117564136500754],
+    [-0.5281717522634557, -1.0729686221561705],
+    [0.8654076293246785, -2.3015386968802827],
+]
+W = [[1.74481176421648, -0.7612069008951028, 0.31903909605709857]]
+b = [[-0.2493703754774101]]
 print(kernels.linear_forward(W, A_prev, b))
