@@ -3,6 +3,7 @@
 Pages of modules that cannot be found are left out; scripts whose packages or data are missing are shown, but not run.
 """
 
+import doctest
 import importlib.util
 import sys
 from pathlib import Path
@@ -38,7 +39,6 @@ exclude_patterns += [
     for name in ("plots", "sklearn", "exchange", "tabular")
     if importlib.util.find_spec(f"fastnn.{name}") is None
 ]
-suppress_warnings = ["toc.empty_glob"]  # of pages that are left out
 
 # --- the reference: docstrings ------------------------------------------------------------------
 
@@ -46,7 +46,15 @@ autosummary_generate = False  # each page of the reference holds its names itsel
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False  # autodoc shows them
 numpydoc_xref_param_type = False
-doctest_global_setup = "import numpy as np\nimport fastnn\nfrom fastnn import *\nfrom fastnn.kernels import *"
+doctest_default_flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+doctest_global_setup = """
+import os
+import numpy as np
+import fastnn
+from fastnn import *
+from fastnn.kernels import *
+from fastnn.schedules import *
+"""  # for `-b doctest`: the examples in docstrings use the names of their module
 
 # --- pages that are scripts ---------------------------------------------------------------------
 

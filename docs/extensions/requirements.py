@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fastnn import datasets
 
+MAY_BE_ABSENT = {"generated/gallery/index": "gallery", "how_fast": "how_fast.rst"}  # page: what it is made of
 _LINE = re.compile(r"^# Needs: (.+)$", re.MULTILINE)
 _FASHION = "dataset-fashion-mnist"  # Debian's package, not Python's
 
@@ -32,6 +33,13 @@ def pattern_of_those_that_run(folders):
     return rf"[\\/](?!(?:{names})$)[^\\/]+\.py$" if left_out else r"\.py$"
 
 
+def _leave_out(app, docname, source):
+    """Take pages that are absent out of the toctrees of the first page."""
+    for page, path in MAY_BE_ABSENT.items():
+        if docname == "index" and not Path(app.srcdir, path).exists():
+            source[0] = source[0].replace(f"   {page}\n", "")
+
+
 def _tell(app, docname, source):
     """Write what is missing under the title of the page that is made of a script."""
     script = Path(app.srcdir, docname.removeprefix("generated/")).with_suffix(".py")
@@ -48,5 +56,6 @@ def _tell(app, docname, source):
 
 def setup(app):
     """Called by Sphinx."""
+    app.connect("source-read", _leave_out)
     app.connect("source-read", _tell)
     return {"parallel_read_safe": True}

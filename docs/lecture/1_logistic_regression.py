@@ -7,6 +7,7 @@ unit computes a weighted sum of the features, and the sigmoid function makes a
 probability of it.
 
 .. list-table::
+   :class: formulas
    :header-rows: 1
    :widths: 50 50
 

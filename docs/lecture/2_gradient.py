@@ -16,6 +16,7 @@ The product of the first two is very simple:
 :math:`dW`, :math:`db` for the derivatives of the mean loss :math:`J`.
 
 .. list-table::
+   :class: formulas
    :header-rows: 1
    :widths: 50 50
 

@@ -7,6 +7,7 @@ several units at once and with an activation :math:`g` of its own. The outputs o
 layer are the inputs of the next.
 
 .. list-table::
+   :class: formulas
    :header-rows: 1
    :widths: 50 50
 

@@ -6,6 +6,7 @@ The forward pass goes from the inputs to the loss. Each layer keeps its arrays i
 *cache*. The backward pass goes from the loss to the inputs, and uses them.
 
 .. list-table::
+   :class: formulas
    :header-rows: 1
    :widths: 50 50
 
@@ -17,9 +18,12 @@ The forward pass goes from the inputs to the loss. Each layer keeps its arrays i
      - ``A = activation_forward(Z, g)``
    * - :math:`dZ^{[L]} = A^{[L]} - Y` (cross-entropy)
      - ``dZ = loss_backward(Z, y, loss)``
-   * - :math:`dW^{[l]} = \dfrac{1}{m}\, dZ^{[l]} A^{[l-1]T}`, :math:`\; db^{[l]} = \dfrac{1}{m} \sum_i dZ^{[l](i)}`,
-       :math:`\; dA^{[l-1]} = W^{[l]T} dZ^{[l]}`
-     - ``dW, db, dA_prev = linear_backward(dZ, A_prev, W)``
+   * - :math:`dW^{[l]} = \dfrac{1}{m}\, dZ^{[l]} A^{[l-1]T}`
+     - ``dW, db, dA_prev =``
+   * - :math:`db^{[l]} = \dfrac{1}{m} \sum_i dZ^{[l](i)}`
+     - ``linear_backward(dZ, A_prev, W)``
+   * - :math:`dA^{[l-1]} = W^{[l]T} dZ^{[l]}`
+     - computes all three
    * - :math:`dZ^{[l-1]} = dA^{[l-1]} * g'(Z^{[l-1]})`
      - ``dZ = activation_backward(dA, A, g, Z)``
 """
@@ -94,7 +98,7 @@ def box(ax, x, y, text, colour):
     """One step of the computation."""
     style = {"boxstyle": "round,pad=0.5", "facecolor": colour, "edgecolor": "0.4"}
     middle = {"ha": "center", "va": "center"}
-    ax.text(x, y, text, bbox=style, fontsize=9, linespacing=1.6, **middle)
+    ax.text(x, y, text, bbox=style, fontsize=10, linespacing=1.5, **middle)
 
 
 def arrow(ax, start, end, **more):
@@ -103,30 +107,31 @@ def arrow(ax, start, end, **more):
     ax.annotate("", end, start, arrowprops=look)
 
 
-_, ax = plt.subplots(figsize=(9.6, 3.8), layout="constrained")
+_, ax = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
 forward, backward, loss = "#d6e9f5", "#fbe0d0", "#e8e8e8"
-box(ax, 0, 1, f"X\n{X.shape}", loss)
-box(ax, 1, 1, "Z = W X + b, A = tanh(Z)\nW (5, 4)   A (5, 6)", forward)
-box(ax, 2.1, 1, "Z = W A + b, A = softmax(Z)\nW (3, 5)   A (3, 6)", forward)
-box(ax, 3.05, 0.5, "loss\nJ", loss)
-box(ax, 2.1, 0, "dZ = A - Y (3, 6)\ndW (3, 5)   db (3, 1)", backward)
-box(ax, 1, 0, "dZ = dA * tanh'(Z) (5, 6)\ndW (5, 4)   db (5, 1)", backward)
-arrow(ax, (0.1, 1), (0.65, 1))
-arrow(ax, (1.35, 1), (1.7, 1))
-arrow(ax, (2.5, 1), (3.03, 0.65))
-arrow(ax, (3.03, 0.35), (2.39, 0))
-arrow(ax, (1.81, 0), (1.34, 0))
-for x, layer in ((1, 1), (2.1, 2)):
-    arrow(ax, (x, 0.85), (x, 0.15), linestyle="dashed")
-    text = f"cache of layer {layer}:\nA_prev, W, b, Z, A"
-    ax.text(x + 0.04, 0.5, text, fontsize=8, va="center")
-ax.text(1.57, 0.05, "dA (5, 6)", fontsize=8, ha="center")
-ax.set_xlim(-0.25, 3.3)
-ax.set_ylim(-0.35, 1.35)
+box(ax, 0, 3, "X (4, 6)", loss)
+box(ax, 0, 2, "Z = W X + b, A = tanh(Z)\nW (5, 4)   A (5, 6)", forward)
+box(ax, 0, 1, "Z = W A + b, A = softmax(Z)\nW (3, 5)   A (3, 6)", forward)
+box(ax, 0.5, 0, "loss J", loss)
+box(ax, 1, 1, "dZ = A - Y (3, 6)\ndW (3, 5)   db (3, 1)", backward)
+box(ax, 1, 2, "dZ = dA * tanh'(Z) (5, 6)\ndW (5, 4)   db (5, 1)", backward)
+for start, end in (
+    ((0, 2.83), (0, 2.26)),
+    ((0, 1.74), (0, 1.26)),
+    ((0, 0.74), (0.38, 0.05)),
+    ((0.62, 0.05), (1, 0.74)),
+    ((1, 1.26), (1, 1.74)),
+):
+    arrow(ax, start, end)
+for y in (2, 1):
+    arrow(ax, (0.43, y), (0.6, y), linestyle="dashed")
+    ax.text(0.5, y + 0.08, "cache", fontsize=10, ha="center")
+ax.text(1.03, 1.5, "dA (5, 6)", fontsize=10, va="center")
+ax.set_xlim(-0.45, 1.45)
+ax.set_ylim(-0.25, 3.2)
 ax.axis("off")
 ax.set_title("One step of a network 4-5-3 with m = 6 samples")
 # sphinx_gallery_end_ignore
-plt.show()
 
 # %%
 # A published example

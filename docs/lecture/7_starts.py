@@ -7,6 +7,7 @@ network learns at all. This page compares four starts: zeros, numbers that are t
 large, numbers that are too small, and Xavier's.
 
 .. list-table::
+   :class: formulas
    :header-rows: 1
    :widths: 50 50
 
