@@ -26,10 +26,8 @@ extensions = [
     "sphinx.ext.doctest",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
-    "mathml",
-    "examples",
-    "requirements",
 ]
+extensions += sorted(path.stem for path in (HERE / "extensions").glob("*.py"))
 nitpicky = True  # a link inside the documentation that leads nowhere is a warning
 smartquotes = False  # texts hold code
 default_role = "literal"  # docstrings write `X` for an argument
