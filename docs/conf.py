@@ -1,10 +1,10 @@
 """Settings of the documentation. `python -m sphinx -W -b html docs OUT` builds it, without network access.
 
-Pages of modules that cannot be found are left out; scripts whose packages or data are missing are shown, but not run.
+Pages of modules that cannot be imported are left out; scripts whose packages or data are missing are shown, but not run.
 """
 
 import doctest
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 
@@ -14,6 +14,15 @@ sys.path.insert(0, str(HERE / "extensions"))
 import requirements  # noqa: E402  (in docs/extensions)
 
 import fastnn  # noqa: E402
+
+
+def _can_import(module):
+    try:
+        importlib.import_module(module)
+    except ImportError:  # it is absent, or the package that it is for
+        return False
+    return True
+
 
 project = "fastnn"
 author = "the authors of fastnn"
@@ -33,9 +42,7 @@ smartquotes = False  # texts hold code
 default_role = "literal"  # docstrings write `X` for an argument
 exclude_patterns = ["gallery", "lecture"]  # their pages are generated, see below
 exclude_patterns += [
-    f"reference/{name}.rst"
-    for name in ("plots", "sklearn", "exchange", "tabular")
-    if importlib.util.find_spec(f"fastnn.{name}") is None
+    f"reference/{name}.rst" for name in ("plots", "sklearn", "exchange", "tabular") if not _can_import(f"fastnn.{name}")
 ]
 
 # --- the reference: docstrings ------------------------------------------------------------------
