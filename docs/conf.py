@@ -1,6 +1,7 @@
 """Settings of the documentation. `python -m sphinx -W -b html docs OUT` builds it, without network access.
 
-Pages of modules that cannot be imported are left out; scripts whose packages or data are missing are shown, but not run.
+Pages of modules that cannot be imported are left out. Scripts whose packages or data are missing are shown, but not
+run.
 """
 
 import doctest

@@ -78,19 +78,14 @@ for layer in (2, 1):
         dZ = kernels.activation_backward(dA_prev, before["A"], g, before["Z"])
 
 # %%
-# ``net.gradients`` does all of this in one call, and gives the same numbers.
+# ``net.gradients`` does all of this in one call, and gives the same numbers. The picture
+# shows the whole step: forward on the left, downwards, and backward on the right, upwards.
+# The cache of a layer connects the two.
 
 J, by_network = net.gradients(X, y)
 for layer in (1, 2):
     (dW, db), (its_dW, its_db) = gradients[layer - 1], by_network[layer - 1]
     print(f"layer {layer}:", np.allclose(dW, its_dW), np.allclose(db, its_db))
-
-# %%
-# The picture
-# -----------
-# Forward along the top, backward along the bottom. The cache of a layer connects the
-# two.
-
 # sphinx_gallery_start_ignore
 
 

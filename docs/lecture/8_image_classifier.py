@@ -34,10 +34,10 @@ X_train, y_train, X_test, y_test = datasets.load_fashion_mnist()
 
 
 def coat_or_not(X, y, m):
-    """The first m / 2 images of coats, and as many of other clothes, scaled; y is 1 for a coat."""
+    """m images, scaled, by turns a coat and something else; y is 1 for a coat."""
     is_coat = y == 4
     coats, others = np.flatnonzero(is_coat), np.flatnonzero(~is_coat)
-    places = np.sort(np.concatenate([coats[: m // 2], others[: m // 2]]))
+    places = np.stack([coats[: m // 2], others[: m // 2]], axis=1).ravel()
     return X[:, places] / np.float32(255), (y[places] == 4).astype(int)
 
 
@@ -58,7 +58,7 @@ def show(images, titles, heading):
     figure.suptitle(heading)
 
 
-NAMES = np.array(["not", "coat"])
+NAMES = np.array(["not a coat", "coat"])
 show(X_train[:, :10], NAMES[y_train[:10]], "Ten of the images to learn from")
 
 # %%
