@@ -110,6 +110,7 @@ for ax in axes:
 for ax, i in zip(axes, wrong, strict=False):
     ax.imshow(X_test[:, i].reshape(8, 8), cmap="gray_r")
     ax.set_title(f"{y_test[i]}, read as {found[i]}", fontsize=9)
+plt.show()
 
 # %%
 shutil.rmtree(folder)

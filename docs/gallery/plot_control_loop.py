@@ -7,27 +7,19 @@ In such a loop a network answers one sample at a time, and most of its time is n
 back. Here we train a policy with ``net.backward`` and ``net.update``, and compare the time with the same loop in
 PyTorch.
 
-It needs the package gymnasium, and torch for the comparison. What is missing is said, and left out.
+It needs the packages gymnasium and torch.
 """
+# Needs: gymnasium, torch
 
 import itertools
 import time
 
+import gymnasium
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 
 import fastnn
-
-try:
-    import gymnasium
-except ImportError as error:
-    gymnasium = None
-    print(f"This page was not run: it needs gymnasium ({error}).")
-try:
-    import torch
-except ImportError as error:
-    torch = None
-    print(f"torch is left out of the comparison ({error}).")
 
 # %%
 # The policy
@@ -81,7 +73,7 @@ class TorchPolicy:
         W1, b1, W2, b2 = self.parameters
         return torch.nn.functional.linear(torch.tanh(torch.nn.functional.linear(rows, W1, b1)), W2, b2)
 
-    @torch.inference_mode() if torch else lambda method: method
+    @torch.inference_mode()
     def probability(self, state):
         return torch.sigmoid(self.logits(torch.from_numpy(state))).item()
 
@@ -159,36 +151,31 @@ def simulate(pushes):
 # three.
 
 runs, times = {}, {}
-if gymnasium:
-    for label, policy in {"fastnn": FastnnPolicy, "torch": TorchPolicy}.items():
-        if label != "torch" or torch:
-            means, pushes, _ = runs[label] = train(policy())
-            times[label] = min(train(policy())[2] for _ in range(3))
-            print(f"{label}: {len(means)} rounds, the last with {means[-1]:.0f} steps on average")
-    times["simulation alone"] = min(simulate(pushes) for _ in range(3))
-    steps = sum(map(len, pushes))
-    for label, seconds in times.items():
-        print(f"{label:<17}{seconds:>6.2f} s for {steps:,} steps, {1e6 * seconds / steps:>5.1f} us a step")
+for label, policy in {"fastnn": FastnnPolicy, "torch": TorchPolicy}.items():
+    means, pushes, _ = runs[label] = train(policy())
+    times[label] = min(train(policy())[2] for _ in range(3))
+    print(f"{label}: {len(means)} rounds, the last with {means[-1]:.0f} steps on average")
+times["simulation alone"] = min(simulate(pushes) for _ in range(3))
+steps = sum(map(len, pushes))
+for label, seconds in times.items():
+    print(f"{label:<17}{seconds:>6.2f} s for {steps:,} steps, {1e6 * seconds / steps:>5.1f} us a step")
 
 # %%
 # Both learn the same, push for push: the lines lie on each other.
 
-if gymnasium:
-    colours = {"simulation alone": "#999999", "torch": "#D55E00", "fastnn": "#0072B2"}
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for label, line in {"fastnn": "-", "torch": "--"}.items():
-        if label in runs:
-            left.plot(np.arange(1, len(runs[label][0]) + 1), runs[label][0], line, label=label, color=colours[label])
-    left.axhline(475, color="0.5", linewidth=1)
-    left.set(xlabel="round of eight episodes", ylabel="mean length (steps)", title="Learning")
-    left.legend()
-    labels = [label for label in colours if label in times]
-    bars = right.barh(
-        labels, [1e6 * times[label] / steps for label in labels], color=[colours[label] for label in labels]
-    )
-    right.bar_label(bars, fmt="%.0f us", padding=4)
-    right.margins(x=0.15)
-    right.set(xlabel="microseconds a step, all included", title="Wall time (shorter is better)")
+colours = {"simulation alone": "#999999", "torch": "#D55E00", "fastnn": "#0072B2"}
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+for label, line in {"fastnn": "-", "torch": "--"}.items():
+    means = runs[label][0]
+    left.plot(np.arange(1, len(means) + 1), means, line, label=label, color=colours[label])
+left.axhline(475, color="0.5", linewidth=1)
+left.set(xlabel="round of eight episodes", ylabel="mean length (steps)", title="Learning")
+left.legend()
+bars = right.barh(list(colours), [1e6 * times[label] / steps for label in colours], color=list(colours.values()))
+right.bar_label(bars, fmt="%.0f us", padding=4)
+right.margins(x=0.15)
+right.set(xlabel="microseconds a step, all included", title="Wall time (shorter is better)")
+plt.show()
 
 # %%
 # What is left to gain is the simulation, which is written in Python. If yours is written in C or Cython, it can

@@ -70,12 +70,14 @@ figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
 for ax, (label, net) in zip(axes, nets.items(), strict=True):
     fastnn.plots.confusion_matrix(net, X_test, y_test, classes=["fine", "fault"], ax=ax)
     ax.set_title(label)
+plt.show()
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
 for ax, (label, net) in zip(axes, nets.items(), strict=True):
     fastnn.plots.decision_boundary(net, X_test[:, :3000], y_test[:3000], classes=["fine", "fault"], ax=ax)
     ax.set_title(label)
+plt.show()
 
 # %%
 # The price of weights
@@ -113,3 +115,4 @@ for (label, a), colour in zip(
     ax.plot(hits / y_test.sum(), hits / np.maximum(alarms.sum(axis=1), 1), color=colour, label=label)
 ax.set(xlabel="recall", ylabel="precision", title="Every threshold is one point", xlim=(0, 1.02), ylim=(0, 1.02))
 ax.legend()
+plt.show()

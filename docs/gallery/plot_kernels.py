@@ -117,6 +117,7 @@ for _ in range(60):
 figure, ax = plt.subplots(layout="constrained")
 ax.plot(np.arange(1, 61), losses, color="#0072B2")
 ax.set(xlabel="epoch", ylabel="mean loss", ylim=(0, None), title="Tied autoencoder, 64 to 12 to 64")
+plt.show()
 
 # %%
 # The first row of pictures are digits, the second what the twelve numbers keep of them.
@@ -128,6 +129,7 @@ for i, (above, below) in enumerate(axes.T):
         ax.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
         ax.set_axis_off()
 figure.suptitle("Digits, and what is left of them after 12 numbers")
+plt.show()
 
 # %%
 # Arrays of other libraries

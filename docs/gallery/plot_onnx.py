@@ -6,8 +6,9 @@ ONNX is a file format for trained networks, which most tools of machine learning
 writes such a file, and ``from_onnx`` reads one. This page gives a network to ONNX Runtime, compares the outputs and
 the time, and takes the network back to train it further.
 
-It needs the packages onnx and onnxruntime. Where they are missing, the page says so and runs none of it.
+It needs the packages onnx and onnxruntime.
 """
+# Needs: onnx, onnxruntime
 
 import tempfile
 import time
@@ -15,16 +16,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import onnx
+import onnxruntime
 
 import fastnn
 from fastnn import datasets
-
-try:
-    import onnx
-    import onnxruntime
-except ImportError as error:
-    onnx = None
-    print(f"This page was not run: it needs onnx and onnxruntime ({error}).")
 
 # %%
 # A network for the digits. ``adapt`` makes it standardise its inputs.
@@ -46,21 +42,19 @@ print(f"test accuracy {net.evaluate(X_test, y_test)['accuracy']:.3f}")
 
 folder = tempfile.TemporaryDirectory()
 path = Path(folder.name) / "digits.onnx"
-if onnx:
-    fastnn.exchange.to_onnx(net, path)
-    print("nodes:", ", ".join(node.op_type for node in onnx.load(path).graph.node))
-    print(f"{path.stat().st_size:,} bytes")
+fastnn.exchange.to_onnx(net, path)
+print("nodes:", ", ".join(node.op_type for node in onnx.load(path).graph.node))
+print(f"{path.stat().st_size:,} bytes")
 
 # %%
 # ONNX Runtime computes the same outputs, but for rounding.
 
-if onnx:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # its best setting for one small sample
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    rows = np.ascontiguousarray(X_test.T)
-    (A,) = session.run(None, {"X": rows})
-    print(f"largest difference: {np.abs(A.T - net.predict(X_test)).max():.1e}")
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1  # its best setting for one small sample
+session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+rows = np.ascontiguousarray(X_test.T)
+(A,) = session.run(None, {"X": rows})
+print(f"largest difference: {np.abs(A.T - net.predict(X_test)).max():.1e}")
 
 # %%
 # One sample at a time, as an on-line service asks: how long does an answer take? Both have their weights bound
@@ -78,18 +72,18 @@ def microseconds(call, times=2000):
     return 1e6 * np.median(found)
 
 
-if onnx:
-    predict, x, row = net.predictor(), X_test[:, :1], rows[:1]
-    taken = {
-        "fastnn predictor": microseconds(lambda: predict(x)),
-        "ONNX Runtime": microseconds(lambda: session.run(None, {"X": row})),
-    }
-    figure, ax = plt.subplots(figsize=(7, 2.4), layout="constrained")
-    bars = ax.barh(list(taken), list(taken.values()), color=["#0072B2", "#999999"])
-    ax.bar_label(bars, fmt="%.1f us", padding=4)
-    ax.margins(x=0.15)
-    ax.invert_yaxis()
-    ax.set(xlabel="microseconds for one sample (shorter is better)", title="64-64-10 with layer norm")
+predict, x, row = net.predictor(), X_test[:, :1], rows[:1]
+taken = {
+    "fastnn predictor": microseconds(lambda: predict(x)),
+    "ONNX Runtime": microseconds(lambda: session.run(None, {"X": row})),
+}
+figure, ax = plt.subplots(figsize=(7, 2.4), layout="constrained")
+bars = ax.barh(list(taken), list(taken.values()), color=["#0072B2", "#999999"])
+ax.bar_label(bars, fmt="%.1f us", padding=4)
+ax.margins(x=0.15)
+ax.invert_yaxis()
+ax.set(xlabel="microseconds for one sample (shorter is better)", title="64-64-10 with layer norm")
+plt.show()
 
 # %%
 # In
@@ -99,12 +93,11 @@ if onnx:
 # too. A node that no Network has is refused by its name. The training loss is not in the file; by default it is the
 # one that belongs to the output.
 
-if onnx:
-    same = fastnn.exchange.from_onnx(path)
-    print(same.summary())
-    print(f"largest difference: {np.abs(same.predict(X_test) - net.predict(X_test)).max():.1e}")
-    same.fit(X_train, y_train, epochs=10, batch_size=32, optimizer=fastnn.Adam(0.001), progress=False)
-    print(f"test accuracy after ten more epochs {same.evaluate(X_test, y_test)['accuracy']:.3f}")
+same = fastnn.exchange.from_onnx(path)
+print(same.summary())
+print(f"largest difference: {np.abs(same.predict(X_test) - net.predict(X_test)).max():.1e}")
+same.fit(X_train, y_train, epochs=10, batch_size=32, optimizer=fastnn.Adam(0.001), progress=False)
+print(f"test accuracy after ten more epochs {same.evaluate(X_test, y_test)['accuracy']:.3f}")
 
 # %%
 folder.cleanup()

@@ -59,6 +59,7 @@ history = net.fit(
 )
 print(f"{len(history.loss)} epochs, the best was epoch {history.best_epoch + 1}")
 fastnn.plots.loss_curve(history).set_title("Loss of the standardised network")
+plt.show()
 
 # %%
 # Are the quantiles right?
@@ -81,6 +82,7 @@ print(f"mean absolute error of a constant: {np.abs(np.median(y_train) - y_test).
 some = slice(0, 200)
 ax = fastnn.plots.regression_fit(net, X_test[:, some], y_test[some])
 ax.set(title="200 deliveries that were not trained on", xlabel="true minutes", ylabel="predicted minutes")
+plt.show()
 
 # %%
 # What the network has learned about one column: we hold the others fixed, and let the hour run. The dotted lines
@@ -99,3 +101,4 @@ ax.plot(hours, middle, color="#0072B2", label="level 0.5")
 ax.plot(hours, true.T, ":", color="#D55E00", label=["true quantiles", None, None])
 ax.set(title="8 km, 5 kg, no rain", xlabel="hour of the day", ylabel="minutes")
 ax.legend(loc="upper left")
+plt.show()

@@ -78,6 +78,7 @@ for label, (_, history) in runs.items():
 left.set(xlabel="epoch", ylabel="learning rate", title="What each schedule does")
 right.set(xlabel="epoch", ylabel="validation loss", title="What comes of it", yscale="log")
 right.legend(ncols=2)
+plt.show()
 
 # %%
 # The table shows the last epoch. Some differences are no larger than those between two seeds: before you choose a
@@ -123,3 +124,4 @@ histories = {"to the end": fitted(None), "patience 10": fitted(10)}
 # The dot is the best epoch, whose weights the network has after early stopping.
 
 fastnn.plots.loss_curve(histories, log=True).set_title("300 training images")
+plt.show()

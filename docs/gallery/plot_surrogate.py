@@ -67,6 +67,7 @@ history = net.fit(
 scores = net.evaluate(X_test, y_test, metrics=["r2", "rmse"])
 print(f"root mean square error {scores['rmse']:.3f} m, distances {y_test.min():.0f} to {y_test.max():.0f} m")
 fastnn.plots.regression_fit(net, X_test, y_test).set_title("1,000 throws that were not trained on")
+plt.show()
 
 # %%
 # Input gradients
@@ -92,6 +93,7 @@ for ax, name, right, found in zip(axes, names, exact, dX, strict=True):
     ax.set(xlabel="differences of the simulation", title=name)
     print(f"{name}: correlation {np.corrcoef(right, found)[0, 1]:.4f}")
 axes[0].set_ylabel("dX of the surrogate")
+plt.show()
 
 # %%
 # The loop
@@ -133,6 +135,7 @@ left.set(
 dots = right.scatter(X[0], X[1], c=wind, cmap="cividis")
 right.set(xlabel="angle (degrees)", ylabel="speed (m/s)", title="The throws that were found")
 figure.colorbar(dots, label="wind (m/s), along the throw")
+plt.show()
 
 # %%
 # Never trust a surrogate outside of the data that it was trained on. This is why the loop above clips the inputs,
