@@ -150,28 +150,27 @@ def simulate(pushes):
 # A step contains the simulation, the answer of the policy, and its share of the updates. Each time is the best of
 # three.
 
-runs, times = {}, {}
+runs, times = {}, {}  # times in microseconds a step
 for label, policy in {"fastnn": FastnnPolicy, "torch": TorchPolicy}.items():
-    means, pushes, _ = runs[label] = train(policy())
-    times[label] = min(train(policy())[2] for _ in range(3))
-    print(f"{label}: {len(means)} rounds, the last with {means[-1]:.0f} steps on average")
-times["simulation alone"] = min(simulate(pushes) for _ in range(3))
-steps = sum(map(len, pushes))
-for label, seconds in times.items():
-    print(f"{label:<17}{seconds:>6.2f} s for {steps:,} steps, {1e6 * seconds / steps:>5.1f} us a step")
+    means, pushes, _ = train(policy())
+    runs[label], steps = means, sum(map(len, pushes))
+    times[label] = 1e6 / steps * min(train(policy())[2] for _ in range(3))
+    print(f"{label}: {len(means)} rounds, the last with {means[-1]:.0f} steps on average; {steps:,} steps in all")
+times["simulation alone"] = 1e6 / steps * min(simulate(pushes) for _ in range(3))
+for label, microseconds in times.items():
+    print(f"{label:<17}{microseconds:>6.1f} us a step")
 
 # %%
-# Both learn the same, push for push: the lines lie on each other.
+# Both learn the same. The lines lie on each other until rounding makes the two push differently for the first time.
 
 colours = {"simulation alone": "#999999", "torch": "#D55E00", "fastnn": "#0072B2"}
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
 for label, line in {"fastnn": "-", "torch": "--"}.items():
-    means = runs[label][0]
-    left.plot(np.arange(1, len(means) + 1), means, line, label=label, color=colours[label])
+    left.plot(np.arange(1, len(runs[label]) + 1), runs[label], line, label=label, color=colours[label])
 left.axhline(475, color="0.5", linewidth=1)
 left.set(xlabel="round of eight episodes", ylabel="mean length (steps)", title="Learning")
 left.legend()
-bars = right.barh(list(colours), [1e6 * times[label] / steps for label in colours], color=list(colours.values()))
+bars = right.barh(list(colours), [times[label] for label in colours], color=list(colours.values()))
 right.bar_label(bars, fmt="%.0f us", padding=4)
 right.margins(x=0.15)
 right.set(xlabel="microseconds a step, all included", title="Wall time (shorter is better)")
