@@ -53,28 +53,15 @@ def trained(lr, **options):
 runs = {label: trained(lr) for label, lr in rates.items()}
 
 # %%
-# ``History.lr`` is the learning rate at the end of each epoch. A colour and a line style of its own stand for each
-# schedule.
+# ``History.lr`` is the learning rate of the last step of each epoch.
 
-styles = dict(
-    zip(
-        rates,
-        [
-            {"color": colour, "linestyle": line}
-            for line, colour in zip(
-                ["-", "--", "-.", ":", "-", "--", "-."],
-                ["#999999", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"],
-                strict=True,
-            )
-        ],
-        strict=True,
-    )
-)
+lines = ["-", "--", "-.", ":", "-", "--", "-."]
+colours = ["#999999", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"]
 epochs = np.arange(1, EPOCHS + 1)
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
-for label, (_, history) in runs.items():
-    left.plot(epochs, history.lr, label=label, **styles[label])
-    right.plot(epochs, history.val_loss, label=label, **styles[label])
+for (label, (_, history)), line, colour in zip(runs.items(), lines, colours, strict=True):
+    left.plot(epochs, history.lr, line, color=colour, label=label)
+    right.plot(epochs, history.val_loss, line, color=colour, label=label)
 left.set(xlabel="epoch", ylabel="learning rate", title="What each schedule does")
 right.set(xlabel="epoch", ylabel="validation loss", title="What comes of it", yscale="log")
 right.legend(ncols=2)
