@@ -17,6 +17,7 @@ import results
 FOLDER = Path(__file__).parents[1] / "docs" / "_static"
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart; grey for NumPy.
 COLOURS = {"fastnn": "#D55E00", "numpy": "#999999", "torch": "#0072B2", "jax": "#009E73", "sklearn": "#CC79A7"}
+MARKERS = {"fastnn": "o", "numpy": "s", "torch": "^", "jax": "D", "sklearn": "v"}
 _STYLE = {"svg.hashsalt": "fastnn", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
 
 
@@ -32,16 +33,17 @@ def ratios_of(row):
 
 
 def draw_times(ax, row):
-    """A line for each library over the nets, from the one that is quickest to train to the slowest; log scale."""
+    """A line for each net, from the quickest to the slowest, with a mark for each library; log scale."""
     times = times_of(row)
     nets = sorted(times, key=lambda net: times[net]["fastnn"])
     for library in dict.fromkeys(name for net in nets for name in times[net]):
-        ours = library == "fastnn"
         us = [times[net].get(library, float("nan")) for net in nets]
-        ax.plot(us, range(len(nets)), "o", color=COLOURS[library], markersize=9 if ours else 7, label=library, zorder=3)
+        look = {"color": COLOURS[library], "markersize": 9 if library == "fastnn" else 7}
+        ax.plot(us, range(len(nets)), MARKERS[library], label=library, zorder=3, **look)
     for place, net in enumerate(nets):
         ax.plot([min(times[net].values()), max(times[net].values())], [place, place], color="0.85", zorder=1)
     ax.set(xscale="log", xlabel="microseconds for one training step, log scale (further left is better)")
+    ax.xaxis.set_major_formatter("{x:g}")
     ax.set_yticks(range(len(nets)), [_in_words(net) for net in nets])
     ax.set_title(f"{row.machine}, {row.date}", fontsize=9)
     ax.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.08), frameon=False)
