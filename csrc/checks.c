@@ -31,6 +31,13 @@ int fnn_is_loss(const fnn_spec *loss) {
   return loss->kind >= 0 && loss->kind < FNN_LOSSES && are_parameters(names[loss->kind], loss->parameters);
 }
 
+int fnn_is_standard(const double *mean, const double *scale, ptrdiff_t n) {
+  if (!mean || !scale) return !mean && !scale;
+  for (ptrdiff_t i = 0; i < n; i++)
+    if (!isfinite(mean[i]) || !(scale[i] > 0 && isfinite(scale[i]) && isfinite(1 / scale[i]))) return 0;
+  return 1;
+}
+
 int fnn_have_one_dtype(const fnn_matrix *const *all, int count) {
   for (int i = 0; i < count; i++)
     if (all[i]->dtype != all[0]->dtype) return 0;

@@ -134,13 +134,21 @@ typedef struct {
    as a fnn_matrix of dtype FNN_SPARSE whose data point to it. */
 typedef struct {
   size_t size;
-  int dtype; /* of the values: the network's */
+  int dtype; /* of the values: FNN_FLOAT32, FNN_FLOAT64 or FNN_UINT8 */
   ptrdiff_t m;
   const void *values;
   const int32_t *features;
   const int64_t *starts;
   ptrdiff_t longest; /* no sample has more numbers */
 } fnn_sparse;
+
+/* Copies the lists of a sparse X (n_0 x m) that has `count` numbers: features and starts, whose elements are integers
+   of so many bytes, 4 or 8. Returns FNN_REFUSED if the starts do not rise from 0 to `count`, or a feature is not within
+   0..n_0-1; then nothing that was copied may be used. *longest = the most numbers of a sample; *ascends = whether the
+   features of each sample ascend. */
+int fnn_sparse_lists(int32_t *features, int64_t *starts, ptrdiff_t *longest, int *ascends, const void *from_features,
+                     int feature_bytes, const void *from_starts, int start_bytes, ptrdiff_t n_in, ptrdiff_t m,
+                     ptrdiff_t count, int threads);
 
 /* --- instruction sets (ISAs): numbered from 0, the simplest first --- */
 int fnn_isa_total(void);           /* how many were compiled */
@@ -298,9 +306,10 @@ void fnn_net_set_updates(fnn_net *net, uint64_t updates);
 /* Sets whether a layer is frozen. */
 int fnn_net_freeze(fnn_net *net, int layer, int frozen);
 /* From now on X is read as (x - x_mean) / x_scale (n_0 numbers of each), Y, where it is no code, as (y - y_mean) /
-   y_scale (as many of each as the loss reads of a sample), and predictions are written as a * a_scale + a_shift (n_L of
-   each). All are computed in double, also in a network of floats. Each pair may be NULL: then those numbers stay as
-   they are. Losses and gradients are those of the standardised numbers. */
+   y_scale (`targets` of each: as many as the loss reads of a sample), and predictions are written as a * a_scale +
+   a_shift (n_L of each). All are computed in double, also in a network of floats. Each pair may be NULL, with 0
+   targets: then those numbers stay as they are. Scales are above 0. Losses and gradients are those of the standardised
+   numbers. */
 int fnn_net_standardise(fnn_net *net, const double *x_mean, const double *x_scale, ptrdiff_t targets,
                         const double *y_mean, const double *y_scale, const double *a_scale, const double *a_shift);
 /* From now on keep an exponential moving average of all parameters, which begins with the present ones; it is part of
@@ -324,7 +333,7 @@ int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit);
 /* The same for a call of many batches. It may be more: the call itself measures whether a team pays. */
 int fnn_net_fit_threads(const fnn_net *net, ptrdiff_t batch, int limit);
 
-/* In what follows X (n_0 x m) is of either dtype, or FNN_SPARSE. */
+/* In what follows X (n_0 x m) is of either dtype, FNN_UINT8, or FNN_SPARSE. */
 /* out (n_L x m) = A[L]. Many threads may call it on one network. */
 int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads);
 /* *total = sum of w_i L_i. Many threads may call it on one network. */
@@ -398,6 +407,8 @@ typedef struct {
                          to its loss and gradient; the optimizer has no weight_decay then, and is not adamw */
   double loss_factor; /* of all losses; 0: as 1 */
   int eps_with_v;     /* adam and its kind: eps is added to sqrt(v), before that is divided by sqrt(1 - beta2^t) */
+  double reported_factor; /* of the losses in loss_sum and `ended`, instead of loss_factor; 0: as loss_factor */
+  ptrdiff_t samples_step; /* `samples` of the next epoch lie so many numbers after those of this one; 0: the same */
 } fnn_fit;
 
 /* Whether all weights and moments are finite. */
@@ -412,9 +423,10 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
    fnn_net_training_outputs does, and keeps what the update needs; end_step makes the update from dA, which is as for
    fnn_net_backward, and from the same X. If the network changed in between, end_step returns FNN_REFUSED. After an
    unsafe step (fnn_fit.cautious) it can be called again. Of fnn_fit both end_step and update use optimizer, cautious,
-   unchecked, plain, time, before and whole, and set failed, unsafe, finite and rate. */
+   unchecked, plain, time, before and whole, and set failed, unsafe, finite and rate. end_step uses diagnostics, too, if
+   begin_step took `notes` for them (not 0). */
 int fnn_net_begin_step(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m, uint64_t mask_seed,
-                       int threads);
+                       int threads, int notes);
 int fnn_net_end_step(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, ptrdiff_t m, double weight, fnn_fit *fit,
                      int threads);
 /* One update from the caller's gradients, which are as fnn_net_gradients gives them. Running statistics stay. */
@@ -439,7 +451,8 @@ int fnn_net_update(fnn_net *net, const fnn_matrix *gradients, fnn_fit *fit, int 
   F(net_freeze) F(net_start_average) F(net_average_share) F(net_set_average) F(net_get_average) \
   F(schedule_row) \
   F(net_training_gradients) F(net_normalise) \
-  F(net_backward) F(net_training_outputs) F(net_begin_step) F(net_end_step) F(net_update)
+  F(net_backward) F(net_training_outputs) F(net_begin_step) F(net_end_step) F(net_update) \
+  F(net_standardise)
 /* clang-format on */
 
 /* Raised when a function changes, or a struct changes in another way than by new members at its end. A larger table
@@ -528,10 +541,12 @@ typedef struct {
   int (*net_training_outputs)(const fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m,
                               uint64_t mask_seed, int threads);
   int (*net_begin_step)(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m, uint64_t mask_seed,
-                        int threads);
+                        int threads, int notes);
   int (*net_end_step)(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, ptrdiff_t m, double weight, fnn_fit *fit,
                       int threads);
   int (*net_update)(fnn_net *net, const fnn_matrix *gradients, fnn_fit *fit, int threads);
+  int (*net_standardise)(fnn_net *net, const double *x_mean, const double *x_scale, ptrdiff_t targets,
+                         const double *y_mean, const double *y_scale, const double *a_scale, const double *a_shift);
 } fnn_api;
 
 const fnn_api *fnn_get_api(void);

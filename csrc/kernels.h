@@ -196,9 +196,26 @@ typedef struct {
   ptrdiff_t packed_row;
 } fnn_weights;
 
-/* The gradient dW^T (m features x n units, in panels) of the first layer, where X is sparse: factors.A is a fnn_sparse
-   of the k samples, factors.B is dZ. `heads`: for each feature where the list of its numbers in the batch begins in
-   `terms`, from 1 on; 0: it has none. All heads are 0 between two batches. */
+/* What standardises a sparse X without filling it: X = S + zeros 1^T. Of most features a number x becomes x * inverse
+   in S, and all that its zeros became is in `zeros`: so Z = W S + (b + W zeros), and dW m = dZ S^T + rowsum(dZ)
+   zeros^T. The `dense` features, whose mean is not small beside their spread, would lose digits by that. Of these S has
+   (x - mean) * inverse of all samples, and `zeros` has 0. */
+typedef struct {
+  const double (*of)[2]; /* for each feature what is subtracted from a number, and by what it is multiplied then */
+  const void *zeros;     /* n_0 */
+  const int32_t *dense;  /* these ascend */
+  ptrdiff_t dense_count;
+} fnn_sparse_standard;
+
+/* A sparse X as kernels read it. */
+typedef struct {
+  fnn_sparse lists;
+  const fnn_sparse_standard *standard; /* NULL: X is not standardised */
+} fnn_sparse_input;
+
+/* The gradient dW^T (m features x n units, in panels) of the first layer, where X is sparse: factors.A is a
+   fnn_sparse_input of the k samples, factors.B is dZ. `heads`: for each feature where the list of its numbers in the
+   batch begins in `terms`, from 1 on; 0: it has none. All heads are 0 between two batches. */
 typedef struct {
   fnn_factors factors;
   int32_t *heads;
@@ -284,12 +301,17 @@ typedef struct {
   void (*update_weights)(const fnn_weights *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
   void (*dense_rows)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
   void (*dense_columns)(const fnn_dense *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
-  /* The product `forward` where factors.A is a fnn_sparse. */
+  /* The product `forward` where factors.A is a fnn_sparse_input. */
   void (*sparse_forward)(const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);
   /* Makes the lists of the features k0..k1; found[k0].. become those that occur, and it returns how many they are. */
   ptrdiff_t (*link)(const fnn_by_features *p, ptrdiff_t k0, ptrdiff_t k1);
   /* sums = rows k0..k1 of one panel of dW^T. */
   void (*feature_sums)(const fnn_by_features *p, void *sums, ptrdiff_t k0, ptrdiff_t k1, ptrdiff_t panel);
+  /* sums += zeros sums_of_dZ^T, for `rows` features of one panel: the part of dW^T that a standardised X's zeros make.
+   */
+  void (*add_zeros)(void *sums, const void *zeros, const void *sums_of_dZ, ptrdiff_t rows, ptrdiff_t width);
+  /* The largest |x| of row i of factors.A, a fnn_sparse_input; INFINITY if one is not finite. */
+  double (*sparse_magnitude)(const fnn_factors *f, ptrdiff_t i);
   /* Multiplies n numbers, padded. */
   void (*rescale)(void *x, double scale, ptrdiff_t n);
   /* SGD's step of `count` features, which is one that leaves a weight whose gradient is 0 as it is. */
@@ -395,6 +417,8 @@ static inline int fnn_is_optimizer(int kind) { return kind >= 0 && kind < FNN_OP
 /* --- checks.c: a row of the list, with parameters that the row takes --- */
 int fnn_is_activation(const fnn_spec *g);
 int fnn_is_loss(const fnn_spec *loss);
+/* Whether n numbers can be standardised by these: neither is there, or both, finite, and scales above 0. */
+int fnn_is_standard(const double *mean, const double *scale, ptrdiff_t n);
 /* Whether these matrices are of one dtype. */
 int fnn_have_one_dtype(const fnn_matrix *const *all, int count);
 #define FNN_HAVE_ONE_DTYPE(...)                                                                                        \

@@ -379,24 +379,37 @@ static void FN(derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_
 }
 
 /* Z becomes A = g(Z), and S is the slope g'(Z). */
+#define FROM_A(name) a = FN(name)(z, c), s = FN(name##_slope)(a, c)
+#define FROM_Z(name) a = FN(name)(z, c), s = FN(name##_slope)(z, c)
+#define ROWS(name) /* nothing: softmax has no slope of a single unit; FN(derivative) does the whole row */
 static void FN(activation_and_slope)(REAL *A, REAL *S, ptrdiff_t ld, const fnn_spec *g, ptrdiff_t rows, ptrdiff_t n) {
   const FN(constants) c = FN(constants_of)(g);
-#define FROM_A(name) const V z = FN(load)(A + v), a = FN(name)(z, c), s = FN(name##_slope)(a, c);
-#define FROM_Z(name) const V z = FN(load)(A + v), a = FN(name)(z, c), s = FN(name##_slope)(z, c);
 #define UNITS(name, SLOPE)                                                                                             \
   for (ptrdiff_t r = 0; r < rows; r++, A += ld, S += ld)                                                               \
     for (ptrdiff_t v = 0; v < n; v += VL) {                                                                            \
-      SLOPE(name)                                                                                                      \
+      const V z = FN(load)(A + v), SLOPE(name);                                                                        \
       FN(store)(A + v, a);                                                                                             \
       FN(store)(S + v, s);                                                                                             \
     }
-#define ROWS(name) /* nothing: softmax has no slope of a single unit; FN(derivative) does the whole row */
   switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
+#undef UNITS
+}
+
+/* The same of one sample, and both times the mask of dropout. */
+static void FN(activate_and_multiply)(REAL *A, REAL *S, const fnn_spec *g, const int32_t *kept, V scale, ptrdiff_t n) {
+  const FN(constants) c = FN(constants_of)(g);
+#define UNITS(name, SLOPE)                                                                                             \
+  for (ptrdiff_t v = 0; v < n; v += VL) {                                                                              \
+    const V z = FN(load)(A + v), factor = FN(mask_factors)(kept + v, scale), SLOPE(name);                              \
+    FN(store)(A + v, a * factor);                                                                                      \
+    FN(store)(S + v, s * factor);                                                                                      \
+  }
+  switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
+#undef UNITS
+}
 #undef FROM_A
 #undef FROM_Z
-#undef UNITS
 #undef ROWS
-}
 
 /* dZ = dA * S, in place. */
 static void FN(times_slope)(REAL *d, const REAL *S, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n) {

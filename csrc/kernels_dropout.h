@@ -2,42 +2,8 @@
    unit gets; each unit has its own, so that the mask does not depend on threads. kernels_bodies.h includes this file
    for each dtype. */
 
-/* `scale` for a unit that is kept, else 0. */
-FNN_INLINE V FN(mask_factors)(const int32_t *kept, V scale) {
-#if FNN_DOUBLE
-  typedef int32_t half __attribute__((vector_size(FNN_VECTOR_BYTES / 2), aligned(4), may_alias));
-  return (V)(__builtin_convertvector(*(const half *)kept, VI) & (VI)scale);
-#else
-  return (V)((VI)FN(load)((const REAL *)kept) & (VI)scale);
-#endif
-}
-
 FNN_INLINE void FN(multiply_units)(REAL *row, const int32_t *kept, V scale, ptrdiff_t n) {
   for (ptrdiff_t u = 0; u < n; u += VL) FN(store)(row + u, FN(load)(row + u) * FN(mask_factors)(kept + u, scale));
-}
-
-/* Z becomes A = g(Z) times the mask, and S the slope times the mask. */
-static void FN(activate_and_multiply)(REAL *A, REAL *S, const fnn_spec *g, const int32_t *kept, V scale, ptrdiff_t n) {
-  const FN(constants) c = FN(constants_of)(g);
-#define FROM_A(name) a = FN(name)(z, c), s = FN(name##_slope)(a, c)
-#define FROM_Z(name) a = FN(name)(z, c), s = FN(name##_slope)(z, c)
-#define CASE_IN_TILE(name, SLOPE)                                                                                      \
-  for (ptrdiff_t u = 0; u < n; u += VL) {                                                                              \
-    const V z = FN(load)(A + u), factor = FN(mask_factors)(kept + u, scale), SLOPE(name);                              \
-    FN(store)(A + u, a * factor);                                                                                      \
-    FN(store)(S + u, s * factor);                                                                                      \
-  }
-#define CASE_AFTER_TILE(name, SLOPE) CASE_IN_TILE(name, SLOPE)
-#define CASE_WHOLE_ROWS(name, SLOPE) /* nothing: softmax is applied to whole rows before */
-#define CASE(NAME, name, PLACE, SLOPE, PARAMETERS)                                                                     \
-  case FNN_##NAME: CASE_##PLACE(name, SLOPE) break;
-  switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
-#undef FROM_A
-#undef FROM_Z
-#undef CASE_IN_TILE
-#undef CASE_AFTER_TILE
-#undef CASE_WHOLE_ROWS
-#undef CASE
 }
 
 /* All samples have their units one after the other, each sample begins at a multiple of COUNTERS, and so the blocks of

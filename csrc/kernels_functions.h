@@ -185,3 +185,13 @@ FNN_INLINE VI FN(inside)(ptrdiff_t v, ptrdiff_t n) {
   for (int i = 0; i < VL; i++) lane[i] = i;
   return lane < (INT)(n - v < VL ? n - v : VL) - (VI){0};
 }
+
+/* Factors of dropout's mask: `scale` for a unit that is kept, else 0. */
+FNN_INLINE V FN(mask_factors)(const int32_t *kept, V scale) {
+#if FNN_DOUBLE
+  typedef int32_t half __attribute__((vector_size(FNN_VECTOR_BYTES / 2), aligned(4), may_alias));
+  return (V)(__builtin_convertvector(*(const half *)kept, VI) & (VI)scale);
+#else
+  return (V)((VI)FN(load)((const REAL *)kept) & (VI)scale);
+#endif
+}

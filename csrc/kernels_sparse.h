@@ -13,23 +13,104 @@ typedef struct {
 
 static ptrdiff_t FN(sparse_sample)(const fnn_factors *f, ptrdiff_t i) { return f->order ? (ptrdiff_t)f->order[i] : i; }
 
+/* --- reading: values of any dtype, standardised in double --- */
+
+FNN_INLINE REAL FN(standardised)(const fnn_sparse_standard *s, double x, int32_t k) {
+  return (REAL)((x - s->of[k][0]) * s->of[k][1]);
+}
+
+/* The number at place t, which is of feature k. */
+FNN_INLINE REAL FN(number)(const fnn_sparse_input *X, ptrdiff_t t, int32_t k) {
+  const void *values = X->lists.values;
+  double x;
+  switch (X->lists.dtype) {
+  case FNN_FLOAT64: x = ((const double *)values)[t]; break;
+  case FNN_UINT8: x = ((const uint8_t *)values)[t]; break;
+  default: x = ((const float *)values)[t];
+  }
+  return X->standard ? FN(standardised)(X->standard, x, k) : (REAL)x;
+}
+
+/* The numbers of a sample, block after block. */
+typedef struct {
+  const fnn_sparse_input *X;
+  ptrdiff_t t, end;        /* the places of those that are left */
+  ptrdiff_t dense;         /* of the dense features those from here on are left */
+  const int32_t *features; /* of the block; `known` of them may be looked at */
+  const REAL *x;
+  ptrdiff_t known;
+  int32_t some_features[SUM_BLOCK];
+  REAL some_x[SUM_BLOCK];
+} FN(numbers);
+
+FNN_INLINE void FN(begin_sample)(FN(numbers) * r, const fnn_factors *f, ptrdiff_t i) {
+  const ptrdiff_t j = FN(sparse_sample)(f, i);
+  r->X = f->A, r->dense = 0;
+  r->t = (ptrdiff_t)r->X->lists.starts[j], r->end = (ptrdiff_t)r->X->lists.starts[j + 1];
+}
+
+/* A block in which the dense features that the sample has no number of are 0, standardised. */
+static ptrdiff_t FN(block_with_dense)(FN(numbers) * r) {
+  const fnn_sparse_standard *s = r->X->standard;
+  const int32_t *features = r->X->lists.features;
+  ptrdiff_t count = 0;
+  for (; count < SUM_BLOCK && (r->t < r->end || r->dense < s->dense_count); count++) {
+    const int32_t k = r->t < r->end ? features[r->t] : INT32_MAX;
+    const int32_t dense = r->dense < s->dense_count ? s->dense[r->dense] : INT32_MAX, first = k < dense ? k : dense;
+    r->some_features[count] = first;
+    r->some_x[count] = k == first ? FN(number)(r->X, r->t, k) : FN(standardised)(s, 0, first);
+    r->t += k == first, r->dense += dense == first;
+  }
+  r->features = r->some_features, r->x = r->some_x, r->known = count;
+  return count;
+}
+
+/* Reads the next block; returns how many numbers it has, 0 at the end. */
+FNN_INLINE ptrdiff_t FN(next_block)(FN(numbers) * r) {
+  const fnn_sparse_input *X = r->X;
+  if (X->standard && X->standard->dense_count) return FN(block_with_dense)(r);
+  const ptrdiff_t count = fnn_min(SUM_BLOCK, r->end - r->t);
+  r->features = X->lists.features + r->t, r->known = r->end - r->t;
+  if (!X->standard && X->lists.dtype == FNN_DOUBLE) {
+    r->x = (const REAL *)X->lists.values + r->t;
+  } else {
+    for (ptrdiff_t i = 0; i < count; i++) r->some_x[i] = FN(number)(X, r->t + i, r->features[i]);
+    r->x = r->some_x;
+  }
+  r->t += count;
+  return count;
+}
+
+static double FN(sparse_magnitude)(const fnn_factors *f, ptrdiff_t i) {
+  FN(numbers) r;
+  double largest = 0;
+  FN(begin_sample)(&r, f, i);
+  for (ptrdiff_t count; (count = FN(next_block)(&r));) {
+    const double of_block = FN(magnitude)(r.x, count, 1, count);
+    largest = of_block > largest ? of_block : largest;
+  }
+  return largest;
+}
+
+/* --- forward --- */
+
 /* z = W x + b of row i for a number of panels, each one or two vectors wide; both numbers are constants of every call.
  */
 FNN_INLINE void FN(sparse_row)(const int panels, const int vectors, const fnn_forward *p, const FN(constants) * c,
                                ptrdiff_t i, ptrdiff_t panel) {
   const fnn_factors *f = &p->factors;
-  const fnn_sparse *X = f->A;
-  const ptrdiff_t width = vectors * VL, panel_step = NR * f->k, j = FN(sparse_sample)(f, i);
-  const ptrdiff_t end = (ptrdiff_t)X->starts[j + 1];
-  const REAL *x = X->values, *B = (const REAL *)f->B + panel * panel_step, *bias = (const REAL *)p->bias + panel * NR;
+  const ptrdiff_t width = vectors * VL, panel_step = NR * f->k;
+  const REAL *B = (const REAL *)f->B + panel * panel_step, *bias = (const REAL *)p->bias + panel * NR;
   REAL *A = (REAL *)p->A + i * p->row_step + panel * NR;
   V total[4][2] = {{{0}}};
-  for (ptrdiff_t t = (ptrdiff_t)X->starts[j]; t < end;) {
-    const ptrdiff_t last = fnn_min(t + SUM_BLOCK, end);
+  FN(numbers) r;
+  FN(begin_sample)(&r, f, i);
+  for (ptrdiff_t count; (count = FN(next_block)(&r));) {
+    const ptrdiff_t last = r.known - 1;
     V sum[4][2] = {{{0}}};
-    for (; t < last; t++) {
-      const REAL *w = B + X->features[t] * width, *later = B + X->features[fnn_min(t + AHEAD, end - 1)] * width;
-      const V number = FN(set1)(x[t]);
+    for (ptrdiff_t t = 0; t < count; t++) {
+      const REAL *w = B + r.features[t] * width, *later = B + r.features[fnn_min(t + AHEAD, last)] * width;
+      const V number = FN(set1)(r.x[t]);
 #pragma GCC unroll 4
       for (int q = 0; q < panels; q++)
 #pragma GCC unroll 2
@@ -71,6 +152,8 @@ static void FN(sparse_forward)(const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1,
   }
 }
 
+/* --- gradients --- */
+
 /* The first number of a sample, from place `from` on, whose feature is at least k. */
 static ptrdiff_t FN(first_from)(const int32_t *features, ptrdiff_t from, ptrdiff_t to, ptrdiff_t k) {
   while (from < to) {
@@ -86,20 +169,34 @@ static ptrdiff_t FN(first_from)(const int32_t *features, ptrdiff_t from, ptrdiff
 /* The samples from the last to the first, so that each list is in their order. */
 static ptrdiff_t FN(link)(const fnn_by_features *p, ptrdiff_t k0, ptrdiff_t k1) {
   const fnn_factors *f = &p->factors;
-  const fnn_sparse *X = f->A;
-  const REAL *x = X->values;
+  const fnn_sparse_input *X = f->A;
+  const int32_t *features = X->lists.features, *dense = X->standard ? X->standard->dense : NULL;
+  const ptrdiff_t all_dense = X->standard ? X->standard->dense_count : 0;
+  const ptrdiff_t first_dense = FN(first_from)(dense, 0, all_dense, k0), high = fnn_min(k1, INT32_MAX);
   FN(term) *terms = p->terms;
   ptrdiff_t found = 0, before = 0; /* numbers of the samples after this one: other threads have these places, too */
   for (ptrdiff_t i = f->k; i-- > 0;) {
-    const ptrdiff_t j = FN(sparse_sample)(f, i), from = (ptrdiff_t)X->starts[j], to = (ptrdiff_t)X->starts[j + 1];
-    for (ptrdiff_t t = FN(first_from)(X->features, from, to, k0); t < to && X->features[t] < k1; t++) {
-      const int32_t k = X->features[t];
-      const ptrdiff_t place = before + t - from;
-      terms[place] = (FN(term)){p->heads[k], (int32_t)i, x[t]};
+    const ptrdiff_t j = FN(sparse_sample)(f, i);
+    const ptrdiff_t from = (ptrdiff_t)X->lists.starts[j], to = (ptrdiff_t)X->lists.starts[j + 1];
+    ptrdiff_t t = FN(first_from)(features, from, to, k0), d = first_dense;
+    for (;;) {
+      const int32_t stored = t < to ? features[t] : INT32_MAX, always = d < all_dense ? dense[d] : INT32_MAX;
+      const int32_t k = stored < always ? stored : always;
+      if (k >= high) break;
+      const ptrdiff_t place = before + (k == stored ? t - from : to - from + d);
+      const REAL x = k == stored ? FN(number)(X, t, k) : FN(standardised)(X->standard, 0, k);
+      terms[place] = (FN(term)){p->heads[k], (int32_t)i, x};
       if (!p->heads[k]) p->found[k0 + found++] = k;
       p->heads[k] = (int32_t)place + 1;
+      t += k == stored, d += k == always;
     }
-    before += to - from;
+    before += to - from + all_dense;
+  }
+  if (8 * found < k1 - k0) return found;
+  found = 0; /* in order the weights are read quicker */
+  for (ptrdiff_t k = k0; k < k1; k++) {
+    p->found[k0 + found] = (int32_t)k;
+    found += p->heads[k] != 0;
   }
   return found;
 }
@@ -148,6 +245,14 @@ static void FN(feature_sums)(const fnn_by_features *p, void *sums, ptrdiff_t k0,
   }
 }
 
+static void FN(add_zeros)(void *sums, const void *zeros, const void *sums_of_dZ, ptrdiff_t rows, ptrdiff_t width) {
+  const REAL *z = zeros, *dZ = sums_of_dZ;
+  REAL *to = sums;
+  for (ptrdiff_t k = 0; k < rows; k++, to += width)
+    for (ptrdiff_t v = 0; v < width; v += VL)
+      FN(store)(to + v, FN(fma)(FN(set1)(z[k]), FN(load)(dZ + v), FN(load)(to + v)));
+}
+
 static void FN(rescale)(void *x, double scale, ptrdiff_t n) {
   REAL *to = x;
   for (ptrdiff_t j = 0; j < n; j++) to[j] *= (REAL)scale;
@@ -170,9 +275,13 @@ FNN_INLINE void FN(move_feature)(const int panels, const int vectors, const fnn_
 static void FN(move_features)(const fnn_by_features *p, const fnn_update *u, void *W, const int32_t *features,
                               ptrdiff_t count) {
   const ptrdiff_t wide = FN(wide_panels)(p->factors.n), panels = (p->factors.n + NR - 1) / NR;
+  const FN(term) *terms = p->terms;
   const FN(rates) c = FN(rates_of)(u);
   for (ptrdiff_t i = 0; i < count; i++) {
     const ptrdiff_t k = features[i], later = features[fnn_min(i + AHEAD, count - 1)];
+    const ptrdiff_t soon = features[fnn_min(i + AHEAD / 2, count - 1)];
+    __builtin_prefetch(&terms[p->heads[later] - 1]);
+    __builtin_prefetch(&terms[terms[p->heads[soon] - 1].next - 1]);
     for (ptrdiff_t panel = 0; panel < wide; panel++)
       for (int v = 0; v < 2; v++) __builtin_prefetch((REAL *)W + panel * NR * p->factors.m + later * NR + v * VL, 1);
     ptrdiff_t panel = 0;

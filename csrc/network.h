@@ -53,6 +53,7 @@ typedef struct {
   void *block;
   void *X, *Y;
   void **A, **dZ, **db; /* db[l]: n_out, padded */
+  void *of_zeros;       /* a row: Z of the first layer for fnn_sparse_standard.zeros */
   void **S;             /* S[l]: the slopes g'(Z) of layer l if they are kept; else NULL. With dropout and an activation
                            of whole rows it is a copy of A from before the dropout */
   int copies_X;         /* there is memory for X */
@@ -111,6 +112,7 @@ struct fnn_net {
   /* What standardises X and Y when they are read; and makes A scale * A + shift in predictions, unless scale is NULL.
    */
   fnn_standard of_X, of_Y;
+  fnn_sparse_standard of_sparse; /* what standardises a sparse X; `of` is NULL as of_X.mean is */
   const double *scale, *shift;
   double *standards; /* the memory of all of these */
   fnn_spare *spare;
@@ -169,8 +171,17 @@ ptrdiff_t fnn_head_bytes(const fnn_net *net);
 
 /* --- network_sparse.c --- */
 static inline const fnn_sparse *fnn_sparse_of(const fnn_matrix *X) { return X->data; }
+/* X as kernels read it. */
+static inline fnn_sparse_input fnn_sparse_input_of(const fnn_net *net, const fnn_matrix *X) {
+  return (fnn_sparse_input){*fnn_sparse_of(X), net->of_sparse.of ? &net->of_sparse : NULL};
+}
+/* Derives of_sparse from of_X; `room` is for fnn_sparse_room(n_0) numbers. */
+static inline ptrdiff_t fnn_sparse_room(ptrdiff_t n_in) { return 4 * n_in; }
+void fnn_standardise_sparse(fnn_net *net, double *room);
+/* Makes the row `of_zeros`, its panels p0..p1. */
+fnn_forward fnn_zeros_product(const fnn_net *net, void *of_zeros);
 /* Whether X may be the X of a network, of m samples. */
-int fnn_is_input(const fnn_net *net, const fnn_matrix *X, ptrdiff_t m);
+int fnn_is_input(const fnn_matrix *X, ptrdiff_t m);
 /* How many numbers m samples of X have, on average. */
 double fnn_terms(const fnn_sparse *X, ptrdiff_t m);
 /* Gives `work` memory for the features of a batch of m samples of X; with `repeats` a batch may have a sample twice. */
@@ -214,6 +225,6 @@ void fnn_derive_rstd(const fnn_net *net, int l);
 
 /* --- network_forward.c --- */
 /* The product A = g(A_prev W^T + b) of layer l for m samples; rows of A_prev are a_step apart (or A_prev is a
-   fnn_sparse). */
+   fnn_sparse_input). */
 fnn_forward fnn_forward_product(const fnn_net *net, int l, const void *A_prev, ptrdiff_t a_step, void *A, ptrdiff_t m);
 #endif

@@ -13,7 +13,7 @@ void fnn_measure_rows(fnn_worker *me) {
   const ptrdiff_t rows = me->to - me->from, n_in = net->layer[0].n_in;
   fnn_report *mine = &w->reports[me->thread];
   double A = 1, dZ = 0; /* A is at least 1: db is computed like dW with A = 1 */
-  const int is_sparse = me->plan->key.reading == FNN_BY_LISTS;
+  const int is_sparse = fnn_reads_lists(me->plan->key.reading);
   if (is_sparse) A = fnn_larger(A, fnn_largest_sparse(me));
   for (ptrdiff_t i = me->from; !is_sparse && first->order && i < me->to; i++)
     A = fnn_larger(A, K->magnitude(fnn_at(K, first->A, first->order[i] * first->a_step), 0, 1, n_in));

@@ -50,6 +50,11 @@ static unsigned char *loud_units(const fnn_worker *me, int l) {
   return loud;
 }
 
+void fnn_forget_loud(const fnn_net *net, fnn_workspace *work) {
+  unsigned char *loud = work->loud;
+  for (int l = 0; l < net->layers; loud += net->layer[l++].n_out) memset(loud, 0, (size_t)net->layer[l].n_out);
+}
+
 void fnn_note_loud(const fnn_worker *me, const fnn_operation_of_step *o) {
   const fnn_net *net = me->job->net;
   const fnn_layer_state *y = &net->layer[o->layer];

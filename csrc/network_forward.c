@@ -1,4 +1,5 @@
-/* Predictions and losses: each thread takes its own blocks of samples through all layers, and waits for nobody. */
+/* Predictions and losses: each thread takes its own blocks of samples through all layers, and waits for nobody; but
+   the zeros of a sparse X that is standardised come first, once for all samples. */
 #include "fpmode.h"
 #include "network.h"
 
@@ -11,6 +12,7 @@ typedef struct {
   ptrdiff_t m, rows, step; /* a block has at most `rows` rows; each thread gets a multiple of `step` rows */
   char *scratch;
   ptrdiff_t scratch_bytes; /* of one thread */
+  void *of_zeros;          /* as fnn_workspace.of_zeros; NULL: X is not sparse or not standardised */
 } forward_job;
 
 /* Samples of a block: few enough for the cache. For a loss, whose blocks are shared by threads, about a quarter of all
@@ -41,11 +43,11 @@ static void *forward_block(const forward_job *job, ptrdiff_t first, ptrdiff_t ro
   ptrdiff_t step = job->X->column_step;
   void *to = scratch, *other = fnn_at(K, scratch, side);
   void *A = NULL; /* of the layer before */
-  fnn_sparse lists;
-  const void *X = &lists;
+  fnn_sparse_input sparse;
+  const void *X = &sparse;
   if (is_sparse) {
-    lists = *fnn_sparse_of(job->X);
-    lists.starts += first;
+    sparse = fnn_sparse_input_of(net, job->X);
+    sparse.lists.starts += first;
   } else if (fnn_is_readable(net, job->X)) {
     X = fnn_at(K, job->X->data, first * step);
   } else {
@@ -57,6 +59,7 @@ static void *forward_block(const forward_job *job, ptrdiff_t first, ptrdiff_t ro
   for (int l = 0; l < net->layers; l++) {
     fnn_forward p = fnn_forward_product(net, l, l ? A : X, step, to, rows);
     if (l == net->layers - 1 && !job->out) p.g = fnn_identity;
+    if (!l && job->of_zeros) p.bias = job->of_zeros;
     const fnn_spec g = p.g;
     if (net->layer[l].norm) p.g = fnn_identity;
     (l || !is_sparse ? K->forward : K->sparse_forward)(&p, 0, rows, 0, fnn_panels(K, p.factors.n));
@@ -66,6 +69,15 @@ static void *forward_block(const forward_job *job, ptrdiff_t first, ptrdiff_t ro
     to = other, other = A;
   }
   return A;
+}
+
+/* What the first layer makes of the zeros of a standardised sparse X: each thread some units. */
+static void go_through_zeros(const forward_job *job, fnn_member *me) {
+  const fnn_forward p = fnn_zeros_product(job->net, job->of_zeros);
+  ptrdiff_t p0, p1;
+  fnn_share(fnn_panels(job->net->K, p.factors.n), 1, me->size, me->thread, &p0, &p1);
+  if (p0 < p1) job->net->K->forward(&p, 0, 1, p0, p1);
+  fnn_barrier(me);
 }
 
 static void forward_task(void *arg, fnn_member *me) {
@@ -79,6 +91,7 @@ static void forward_task(void *arg, fnn_member *me) {
   double *losses = fnn_at(K, spare, FNN_HEAD_ROWS * ld);
   ptrdiff_t from, to;
   const fnn_mode mode = fnn_flush_subnormals();
+  if (job->of_zeros) go_through_zeros(job, me);
   fnn_share(job->m, job->step, me->size, me->thread, &from, &to);
   for (ptrdiff_t first = from, rows; first < to; first += rows) {
     rows = fnn_min(job->rows, to - first);
@@ -118,8 +131,12 @@ static int run_forward(forward_job *job, int threads) {
   job->scratch_bytes = fnn_lines((2 * job->rows * fnn_ld(K, job->widest) + (job->rows + FNN_HEAD_ROWS) * ld) * K->size +
                                  job->rows * (ptrdiff_t)sizeof(double));
   _Alignas(FNN_LINE) char stack[FNN_STACK];
-  job->scratch = fnn_scratch(stack, fnn_times(threads, job->scratch_bytes));
+  const int has_zeros = job->X->dtype == FNN_SPARSE && net->of_sparse.of;
+  const ptrdiff_t row_bytes = has_zeros ? fnn_ld(K, net->layer[0].n_out) * K->size : 0;
+  const ptrdiff_t bytes = fnn_times(threads, job->scratch_bytes);
+  job->scratch = fnn_scratch(stack, fnn_plus(bytes, row_bytes));
   if (!job->scratch) return FNN_NO_MEMORY;
+  if (has_zeros) job->of_zeros = job->scratch + bytes;
   const double m = (double)job->m;
   fnn_run(net, job->out ? FNN_PREDICTION : FNN_LOSSES_ONLY, fnn_kind_of_X(job->X, m), m, threads, forward_task, job);
   fnn_release(stack, job->scratch);
@@ -128,7 +145,7 @@ static int run_forward(forward_job *job, int threads) {
 
 int fnn_net_predict(const fnn_net *net, const fnn_matrix *out, const fnn_matrix *X, ptrdiff_t m, int threads) {
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
-  if (!fnn_is_input(net, X, m) || !fnn_is_own_dtype(net, out)) return FNN_REFUSED;
+  if (!fnn_is_input(X, m) || !fnn_is_own_dtype(net, out)) return FNN_REFUSED;
   forward_job job = {.net = net, .X = X, .out = out, .m = m};
   return run_forward(&job, fnn_threads(threads));
 }
@@ -138,7 +155,7 @@ int fnn_net_loss(const fnn_net *net, double *total, const fnn_matrix *X, const f
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
   forward_job job = {.net = net, .X = X, .m = m};
   if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss)) return FNN_REFUSED;
-  if (!fnn_is_input(net, X, m)) return FNN_REFUSED;
+  if (!fnn_is_input(X, m)) return FNN_REFUSED;
   const ptrdiff_t rows = rows_of_block(net->K, m, 1), blocks = m ? (m + rows - 1) / rows : 0;
   double *losses = job.losses = fnn_alloc(fnn_times(blocks, sizeof *losses));
   const int status = losses ? run_forward(&job, fnn_threads(threads)) : FNN_NO_MEMORY;

@@ -222,6 +222,7 @@ static ptrdiff_t lay_out_workspace(const fnn_net *net, fnn_workspace *w, char *b
         y != last && (y->dropped || (has_slopes && (fnn_slope_of(&y->activation) == FNN_FROM_Z || w->keeps_slopes)));
     w->S[l] = kept ? piece(block, &used, matrix_bytes(K, m, fnn_ld(K, y->n_out))) : NULL;
   }
+  w->of_zeros = piece(block, &used, fnn_ld(K, net->layer[0].n_out) * K->size);
   w->norm_bytes = 0;
   for (int l = 0; w->norm && l < net->layers; l++)
     if (net->layer[l].norm) lay_out_norm(net, w, l, block, &used);

@@ -18,9 +18,9 @@ typedef struct {
   int columns_pending; /* the last output was split by columns, and nobody has waited since */
 } compiler;
 
-/* A plan has at most thirteen operations for each layer, nine more for each norm, and thirteen for the whole step. */
+/* A plan has at most thirteen operations for each layer, nine more for each norm, and fourteen for the whole step. */
 ptrdiff_t fnn_plan_bytes(const fnn_net *net) {
-  const size_t most = 13 * (size_t)net->layers + 9 * (size_t)net->norms + 13;
+  const size_t most = 13 * (size_t)net->layers + 9 * (size_t)net->norms + 14;
   return (ptrdiff_t)(sizeof(fnn_plan) + most * sizeof(fnn_operation_of_step));
 }
 
@@ -45,7 +45,7 @@ static int by_columns(const compiler *c, int l) {
   const fnn_layer_state *y = &c->net->layer[l];
   const int threads = c->key->threads;
   if (threads == 1 || y->n_in * y->n_out <= KEEP_WEIGHTS) return 0;
-  if (!l && c->key->reading == FNN_BY_LISTS) return 0; /* each thread would read all lists */
+  if (!l && fnn_reads_lists(c->key->reading)) return 0; /* each thread would read all lists */
   const ptrdiff_t n = fnn_padded(c->K, y->n_out), rows = (c->key->m + threads - 1) / threads, tall = c->K->mr;
   const ptrdiff_t columns_cost = largest_share(c, n) * ((c->key->m + tall - 1) / tall);
   const ptrdiff_t rows_cost = n * ((rows + tall - 1) / tall);
@@ -131,16 +131,30 @@ static fnn_operation_of_step *compile_norm(compiler *c, int l, const fnn_operati
   return o;
 }
 
+/* Of a standardised sparse X: what the first layer makes of its zeros, each thread some units. */
+static void compile_zeros(compiler *c) {
+  ptrdiff_t p0, p1;
+  own_panels(c, c->net->layer[0].n_out, &p0, &p1);
+  if (p0 == p1) return;
+  fnn_operation_of_step *o = add(c, FNN_GO_FORWARD, 0, 0);
+  o->forward = fnn_zeros_product(c->net, c->job->work->of_zeros);
+  o->i0 = 0, o->i1 = 1, o->p0 = p0, o->p1 = p1;
+}
+
 /* Forward of layer l: Z of the last layer, A of the other layers. */
 static void compile_forward(compiler *c, int l) {
   const fnn_workspace *w = c->job->work;
   const fnn_layer_state *y = &c->net->layer[l];
   const int columns = by_columns(c, l);
   /* A split by columns needs all rows of A_prev, so it waits. A split by rows needs all columns of its own rows. */
-  const enum fnn_step_operation what = !l && c->key->reading == FNN_BY_LISTS ? FNN_GO_SPARSE : FNN_GO_FORWARD;
-  fnn_operation_of_step *o = add(c, what, l, columns ? l || c->columns_pending : c->columns_pending);
+  const int is_sparse = !l && fnn_reads_lists(c->key->reading);
+  const int has_zeros = !l && c->key->reading == FNN_BY_STANDARDISED_LISTS;
+  if (has_zeros) compile_zeros(c);
+  fnn_operation_of_step *o = add(c, is_sparse ? FNN_GO_SPARSE : FNN_GO_FORWARD, l,
+                                 has_zeros || (columns ? l || c->columns_pending : c->columns_pending));
   o->forward = fnn_forward_product(c->net, l, l ? w->A[l - 1] : w->X, l ? fnn_ld(c->K, y->n_in) : c->key->x_step,
                                    w->A[l], c->key->m);
+  if (has_zeros) o->forward.bias = w->of_zeros;
   const int is_last = l == c->net->layers - 1;
   const int later = activates_in_dropout(c, l);
   if (is_last || y->norm || later) o->forward.g = fnn_identity; /* the loss is taken from Z */
@@ -357,7 +371,8 @@ static void compile_moves(compiler *c) {
 
 /* The first layer's gradient and what becomes of it, where X is sparse: each thread has its own features. */
 static void compile_sparse(compiler *c) {
-  fnn_operation_of_step *o = add(c, FNN_UPDATE_SPARSE, 0, 0);
+  /* The zeros of a standardised X need db, whose columns the threads have summed. */
+  fnn_operation_of_step *o = add(c, FNN_UPDATE_SPARSE, 0, c->key->reading == FNN_BY_STANDARDISED_LISTS);
   o->by_features = (fnn_by_features){.factors = gradient_factors(c, 0)};
   fnn_share(c->net->layer[0].n_in, 1, c->key->threads, c->key->thread, &o->i0, &o->i1);
   c->plan->first_products[1] = &o->by_features.factors;
@@ -402,7 +417,7 @@ static void compile_gradients(compiler *c) {
     if (c->key->trains && c->net->layer[l].frozen) continue;
     compile_b(c, l);
     if (!c->key->stores) compile_moves_of_b(c, l);
-    if (!l && c->key->reading == FNN_BY_LISTS)
+    if (!l && fnn_reads_lists(c->key->reading))
       compile_sparse(c);
     else if (c->key->trains)
       compile_update(c, l);

@@ -13,7 +13,10 @@ static const double *put(double **room, const double *from, ptrdiff_t n, int inv
 int fnn_net_standardise(fnn_net *net, const double *x_mean, const double *x_scale, ptrdiff_t targets,
                         const double *y_mean, const double *y_scale, const double *a_scale, const double *a_shift) {
   const ptrdiff_t n_in = net->layer[0].n_in, n_out = fnn_last(net)->n_out;
-  double *room = calloc((size_t)(2 * (n_in + targets + n_out)), sizeof *room);
+  if (targets != (y_mean ? fnn_target_rows(&net->loss, n_out) : 0) || !fnn_is_standard(x_mean, x_scale, n_in) ||
+      !fnn_is_standard(y_mean, y_scale, targets) || !fnn_is_standard(a_shift, a_scale, n_out))
+    return FNN_REFUSED;
+  double *room = calloc((size_t)(2 * (n_in + targets + n_out) + fnn_sparse_room(n_in)), sizeof *room);
   if (!room) return FNN_NO_MEMORY;
   free(net->standards);
   net->standards = room;
@@ -21,5 +24,6 @@ int fnn_net_standardise(fnn_net *net, const double *x_mean, const double *x_scal
   net->of_Y = (fnn_standard){put(&room, y_mean, targets, 0), put(&room, y_scale, targets, 1)};
   net->scale = put(&room, a_scale, n_out, 0);
   net->shift = put(&room, a_shift, n_out, 0);
+  fnn_standardise_sparse(net, room);
   return FNN_OK;
 }

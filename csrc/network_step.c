@@ -15,7 +15,7 @@
 
 static enum fnn_reading how_to_read(const fnn_net *net, const fnn_matrix *X) {
   if (!X) return FNN_COPIED; /* nothing is read */
-  if (X->dtype == FNN_SPARSE) return FNN_BY_LISTS;
+  if (X->dtype == FNN_SPARSE) return net->of_sparse.of ? FNN_BY_STANDARDISED_LISTS : FNN_BY_LISTS;
   return fnn_is_readable(net, X) && X->column_step * net->K->size % BAD_STRIDE ? FNN_IN_PLACE : FNN_COPIED;
 }
 
@@ -40,11 +40,12 @@ static void plan_step(fnn_worker *me) {
                                       (job->fit && fnn_stores(job->fit, &job->optimizer)),
                             .clips = job->fit && job->optimizer.clip_norm > 0,
                             .averages = job->fit && net->average_share > 0,
-                            .diagnoses = job->fit && job->fit->diagnostics,
+                            .diagnoses = job->fit ? job->fit->diagnostics != NULL : job->notes,
                             .slots = net->slots,
                             .source = (int)job->source,
                             .is_forward = job->part == FNN_FORWARD_PART,
                             .first_W = job->first_W,
+                            .zeros = net->of_sparse.zeros,
                             .parameters = net->parameters,
                             .block = job->work->block};
   if (!memcmp(&me->plan->key, &key, sizeof key)) return;
@@ -59,10 +60,11 @@ static void point_to_batch(fnn_worker *me) {
   const fnn_matrix *X = me->job->X;
   const enum fnn_reading reading = (enum fnn_reading)me->plan->key.reading;
   if (reading == FNN_COPIED) return; /* perhaps there is no X */
-  const void *A = reading == FNN_BY_LISTS ? (const void *)&me->plan->batch : X->data;
-  if (reading == FNN_BY_LISTS) {
-    me->plan->batch = *fnn_sparse_of(X);
-    if (!me->order) me->plan->batch.starts += me->first;
+  const int is_sparse = fnn_reads_lists(reading);
+  const void *A = is_sparse ? (const void *)&me->plan->batch : X->data;
+  if (is_sparse) {
+    me->plan->batch = fnn_sparse_input_of(me->job->net, X);
+    if (!me->order) me->plan->batch.lists.starts += me->first;
   } else if (!me->order) {
     A = fnn_at(K, X->data, me->first * X->column_step);
   }
@@ -242,19 +244,17 @@ static double scale_of(const fnn_worker *me) {
 /* The sum of the squares of all W, in a fixed order. Each thread computes it, so that all decide alike. */
 static double squares_of_weights(const fnn_worker *me) {
   const fnn_net *net = me->job->net;
-  double sums[LOSS_SUMS] = {0}, total = 0;
+  const fnn_update as_they_are = {.scale = 1, .clip_value = INFINITY};
+  double total = 0;
   for (int l = 0; l < net->layers; l++) {
     const fnn_layer_state *y = &net->layer[l];
     const ptrdiff_t n = fnn_updated_rows(y) * fnn_updated_padded(net->K, y); /* the padding is 0 */
-    const float *w = fnn_updated_weights(y);
-    const double *wide = fnn_updated_weights(y);
-    for (ptrdiff_t i = 0; i < n; i += LOSS_SUMS)
-      for (int j = 0; j < fnn_min(LOSS_SUMS, n - i); j++) {
-        const double weight = net->K->size == 4 ? w[i + j] : wide[i + j];
-        sums[j] += weight * weight;
-      }
+    for (ptrdiff_t i = 0; i < n; i += FNN_SQUARES) {
+      double squares;
+      net->K->squares(&as_they_are, &squares, fnn_at(net->K, fnn_updated_weights(y), i), fnn_min(FNN_SQUARES, n - i));
+      total += squares;
+    }
   }
-  for (int j = 0; j < LOSS_SUMS; j++) total += sums[j];
   return total;
 }
 
@@ -266,7 +266,7 @@ static enum fnn_step_result decide(fnn_worker *me) {
     return FNN_STEP_DONE;
   }
   const double factor = fnn_loss_factor(job->fit);
-  me->loss = factor * me->loss + me->penalty;
+  me->loss = (job->fit->reported_factor > 0 ? job->fit->reported_factor : factor) * me->loss + me->penalty;
   if (me->loss - me->loss != 0) return FNN_STEP_FAILED; /* a loss, or their sum, is inf or NaN */
   const fnn_optimizer *o = &job->optimizer;
   fnn_optimizer with_penalty;

@@ -50,6 +50,7 @@ typedef struct {
   void *dX_rows;        /* and dX as rows, `dX_step` apart: it may be where dX goes */
   ptrdiff_t dX_step;
   int in_training; /* dropout and the statistics of the batch are used */
+  int notes;       /* FNN_FORWARD_PART: fnn_fit.diagnostics will be asked for */
   uint64_t mask_seed;
   double total;
   int interrupted;           /* the task stopped before its end, without error: another team, or one thread, goes on */
@@ -121,8 +122,11 @@ typedef struct {
 enum fnn_reading {
   FNN_COPIED, /* X is copied batch by batch */
   FNN_IN_PLACE,
-  FNN_BY_LISTS /* X is sparse */
+  FNN_BY_LISTS,             /* X is sparse */
+  FNN_BY_STANDARDISED_LISTS /* and standardised */
 };
+
+static inline int fnn_reads_lists(int reading) { return reading >= FNN_BY_LISTS; }
 
 /* What a plan is compiled for: the plan is used again as long as its key is the same. Keys are compared as bytes. */
 typedef struct {
@@ -132,15 +136,15 @@ typedef struct {
   int diagnoses, in_training;
   int source, is_forward;         /* only the forward part */
   const void *parameters, *block; /* the memory that the plan points into */
-  const void *first_W;
+  const void *first_W, *zeros;
 } fnn_plan_key;
-_Static_assert(sizeof(fnn_plan_key) == 3 * sizeof(ptrdiff_t) + 16 * sizeof(int) + 3 * sizeof(void *), "it has gaps");
+_Static_assert(sizeof(fnn_plan_key) == 3 * sizeof(ptrdiff_t) + 16 * sizeof(int) + 4 * sizeof(void *), "it has gaps");
 
 /* The plan of one thread, kept in the workspace from call to call. Each thread has two: the last batch may be short. */
 typedef struct {
   fnn_plan_key key;               /* m is 0 where nothing was compiled yet */
   fnn_factors *first_products[2]; /* of layer 0, forward and gradient: A is X of the batch, in its order */
-  fnn_sparse batch;               /* A, if X is sparse */
+  fnn_sparse_input batch;         /* A, if X is sparse */
   int lowest;                     /* dZ is computed from this layer on: the first one that is not frozen */
   fnn_factors no_product;         /* in the place of the gradient's, if layer 0 is frozen */
   fnn_update update, update_of_b, store;
@@ -189,6 +193,8 @@ void fnn_move_and_note(const fnn_worker *me, const fnn_update *u, const fnn_oper
                        void *m2, const void *gradients);
 /* Notes which units are not quiet, in this thread's part of A of layer l before its dropout. */
 void fnn_note_loud(const fnn_worker *me, const fnn_operation_of_step *o);
+/* Begins the notes of which units are not quiet. */
+void fnn_forget_loud(const fnn_net *net, fnn_workspace *work);
 /* Stores the numbers of fnn_fit.diagnostics. */
 void fnn_diagnose(const fnn_worker *me);
 /* --- network_norm.c --- */

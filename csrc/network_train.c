@@ -96,7 +96,8 @@ static void train_task(void *arg, fnn_member *member) {
     const ptrdiff_t rows = fnn_min(fit->batch, job->m - at.position);
     me.m = 0;
     if (lr_changes) me.lr = rate_of_batch(&me, &at);
-    result = fnn_step(&me, fit->shuffle ? fit->order : fit->samples, at.position, rows);
+    const uint32_t *samples = fit->samples ? fit->samples + at.epochs * fit->samples_step : NULL;
+    result = fnn_step(&me, fit->shuffle ? fit->order : samples, at.position, rows);
     if (result != FNN_STEP_DONE) break;
     if (me.m) at.rate = me.lr; /* the batch was not skipped */
     at.batches++;
@@ -144,10 +145,11 @@ static int run_training(fnn_net *net, fnn_train_job job, fnn_fit *given, int thr
   double sums[2];
   if (job.source != FNN_TARGETS) { /* a single step */
     fit.batch = m, fit.max_batches = fit.max_epochs = 1, fit.position = fit.shuffle = 0;
-    fit.samples = NULL, fit.rates = NULL, fit.diagnostics = NULL, fit.ended = sums, fit.ended_rates = NULL;
+    fit.samples = NULL, fit.rates = NULL, fit.ended = sums, fit.ended_rates = NULL;
+    if (job.source == FNN_GIVEN_GRADIENTS) fit.diagnostics = NULL; /* there is no batch */
   }
   if (fit.batch < 1 || fit.position < 0 || fit.position > m) return FNN_REFUSED;
-  if (job.X && !fnn_is_input(net, job.X, fit.samples ? 0 : m)) return FNN_REFUSED;
+  if (job.X && !fnn_is_input(job.X, fit.samples ? 0 : m)) return FNN_REFUSED;
   const int is_sparse = job.X && job.X->dtype == FNN_SPARSE;
   const ptrdiff_t batch = fnn_min(fit.batch, m);
   /* A call of a single step is another kind of work than a long call: it pays for the start of its team. */
@@ -164,9 +166,10 @@ static int run_training(fnn_net *net, fnn_train_job job, fnn_fit *given, int thr
       return FNN_REFUSED;
     job.optimizer.schedule = &job.schedule;
   }
-  if (fit.before < 0 || fit.whole < 0) return FNN_REFUSED;
-  if (!(fit.penalty >= 0 && fit.penalty <= DBL_MAX && fit.loss_factor >= 0 && fit.loss_factor <= DBL_MAX))
-    return FNN_REFUSED;
+  if (fit.before < 0 || fit.whole < 0 || fit.samples_step < 0) return FNN_REFUSED;
+  const double factors[] = {fit.penalty, fit.loss_factor, fit.reported_factor};
+  for (int i = 0; i < 3; i++)
+    if (!(factors[i] >= 0 && factors[i] <= DBL_MAX)) return FNN_REFUSED;
   if (job.part != FNN_WHOLE_STEP) /* the memory has what the first part left there */
     threads = threads < job.work->threads ? threads : job.work->threads;
   else if (fnn_reserve(net, job.work, batch, threads, fit.plain, job.X && !is_sparse))
@@ -217,9 +220,9 @@ static void part_task(void *arg, fnn_member *member) {
 
 /* The forward part of a step, in `work`. */
 static int run_forward_part(const fnn_net *net, fnn_workspace *work, const fnn_matrix *A, const fnn_matrix *X,
-                            ptrdiff_t m, uint64_t mask_seed, int threads) {
+                            ptrdiff_t m, uint64_t mask_seed, int threads, int notes) {
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
-  if (m < 1 || !fnn_is_dtype_of_X(X->dtype) || !fnn_is_own_dtype(net, A)) return FNN_REFUSED;
+  if (m < 1 || !fnn_is_input(X, m) || !fnn_is_own_dtype(net, A)) return FNN_REFUSED;
   fnn_train_job job = {.net = net,
                        .work = work,
                        .m = m,
@@ -229,25 +232,29 @@ static int run_forward_part(const fnn_net *net, fnn_workspace *work, const fnn_m
                        .source = FNN_GIVEN_DA,
                        .part = FNN_FORWARD_PART,
                        .in_training = 1,
+                       .notes = notes,
                        .mask_seed = mask_seed};
-  threads = fnn_threads(threads);
-  if (fnn_reserve(net, work, m, threads, 0, 1)) return FNN_NO_MEMORY;
-  fnn_run(net, FNN_FORWARD_OF_STEP, fnn_exponent((double)m), (double)m, threads, part_task, &job);
+  const int is_sparse = X->dtype == FNN_SPARSE;
+  threads = fnn_sparse_threads(net, FNN_FORWARD_OF_STEP, X, m, fnn_threads(threads));
+  if (fnn_reserve(net, work, m, threads, 0, !is_sparse) || (notes && fnn_reserve_gradients(net, work)))
+    return FNN_NO_MEMORY;
+  if (notes) fnn_forget_loud(net, work);
+  fnn_run(net, FNN_FORWARD_OF_STEP, fnn_kind_of_X(X, (double)m), (double)m, threads, part_task, &job);
   return FNN_OK;
 }
 
 int fnn_net_training_outputs(const fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m,
                              uint64_t mask_seed, int threads) {
   fnn_workspace work = {0};
-  const int status = run_forward_part(net, &work, A, X, m, mask_seed, threads);
+  const int status = run_forward_part(net, &work, A, X, m, mask_seed, threads, 0);
   fnn_release_workspace(&work);
   return status;
 }
 
 int fnn_net_begin_step(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m, uint64_t mask_seed,
-                       int threads) {
+                       int threads, int notes) {
   net->next_part = FNN_WHOLE_STEP;
-  const int status = run_forward_part(net, &net->work, A, X, m, mask_seed, threads);
+  const int status = run_forward_part(net, &net->work, A, X, m, mask_seed, threads, notes);
   if (status == FNN_OK) net->next_part = FNN_BACKWARD_PART, net->begun = m;
   return status;
 }
@@ -255,7 +262,7 @@ int fnn_net_begin_step(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, p
 int fnn_net_end_step(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, ptrdiff_t m, double weight, fnn_fit *fit,
                      int threads) {
   if (net->next_part == FNN_WHOLE_STEP || m != net->begun || !(weight > 0)) return FNN_REFUSED;
-  if (!fnn_is_dtype_of_X(X->dtype) || !fnn_is_dtype(dA->dtype)) return FNN_REFUSED;
+  if (!fnn_is_input(X, m) || !fnn_is_dtype(dA->dtype)) return FNN_REFUSED;
   const fnn_train_job job = {
       .m = m, .X = X, .dA = dA, .weight = weight, .source = FNN_GIVEN_DA, .part = (enum fnn_part)net->next_part};
   const int status = run_training(net, job, fit, threads);
@@ -297,7 +304,7 @@ static int run_gradients(fnn_train_job job, double *total, const fnn_targets *ta
   job.work = &work;
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
   if (!FNN_TAKE(job.targets, targets, weights) || !fnn_are_targets(&job.targets, &net->loss)) return FNN_REFUSED;
-  if (!fnn_is_input(net, X, m)) return FNN_REFUSED;
+  if (!fnn_is_input(X, m)) return FNN_REFUSED;
   for (int i = 0; i < 2 * (net->layers + net->norms); i++)
     if (!fnn_is_own_dtype(net, &gradients[i])) return FNN_REFUSED;
   threads = fnn_sparse_threads(net, FNN_GRADIENTS, X, m, fnn_threads(threads));
@@ -339,7 +346,10 @@ static int run_backward(fnn_train_job job, fnn_workspace *work, int threads) {
   const fnn_net *net = job.net;
   const fnn_kernels *K = net->K;
   const fnn_layer_state *first = &net->layer[0];
-  if (fnn_reserve(net, work, job.m, threads, 0, 1)) return FNN_NO_MEMORY;
+  const int is_sparse = job.X->dtype == FNN_SPARSE;
+  threads = fnn_sparse_threads(net, FNN_BACKWARD, job.X, job.m, threads);
+  if (fnn_reserve(net, work, job.m, threads, 0, !is_sparse)) return FNN_NO_MEMORY;
+  if (is_sparse && fnn_reserve_sparse(net, work, fnn_sparse_of(job.X), job.m, 0)) return FNN_NO_MEMORY;
   if (job.dX) {
     const ptrdiff_t W_bytes = fnn_lines(fnn_times(fnn_times(first->n_out, fnn_padded(K, first->n_in)), K->size));
     const ptrdiff_t dX_bytes = fnn_times(fnn_times(work->capacity, fnn_ld(K, first->n_in)), K->size);
@@ -352,7 +362,7 @@ static int run_backward(fnn_train_job job, fnn_workspace *work, int threads) {
     job.dX_step = in_place ? job.dX->column_step : fnn_ld(K, first->n_in);
   }
   job.work = work;
-  fnn_run(net, FNN_BACKWARD, fnn_exponent((double)job.m), (double)job.m, threads, part_task, &job);
+  fnn_run(net, FNN_BACKWARD, fnn_kind_of_X(job.X, (double)job.m), (double)job.m, threads, part_task, &job);
   return FNN_OK;
 }
 
@@ -360,7 +370,7 @@ int fnn_net_backward(const fnn_net *net, const fnn_matrix *gradients, const fnn_
                      const fnn_matrix *dA, ptrdiff_t m, double weight, int in_training, uint64_t mask_seed,
                      int threads) {
   if (!fnn_is_size(m)) return FNN_NO_MEMORY;
-  if (m < 1 || !(weight > 0) || !fnn_is_dtype_of_X(X->dtype) || !fnn_is_dtype(dA->dtype)) return FNN_REFUSED;
+  if (m < 1 || !(weight > 0) || !fnn_is_input(X, m) || !fnn_is_dtype(dA->dtype)) return FNN_REFUSED;
   for (int i = 0; i < 2 * (net->layers + net->norms); i++)
     if (!fnn_is_own_dtype(net, &gradients[i])) return FNN_REFUSED;
   if (dX && !fnn_is_own_dtype(net, dX)) return FNN_REFUSED;

@@ -1,5 +1,7 @@
 """fastnn: multilayer perceptrons on the CPU. Columns are samples."""
 
+import importlib
+
 from . import hints, kernels, schedules
 from ._version import __version__
 from .cautions import DataWarning
@@ -35,21 +37,28 @@ __all__ = [
     "set_threads",
 ]
 
-_WHEN_ASKED_FOR = ("callbacks", "datasets")  # imported at first use, because its own imports take time
+# Imported at first use, because their own imports take time.
+_WHEN_ASKED_FOR = ("callbacks", "datasets", "exchange", "plots", "tabular")
 
 
 def __getattr__(name):
     # Statements, not a name that is put together: tools that freeze programs read them.
     if name == "callbacks":
         import fastnn.callbacks as module
-
-        return module
-    if name == "datasets":
+    elif name == "datasets":
         import fastnn.datasets as module
-
-        return module
-    told = hints.did_you_mean(name, [*__all__, *_WHEN_ASKED_FOR])
-    raise AttributeError(f"module {__name__!r} has no {name!r}{told}")
+    elif name == "exchange":
+        import fastnn.exchange as module
+    elif name == "plots":
+        import fastnn.plots as module
+    elif name == "tabular":
+        import fastnn.tabular as module
+    elif name == "sklearn":  # not in dir(), and no statement: scikit-learn is not needed, nor frozen with a program
+        return importlib.import_module("fastnn.sklearn")
+    else:
+        told = hints.did_you_mean(name, [*__all__, *_WHEN_ASKED_FOR])
+        raise AttributeError(f"module {__name__!r} has no {name!r}{told}")
+    return module
 
 
 def __dir__():

@@ -57,7 +57,7 @@ cdef extern from "fastnn.h" nogil:
         void *data
         ptrdiff_t row_step, column_step
         int dtype
-    enum: FNN_SPARSE
+    enum: FNN_FLOAT32, FNN_FLOAT64, FNN_SPARSE
     ctypedef struct fnn_sparse:
         size_t size
         int dtype
@@ -116,6 +116,8 @@ cdef extern from "fastnn.h" nogil:
         ptrdiff_t before, whole
         double penalty, loss_factor
         int eps_with_v
+        double reported_factor
+        ptrdiff_t samples_step
     ctypedef struct fnn_net:
         pass
     const char *fnn_activation_row(int index)
@@ -146,6 +148,9 @@ cdef extern from "fastnn.h" nogil:
     int fnn_loss(int isa, double *losses, const fnn_matrix *dZ, const fnn_matrix *Z, const fnn_targets *targets,
                  const fnn_spec *loss, ptrdiff_t n, ptrdiff_t m, int threads)
     double fnn_shares(const double *x, ptrdiff_t m, double whole)
+    int fnn_sparse_lists(int32_t *features, int64_t *starts, ptrdiff_t *longest, int *ascends,
+                         const void *from_features, int feature_bytes, const void *from_starts, int start_bytes,
+                         ptrdiff_t n_in, ptrdiff_t m, ptrdiff_t count, int threads)
     int fnn_codes(int32_t *codes, const void *source, int bytes, ptrdiff_t m, ptrdiff_t n)
     int fnn_within(int isa, const void *x, int dtype, ptrdiff_t n, double high)
     double fnn_magnitude(int isa, const fnn_matrix *x, ptrdiff_t n, ptrdiff_t m)
@@ -193,7 +198,7 @@ cdef extern from "fastnn.h" nogil:
     int fnn_net_training_outputs(const fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m,
                                  uint64_t mask_seed, int threads)
     int fnn_net_begin_step(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, ptrdiff_t m, uint64_t mask_seed,
-                           int threads)
+                           int threads, int notes)
     int fnn_net_end_step(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, ptrdiff_t m, double weight,
                          fnn_fit *fit, int threads)
     int fnn_net_update(fnn_net *net, const fnn_matrix *gradients, fnn_fit *fit, int threads)

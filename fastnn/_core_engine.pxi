@@ -3,6 +3,7 @@
 cdef enum:
     SLICE_WORK = 200_000_000  # FLOP: passes.py cuts longer predictions into slices, for Ctrl-C
     MOST_THREADS = 1 << 20
+    MANY_NUMBERS = 1 << 15  # of a sparse X: to copy the places of fewer takes one thread less than 20 us
     FEW_EPOCHS = 8  # up to so many, the losses of epochs are kept on the stack
     MANY_BATCHES = 40  # batches from which a call is long enough (0.2 ms for small networks) to try a second thread
 
@@ -32,13 +33,24 @@ def largest(X, ptrdiff_t columns):
     return fnn_magnitude(_isa, &x.matrix, x.rows, x.columns)
 
 
+cdef inline int _bytes_of_index(x) noexcept:
+    """Bytes of an integer of the array x, 4 or 8, if it is contiguous and its elements can be read in place; else 0."""
+    if not cnp.PyArray_CheckExact(x) or cnp.PyArray_NDIM(<cnp.ndarray>x) != 1:
+        return 0
+    cdef cnp.ndarray a = <cnp.ndarray>x
+    if not cnp.PyArray_ISCARRAY_RO(a) or not cnp.PyTypeNum_ISSIGNED(cnp.PyArray_TYPE(a)):
+        return 0
+    return <int>a.itemsize if a.itemsize == 4 or a.itemsize == 8 else 0
+
+
 cdef fnn_matrix _input(X, fnn_sparse *lists) except *:
     """X of a network: an ndarray, or a Sparse, which `lists` then describes."""
     cdef fnn_matrix x
     if type(X) is not _Sparse:
         return _samples(X)
     lists.size, lists.m = sizeof(fnn_sparse), X.shape[1]
-    lists.dtype = cnp.PyArray_TYPE(<cnp.ndarray>X.values) == cnp.NPY_DOUBLE
+    cdef int number = cnp.PyArray_TYPE(<cnp.ndarray>X.values)
+    lists.dtype = FNN_FLOAT64 if number == cnp.NPY_DOUBLE else FNN_FLOAT32 if number == cnp.NPY_FLOAT else FNN_UINT8
     lists.values = cnp.PyArray_DATA(<cnp.ndarray>X.values)
     lists.features = <const int32_t *>cnp.PyArray_DATA(<cnp.ndarray>X.features)
     lists.starts = <const int64_t *>cnp.PyArray_DATA(<cnp.ndarray>X.starts)
@@ -83,7 +95,7 @@ cdef class Engine:
     cdef public bint cautioned  # whether train_step has given its DataWarning; set by one_step.py
     cdef public bint plain  # fnn_fit.plain: whether gradients are stored before the update; tests compare both ways
     cdef public bint has_own_loss  # which quick_step does not know; set by Trainable
-    cdef public double penalty, loss_factor  # of scikit-learn: see _numpy.py
+    cdef public double penalty, loss_factor, reported_factor  # of scikit-learn: see _numpy.py
     cdef public bint eps_with_v
     cdef bint is_frozen  # all layers are
     cdef uint64_t seed  # of dropout's masks
@@ -103,7 +115,7 @@ cdef class Engine:
         self.sizes, self.dtype, self.settings, self.seed = sizes, dtype, (activations, loss), seed
         self.norm = norm or (None,) * count
         self.levels = _levels(loss, sizes[count])
-        self.penalty, self.loss_factor, self.eps_with_v = 0.0, 1.0, False
+        self.penalty, self.loss_factor, self.reported_factor, self.eps_with_v = 0.0, 1.0, 0.0, False
         self.isa, self.forced = _isa if isa is None else isa, threads or 0
         self.type_num, self.loss_code = dtype.num, c_loss.kind
         self.n_in, self.n_out = sizes[0], sizes[count]
@@ -293,6 +305,7 @@ cdef class Engine:
         twin.set_running_statistics(self.running_statistics())
         if self.standards is not None:
             twin.standardise(*self.standards)
+        twin.penalty, twin.loss_factor, twin.eps_with_v = self.penalty, self.loss_factor, self.eps_with_v
         return twin
 
     cdef int _threads(self, int wanted):
@@ -375,25 +388,33 @@ cdef class Engine:
 
     # --- a loss of the caller's own: explained in _numpy.py ---
 
-    cdef object _outputs(self, ptrdiff_t m, operand *to):
-        return _new(self.type_num, self.n_out, m, None, to)
-
-    def training_outputs(self, X):
-        """A[L] (n_L, m) as the next update would have it, with X as its batch."""
-        cdef fnn_matrix x = _samples(X)
+    cdef object _forward_part(self, X, bint begins, bint notes):
+        """A[L] (n_L, m) of the next update; if it `begins` that, the network keeps what end_step needs."""
+        cdef fnn_sparse lists
+        cdef fnn_matrix x = _input(X, &lists)
         cdef operand a
         cdef ptrdiff_t m = X.shape[1]
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
-        A = self._outputs(m, &a)
-        with nogil:
+        cdef PyThreadState *state
+        A = _new(self.type_num, self.n_out, m, None, &a)
+        state = _release(m * self.flop)
+        if begins:
+            status = fnn_net_begin_step(self.net, &a.matrix, &x, m, self.seed, threads, notes)
+        else:
             status = fnn_net_training_outputs(self.net, &a.matrix, &x, m, self.seed, threads)
+        _acquire(state)
         _done(status)
         return A if self.standards is None else _standardisation.in_units(self.standards, A)
+
+    def training_outputs(self, X):
+        """A[L] (n_L, m) as the next update would have it, with X as its batch."""
+        return self._forward_part(X, False, False)
 
     def backward(self, X, dA, double weight, bint training=False):
         """The gradients of every layer's parameters, and dX (n_0, m)."""
         dA = dA if self.standards is None else _standardisation.of_derivatives(self.standards, dA)
-        cdef fnn_matrix x = _samples(X), da = _matrix(dA)
+        cdef fnn_sparse lists
+        cdef fnn_matrix x = _input(X, &lists), da = _matrix(dA)
         cdef operand dx
         cdef ptrdiff_t m = X.shape[1]
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
@@ -472,21 +493,10 @@ cdef class Engine:
                     return False
         return True
 
-    cpdef begin_step(self, X):
+    cpdef begin_step(self, X, bint notes=False):
         """The outputs A of :meth:`training_outputs`; what :meth:`end_step` needs is kept."""
-        cdef fnn_matrix x = _samples(X)
-        cdef operand a
-        cdef ptrdiff_t m = X.shape[1]
-        cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
-        cdef PyThreadState *state
-        A = self._outputs(m, &a)
         self.begun_A = self.begun_X = None
-        state = _release(m * self.flop)
-        status = fnn_net_begin_step(self.net, &a.matrix, &x, m, self.seed, threads)
-        _acquire(state)
-        _done(status)
-        if self.standards is not None:
-            A = _standardisation.in_units(self.standards, A)
+        A = self._forward_part(X, True, notes)
         self.begun_A, self.begun_X = A, X
         return A
 
@@ -578,8 +588,11 @@ cdef class Engine:
         fit.size, fit.optimizer, fit.batch, fit.cautious, fit.plain = sizeof(fnn_fit), settings, 1, True, self.plain
         if state is not None:
             fit.time, fit.rate, fit.before, fit.whole = state.time, state.rate, state.before, state.whole or 0
+            if state.diagnostics is not None:
+                fit.diagnostics = <double *>cnp.PyArray_DATA(<cnp.ndarray>state.diagnostics)
 
     cdef int _one(self, A, fnn_matrix *dA, double weight, fnn_matrix *gradients, fnn_fit *fit) except -1:
+        cdef fnn_sparse lists
         cdef fnn_matrix x
         cdef ptrdiff_t m = 1
         cdef int status, threads
@@ -591,7 +604,7 @@ cdef class Engine:
         else:
             if A is None or A is not self.begun_A:
                 raise _changed_meanwhile()
-            x = _samples(self.begun_X)
+            x = _input(self.begun_X, &lists)
             m = self.begun_X.shape[1]
             threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS))
             state = _release(2 * m * self.flop)
@@ -600,6 +613,29 @@ cdef class Engine:
         if status == FNN_REFUSED:
             raise _changed_meanwhile()
         return _done(status)
+
+    def sparse_lists(self, indices, indptr, ptrdiff_t n, ptrdiff_t count):
+        """Checked copies of the index of a sparse X in CSC order: see _numpy.py."""
+        cdef int of_features = _bytes_of_index(indices), of_starts = _bytes_of_index(indptr), ascends, status, threads
+        cdef ptrdiff_t longest, m = len(indptr) - 1
+        if not of_features:
+            indices = np.array(indices, np.int64)
+            of_features = 8
+        if not of_starts:
+            indptr = np.array(indptr, np.int64)
+            of_starts = 8
+        cdef cnp.ndarray features = np.empty(count, np.int32), starts = np.empty(m + 1, np.int64)
+        cdef const void *from_features = cnp.PyArray_DATA(<cnp.ndarray>indices)
+        cdef const void *from_starts = cnp.PyArray_DATA(<cnp.ndarray>indptr)
+        threads = self._threads(MOST_THREADS if count >= MANY_NUMBERS else 1)
+        with nogil:
+            status = fnn_sparse_lists(<int32_t *>cnp.PyArray_DATA(features), <int64_t *>cnp.PyArray_DATA(starts),
+                                      &longest, &ascends, from_features, of_features, from_starts, of_starts, n, m,
+                                      count, threads)
+        if status == FNN_REFUSED:
+            return None
+        _done(status)
+        return features, starts, longest, bool(ascends)
 
     def reads(self, X):
         """Whether X can be trained on in place, and has this dtype."""
@@ -683,8 +719,9 @@ cdef class Engine:
         fit.size, fit.optimizer = sizeof(fnn_fit), &self.step_settings
         fit.batch, fit.max_batches, fit.max_epochs, fit.cautious, fit.unchecked = m, 1, 1, True, False
         fit.samples, fit.mask_seed, fit.diagnostics = NULL, self.seed, NULL
-        fit.rates, fit.ended_rates = NULL, NULL
-        fit.penalty, fit.loss_factor, fit.eps_with_v = self.penalty, self.loss_factor, self.eps_with_v
+        fit.samples_step, fit.rates, fit.ended_rates = 0, NULL, NULL
+        fit.penalty, fit.eps_with_v = self.penalty, self.eps_with_v
+        fit.loss_factor, fit.reported_factor = self.loss_factor, self.reported_factor
         fit.time = fit.rate = fit.before = fit.whole = 0
         fit.plain = self.plain
         fit.shuffle = fit.order_is_valid = 0
@@ -704,7 +741,7 @@ cdef class Engine:
         cdef fnn_sparse lists
         cdef fnn_matrix x = _input(X, &lists)
         cdef fnn_targets targets = _targets(y, sample_weight, self.levels)
-        cdef ptrdiff_t m = X.shape[1] if samples is None else len(samples)
+        cdef ptrdiff_t m = X.shape[1] if samples is None else samples.shape[samples.ndim - 1]
         cdef cnp.ndarray chosen = samples, each_rate = rates, ended_rates = None
         cdef fnn_optimizer settings
         cdef fnn_schedule schedule
@@ -718,8 +755,10 @@ cdef class Engine:
         fit.shuffle = seed is not None
         fit.seed = seed or 0
         fit.samples, fit.mask_seed, fit.diagnostics = NULL, self.seed, NULL
+        fit.samples_step = 0
         if chosen is not None:
             fit.samples = <uint32_t *>cnp.PyArray_DATA(chosen)
+            fit.samples_step = m if chosen.ndim == 2 else 0
         if state.diagnostics is not None:
             fit.diagnostics = <double *>cnp.PyArray_DATA(<cnp.ndarray>state.diagnostics)
         _set_optimizer(&settings, &schedule, optimizer, fnn_net_slots(self.net))
@@ -737,7 +776,8 @@ cdef class Engine:
         fit.ended, fit.ended_count = ended, 0
         fit.time, fit.rate, fit.before, fit.whole = state.time, state.rate, state.before, state.whole or 0
         fit.rates, fit.ended_rates = NULL, NULL
-        fit.penalty, fit.loss_factor, fit.eps_with_v = self.penalty, self.loss_factor, self.eps_with_v
+        fit.penalty, fit.eps_with_v = self.penalty, self.eps_with_v
+        fit.loss_factor, fit.reported_factor = self.loss_factor, self.reported_factor
         if each_rate is not None:
             fit.rates = <const double *>cnp.PyArray_DATA(each_rate)
         if each_rate is not None or settings.schedule != NULL:

@@ -343,8 +343,50 @@ def _rowsum(dZ):
     return dZ.sum(axis=1, keepdims=True, dtype=np.float64)
 
 
+class _WithZeros(NamedTuple):
+    """A sparse X that is standardised, S + zeros 1^T: S is one of SciPy's arrays, zeros is (n_0, 1) in float64."""
+
+    S: object
+    zeros: np.ndarray
+
+    @property
+    def shape(self):
+        return self.S.shape
+
+
+# Features with |mean| / scale above this lose digits where a number and a zero of theirs are added up. At least a fifth
+# of the numbers that were measured was not 0 then: the square of mean / scale is at most share / (1 - share).
+_MOST_OF_ZERO = 0.5
+
+
+def _standardised(X, mean, scale, dtype):
+    """A Sparse as _WithZeros; S has all numbers of the features whose mean is large beside their scale."""
+    inverse = 1 / scale
+    zeros = -mean * inverse
+    dense = ~(np.abs(zeros) <= _MOST_OF_ZERO)
+    zeros[dense] = 0
+    S = X.matrix(dtype, lambda values, k: np.where(dense[k], 0, values.astype(np.float64) * inverse[k]))
+    if dense.any():
+        places = np.flatnonzero(dense)
+        rows = X.matrix(np.float64, lambda values, k: np.where(dense[k], values, 0)).tocsr()[places].toarray()
+        full = standardisation.of_samples((mean[places], scale[places]), rows).astype(dtype)
+        S = S + _with_rows(full, places, X.shape[0])
+    return _WithZeros(S, zeros[:, np.newaxis])
+
+
+def _with_rows(rows, places, n):
+    """One of SciPy's arrays with n rows: these, and 0 elsewhere."""
+    from scipy.sparse import csc_array  # optional, as in Sparse.matrix
+
+    k, m = rows.shape
+    index = np.tile(places, m), np.arange(0, k * m + 1, k)
+    return csc_array((rows.T.ravel(), *index), shape=(n, m))
+
+
 def _outer_sum(dZ, A_prev):
-    """The product dZ A_prev^T, a sum over the samples; a sparse A_prev is one of SciPy's arrays."""
+    """The product dZ A_prev^T, a sum over the samples; a sparse A_prev is one of SciPy's arrays, or _WithZeros."""
+    if type(A_prev) is _WithZeros:
+        return _outer_sum(dZ, A_prev.S) + _rowsum(dZ) * A_prev.zeros.T
     if dZ.shape[1] <= _SUM_BLOCK or dZ.dtype == np.float64:
         return (A_prev @ dZ.T).T if not isinstance(A_prev, np.ndarray) else dZ @ A_prev.T
     blocks = (slice(i, i + _SUM_BLOCK) for i in range(0, dZ.shape[1], _SUM_BLOCK))
@@ -352,7 +394,9 @@ def _outer_sum(dZ, A_prev):
 
 
 def _product(W, A_prev):
-    """W A_prev; a sparse A_prev is one of SciPy's arrays, whose products are plain running sums."""
+    """W A_prev; a sparse A_prev is one of SciPy's arrays, whose products are plain running sums, or _WithZeros."""
+    if type(A_prev) is _WithZeros:
+        return _product(W, A_prev.S) + W @ A_prev.zeros.astype(W.dtype)
     if isinstance(A_prev, np.ndarray):
         return W @ A_prev
     exact = W if W.shape[1] <= _SUM_BLOCK else W.astype(np.float64)
@@ -428,12 +472,17 @@ def _adamw(w, g, moments, t, adamw):
 _SMALLEST = {dtype: float(np.finfo(dtype).tiny) for dtype in FLOATS}
 
 
-def _adam_step(w, g, moments, t, adam):
-    (m, v), (beta1, beta2) = moments, adam.betas
+def _move_moments(g, moments, betas):
+    (m, v), (beta1, beta2) = moments, betas
     m *= beta1
     m += (1 - beta1) * g
     v *= beta2
     v += (1 - beta2) * g * g  # evaluated from the left: g * g first could overflow
+    return m, v
+
+
+def _adam_step(w, g, moments, t, adam):
+    (m, v), (beta1, beta2) = _move_moments(g, moments, adam.betas), adam.betas
     # w -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
     step = np.sqrt(v)
     step /= math.sqrt(1 - beta2**t)
@@ -446,11 +495,7 @@ def _adam_step(w, g, moments, t, adam):
 def _nadam(w, g, moments, t, nadam):
     if nadam.weight_decay:
         g += nadam.weight_decay * w
-    (m, v), (beta1, beta2) = moments, nadam.betas
-    m *= beta1
-    m += (1 - beta1) * g
-    v *= beta2
-    v += (1 - beta2) * g * g
+    (m, v), (beta1, beta2) = _move_moments(g, moments, nadam.betas), nadam.betas
     of_gradient, of_moment = _nadam_shares(beta1, nadam.momentum_decay, t)
     # w -= lr (of_gradient g + of_moment m) / (sqrt(v) / sqrt(1 - beta2^t) + eps)
     step = of_gradient * g + of_moment * m
@@ -576,7 +621,8 @@ class Engine:
         # What scikit-learn defines in another way than PyTorch: its alpha, a factor of all losses, and whether Adam's
         # eps is added to sqrt(v) before that is divided by sqrt(1 - beta2^t). They act in train() alone. With a penalty
         # the optimizer has no weight_decay, and is not AdamW; it is in the unit of the weights that train() is given.
-        self.penalty, self.loss_factor, self.eps_with_v = 0.0, 1.0, False
+        # A reported_factor other than 0 is that of the losses that train() returns, instead of loss_factor.
+        self.penalty, self.loss_factor, self.reported_factor, self.eps_with_v = 0.0, 1.0, 0.0, False
         self.start_optimizer(0)
 
     def set_parameters(self, parameters):
@@ -654,6 +700,29 @@ class Engine:
     def quick_predict(self, X, out, guard):
         """A[L] of X if X and `out` can be checked quickly. Here always None, so that passes.predict() does the work."""
 
+    def sparse_lists(self, indices, indptr, n, count):
+        """Checked copies of the index of a sparse X in CSC order.
+
+        Parameters
+        ----------
+        indices, indptr : ndarray of int
+            The features of `count` numbers, and where each sample starts.
+        n, count : int
+
+        Returns
+        -------
+        (ndarray of int32, ndarray of int64, int, bool), or None
+            Both, the most numbers of a sample, and whether the features of each sample ascend; None if they do not fit.
+        """
+        starts, features = np.array(indptr, np.int64), np.array(indices)
+        steps = np.diff(starts)
+        is_legal = starts[0] == 0 and starts[-1] == count and (steps >= 0).all()
+        if not is_legal or (count and not 0 <= features.min() <= features.max() < n):
+            return None
+        rises, firsts = features[1:] > features[:-1], starts[1:-1]
+        rises[firsts[(firsts > 0) & (firsts < count)] - 1] = True
+        return features.astype(np.int32, copy=False), starts, int(steps.max(initial=0)), bool(rises.all())
+
     def reads(self, X):
         """Whether X is known to be readable in place without a look at it. Here never."""
         return False
@@ -696,6 +765,7 @@ class Engine:
         twin.set_parameters(self._parameters)
         twin.set_running_statistics(self._running)
         twin.standards = self.standards
+        twin.penalty, twin.loss_factor, twin.eps_with_v = self.penalty, self.loss_factor, self.eps_with_v
         return twin
 
     @_quiet
@@ -764,8 +834,11 @@ class Engine:
         return False
 
     @_quiet
-    def begin_step(self, X):
-        """The outputs A of :meth:`training_outputs`; what :meth:`end_step` needs is kept."""
+    def begin_step(self, X, notes=False):
+        """The outputs A of :meth:`training_outputs`; what :meth:`end_step` needs is kept.
+
+        `notes`: whether its state will have diagnostics, which the other backend prepares here.
+        """
         X, masks = self._cast(X), self._masks(X.shape[1])
         layers = self._forward(X, masks, True)
         A = standardisation.in_units(self.standards, layers[-1].A_out.copy())
@@ -813,7 +886,7 @@ class Engine:
 
     def _finite_step(self, gradients, layers, optimizer, state):
         optimizer = self._with_rate(optimizer, state, 1, None)
-        moved = self._moved_by(gradients, layers, optimizer, None)
+        moved = self._moved_by(gradients, layers, optimizer, state.diagnostics)
         if not _is_finite_after(moved):
             return False
         self._take(moved)
@@ -856,7 +929,7 @@ class Engine:
         check : bool
             False: do not check whether they are finite; `state.finite` is then True.
         samples : ndarray of uint32 or None
-            The samples that an epoch visits; None: all.
+            The samples that an epoch visits; None: all. Without a seed it may be 2-D, a row for each epoch of the call.
         rates : ndarray of float64 or None
             The learning rate of each batch of this call, instead of the optimizer's lr.
         cautious : bool
@@ -868,7 +941,7 @@ class Engine:
         list of (float, float)
             For each epoch that ended: sum of w_i L_i and sum of w_i.
         """
-        m = X.shape[1] if samples is None else len(samples)
+        m = X.shape[1] if samples is None else samples.shape[-1]
         state.ended, state.ended_rates = ended, ended_rates = [], []
         if cautious:
             state.unsafe = False
@@ -878,7 +951,9 @@ class Engine:
             if seed is not None and state.order is None:
                 state.order = _chosen(permutation(m, seed, state.epoch), samples)
             batch = slice(state.position, min(state.position + batch_size, m))
-            order = samples if seed is None else state.order
+            order = state.order
+            if seed is None:
+                order = samples if samples is None or samples.ndim == 1 else samples[len(ended)]
             now, steps = self._with_rate(optimizer, state, m, None if rates is None else rates[i]), self._steps
             if not self._step(X, y, sample_weight, now, batch if order is None else order[batch], state, cautious):
                 break
@@ -969,11 +1044,11 @@ class Engine:
 
     def _of_sklearn(self, total, gradients):
         """The sum of w_i L_i of a batch with factor and penalty, and the gradients with the factor."""
+        total *= self.reported_factor or self.loss_factor
         if self.penalty:
             squares = sum(float(np.square(layer[0], dtype=np.float64).sum()) for layer in self._parameters)
-            total += self.penalty / (2 * self.loss_factor) * squares
+            total += self.penalty / 2 * squares
         if self.loss_factor != 1:
-            total *= self.loss_factor
             gradients = [tuple(g * self.dtype.type(self.loss_factor) for g in layer) for layer in gradients]
         return total, gradients
 
@@ -1002,7 +1077,8 @@ class Engine:
 
     def _cast(self, X):
         if type(X) is Sparse:
-            return X.matrix()
+            standards = self.standards
+            return X.matrix(self.dtype) if standards is None else _standardised(X, *standards[:2], self.dtype)
         # Always in the same layout: BLAS rounds differently by layout, but the same samples must give the same numbers.
         return np.asfortranarray(standardisation.of_samples(self.standards, X), self.dtype)
 

@@ -56,7 +56,7 @@ def _to_array(value, name):
         return np.asarray(value)
     except ValueError as error:
         ragged = ": its rows differ in length" if "inhomogeneous" in str(error) else ""
-        told = ragged or remedies.of_container(value, name)
+        told = remedies.of_container(value, name) or ragged
         raise ValueError(f"{name}, {_kind(value)}, cannot be read as an array of numbers{told}") from error
     except Exception as error:
         told = remedies.of_container(value, name)
@@ -95,7 +95,8 @@ def _from_objects(value, name):
         if not isinstance(v, (numbers.Real, np.bool_)) and type(v).__name__ != "Decimal":
             is_text = isinstance(v, (str, bytes))
             told = remedies.of_strings(name) if is_text else remedies.of_container(v, name, bool(value.ndim))
-            raise TypeError(f"{name} has dtype object and holds {type(v).__name__} {v!r:.50}; numbers are needed{told}")
+            shown = " ".join(repr(v).split())[:50]
+            raise TypeError(f"{name} has dtype object and holds {type(v).__name__} {shown}; numbers are needed{told}")
     whole = all(isinstance(v, (numbers.Integral, np.bool_)) for v in items)
     for dtype in (np.int64, np.float64) if whole and items else (np.float64,):
         try:
@@ -105,11 +106,11 @@ def _from_objects(value, name):
     raise ValueError(f"{name} has dtype object and holds an int that is too large for float64; use smaller numbers")
 
 
-def features(X, n_in, name="X", may_copy=True, dtype=None):
-    """Return `X` as a real (n_in, m) array; with a `dtype` SciPy's sparse ones are taken, too, as a Sparse."""
+def features(X, n_in, name="X", may_copy=True, engine=None):
+    """Return `X` as a real (n_in, m) array; for an engine SciPy's sparse ones are taken, too, as a Sparse."""
     if type(X) is sparse.Sparse:  # read before, by an outer function
         return X
-    is_sparse = dtype is not None and sparse.is_scipy(X)
+    is_sparse = engine is not None and sparse.is_scipy(X)
     given, X = X, X if is_sparse else real_array(X, name, may_copy)
     if X.ndim != 2 or X.shape[0] != n_in:
         told = remedies.of_features(X, n_in, _spelled(given, name))
@@ -118,7 +119,7 @@ def features(X, n_in, name="X", may_copy=True, dtype=None):
         return X
     if X.dtype.kind not in "fiub":
         raise _not_real(X.dtype, name)
-    return sparse.read(X, dtype, name)
+    return sparse.read(X, engine, name)
 
 
 def _spelled(given, name):
@@ -246,9 +247,14 @@ def finite_weights(sample_weight, m, name="sample_weight"):
     return w
 
 
+def exponent_of_weights(w):
+    """The e for which the largest of the weights is in [2**e, 2**(e + 1))."""
+    return int(np.frexp(w.max(initial=0.0))[1]) - 1
+
+
 def scaled_weights(w):
     """The weights times a power of two, so that the largest is in [1, 2); and e, where 2**e times these are `w`."""
-    exponent = int(np.frexp(w.max(initial=0.0))[1]) - 1
+    exponent = exponent_of_weights(w)
     with np.errstate(all="ignore"):
         w = np.ldexp(w, -exponent)
     w[w < np.finfo(np.float64).tiny] = 0  # as in the compiled backend; relative to the largest they are negligible
@@ -455,7 +461,7 @@ def first_non_finite(array, dtype, row="feature", samples=None):
     count, first = 0, None
     places = None if samples is None else np.unique(samples)
     if type(array) is sparse.Sparse:
-        count, first = array.non_finite(places)
+        count, first = array.non_finite(dtype, places)
     elif matrix.dtype.kind == "f":
         for block in column_blocks(len(matrix), matrix.shape[1] if places is None else len(places)):
             columns = block if places is None else places[block]

@@ -10,7 +10,7 @@ import numbers
 
 import numpy as np
 
-from . import arrays, cautions, class_weights, diagnostics, fit_options, passes, standardisation
+from . import arrays, cautions, class_weights, diagnostics, fit_options, loaders, passes, standardisation
 from .history import TrainState
 from .training import Fit
 
@@ -51,22 +51,20 @@ def _check_iterable(batches, epochs):
         raise TypeError(
             f"y is missing (None): write fit(X, y); without y, X must be an iterable of {_WANTED}, not {kind.__name__}"
         )
-    if not hasattr(kind, "__iter__") and not hasattr(kind, "__getitem__"):
+    source = type(loaders.source(batches))
+    if not hasattr(source, "__iter__") and not hasattr(source, "__getitem__"):
         told = f": write {batches.__name__}()" if callable(batches) and hasattr(batches, "__name__") else ""
         raise TypeError(f"without y, X must be an iterable of {_WANTED}, got {batches!r:.80}{told}")
-    # Iterators of Python's own cannot begin again; one of the user's may.
-    if epochs > 1 and hasattr(kind, "__next__") and kind.__module__ in ("builtins", "itertools"):
+    if loaders.is_walk(batches):
         raise ValueError(
-            f"X is a {kind.__name__} of batches, which can be walked once, and epochs is {epochs}: give a list, or an "
-            f"object whose __iter__ begins anew"
+            "X is the iterator of a DataLoader, which can be walked once: give the DataLoader itself, net.fit(loader)"
         )
-
-
-def _is_loader(batches):
-    """Whether this is a DataLoader of torch's, or of a subclass; torch is not imported for that."""
-    return any(
-        kind.__name__ == "DataLoader" and kind.__module__.partition(".")[0] == "torch" for kind in type(batches).__mro__
-    )
+    # Iterators of Python's own cannot begin again; one of the user's may.
+    if epochs > 1 and hasattr(source, "__next__") and source.__module__ in ("builtins", "itertools"):
+        raise ValueError(
+            f"X is a {source.__name__} of batches, which can be walked once, and epochs is {epochs}: give a list, or "
+            f"an object whose __iter__ begins anew"
+        )
 
 
 def _length(batches):
@@ -91,8 +89,8 @@ class FitOfBatches(Fit):
 
     Parameters
     ----------
-    data : (iterable, ndarray or None)
-        The batches, and the weight of each class.
+    data : (iterable, dict or None)
+        The batches, and the weights of classes.
     trainable, optimizer, batch_size, shuffle, before, afresh, options
         As for :class:`Fit`; the size is 1, and `shuffle` has no effect.
     """
@@ -104,7 +102,7 @@ class FitOfBatches(Fit):
         nothing = np.empty((trainable.sizes[0], 1)), np.empty((trainable.sizes[-1], 1)), None
         super().__init__(trainable, nothing, optimizer, batch_size, shuffle, before, afresh, options)
         self.given, self.of_classes = data
-        self.is_loader = _is_loader(self.given)
+        self.is_loader = loaders.is_loader(self.given)
         self.walk = None  # through the batches of this epoch
         self.is_first = True  # no batch was used yet
         self.m = math.inf  # how many batches an epoch has; infinite: not known
@@ -154,7 +152,7 @@ class FitOfBatches(Fit):
         if self.is_first:
             cautions.of_targets(y, trainable.loss, not trainable.is_chosen)
             is_read_as_it_is = trainable.engine.standards is None
-            is_large = is_read_as_it_is and cautions.of_scale(X, X.shape[1], self.backend.largest)
+            is_large = is_read_as_it_is and cautions.of_scale(X, X.shape[1], self.backend.largest, are_batches=True)
             self.is_first = not is_large  # False: there was a warning about X already
         if trainable.is_own:  # y is the loss's own affair
             self.readable = passes.readable(self.engine, X)
@@ -168,10 +166,10 @@ class FitOfBatches(Fit):
         if w is not None:
             w, exponent = arrays.scaled_weights(arrays.finite_weights(w, m))
         if self.of_classes is not None:
-            of_classes, of_table = arrays.scaled_weights(self.of_classes)
-            codes = class_weights.codes_of(y, self.trainable.sizes[-1], self.trainable.loss.name)
-            w, of_product = arrays.scaled_weights(of_classes[codes] if w is None else w * of_classes[codes])
-            exponent += of_table + of_product
+            n_out, loss = self.trainable.sizes[-1], self.trainable.loss.name
+            of_classes, of_these = arrays.scaled_weights(class_weights.of_samples(self.of_classes, y, n_out, loss))
+            w, of_product = arrays.scaled_weights(of_classes if w is None else w * of_classes)
+            exponent += of_these + of_product
         return w, exponent
 
     def _slice(self, epochs, check, rates):
@@ -215,9 +213,7 @@ class FitOfBatches(Fit):
                 f"the weights of all samples of epoch {epoch} are 0: give at least one of them more than 0"
             )
         self.walk, self.batches, self.exponent = None, 1, _LOWEST
-        state.ended = ended = [(state.loss_sum, state.weight_sum)]
-        state.next_epoch()
-        return ended
+        return state.end_epoch()
 
     def _step(self, weights, rates):
         """Make one update; return its position, which says how it ended."""

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from . import arrays
+from . import arrays, standardisation
 from .sparse import Sparse
 from .tables import loss_row
 
@@ -16,6 +16,10 @@ _TO_SCALE = (
     "X = np.asarray(X); X = (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True).clip(1e-3), or X / 255 "
     "for 8-bit pixels; or call net.adapt(X) before training, which scales within the network"
 )
+_TO_SCALE_BATCHES = (
+    "X / 255 for 8-bit pixels, or call net.adapt(X) before training, with the X of many batches as one array, which "
+    "scales within the network"
+)
 _RISE = 2.0  # warn if the first epoch's mean loss is more than this times the loss before
 
 
@@ -23,13 +27,13 @@ class DataWarning(UserWarning):
     """Warns of data, or of a network, that are allowed but probably a mistake; the message says what to write."""
 
 
-def caution(text):
-    """Give a DataWarning that points to the line which called fastnn."""
+def caution(text, kind=DataWarning):
+    """Give a warning that points to the line which called fastnn."""
     level, frame = 1, sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
         level, frame = level + 1, frame.f_back
     try:
-        warnings.warn(text, DataWarning, stacklevel=level)
+        warnings.warn(text, kind, stacklevel=level)
     except Warning:  # the user wants it as an error
         raise
     except Exception:  # it cannot be shown: there may be no stderr
@@ -87,7 +91,7 @@ def _first_between(y):
     return None
 
 
-def of_scale(X, batch_size, largest, samples=None):
+def of_scale(X, batch_size, largest, samples=None, are_batches=False):
     """Warn if values of X are large; return whether it warned. `largest` is the function of a backend."""
     if samples is not None:
         X = X[:, samples[:: max(1, len(samples) // _SAMPLES)]]
@@ -97,7 +101,7 @@ def of_scale(X, batch_size, largest, samples=None):
     size = _largest(X[:, :: max(1, m // count)], largest) if is_sparse else largest(X, count)
     if not _LARGE < size < np.inf:  # non-finite values are refused later
         return False
-    how = "X = X / abs(X).max()" if is_sparse else _TO_SCALE
+    how = "X = X / abs(X).max()" if is_sparse else _TO_SCALE_BATCHES if are_batches else _TO_SCALE
     caution(
         f"X holds values of up to {size:.3g}; training on such large values seldom succeeds: scale it, for example "
         + how
@@ -136,12 +140,36 @@ def _largest(X, largest, samples=None):
     return max(largest(X[:, b if samples is None else samples[b]], X.shape[1]) for b in blocks)
 
 
-def remedy(X, y, largest, samples=None):
-    """What to try after a divergence; the message names the one of X and y that has larger values."""
-    # All are known to be finite.
-    sizes = {"X": _largest(X, largest, samples), "y": 0.0 if y.ndim == 1 else _largest(y, largest, samples)}
+LOWER_LR, SMALLER_WEIGHTS = "try a smaller learning rate (lr)", "set smaller weights (set_parameters)"
+
+
+def remedy(trainable, X, y, samples=None, other=LOWER_LR):
+    """What to do after numbers were too large; the message names the one of X and y that has larger values.
+
+    Parameters
+    ----------
+    X, y : ndarray
+        Known to be finite. What the network standardises by itself need not be scaled. y is None for a loss of one's
+        own, which may take anything.
+    samples : ndarray, optional
+        The places of the samples that were used.
+    other : str
+        What to do beside, or instead of, scaling.
+    """
+    sizes = {"X": 0.0, "y": 0.0}
+    standards, largest = trainable.engine.standards, trainable.backend.largest
+    if standards is None:
+        sizes["X"] = _largest(X, largest, samples)
+    if (standards is None or standards[2] is None) and y is not None and y.ndim == 2:  # codes are no values
+        sizes["y"] = _largest(y, largest, samples)
+    takes_y = standardisation.takes(trainable.loss.name, trainable.output)
+    adapt = {"X": "" if type(X) is Sparse else "net.adapt(X)", "y": "net.adapt(X, y)" if takes_y else ""}
     name = max(sizes, key=sizes.get)
     if sizes[name] > _LARGE:
-        scale = f"{name} holds values of up to {sizes[name]:.3g}: scale it to a mean of 0 and a deviation of 1, or try"
-        return f"{scale} a smaller learning rate (lr)"
-    return "Try a smaller learning rate (lr), or scale X"
+        call = f"call {adapt[name]} before training, or " if adapt[name] else ""
+        scale = f"{call}scale it to a mean of 0 and a deviation of 1"
+        return f"{name} holds values of up to {sizes[name]:.3g}: {scale}, or {other}"
+    if standards is not None:
+        return f"{other[0].upper()}{other[1:]}"
+    scale = f"scale X ({adapt['X']})" if adapt["X"] else "scale X"
+    return f"{other[0].upper()}{other[1:]}, or {scale}"

@@ -4,8 +4,6 @@ import numpy as np
 
 from . import arrays, tables
 
-NOT_FOR_OWN = "class_weight: with a loss of one's own y need not be classes; write sample_weight"
-
 
 def applied(class_weight, y, n_out, loss, sample_weight, samples=None):
     """The weights of samples, each multiplied by that of its class.
@@ -16,7 +14,8 @@ def applied(class_weight, y, n_out, loss, sample_weight, samples=None):
         Classes that a dict does not name have weight 1. "balanced": m / (classes count_c), where count_c is the number
         of samples of class c, and only the classes that occur are counted (scikit-learn's definition).
     y : ndarray
-        Checked targets: codes (m,), or (n_out, m) with one 1 a column; for one output 0 and 1.
+        Checked targets: codes (m,), or (n_out, m) with one 1 a column; for one output 0 and 1. With a loss of one's
+        own any integers (m,).
     n_out : int
     loss : str
     sample_weight : ndarray, (m,), or None
@@ -34,36 +33,71 @@ def applied(class_weight, y, n_out, loss, sample_weight, samples=None):
     ValueError, TypeError
         If `class_weight` names a class that does not exist, or the targets are no classes.
     """
-    if class_weight is not None and loss == tables.OwnLoss.name:
-        raise ValueError(NOT_FOR_OWN)
     if class_weight is None:
         return _scaled(sample_weight, samples, "sample_weight") if samples is not None else sample_weight
-    codes, classes = codes_of(y, n_out, loss), max(n_out, 2)
     if isinstance(class_weight, str) and class_weight == "balanced":
-        trained = codes if samples is None else codes[samples]
-        counts = np.bincount(trained, minlength=classes)
-        weights = len(trained) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        given = _balanced(y, n_out, loss, samples)
     else:
-        weights = of_classes(class_weight, classes)
-    weights, name = weights[codes], "class_weight"
+        given = checked(class_weight, n_out, loss)
+        if loss == tables.OwnLoss.name:
+            _refuse_other_labels(given, _labels_of_own(y))
+    weights, name = of_samples(given, y, n_out, loss), "class_weight"
     if sample_weight is not None:
         with np.errstate(all="ignore"):
             weights, name = sample_weight * weights, "class_weight times sample_weight"
     return _scaled(weights, samples, name)
 
 
-def of_classes(class_weight, classes):
-    """The weight of each class from a dict, checked."""
+def checked(class_weight, n_out, loss):
+    """A dict of weights of classes, checked: {int: float}. With a loss of one's own a class is any integer."""
     if not isinstance(class_weight, dict):
         raise TypeError(f"class_weight must be a dict {{class: weight}} or 'balanced', got {class_weight!r:.80}")
-    weights = np.ones(classes)
+    classes, weights = max(n_out, 2), {}
+    range_of = "" if loss == tables.OwnLoss.name else f" 0..{classes - 1}"
     for key, value in class_weight.items():
         if isinstance(key, (bool, np.bool_)) or not isinstance(key, (int, np.integer)):
-            raise TypeError(f"class_weight: the classes are ints 0..{classes - 1}, got the key {key!r:.50}")
-        if not 0 <= key < classes:
-            raise ValueError(f"class_weight: no class {key!r:.50} here; the classes are 0..{classes - 1}")
-        weights[key] = tables.real_parameter(value, f"class_weight[{key}]")
+            raise TypeError(f"class_weight: the classes must be ints{range_of}, got the key {key!r:.50}")
+        if range_of and not 0 <= key < classes:
+            raise ValueError(f"class_weight: no class {key!r:.50} here; the classes are{range_of}")
+        weights[int(key)] = tables.real_parameter(value, f"class_weight[{key}]")
     return weights
+
+
+def _balanced(y, n_out, loss, samples):
+    labels = _labels_of_own(y) if loss == tables.OwnLoss.name else codes_of(y, n_out, loss)
+    found, counts = np.unique(labels if samples is None else labels[samples], return_counts=True)
+    return dict(zip(found.tolist(), (counts.sum() / (len(counts) * counts)).tolist(), strict=True))
+
+
+def of_samples(weights, y, n_out, loss):
+    """The weight of each sample from those of classes, {int: float}; 1 for a class that has none."""
+    if loss == tables.OwnLoss.name:
+        labels, found = _labels_of_own(y), np.ones(len(y))
+        for label, weight in weights.items():
+            found[labels == label] = weight
+        return found
+    table = np.ones(max(n_out, 2))
+    for code, weight in weights.items():
+        table[code] = weight
+    return table[codes_of(y, n_out, loss)]
+
+
+def _labels_of_own(y):
+    """The class of each sample where y may be anything: integers (m,)."""
+    if y.ndim == 1 and y.dtype.kind in "iub":
+        return y
+    raise ValueError(
+        "class_weight: with a loss of one's own y need not be classes; integers (m,) are, here y has shape "
+        f"{y.shape} and dtype {y.dtype}: write sample_weight"
+    )
+
+
+def _refuse_other_labels(weights, labels):
+    """ValueError for a class that does not occur, where y alone says which there are."""
+    for label in weights:
+        if not (labels == label).any():
+            found = ", ".join(map(str, np.unique(labels).tolist()))
+            raise ValueError(f"class_weight: no class {label} in y, wanted one of {found:.60}")
 
 
 def _scaled(weights, samples, name):

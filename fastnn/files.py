@@ -1,4 +1,4 @@
-"""Model files: an .npz archive of plain arrays and a JSON header, readable by ``numpy.load``.
+"""Model files: an .npz archive of plain arrays and a JSON header, readable by ``numpy.load``; or safetensors.
 
 Loading runs no code from the file (nothing is unpickled), needs memory only in proportion to the
 file's size, and checks a SHA-256 of the whole content before a network is made.
@@ -14,7 +14,7 @@ import zipfile
 
 import numpy as np
 
-from . import filesystem
+from . import files_safetensors, filesystem
 
 FORMAT = 2  # the newest; states.py says which one a network needs
 _HEADER = "header.json"
@@ -30,7 +30,7 @@ def save(target, header, arrays):
     Parameters
     ----------
     target : path-like or binary file object
-        A path is written as it is; no suffix is added.
+        A path is written as it is; no suffix is added. One that ends in ".safetensors" makes such a file.
     header : dict
         Values that JSON can represent; with "format" unless it is 1.
     arrays : dict of str to ndarray
@@ -42,23 +42,44 @@ def save(target, header, arrays):
     """
     is_path = _is_path(target, "write")
     path = os.fsdecode(target) if is_path else None
-    members = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
-    header = {"format": 1, **header}
+    form = _as_safetensors if is_path and path.endswith(files_safetensors.SUFFIX) else _as_npz
+    data = form({"format": 1, **header}, arrays)
+    if is_path:
+        filesystem.write(path, data)
+        return
+    rest = data
+    while len(rest):
+        written = target.write(rest)
+        if isinstance(target, io.RawIOBase) and not written:
+            raise BlockingIOError(errno.EAGAIN, f"the file takes no more data; {len(rest)} bytes are not written")
+        rest = rest[written if isinstance(written, int) and 0 < written <= len(rest) else len(rest) :]
+
+
+def _as_npz(header, arrays):
+    """The bytes of an archive."""
+    members = _members(arrays)
     header["sha256"] = _digest(header, members)
     members = {_HEADER: json.dumps(header).encode(), **members}
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_STORED) as archive:
         for name in list(members):
             archive.writestr(zipfile.ZipInfo(name), members.pop(name))  # dated 1980: equal networks give equal files
-    if is_path:
-        filesystem.write(path, data.getbuffer())
-        return
-    rest = data.getbuffer()
-    while len(rest):
-        written = target.write(rest)
-        if isinstance(target, io.RawIOBase) and not written:
-            raise BlockingIOError(errno.EAGAIN, f"the file takes no more data; {len(rest)} bytes are not written")
-        rest = rest[written if isinstance(written, int) and 0 < written <= len(rest) else len(rest) :]
+    return data.getbuffer()
+
+
+def _as_safetensors(header, arrays):
+    """The bytes of a safetensors file."""
+    header["sha256"] = _digest_of_tensors(header, arrays)
+    return files_safetensors.packed(header, arrays)
+
+
+def _members(arrays):
+    return {f"{name}.npy": _npy(array) for name, array in arrays.items()}
+
+
+def _digest_of_tensors(header, arrays):
+    """The checksum of a safetensors file, in which tensors have no order of ours."""
+    return _digest(header, _members(dict(sorted(arrays.items()))))
 
 
 def _is_path(place, method):
@@ -153,10 +174,14 @@ def _read(file):
     if not size:
         raise ValueError("it is empty, or a file object is at its end and needs seek(0)")
     file.seek(0)
-    head = file.read(8)
+    head = file.read(9)
     for start, what in _OTHERS.items():
         if head.startswith(start):
             raise ValueError(f"it is {what}")
+    if files_safetensors.is_such(head, size):
+        header, arrays = files_safetensors.unpacked(head + file.read())
+        _check_header(header, lambda: _digest_of_tensors(header, arrays))
+        return header, arrays
     with zipfile.ZipFile(file) as archive:
         # The sum, because a zip directory can list the same bytes many times.
         if sum(info.file_size for info in archive.infolist()) > size:
@@ -165,13 +190,17 @@ def _read(file):
             raise ValueError("other data precede the model")  # such as another model
         members = {info.filename: _member(archive, info) for info in archive.infolist()}
     header = json.loads(members.pop(_HEADER))
+    _check_header(header, lambda: _digest(header, members))
+    return header, {name.removesuffix(".npy"): _array(data) for name, data in members.items()}
+
+
+def _check_header(header, digest):
     if not isinstance(header, dict):
         raise ValueError("its header is not a JSON object")
     if type(header.get("format")) is not int or not 1 <= header["format"] <= FORMAT:
         raise ValueError(f"format {header.get('format')!r}, this release reads 1..{FORMAT}")
-    if header.get("sha256") != _digest(header, members):
+    if header.get("sha256") != digest():
         raise ValueError("its checksum does not match: it is damaged")
-    return header, {name.removesuffix(".npy"): _array(data) for name, data in members.items()}
 
 
 def _member(archive, info):

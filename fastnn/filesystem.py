@@ -173,7 +173,7 @@ def _sync_folder(folder):
 
 def advice(path):
     """Suggestion for a path that does not exist: an existing file whose name differs only by its suffix; else ""."""
-    for other in (os.path.splitext(path)[0], f"{path}.npz"):
+    for other in (os.path.splitext(path)[0], f"{path}.npz", f"{path}.safetensors"):
         if other != path and os.path.isfile(other):
             return f"; did you mean {other!r}, which is there?"
     return ""

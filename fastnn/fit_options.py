@@ -20,9 +20,12 @@ class Options:
     stopper : Stopper or None
     max_seconds : float or None
     diagnoses : bool
+    orders, watch : terms.Orders, or None; object with the methods of sklearn.watch.Watch, or None
+        For an estimator of :mod:`fastnn.sklearn` the order of the samples in each epoch (None: the network's own), and
+        what looks at the losses of epochs.
     """
 
-    samples = kept_back = measures = stopper = max_seconds = None
+    samples = kept_back = measures = stopper = max_seconds = orders = watch = None
     diagnoses = False
 
     def names(self):
@@ -66,7 +69,7 @@ def checked(trainable, data, y_given, given):
     validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split, diagnostics = given
     X, y, weights = data
     m, n_out, loss = X.shape[1], trainable.sizes[-1], trainable.loss.name
-    options = _of_any_data(trainable, diagnostics, max_seconds)
+    options = _of_any_data(diagnostics, max_seconds)
     validation_split = tables.real_parameter(validation_split, "validation_split")
     if validation_data is not None and validation_split:
         raise ValueError("give validation_data or validation_split, not both")
@@ -85,12 +88,10 @@ def checked(trainable, data, y_given, given):
     return options, class_weights.applied(class_weight, y, n_out, loss, weights, options.samples)
 
 
-def _of_any_data(trainable, diagnostics, max_seconds):
+def _of_any_data(diagnostics, max_seconds):
     """Options with those arguments that mean the same for arrays and for batches."""
     options = Options()
     check_flag("diagnostics", diagnostics)
-    if diagnostics and trainable.is_own:
-        raise ValueError("diagnostics=True is not there for a loss of one's own")
     options.diagnoses = bool(diagnostics)
     if max_seconds is not None:
         options.max_seconds = tables.real_parameter(max_seconds, "max_seconds")
@@ -108,19 +109,17 @@ def checked_of_batches(trainable, given):
 
     Returns
     -------
-    (Options, ndarray or None)
-        And the weight of each class.
+    (Options, dict or None)
+        And the weights of classes.
     """
     validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split, diagnostics = given
-    options, classes = _of_any_data(trainable, diagnostics, max_seconds), max(trainable.sizes[-1], 2)
+    options = _of_any_data(diagnostics, max_seconds)
     if tables.real_parameter(validation_split, "validation_split"):
         raise ValueError("validation_split needs all data at once, and fit got batches: give validation_data")
     if samples is not None:
         raise ValueError("samples= needs all data at once, and fit got batches: leave the other samples out of these")
     if isinstance(class_weight, str) and class_weight == "balanced":
         raise ValueError('class_weight="balanced" needs all data at once, and fit got batches: give a dict')
-    if class_weight is not None and trainable.is_own:
-        raise ValueError(class_weights.NOT_FOR_OWN)
     if validation_data is not None:
         options.measures = Measures(trainable, None, None, validation_data, metrics)
     elif type(metrics) not in (tuple, list) or metrics:
@@ -129,4 +128,6 @@ def checked_of_batches(trainable, given):
         )
     names = {"loss": False} if options.measures is None else options.measures.names()
     options.stopper = stopping.checked(early_stopping, names)
-    return options, None if class_weight is None else class_weights.of_classes(class_weight, classes)
+    if class_weight is not None:
+        class_weight = class_weights.checked(class_weight, trainable.sizes[-1], trainable.loss.name)
+    return options, class_weight

@@ -9,7 +9,7 @@ from .optimizers import check_optimizer
 def backward(trainable, X, dA, training):
     """:meth:`Network.backward`, whose arguments these are."""
     sizes, dtype = trainable.sizes, trainable.engine.dtype
-    X = arrays.features(X, sizes[0])
+    X = arrays.features(X, sizes[0], engine=trainable.engine)
     m, wanted = arrays.samples(X.shape[1]), (sizes[-1], X.shape[1])
     given, dA = dA, arrays.real_array(dA, "dA")
     if dA.shape != wanted:
@@ -29,7 +29,7 @@ def update(trainable, gradients, optimizer):
         trainable.refuse_all_frozen()
         clean = checked(gradients, trainable)
         settings = optimizer.frozen(engine.dtype)
-        one_step.refuse_schedule_of_epochs(settings)
+        one_step.refuse_schedule_of_epochs(settings, "update")
         with guard.writing:
             one_step.make(
                 trainable,

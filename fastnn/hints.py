@@ -13,7 +13,6 @@ _SYNONYMS = {
     "none": "identity",
     "logistic": "sigmoid",
     "expit": "sigmoid",
-    "hardsigmoid": "sigmoid",
     "hyperbolictangent": "tanh",
     "rectifier": "relu",
     "rectifiedlinear": "relu",
@@ -21,8 +20,6 @@ _SYNONYMS = {
     "lrelu": "leaky_relu",
     "swish": "silu",
     "geluexact": "gelu",
-    "gelutanh": "gelu",
-    "gelunew": "gelu",
     "exponentiallinear": "elu",
     "scaledexponentiallinear": "selu",
     "softrelu": "softplus",
@@ -272,7 +269,30 @@ _SYNONYMS = {
     "reducelronplateau": "schedules",
     "data": "datasets",
     "loaddigits": "datasets",
+    "plotting": "plots",
+    "visualization": "plots",
+    "visualisation": "plots",
+    # functions of plots
+    "plothistory": "loss_curve",
+    "learningcurve": "loss_curve",
+    "plotmodel": "network_diagram",
+    "confusionmatrixdisplay": "confusion_matrix",
+    "plotconfusionmatrix": "confusion_matrix",
+    "calibrationdisplay": "calibration",
+    "calibrationcurve": "calibration",
+    "reliabilitydiagram": "calibration",
+    "decisionboundarydisplay": "decision_boundary",
+    "plotdecisionregions": "decision_boundary",
+    "predictionerrordisplay": "regression_fit",
 }
+
+# Names elsewhere for a name here with parameters that are not the defaults.
+_SPECS = dict.fromkeys(
+    ("gelutanh", "gelunew", "gelupytorchtanh", "gelufast", "geluaccurate", "geluapproximate"),
+    ("gelu", {"approximate": 1}),
+)
+# Values of parameters elsewhere -> the number here.
+_VALUES = {("approximate", "tanh"): 1, ("approximate", True): 1, ("approximate", "none"): 0, ("approximate", False): 0}
 
 # Names that other libraries have as attributes of a network -> what to write here instead. They cannot be assigned to
 # a Network, because that would have no effect.
@@ -330,6 +350,8 @@ _WORDS |= {"average", "samples", "diagnostics", "schedule", "scheduler", "traina
 _WORDS |= {"mu", "rho", "beta", "decay", "opt", "metric", "metrics", "scoring", "patience"}
 # What to write to read such a name, where that differs from what sets it.
 _READINGS = {
+    **{f"to_{form}": f"fastnn.exchange.to_{form}(net, path)" for form in ("onnx", "c")},
+    **{f"to_{form}": f"fastnn.exchange.to_{form}(net)" for form in ("torch", "keras", "sklearn")},
     "parameters": "net.parameters, a list of (W, b)",
     "loss_curve": "history = net.fit(X, y), then history.loss",
     "load": "fastnn.load(path)",
@@ -371,13 +393,20 @@ def ours(name):
 def did_you_mean(name, choices):
     """Such as ``"; did you mean 'relu'?"``: the choices of which `name` is a synonym or a misspelling; else ""."""
     choices = list(choices)
-    found = [our for our in ours(name) if our in choices]
+    spec = _SPECS.get(_plain(name), ("",))
+    found = [spec] if spec[0] in choices else [our for our in ours(name) if our in choices]
     if not found:
         import difflib  # imported late, as inspect below: its import takes a large part of the time of fastnn's
 
         plain = {_plain(choice): choice for choice in choices}
         found = [plain[close] for close in difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.8)]
     return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
+def with_value(name, parameter, value):
+    """What to write instead of a parameter's value, which is one of another library; else ""."""
+    number = _VALUES.get((parameter, value)) if isinstance(value, (str, bool)) else None
+    return "" if number is None else f"; write {(name, {parameter: number})!r}"
 
 
 def is_setting_elsewhere(name):
@@ -429,7 +458,7 @@ NAMES_ELSEWHERE = frozenset((
     "load_state_dict", "load", "load_weights", "save_weights", "compile", "train", "eval", "zero_grad",
     "lr", "learning_rate", "optimizer", "n_iter_", "loss_curve_", "best_loss_", "history", "count_params",
     "hidden_layer_sizes", "n_features_in_", "random_state", "activation", "double", "half", "requires_grad",
-    "training", "call",
+    "training", "call", "to_onnx", "to_torch", "to_keras", "to_sklearn", "to_c",
 ))
 # fmt: on
 

@@ -65,6 +65,36 @@ class History:
         table.index.name = "epoch"
         return table
 
+    def plot(self, metrics=(), *, log=None, ax=None):
+        """The losses by epoch, and metrics.
+
+        Parameters
+        ----------
+        metrics, log, ax
+            As for :func:`fastnn.plots.loss_curve`, which draws them.
+
+        Returns
+        -------
+        Axes, or with `metrics` an ndarray of Axes
+            Of matplotlib, which has to be installed.
+
+        Examples
+        --------
+        >>> X, y = np.random.default_rng(0).standard_normal((2, 100)), np.arange(100) % 2
+        >>> history = fastnn.Network([2, 8, 1], seed=0).fit(X, y, epochs=20, validation_split=0.2, progress=False)
+        >>> ax = history.plot()
+        >>> ax.get_xlabel(), ax.get_ylabel()
+        ('epoch', 'loss')
+        """
+        from . import plots  # imported when it is used, as all of fastnn's pictures
+
+        return plots.loss_curve(self, metrics, log=log, ax=ax)
+
+    def _repr_html_(self):
+        from . import notebooks
+
+        return notebooks.of_history(self)
+
     def __getattr__(self, name):
         if name in ("predict", "predict_classes", "evaluate", "score", "fit", "save"):
             raise AttributeError(
@@ -116,6 +146,17 @@ class TrainState:
         # `unsafe` is set by a cautious call of an engine: whether the next step might make a number that is not finite.
         self.diagnostics = None  # where the engine stores what it measures in a batch; None: it measures nothing
         self.order = None  # the order of samples if it is shuffled; used by the engine and training._train_cast
+
+    def reach(self, position, m):
+        """Go on to `position` in an epoch of m samples; returns the sums of the epoch if it ends there, else []."""
+        self.position, self.ended, self.ended_rates = position, None, None
+        return self.end_epoch() if position == m else []
+
+    def end_epoch(self):
+        """End the epoch; returns `ended`, its sums."""
+        self.ended = ended = [(self.loss_sum, self.weight_sum)]
+        self.next_epoch()
+        return ended
 
     def next_epoch(self):
         """Begin the next epoch."""

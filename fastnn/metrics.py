@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import hints, tables
+from . import arrays, hints, tables
 
 
 class Metric(NamedTuple):
@@ -25,6 +25,32 @@ class Metric(NamedTuple):
 
 
 # --- classes ------------------------------------------------------------------------------------------------------
+
+
+def predicted_classes(A, output, loss):
+    """The class of each sample that outputs A say, as :meth:`Network.predict_classes` returns it.
+
+    Parameters
+    ----------
+    A : ndarray, (n_L, m)
+    output : str
+        The name of the output activation.
+    loss : Spec or OwnLoss
+    """
+    row = tables.loss_row(loss.name)
+    is_regression = row.targets != "any" and output not in ("sigmoid", "softmax")
+    if is_regression or row.targets in ("one_value", "means"):
+        learns_codes = len(A) > 1 and row.takes_codes
+        told = "; write net.predict(X).argmax(axis=0) if y was class codes" if learns_codes else ""
+        raise ValueError(
+            f"the {output} outputs of a network with loss {loss.name!r} determine no class; use predict{told}"
+        )
+    if output == "sigmoid":
+        hits = (A >= 0.5).astype(np.int64)
+        return hits[0] if len(A) == 1 else hits
+    if len(A) == 1:
+        raise ValueError(f"a single {output} output does not determine a class; use predict")
+    return A.argmax(axis=0)
 
 
 def right(y, A, is_sigmoid):
@@ -96,7 +122,7 @@ def _f1(y, A, w, output):
 # --- values -------------------------------------------------------------------------------------------------------
 
 
-def _estimates(loss, A):
+def estimates(loss, A):
     """What outputs estimate of y: the outputs, the means, the level nearest to the median's, or the rates."""
     A = A.astype(np.float64)
     if loss.name == "gaussian_nll":
@@ -138,7 +164,7 @@ _OF_VALUES = {"r2": _r2, "rmse": _rmse, "mae": _mae}
 
 
 def checked(given, sizes, activation, loss, y):
-    """The metrics that a user asks for, as a list of :class:`Metric`.
+    """The metrics that a user asks for, and the targets as they take them.
 
     Parameters
     ----------
@@ -148,7 +174,11 @@ def checked(given, sizes, activation, loss, y):
         The network's output activation.
     loss : Spec
     y : ndarray
-        Checked targets.
+        Checked targets. With a loss of one's own they may be anything: then they are checked for our metrics here.
+
+    Returns
+    -------
+    (list of Metric, ndarray)
 
     Raises
     ------
@@ -160,36 +190,48 @@ def checked(given, sizes, activation, loss, y):
         raise TypeError(f"metrics must be a list of names and functions: write metrics=[{given!r:.80}]")
     if not isinstance(given, (tuple, list)):
         raise TypeError(f"metrics must be a list of names and functions, got {given!r:.80}")
-    found = [_checked(one, f"metrics[{i}]", sizes[-1], activation, loss, y) for i, one in enumerate(given)]
+    found = []
+    for i, one in enumerate(given):
+        metric, y = _checked(one, f"metrics[{i}]", sizes[-1], activation, loss, y)
+        found.append(metric)
     names = [metric.name for metric in found]
     for i, name in enumerate(names):
         if name in (*names[:i], "loss", "lr"):
             raise ValueError(f"metrics[{i}] has the name {name!r}, which is taken; give the function another __name__")
-    return found
+    return found, y
+
+
+def _targets_of_own(spec, argument, n_out, activation, y):
+    """Where the loss is one's own: the name of a loss of ours whose targets the metric takes, and y as these."""
+    loss = "mse" if spec.name in _OF_VALUES else tables.OUTPUT_LOSS.get(activation, "mse")
+    try:
+        return loss, arrays.targets(y, n_out, y.shape[-1], loss)
+    except (ValueError, TypeError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        told = f"{argument}: {spec.name} takes y as the loss {loss} does, or give a function (y, A): {error}"
+        raise kind(told) from error.__cause__
 
 
 def _checked(one, argument, n_out, activation, loss, y):
+    """One metric, and y as it takes it."""
     if callable(one):
         if hints.misfit(one, (y, None)):
             raise TypeError(f"{argument} must take two arguments, (y, A): {one!r:.80} does not")
-        return Metric(hints.name_of(one), one, bool(getattr(one, "greater_is_better", False)), False)
-    spec = tables.spec(one, tables.METRICS, argument)
-    if loss.name == tables.OwnLoss.name:
-        raise ValueError(
-            f"{argument}: {spec.name} needs to know what y is, and with a loss of one's own y may be anything; "
-            "give a function (y, A)"
-        )
+        return Metric(hints.name_of(one), one, bool(getattr(one, "greater_is_better", False)), False), y
+    spec, kind = tables.spec(one, tables.METRICS, argument), loss.name
+    if kind == tables.OwnLoss.name:
+        kind, y = _targets_of_own(spec, argument, n_out, activation, y)
     row = tables.METRICS[spec.name]
-    is_of_classes = tables.LOSSES[loss.name].is_of_classes
+    is_of_classes = tables.LOSSES[kind].is_of_classes
     if spec.name in _OF_VALUES:
         if is_of_classes or y.ndim == 1:
             raise ValueError(f"{argument}: {spec.name} is for values; these targets are classes: accuracy, auc or f1")
         function = _OF_VALUES[spec.name]
 
         def of_values(y, A, w):
-            return function(y, _estimates(loss, A), w)
+            return function(y, estimates(loss, A), w)
 
-        return Metric(spec.name, of_values, row.greater_is_better, True)
+        return Metric(spec.name, of_values, row.greater_is_better, True), y
     if not is_of_classes and y.ndim == 2:
         raise ValueError(f"{argument}: {spec.name} is for classes; these targets are values: r2, rmse or mae")
     if spec.name == "top_k":
@@ -203,7 +245,7 @@ def _checked(one, argument, n_out, activation, loss, y):
     def of_classes(y, A, w):
         return np.nan if np.isnan(A).any() else function(y, A, w, activation, **spec.params)
 
-    return Metric(spec.name, of_classes, row.greater_is_better, True)
+    return Metric(spec.name, of_classes, row.greater_is_better, True), y
 
 
 def computed(metrics, y_given, y, A, w):

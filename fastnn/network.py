@@ -8,7 +8,8 @@ import numpy as np
 from . import arrays, flat, hints, linear_map, norms, own_loss, passes, standardisation, states, summaries, tables
 from . import backend as backends
 from .initializers import initial_parameters
-from .network_learning import Learner
+from .metrics import predicted_classes
+from .network_learning import Network as Learner
 from .optimizers import SGD
 from .settings import check_flag, checked_dropout, checked_dtype, checked_seed, checked_sizes, checked_trainable
 from .trainable import Trainable
@@ -99,7 +100,8 @@ class Network(Learner):
     The notation is that of M. Nielsen, "Neural Networks and Deep Learning", 2015, chapter 2, with
     samples as columns. The norms are those of S. Ioffe and C. Szegedy, "Batch Normalization", 2015,
     and of J. L. Ba et al., "Layer Normalization", 2016, with PyTorch's constants. In a hidden layer
-    the norm comes first, then the activation, then dropout.
+    the norm comes first, then the activation, then dropout. In float32 the squares that batch norm sums up
+    are infinite from |Z - mean| of about 3e18 on; such an update is refused.
 
     Examples
     --------
@@ -436,6 +438,11 @@ class Network(Learner):
         """
         return summaries.of_network(self, self._backend.NAME)
 
+    def _repr_html_(self):
+        from . import notebooks
+
+        return notebooks.of_network(self, self._backend.NAME)
+
     def _dropout_in_words(self):
         return f", dropout={list(self.dropout)}" if any(self.dropout) else ""
 
@@ -533,19 +540,10 @@ class Network(Learner):
         Raises
         ------
         ValueError
-            For a single output that is not a sigmoid: it does not determine a class.
+            If the outputs determine no class: values of a regression (a loss that is no cross-entropy, with
+            outputs that are neither sigmoid nor softmax), or a single output that is not a sigmoid.
         """
-        return self._classes(self.predict(X))
-
-    def _classes(self, A):
-        if tables.loss_row(self._loss.name).targets in ("one_value", "means"):
-            raise ValueError(f"the outputs of a network with loss {self._loss.name!r} determine no class; use predict")
-        if self._activations[-1].name == "sigmoid":
-            hits = (A >= 0.5).astype(np.int64)
-            return hits[0] if len(A) == 1 else hits
-        if len(A) == 1:
-            raise ValueError(f"a single {self._activations[-1].name} output does not determine a class; use predict")
-        return A.argmax(axis=0)
+        return predicted_classes(self.predict(X), self._activations[-1].name, self._loss)
 
     @hints.explained
     def predictor(self):
@@ -610,12 +608,14 @@ class Network(Learner):
         Parameters
         ----------
         path : path-like or binary file object
-            No suffix is added to a path. An existing file is replaced as a whole or not at all; it
-            keeps its mode, its links and, where the system allows it, its owner. Where this is
-            impossible (a device or a pipe; a file with several hard links; a file of another owner
-            that we cannot give to a new file; a folder in which we cannot create files; a file that
-            is a mount point), the file is written in place, and a failure during the write can
-            damage it. A file object is written to from its current position, and is not closed.
+            No suffix is added to a path; one that ends in ".safetensors" makes a file of that format,
+            if the package safetensors is installed, any other one an .npz file. An existing file is
+            replaced as a whole or not at all; it keeps its mode, its links and, where the system
+            allows it, its owner. Where this is impossible (a device or a pipe; a file with several
+            hard links; a file of another owner that we cannot give to a new file; a folder in which
+            we cannot create files; a file that is a mount point), the file is written in place, and
+            a failure during the write can damage it. A file object is written to from its current
+            position, and is not closed.
         optimizer : bool
             True: also save the optimizer's settings and state. A loaded network then continues
             training as this one would, with ``optimizer=None`` or with an optimizer of the same

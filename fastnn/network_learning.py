@@ -20,8 +20,11 @@ from . import training as loop
 from .settings import check_flag
 
 
-class Learner:
-    """The methods of :class:`Network` that take targets y; Network alone inherits from it."""
+class Network:
+    """The methods of :class:`fastnn.Network` that take targets y; it alone inherits from this class.
+
+    Both have one name, because Python's errors about a method's arguments begin with that of its class.
+    """
 
     # --- losses and gradients ---------------------------------------------------------------------
 
@@ -70,6 +73,8 @@ class Learner:
             |metrics|.
             r2, rmse and mae take for a the means of gaussian_nll, the level of quantile that is nearest
             to 0.5 (of two the first), and exp(A) with poisson.
+            With a loss of your own these three compare the outputs with a y of their shape; the others
+            take class codes (m,), or what the cross-entropy of sigmoid or softmax outputs takes.
             A callable gets `y` as it was given, and the outputs A (n_L, m), read-only; it returns a
             number, and gets no weights.
 
@@ -137,7 +142,7 @@ class Learner:
 
         Parameters
         ----------
-        X : array_like, (n_0, m)
+        X : array_like or sparse, (n_0, m)
         dA : array_like, (n_L, m)
             For each sample the derivative of its loss by its outputs A[L], without 1/m.
         training : bool
@@ -150,7 +155,8 @@ class Learner:
             The means over the m samples: for each layer dW (n_l, n_{l-1}) and db (n_l, 1); a layer with a
             norm has (dW, db, dgamma, dbeta), the last two (n_l, 1).
         dX : ndarray, (n_0, m)
-            For each sample the derivative of its loss by its inputs, without 1/m. In batch norm with
+            For each sample the derivative of its loss by its inputs, without 1/m; an array even if X is
+            sparse. In batch norm with
             `training` the samples depend on one another: it is the derivative of the sum of all losses.
 
         Raises
@@ -196,7 +202,8 @@ class Learner:
         -------
         loss : float
         gradient : ndarray, (P,)
-            Of v's dtype (float64 for integers); computed in the network's dtype.
+            Of v's dtype (float64 for integers); computed in the network's dtype. By all parameters, also
+            those of layers that :attr:`Network.trainable` freezes.
 
         Raises
         ------
@@ -233,7 +240,8 @@ class Learner:
             ||g - d|| / (||g|| + ||d||), with g the gradients of this network and d the
             differences. For correct gradients it is below 1e-7 in float64, and about 1e-6 to 1e-4,
             the rounding of the gradient itself, in float32; more if the input of a relu is close
-            to 0. It is 0 if g and d are both 0.
+            to 0. At 0 itself, as for a sample of zeros where b is 0, a relu has no derivative: ours is 0, the
+            difference 1/2. It is 0 if g and d are both 0.
         """
         check_flag("training", training)
         data, is_own = self._trainable.data(X, y, None), self._trainable.is_own
@@ -264,9 +272,10 @@ class Learner:
 
         Parameters
         ----------
-        X : array_like, (n_0, m)
+        X : array_like or sparse, (n_0, m)
             Of any real dtype; it is read once, in blocks. The scale of a feature is its standard deviation
-            (divided by m), or 1 where all numbers are equal but for rounding.
+            (divided by m), or 1 where all numbers are equal but for rounding. Of a sparse X only what is
+            stored is read; its zeros count.
         y : array_like, optional
             As for :meth:`loss`; for the losses mse, mae, huber, quantile and gaussian_nll with identity
             outputs only. None: y is learned as it is.
@@ -274,7 +283,8 @@ class Learner:
         Raises
         ------
         ValueError, TypeError
-            If X or y does not fit, or holds a number that is not finite; the network is then unchanged.
+            If X or y does not fit, or holds a number that is not finite, or y one that is too large for the
+            network's dtype; the network is then unchanged.
 
         Notes
         -----
@@ -291,7 +301,7 @@ class Learner:
         """
         with self._guard.calling:
             specs = self._trainable.activations[-1].name, self._trainable.loss.name
-            found = standardisation.measured(X, y, self._trainable.sizes, *specs)
+            found = standardisation.measured(X, y, self._engine, *specs)
         with self._guard.writing:
             self._trainable.standardise(found)
 
@@ -324,7 +334,7 @@ class Learner:
         X : array_like or SciPy's sparse matrix or array, (n_0, m); or iterable
             float32 or float64 in any layout is read in place (``rows.T`` is the fastest); other
             dtypes are cast one slice at a time, also from a file (``np.memmap``). Of a sparse X each
-            sample's list of numbers is read: ``csc_array`` of the network's dtype is the fastest.
+            sample's list of numbers is read: ``csc_array`` with sorted indices is the fastest.
             Without y an iterable of batches (X, y) or (X, y, sample_weight): see Notes.
         y : array_like, optional
             As for :meth:`loss`.
@@ -341,7 +351,8 @@ class Learner:
             Its lr may be a schedule or a function: see :mod:`fastnn.schedules`.
         shuffle : bool
             True: a new order of the samples in each epoch, which depends only on the network's seed
-            and the epoch's number (and on m). False: the given order.
+            and the epoch's number (and on m). False: the given order. Batches come in
+            their own order, see Notes.
         sample_weight : array_like, (m,), optional
             Finite weights, at least 0. A batch whose weights are all 0 is skipped: it makes no
             update and does not count as a step.
@@ -359,7 +370,8 @@ class Learner:
             Samples that are not trained on. Their loss after each epoch is ``history.val_loss``.
         class_weight : dict of int to float, or "balanced", optional
             Multiplies the weight of each training sample by that of its class. "balanced": m /
-            (classes count_c), for the count_c samples of class c (scikit-learn's).
+            (classes count_c), for the count_c samples of class c (scikit-learn's). With a loss of your own
+            for integers y (m,), whatever they are.
         early_stopping : int or EarlyStopping, optional
             End training when the validation loss, or another number, no longer improves; an int
             is the patience. After an epoch come validation, a Plateau of the learning rate,
@@ -419,12 +431,13 @@ class Learner:
 
         **Batches.** ``fit(batches)`` makes one update with each batch, and walks through the iterable
         once an epoch; an iterator that cannot begin again is an error. Columns are samples, but in the
-        batches of a torch ``DataLoader`` rows are. Batches of equal size (the last may be shorter)
-        give the same bits as fit on all of the data with ``shuffle=False``; so does a schedule of
-        epochs if all are equal, as its time within an epoch is the share of the batches before. That
-        needs a ``len``: without one it is the epoch's start. batch_size, shuffle, sample_weight,
-        samples, validation_split and "balanced" are refused, as are metrics without validation_data.
-        After an error, also one of the iterable's, the weights so far are kept.
+        batches of a torch ``DataLoader`` (or of ``tqdm(loader)``) rows are. Batches of equal size (the
+        last may be shorter) give the same bits as fit on all of the data with ``shuffle=False``; so does
+        a schedule of epochs if all are equal, as its time within an epoch is the share of the batches
+        before. That needs a ``len``: without one it is the epoch's start. shuffle and batch_size stay at
+        their defaults, which have no effect here; other values are refused, and so are sample_weight,
+        samples, validation_split, "balanced", and metrics without validation_data. After an error, also
+        one of the iterable's, the weights so far are kept.
 
         Examples
         --------

@@ -5,16 +5,26 @@ from .history import TrainState
 from .optimizers import check_optimizer
 from .schedules import is_of_steps
 
-NOT_FINITE_BEFORE = (
-    "the loss of the first batch is not finite, before any update: the weights, X or y are too large. Scale X and y, "
-    "or set smaller weights (set_parameters); nothing was changed"
-)
+
+def not_finite_before(trainable, X, y, samples=None):
+    """The error for a first batch whose loss is not finite, although X, y and the weights are."""
+    remedy = cautions.remedy(trainable, X, y, samples, cautions.SMALLER_WEIGHTS)
+    return FloatingPointError(
+        "the loss of the first batch is not finite, before any update: the weights, X or y are too large. "
+        f"{remedy}; nothing was changed"
+    )
+
+
+def _diverged(settings, what, remedy):
+    return FloatingPointError(
+        f"the step diverged (with {settings}): {what} would not be finite; the weights are unchanged. {remedy}"
+    )
 
 
 def careful_step(trainable, X, y, optimizer, sample_weight=None):
     """One update for any arguments, with clear errors; a snapshot of all weights is restored after a failure."""
     if sparse.is_scipy(X):
-        X = arrays.features(X, trainable.sizes[0], dtype=standardisation.dtype_of_sparse(trainable.engine))
+        X = arrays.features(X, trainable.sizes[0], engine=trainable.engine)
         loss = trainable.engine.quick_step(X, y, optimizer, trainable.guard) if sample_weight is None else None
         if loss is not None:
             return loss
@@ -50,24 +60,21 @@ def _checked_step(trainable, X, y, optimizer, sample_weight):
         # Checked only after a failure, so that good steps take no time for it; a step cannot make them finite again.
         trainable.refuse_non_finite(moments=not afresh)
         if state.failed:
-            raise FloatingPointError(NOT_FINITE_BEFORE)
-        raise FloatingPointError(
-            f"the step diverged (with {settings}): the loss, a weight or a moment would not be finite; "
-            f"the weights are unchanged. {cautions.remedy(X, y, trainable.backend.largest)}"
-        )
+            raise not_finite_before(trainable, X, y)
+        raise _diverged(settings, "the loss, a weight or a moment", cautions.remedy(trainable, X, y))
     return sums[0][0] / sums[0][1]
 
 
-def refuse_schedule_of_epochs(settings):
-    """Raise ValueError if the learning rate depends on epochs, which a single step does not know."""
+def refuse_schedule_of_epochs(settings, call="train_step"):
+    """Raise ValueError if the learning rate depends on epochs, which a single step, made by `call`, does not know."""
     if not is_of_steps(settings.lr):
         raise ValueError(
-            f"optimizer: lr={settings.lr!r:.100} depends on epochs, and train_step has none; give a number, or a "
+            f"optimizer: lr={settings.lr!r:.100} depends on epochs, and {call} has none; give a number, or a "
             f'schedule with per="step"'
         )
 
 
-def make(trainable, optimizer, settings, take, refuse=None):
+def make(trainable, optimizer, settings, take, refuse=None, X=None):
     """Make one update, in a turn of the caller's; if it fails, nothing is changed.
 
     Parameters
@@ -78,6 +85,8 @@ def make(trainable, optimizer, settings, take, refuse=None):
         Makes the update with a TrainState; returns False, and has changed nothing, if a number would not be finite.
     refuse : callable, optional
         Raises an error after a failure if what the caller gave is the reason.
+    X : ndarray, optional
+        The samples, for errors.
     """
     before = None  # a snapshot takes time; the usual optimizer goes on with its state, which `take` alone changes
     if optimizer is not trainable.optimizer or optimizer.key() != trainable.state_key:
@@ -95,7 +104,5 @@ def make(trainable, optimizer, settings, take, refuse=None):
     if refuse is not None:
         refuse()
     trainable.refuse_non_finite()
-    raise FloatingPointError(
-        f"the step diverged (with {settings}): a weight or a moment would not be finite; the weights are unchanged. "
-        "Try a smaller learning rate (lr)"
-    )
+    remedy = "Try a smaller learning rate (lr)" if X is None else cautions.remedy(trainable, X, None)
+    raise _diverged(settings, "a weight or a moment", remedy)

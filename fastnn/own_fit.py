@@ -2,9 +2,7 @@
 
 import math
 
-import numpy as np
-
-from . import arrays, cautions, passes, standardisation
+from . import arrays, cautions, diagnostics, passes, standardisation
 from .batches import FitOfBatches
 from .history import TrainState
 from .own_loss import derivatives, function_of
@@ -28,9 +26,11 @@ class _OwnSteps:
                 if not self._take_settings(looks, rates):
                     return []
                 X, y, w = self._next_batch()
-                A = None if w is not None and not w.any() else self.engine.begin_step(X)
+                noted = diagnostics.room(len(self.trainable.sizes) - 1) if self._diagnoses(X.shape[1]) else None
+                A = None if w is not None and not w.any() else self.engine.begin_step(X, noted is not None)
             finally:
                 self.seen = self.trainable.version()
+        self.measured = noted
         if A is None:  # a batch that counts for nothing is skipped
             return self._advance(X.shape[1], 0.0, 0.0)
         total, weight, dA = derivatives(self.function(A, y), A, w, self._explain_outputs)
@@ -42,22 +42,33 @@ class _OwnSteps:
                     if self.tries < _MOST_TRIES:
                         return []
                 self.tries = 0
-                self._end(A, dA, weight, settings)
-                return self._advance(X.shape[1], total, weight)
+                is_made = self._end(A, dA, weight, settings)
+                sums = self._advance(X.shape[1], total, weight) if is_made else []
             finally:
                 self.seen = self.trainable.version()
+        if not is_made:
+            self._refuse_X()  # outputs may be finite where X is not, as tanh's are
+            self._diverged(f"a weight or a moment would no longer be finite (with {settings})")
+        return sums
 
     def _end(self, A, dA, weight, settings):
+        """The rest of the step; False: a weight or a moment would not be finite."""
         state = self.state
         block = TrainState(0, state.time, rate=state.rate)
+        block.diagnostics = self.measured
         if self.m < math.inf:
             block.before, block.whole = state.position, self.m
-        if not self.engine.end_step(A, dA, weight, settings, block):
-            self._diverged(f"a weight or a moment would no longer be finite (with {settings})")
-        state.rate = block.rate
+        is_made = self.engine.end_step(A, dA, weight, settings, block)
+        if is_made:
+            state.rate = block.rate
+        return is_made
+
+    def _explain_outputs(self):
+        self._refuse_X()
+        self._diverged("the outputs were no longer finite")
 
     def _diverged(self, what):
-        remedy = cautions.remedy(self.X, np.zeros(1), self.backend.largest, self.options.samples)
+        remedy = cautions.remedy(self.trainable, self.X, None, self.options.samples)
         batch = self.state.position // self.batch_size
         raise FloatingPointError(
             f"training diverged: {what} in epoch {self.state.epoch - self.first_epoch}, batch {batch} (counted from "
@@ -80,22 +91,21 @@ class OwnFit(_OwnSteps, Fit):
         X = passes.readable(self.engine, self.X, columns, False)
         return X, self.y[..., columns], None if self.sample_weight is None else self.sample_weight[columns]
 
+    def _diagnoses(self, count):
+        """Whether the next batch, of so many samples, is the last one of an epoch that asks for diagnostics."""
+        return self.options.diagnoses and self.state.position + count == self.m
+
     def _advance(self, count, total, weight):
         state = self.state
         state.loss_sum += total
         state.weight_sum += weight
         if state.first_loss is None and weight:
             state.first_loss = total / weight
-        state.ended = state.ended_rates = None
-        state.position += count
-        if state.position < self.m:
-            return []
-        state.ended = ended = [(state.loss_sum, state.weight_sum)]
-        state.next_epoch()
+        ended = state.reach(state.position + count, self.m)
         self.trainable.state_epochs = state.time
         return ended
 
-    def _explain_outputs(self):
+    def _refuse_X(self):
         found = arrays.first_non_finite(self.X, standardisation.dtype_of(self.engine), "feature", self.options.samples)
         if found and self.disturbed:
             raise ValueError(f"X has {found}; {self._kept()}")
@@ -104,7 +114,6 @@ class OwnFit(_OwnSteps, Fit):
                 self._undo()
             self.state = self._first_state()
             raise ValueError(f"X has {found}; the weights are as they were before this call")
-        self._diverged("the outputs were no longer finite")
 
 
 class OwnFitOfBatches(_OwnSteps, FitOfBatches):
@@ -124,6 +133,9 @@ class OwnFitOfBatches(_OwnSteps, FitOfBatches):
     def _next_batch(self):
         return self.readable, self.y, self.weights[0]
 
+    def _diagnoses(self, count):
+        return self.options.diagnoses  # it is not known which batch is the last one
+
     def _advance(self, count, total, weight):
         state = self.state
         if state.first_loss is None and weight:
@@ -132,8 +144,7 @@ class OwnFitOfBatches(_OwnSteps, FitOfBatches):
         self._count(total, weight)
         return []
 
-    def _explain_outputs(self):
+    def _refuse_X(self):
         found = arrays.first_non_finite(self.X, standardisation.dtype_of(self.engine))
         if found:
             raise ValueError(f"{self._place()}: X has {found}; {self._kept()}")
-        self._diverged("the outputs were no longer finite")

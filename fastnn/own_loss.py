@@ -6,7 +6,7 @@ the network's turn, so it may take long, or use the network (but not train it).
 
 import numpy as np
 
-from . import arrays, hints, one_step, passes, standardisation, tables
+from . import arrays, cautions, hints, one_step, passes, standardisation, tables
 from .optimizers import check_optimizer
 
 _LIBRARIES = ("torch", "keras", "tensorflow", "sklearn")  # whose losses take and return something else
@@ -72,11 +72,7 @@ def derivatives(result, A, w, explain):
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         got = f"{len(result)} objects" if isinstance(result, (tuple, list)) else f"{result!r:.80}"
         raise TypeError(f"loss returned {got}, wanted (losses, dA): losses (m,) and dA (n_L, m)")
-    losses, dA = result
-    losses, dA = (
-        arrays.real_array(losses, "loss returned losses, which"),
-        arrays.real_array(dA, "loss returned dA, which"),
-    )
+    losses, dA = (_real(array, name) for array, name in zip(result, ("losses", "dA"), strict=True))
     if losses.shape != (m,):
         told = ": one number for each sample, the sum over its outputs"
         raise ValueError(f"loss returned losses of shape {losses.shape}, wanted (m,) = ({m},){told}")
@@ -96,6 +92,15 @@ def derivatives(result, A, w, explain):
     return total, weight, dA
 
 
+def _real(array, name):
+    """What a loss returned as `name`, as an array of real numbers."""
+    try:
+        return arrays.real_array(array, name)
+    except (ValueError, TypeError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"loss returned (losses, dA), of which {error}") from error.__cause__
+
+
 def _refuse(losses, dA, A, explain):
     """Raise the error for losses or derivatives that are not finite."""
     if not np.isfinite(A).all():
@@ -107,17 +112,20 @@ def _refuse(losses, dA, A, explain):
     raise FloatingPointError("loss returned losses whose sum overflows; nothing was changed")
 
 
-def _explain(trainable, X, samples=None):
-    """Raise the error for outputs that are not finite."""
+def _refuse_non_finite(trainable, X, samples=None):
+    """Raise ValueError if X is not finite."""
     found = arrays.first_non_finite(X, standardisation.dtype_of(trainable.engine), "feature", samples)
     if found:
         raise ValueError(f"X has {found}; the weights are unchanged")
+
+
+def _explain(trainable, X, samples=None):
+    """Raise the error for outputs that are not finite."""
+    _refuse_non_finite(trainable, X, samples)
     with trainable.guard.reading:
         trainable.refuse_non_finite(moments=False)
-    raise FloatingPointError(
-        "the outputs are not finite: weights or X are too large. Scale X, or set smaller weights (set_parameters); "
-        "nothing was changed"
-    )
+    remedy = cautions.remedy(trainable, X, None, samples, cautions.SMALLER_WEIGHTS)
+    raise FloatingPointError(f"the outputs are not finite: weights or X are too large. {remedy}; nothing was changed")
 
 
 # --- without an update ------------------------------------------------------------------------------
@@ -184,7 +192,7 @@ def _careful_step(trainable, function, X, y, optimizer, sample_weight):
     engine = trainable.engine
     optimizer = trainable.optimizer if optimizer is None else check_optimizer(optimizer)
     trainable.refuse_all_frozen()
-    X = arrays.features(X, engine.sizes[0])
+    X = arrays.features(X, engine.sizes[0], engine=engine)
     m = arrays.samples(X.shape[1])
     y, w = targets(y, m, "y"), arrays.weights_of_samples(sample_weight, m)
     one_step.refuse_schedule_of_epochs(optimizer.frozen(engine.dtype))
@@ -198,6 +206,11 @@ def _rest(trainable, A, result, X, w, optimizer):
     engine, optimizer = trainable.engine, optimizer or trainable.optimizer
     total, weight, dA = derivatives(result, A, w, lambda: _explain(trainable, X))
     settings = optimizer.frozen(engine.dtype)
+
+    def take(state):
+        return engine.end_step(A, dA, weight, settings, state)
+
     with trainable.guard.writing:
-        one_step.make(trainable, optimizer, settings, lambda state: engine.end_step(A, dA, weight, settings, state))
+        # Outputs may be finite where X is not, as tanh's are.
+        one_step.make(trainable, optimizer, settings, take, lambda: _refuse_non_finite(trainable, X), X)
     return total / weight

@@ -17,7 +17,7 @@ _SLICE_WEIGHTS = 10**8  # weights times samples of a slice: 0.2 GFLOP, about 10 
 
 def predict(engine, X, out, reading=_ALONE):
     """Check X and compute A[L] into `out` or a new array; the context manager `reading` protects the engine."""
-    X = arrays.features(X, engine.sizes[0], dtype=standardisation.dtype_of_sparse(engine))
+    X = arrays.features(X, engine.sizes[0], engine=engine)
     result = arrays.output(out, (engine.sizes[-1], X.shape[1]), engine.dtype, (arrays.memory_of(X),))
     with reading:
         _predict(engine, X, result)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from . import loaders, sparse
+
 
 def of_container(value, name, is_item=False):
     """For an object that NumPy cannot read as numbers, or (is_item) such an item of a list; "" if nothing is known."""
@@ -12,21 +14,43 @@ def of_container(value, name, is_item=False):
         return f": write {name}.float()" if hasattr(value, "float") else f": write {name}.astype('float32')"
     if getattr(getattr(value, "device", None), "type", "cpu") != "cpu":
         return f": write {name}.cpu()"
+    if is_item and sparse.is_scipy(value):
+        is_column = value.ndim == 2 and value.shape[0] > 1
+        join = f"hstack({name})" if is_column else f"vstack({name}).T"
+        return f"; sparse samples have to be one matrix: write scipy.sparse.{join}"
     if hasattr(value, "toarray"):
         return f", a sparse matrix: write {name}.toarray()"
     if getattr(value, "is_sparse", False) or repr(getattr(value, "layout", None)).startswith("torch.sparse"):
         return f", a sparse tensor: write {name}.to_dense()"
-    if kind.__name__.endswith("DataLoader"):
-        return f": fit takes it without y, net.fit({name}); for all else take its batches one by one"
+    if loaders.is_walk(value):
+        return f": fit takes the DataLoader itself, without y, net.fit(loader); for all else write {_joined(name)}.T"
+    if loaders.is_loader(value) or kind.__name__.endswith("DataLoader"):
+        return f": fit takes it without y, net.fit({name}); for all else write {_joined(name)}.T"
     if hasattr(value, "__next__"):
-        return f": write np.stack(list({name}), axis=1), where each item is one sample"
+        return f": write np.stack(list({name}), axis=1), where each item is one sample{_of_batches(name)}"
+    if kind.__module__.partition(".")[0] == "tqdm":
+        return of_container(loaders.source(value), name, is_item) or _of_batches(name)
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], (list, tuple)):
+        is_batch = value[0] and getattr(value[0][0], "ndim", 0) == 2
+        return _of_batches(name) if is_batch else ""
+    if isinstance(getattr(value, "x", None), np.ndarray):  # what an optimizer of SciPy returns
+        return f": write {name}.x"
     if isinstance(value, dict):
         return _of_dict(value, name, is_item)
     if hasattr(value, "timestamp"):
-        return ": write dates as numbers, t.timestamp()"
+        return ": dates have to be numbers: write t.timestamp()"
     if isinstance(value, (set, frozenset)):
-        return ", which has no order: write a list"
+        return f", which has no order, as a list has: write list({name})"
     return ""
+
+
+def _joined(name):
+    """What takes X, or y, of all batches; without an axis batches of rows are joined."""
+    return f"np.concatenate([batch[{int(name == 'y')}] for batch in {name}])"
+
+
+def _of_batches(name):
+    return f"; of batches (X, y) write {_joined(name)[:-1]}, axis=-1)"
 
 
 def _of_dict(value, name, is_item):
@@ -44,7 +68,7 @@ def of_text(text, name):
     if name in ("X", "y"):
         return f": write np.loadtxt({text!r:.50}, delimiter=',').T"
     if "weight" in name:
-        return ": write one number per sample, such as np.array([1.0, 5.0])[y] for one weight per class"
+        return ": one number per sample is needed: write np.array([1.0, 5.0])[y] for one weight per class"
     return ""
 
 
@@ -65,14 +89,25 @@ def of_dtype(dtype, name):
 
 def of_strings(name):
     """For an array of strings."""
-    if name == "y":
-        return ": write classes, y = np.unique(y, return_inverse=True) for codes"
-    return f": encode them first: digits by {name}.astype(float), classes as one row of 0 and 1 for each class"
+    if name in ("y", "validation_data[1]"):
+        return f": write {_encoded(name)} for codes"
+    return f": encode them first: digits by np.asarray({name}, float), classes as one row of 0 and 1 for each class"
+
+
+def _encoded(name):
+    """A line of Python that makes codes of `name`, an expression; np.unique takes lists and the like, too."""
+    plain = _plain(name)
+    return f"classes, {plain if plain.isidentifier() else 'codes'} = np.unique({plain}, return_inverse=True)"
+
+
+def _plain(name):
+    """The expression without the np.asarray() that other advice needs."""
+    return name.removeprefix("np.asarray(").removesuffix(")")
 
 
 def turned(name):
     """``X.T``; for an object without .T, such as a list, ``np.asarray(X).T`` as well."""
-    plain = name.removeprefix("np.asarray(").removesuffix(")")
+    plain = _plain(name)
     return f"{plain}.T" + (f", or for a list {name}.T" if plain != name else "")
 
 
@@ -123,7 +158,7 @@ def of_codes(y, n_out, name):
         return f": write {name} - 1"
     if n_out == 2 and found.tolist() == [-1, 1]:
         return f": write ({name} + 1) // 2"
-    return f": for codes write classes, {name} = np.unique({name}, return_inverse=True), once, of all the labels"
+    return f": for codes write {_encoded(name)}, once, of all the labels"
 
 
 def of_values(y, n_out, loss, name):

@@ -1,8 +1,12 @@
 """SciPy's sparse X: recognised by its type, so that SciPy need not be there, and turned into what the backends read."""
 
+import itertools
+
 import numpy as np
 
 _KIND = ("scipy", "sparse")  # the package of SciPy's matrices and arrays
+_BLOCK = 1 << 17  # values that are measured at a time
+_READ = tuple(np.dtype(kind) for kind in ("f4", "f8", "u1"))  # values that engines read in place
 
 
 def is_scipy(value):
@@ -13,12 +17,12 @@ def is_scipy(value):
 
 
 class Sparse:
-    """X (n_0, m) as lists of the numbers that are not 0, sample after sample.
+    """X (n_0, m) as lists of the numbers that are stored, sample after sample; the others are 0.
 
     Attributes
     ----------
-    values : ndarray
-        Contiguous, of the dtype of the network.
+    values : ndarray of float32, float64 or uint8
+        Contiguous.
     features : ndarray of int32
         The row of each value; within a sample they ascend, and all are within 0 .. n_0 - 1.
     starts : ndarray of int64, (m + 1,)
@@ -28,9 +32,9 @@ class Sparse:
 
     __slots__ = ("_longest", "features", "shape", "starts", "values")
 
-    def __init__(self, values, features, starts, n_in):
+    def __init__(self, values, features, starts, n_in, longest=None):
         self.values, self.features, self.starts = values, features, starts
-        self.shape, self._longest = (n_in, len(starts) - 1), None
+        self.shape, self._longest = (n_in, len(starts) - 1), longest
 
     dtype = property(lambda self: self.values.dtype)
 
@@ -43,6 +47,14 @@ class Sparse:
     def rows(self):
         """About how many values a sample has, at least 1: for blocks of samples, as the rows of a dense X."""
         return 1 + int(self.starts[-1] - self.starts[0]) // max(1, self.shape[1])
+
+    def blocks(self):
+        """Slices of the columns that have many values each, but not much more than there are features."""
+        wanted = max(_BLOCK, self.shape[0])
+        parts = max(1, int(self.starts[-1] - self.starts[0]) // wanted)
+        ends = np.searchsorted(self.starts, self.starts[0] + np.arange(1, parts) * wanted)
+        ends = np.unique(np.concatenate([[0], np.clip(ends, 1, self.shape[1]), [self.shape[1]]]))
+        return [slice(*pair) for pair in itertools.pairwise(ends.tolist())]
 
     def columns(self, wanted):
         """The samples that a slice or an array of places selects; a slice without steps copies no values."""
@@ -68,63 +80,110 @@ class Sparse:
         """The values of these samples as a matrix of one row."""
         return self.values[np.newaxis, self.starts[0] : self.starts[-1]]
 
-    def matrix(self):
-        """As one of SciPy's arrays, (n_0, m), for the NumPy backend."""
+    def matrix(self, dtype=None, change=None):
+        """As one of SciPy's arrays, (n_0, m), of this dtype; `change` makes of (values, features) other values."""
         from scipy.sparse import csc_array  # optional; where X is sparse it is there, and imported already
 
         own = slice(self.starts[0], self.starts[-1])
-        lists = self.values[own], self.features[own], self.starts - self.starts[0]
-        return csc_array(lists, shape=self.shape, copy=False)
+        values, features = self.values[own], self.features[own]
+        values = values if change is None else change(values, features)
+        if dtype is not None:
+            values = values.astype(dtype, copy=False)
+        return csc_array((values, features, self.starts - self.starts[0]), shape=self.shape, copy=False)
 
-    def non_finite(self, samples=None):
-        """How many values are not finite, and (column, row) of the first of them; with `samples` of these columns."""
+    def non_finite(self, dtype, samples=None):
+        """How many values are not finite in this dtype, and (column, row) of the first; with `samples` of these."""
         if samples is None:
-            places = np.flatnonzero(~np.isfinite(self.numbers()[0]))
+            with np.errstate(all="ignore"):
+                places = np.flatnonzero(~np.isfinite(self.numbers()[0].astype(dtype, copy=False)))
             if not len(places):
                 return 0, None
             place = places[0] + self.starts[0]
             return len(places), (int(np.searchsorted(self.starts, place, "right")) - 1, int(self.features[place]))
         samples = np.unique(samples)
-        count, first = self.columns(samples).non_finite()
+        count, first = self.columns(samples).non_finite(dtype)
         return count, first and (int(samples[first[0]]), first[1])
 
 
-def _ascend(features, starts):
-    """Whether the features of each sample ascend, each at most once."""
-    rises = features[1:] > features[:-1]
-    firsts = starts[1:-1]
-    rises[firsts[(firsts > 0) & (firsts < len(features))] - 1] = True
-    return bool(rises.all())
+def _readable(values):
+    """The values as engines read them: a copy, in float64, only if they cannot read them in place."""
+    if values.dtype == np.bool_:
+        values = values.view(np.uint8)
+    return np.require(values, values.dtype if values.dtype in _READ else np.float64, ["C", "A"])
 
 
-def _lists(X, name):
-    """Values, features and starts of a CSC matrix.
+def _are_within(places, n):
+    """Whether each number of a list of places is one of 0 .. n - 1."""
+    return not len(places) or bool(places.min() >= 0 and places.max() < n)
 
-    The features and starts are copies, because they are used as an index: no other thread may change them after they
-    were checked.
+
+def _fit(starts, places, values, lists, n):
+    """Whether `starts` divide places and values into so many lists, of places within 0 .. n - 1."""
+    if starts.shape != (lists + 1,) or starts[0] != 0 or (starts[1:] < starts[:-1]).any():
+        return False
+    count = starts[-1]
+    return places.ndim == 1 and len(places) >= count and len(values) >= count and _are_within(places[:count], n)
+
+
+def _fits(X):
+    """Whether what a matrix of SciPy holds fits its shape. Its own conversions trust in it, and write by it."""
+    n, m = X.shape
+    if X.format == "csr":
+        return _fit(X.indptr, X.indices, X.data, n, m)
+    if X.format == "bsr":
+        rows, columns = X.blocksize
+        return _fit(X.indptr, X.indices, X.data, n // rows, m // columns)
+    if X.format == "coo":
+        return all(len(places) == len(X.data) and _are_within(places, k) for places, k in ((X.row, n), (X.col, m)))
+    return X.format != "dia" or X.offsets.shape == X.data.shape[:1]
+
+
+def _in_order(X, name):
+    """A matrix of SciPy in CSC order, whatever its format is."""
+    if X.format not in ("csc", "csr", "bsr", "coo"):
+        X = _converted(X, "tocsr", name)
+    return X if X.format == "csc" else _converted(X, "tocsc", name)
+
+
+def _converted(X, conversion, name):
+    try:
+        if _fits(X):
+            return getattr(X, conversion)()
+        cause = None
+    except (ValueError, TypeError, IndexError, AttributeError) as error:  # from the checks that SciPy makes
+        cause = error
+    raise _damaged(X, name) from cause
+
+
+def _damaged(X, name):
+    told = f"; write {name}.check_format() for details" if hasattr(X, "check_format") else ""
+    return ValueError(f"{name} has lists of indices that do not fit its shape{told}")
+
+
+def _lists(X, name, engine):
+    """The Sparse of a CSC matrix, and whether the features of each sample ascend."""
+    n, indptr = X.shape[0], X.indptr
+    count = int(indptr[-1]) if len(indptr) == X.shape[1] + 1 else -1
+    if 0 <= count <= min(len(X.data), len(X.indices)):
+        found = engine.sparse_lists(X.indices[:count], indptr, n, count)
+        if found is not None:
+            features, starts, longest, ascends = found
+            return Sparse(_readable(X.data[:count]), features, starts, n, longest), ascends
+    raise _damaged(X, name)
+
+
+def read(X, engine, name):
+    """Return a sparse matrix or array of SciPy as a :class:`Sparse` for an engine.
+
+    Nothing is copied but the index, if X is in CSC order, the features of each sample ascend, and the values are of a
+    dtype that engines read; others are cast to float64. An index is copied because another thread could change
+    it after it was checked.
     """
-    (n, m), starts = X.shape, np.array(X.indptr, np.int64)
-    if len(starts) == m + 1 and starts[0] == 0 and (np.diff(starts) >= 0).all():
-        values, features = X.data[: starts[-1]], np.array(X.indices[: starts[-1]])
-        are_legal = not len(features) or 0 <= features.min() <= features.max() < n
-        if are_legal and len(values) == len(features) == starts[-1]:
-            return values, features.astype(np.int32, copy=False), starts
-    raise ValueError(f"{name} has lists of indices that do not fit its shape; write {name}.check_format() for details")
-
-
-def read(X, dtype, name):
-    """Return a sparse matrix or array of SciPy as a :class:`Sparse` of that dtype.
-
-    The values are copied unless X is in CSC order and of that dtype, its features ascend and no value is 0: so that the
-    numbers, and their order, do not depend on the format.
-    """
-    X = X.tocsc()
-    values, features, starts = _lists(X, name)
-    if not _ascend(features, starts) or not (values != 0).all():
-        X = X.copy()
+    given = _in_order(X, name)
+    lists, ascends = _lists(given, name, engine)
+    if not ascends:
+        X = given.copy()
         X.has_sorted_indices = X.has_canonical_format = False  # what it remembers of its order may be outdated
         X.sum_duplicates()
-        X.eliminate_zeros()
-        values, features, starts = _lists(X, name)
-    with np.errstate(all="ignore"):  # a float64 too large for float32 becomes inf; a later check reports it
-        return Sparse(np.require(values, dtype, ["C", "A"]), features, starts, X.shape[0])
+        lists, _ = _lists(X, name, engine)
+    return lists

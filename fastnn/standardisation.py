@@ -28,17 +28,15 @@ class Standardisation(NamedTuple):
     y_scale: np.ndarray | None
 
     def of_engine(self, loss, n_out):
-        """The arguments of Engine.standardise: x_mean, x_scale, y_mean, y_scale, a_scale, a_shift; (n,) or None."""
-        x = self.x_mean.ravel().copy(), self.x_scale.ravel().copy()
-        if self.y_mean is None:
-            return *x, None, None, None, None
+        """The arguments of Engine.standardise: x_mean and x_scale (n_0,); of y (k,) and of A (n_L,), or None."""
+        x_mean, x_scale, y_mean, y_scale = (None if T is None else T.ravel().copy() for T in self)
+        if y_mean is None:
+            return x_mean, x_scale, None, None, None, None
         if tables.loss_row(loss).targets == "means":  # k means, then k log-variances, which grow by 2 log(scale)
-            k = len(self.y_mean)
-            zeros, ones = np.zeros(k), np.ones(k)
-            mean, scale = np.append(self.y_mean, zeros), np.append(self.y_scale, ones)
-            return *x, mean, scale, scale, np.append(self.y_mean, 2 * np.log(self.y_scale))
-        mean, scale = (np.broadcast_to(T.ravel(), n_out).copy() for T in (self.y_mean, self.y_scale))
-        return *x, mean, scale, scale, mean
+            a_scale, a_shift = np.append(y_scale, np.ones_like(y_scale)), np.append(y_mean, 2 * np.log(y_scale))
+        else:
+            a_scale, a_shift = (np.broadcast_to(T, n_out).copy() for T in (y_scale, y_mean))
+        return x_mean, x_scale, y_mean, y_scale, a_scale, a_shift
 
     def read_only(self):
         """Copies that cannot be written to."""
@@ -49,14 +47,14 @@ class Standardisation(NamedTuple):
         return Standardisation(*copies)
 
 
-def measured(X, y, sizes, output, loss):
+def measured(X, y, engine, output, loss):
     """Check X and y, and measure them.
 
     Parameters
     ----------
     X, y : array_like
         y may be None.
-    sizes : tuple of int
+    engine : Engine
     output, loss : str
         The names of the output activation and of the loss.
 
@@ -64,13 +62,14 @@ def measured(X, y, sizes, output, loss):
     -------
     Standardisation
     """
-    X = arrays.features(X, sizes[0])
+    sizes = engine.sizes
+    X = arrays.features(X, sizes[0], engine=engine)
     m = arrays.samples(X.shape[1])
     if not m:
         raise ValueError("X has no samples; adapt measures their means")
     if y is None:
         return Standardisation(*_mean_and_scale(X, "X", "feature"), None, None)
-    if not _takes(loss, output):
+    if not takes(loss, output):
         raise ValueError(
             f"y cannot be standardised for loss {loss!r} with {output} outputs; it can be for identity outputs and "
             f"{', '.join(name for name, row in tables.LOSSES.items() if row.targets in _TARGETS)}: leave y out"
@@ -78,16 +77,19 @@ def measured(X, y, sizes, output, loss):
     Y = arrays.targets(y, sizes[-1], m, loss)
     if Y.ndim == 1:
         raise ValueError(f"y holds class codes; wanted values of shape ({sizes[-1]}, {m})")
-    return Standardisation(*_mean_and_scale(X, "X", "feature"), *_mean_and_scale(Y, "y", "output"))
+    # Predictions come in the units of y.
+    return Standardisation(*_mean_and_scale(X, "X", "feature"), *_mean_and_scale(Y, "y", "output", engine.dtype))
 
 
-def _takes(loss, output):
+def takes(loss, output):
     """Whether targets of that loss can be standardised."""
     return tables.loss_row(loss).targets in _TARGETS and output == "identity"
 
 
-def _mean_and_scale(A, name, row):
+def _mean_and_scale(A, name, row, dtype=np.float64):
     """Mean and population standard deviation of each row of A, (n, 1) float64; scale 1 for a row that is constant.
+
+    ValueError if a number is not finite, or larger than any of `dtype`.
 
     One pass over blocks of columns, whose means and sums of squares are joined exactly. T. F. Chan, G. H. Golub,
     R. J. LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
@@ -96,20 +98,24 @@ def _mean_and_scale(A, name, row):
     mean, squares, done = np.zeros((n, 1)), np.zeros((n, 1)), 0
     low, high = np.full((n, 1), np.inf), np.full((n, 1), -np.inf)
     with np.errstate(all="ignore"):
-        for columns in arrays.column_blocks(n, m):
-            block = arrays.columns_as(A, columns, np.float64)
-            count = block.shape[1]
-            of_block = block.mean(axis=1, keepdims=True)
+        for count, of_block, squares_of_block, low_of_block, high_of_block in _measures_of_blocks(A):
             step = of_block - mean
-            squares += np.square(block - of_block).sum(axis=1, keepdims=True)
+            squares += squares_of_block
             squares += step**2 * (done * count / (done + count))
             mean += step * (count / (done + count))
             done += count
-            low = np.minimum(low, block.min(axis=1, keepdims=True))
-            high = np.maximum(high, block.max(axis=1, keepdims=True))
+            low = np.minimum(low, low_of_block)
+            high = np.maximum(high, high_of_block)
         if not (np.isfinite(low) & np.isfinite(high)).all():
             found = arrays.first_non_finite(A, np.dtype(np.float64), row)
             raise ValueError(f"{name} has {found}; adapt needs finite numbers")
+        largest = np.maximum(high, -low)
+        too_large = np.flatnonzero(~np.isfinite(largest.astype(dtype)))
+        if len(too_large):
+            raise ValueError(
+                f"{name} holds values of up to {largest[too_large[0], 0]:.3g} (in {row} {too_large[0]}), too large for "
+                f"predictions in {np.dtype(dtype)}: scale {name}, or write Network(sizes, dtype='float64')"
+            )
         scale = np.sqrt(squares / m)
     is_same = low == high
     # A spread of a few roundings is that of a computation, and none of the data's: such as of price * 1.19 / price.
@@ -122,7 +128,40 @@ def _mean_and_scale(A, name, row):
     return mean, scale
 
 
-def checked(given, sizes, output, loss):
+def _measures_of_blocks(A):
+    """For blocks of columns: their number, and of each row the mean, the sum of squares around it, and both ends."""
+    if type(A) is Sparse:
+        yield from (_measures_of_sparse(A.columns(block)) for block in A.blocks())
+        return
+    for columns in arrays.column_blocks(*A.shape):
+        block = arrays.columns_as(A, columns, np.float64)
+        mean = block.mean(axis=1, keepdims=True)
+        squares = np.square(block - mean).sum(axis=1, keepdims=True)
+        yield block.shape[1], mean, squares, block.min(axis=1, keepdims=True), block.max(axis=1, keepdims=True)
+
+
+def _measures_of_sparse(X):
+    """The same of one block: the numbers that are stored, joined with the zeros by the same formula."""
+    (n, m), rows = X.shape, X.matrix(np.float64).tocsr()
+    stored = np.diff(rows.indptr)
+    some = np.flatnonzero(stored)
+    begins, count = rows.indptr[some], stored[some].astype(np.float64)
+    mean = np.add.reduceat(rows.data, begins) / count if len(some) else np.zeros(0)
+    apart = rows.data - np.repeat(mean, stored[some])
+    rest, squares = (np.add.reduceat(T, begins) if len(some) else mean for T in (apart, apart**2))
+    mean, squares = mean + rest / count, np.maximum(squares - rest**2 / count, 0)  # the sum of a long row was rounded
+    share = count / m
+    found = np.zeros((4, n, 1))
+    found[0, some, 0] = mean * share
+    found[1, some, 0] = squares + mean**2 * count * (1 - share)
+    for to, end in zip(found[2:, :, 0], (np.minimum, np.maximum), strict=True):
+        to[some] = end.reduceat(rows.data, begins) if len(some) else 0
+        with_zeros = stored < m
+        to[with_zeros] = end(to[with_zeros], 0)
+    return m, *found
+
+
+def checked(given, sizes, output, loss, dtype):
     """Return the standardisation of a pickle or a file; ValueError if it is not one that adapt could have made."""
     if given is None:
         return None
@@ -138,20 +177,22 @@ def checked(given, sizes, output, loss):
             raise ValueError(f"{name} must be an array of float64 {wanted}, got {T!r:.80}")
         if not np.isfinite(T).all() or (name.endswith("scale") and not (T >= _SMALLEST).all()):
             raise ValueError(f"{name} must hold finite numbers{' above 0' if name.endswith('scale') else ''}")
+        with np.errstate(over="ignore"):
+            if name[0] == "y" and not np.isfinite(T.astype(dtype)).all():
+                raise ValueError(f"{name} must hold numbers of {dtype}, as predictions are, got {np.abs(T).max():.3g}")
         clean.append(np.ascontiguousarray(T))
     if (clean[2] is None) != (clean[3] is None):
         raise ValueError("y_mean and y_scale must both be there, or neither")
-    if clean[2] is not None and not _takes(loss, output):
+    if clean[2] is not None and not takes(loss, output):
         raise ValueError(f"targets of loss {loss!r} with {output} outputs cannot be standardised")
     return Standardisation(*clean)
 
 
-def of_standards(standards, rows):
-    """The Standardisation that an engine's `standards` come from, with so many rows of Y; None for None."""
+def of_standards(standards):
+    """The Standardisation that an engine's `standards` come from; None for None."""
     if standards is None:
         return None
-    of_y = (None, None) if standards[2] is None else (T[:rows, np.newaxis] for T in standards[2:4])
-    return Standardisation(*(T[:, np.newaxis] for T in standards[:2]), *of_y)
+    return Standardisation(*(None if T is None else T[:, np.newaxis] for T in standards[:4]))
 
 
 def folded(W, b, standards):
@@ -171,17 +212,6 @@ def dtype_of(engine):
     return engine.dtype if engine.standards is None else np.dtype(np.float64)
 
 
-def dtype_of_sparse(engine):
-    """The dtype in which an engine reads the values of a sparse X; None: it does not, as zeros would not stay zeros."""
-    return engine.dtype if engine.standards is None else None
-
-
-def refuse_sparse(engine, X):
-    """Raise TypeError for a sparse X if the network standardises: it may do so since a running fit began."""
-    if type(X) is Sparse and engine.standards is not None:
-        raise TypeError("X is sparse, and the network standardises since adapt(): write X.toarray()")
-
-
 def of_samples(standards, X):
     """X standardised, in float64; or X as it is."""
     return X if standards is None else _centred(X, *standards[:2])
@@ -193,8 +223,7 @@ def of_targets(standards, Y):
 
 
 def _centred(X, mean, scale):
-    n = X.shape[0]
-    return (X.astype(np.float64) - mean[:n, np.newaxis]) * (1 / scale[:n, np.newaxis])
+    return (X.astype(np.float64) - mean[:, np.newaxis]) * (1 / scale[:, np.newaxis])
 
 
 def in_units(standards, A):

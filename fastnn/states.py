@@ -161,10 +161,9 @@ def checked(state):
         optimizers.check_unpickled(optimizer)
     standards = state.get("standardisation")
     if standards is not None:
-        output, loss = tables.spec(state["activations"][-1], tables.ACTIVATIONS, "activations").name, state["loss"]
-        if loss != tables.OwnLoss.name:
-            loss = tables.spec(loss, tables.LOSSES, "loss").name
-        standards = standardisation.checked(standards, sizes, output, loss)
+        loss = tables.OwnLoss(None) if state["loss"] == tables.OwnLoss.name else state["loss"]
+        activations, loss = tables.network_specs(sizes, state["activations"], loss)
+        standards = standardisation.checked(standards, sizes, activations[-1].name, loss.name, dtype)
     attributes = state.get("attributes", {})
     if not isinstance(attributes, dict) or not all(isinstance(name, str) for name in attributes):
         raise TypeError(f"a network's attributes must be a dict with names as keys, got {attributes!r:.80}")

@@ -104,13 +104,31 @@ def check_monitor(argument, monitor, measured):
         raise ValueError(f"{argument}: no {monitor!r} is measured{told or ';'} what is: {', '.join(measured)}")
 
 
-class Stopper:
+class Kept:
+    """The state of a network after its best epoch so far."""
+
+    state = None  # the trainable's snapshot
+
+    def keep(self, trainable):
+        """The present state is the best one."""
+        with trainable.guard.reading:
+            self.state = trainable.snapshot(self.state)
+
+    def restore(self, trainable):
+        """Go back to the best state, if there is one."""
+        if self.state is not None:
+            with trainable.guard.writing:
+                updates = trainable.engine.updates()
+                trainable.go_back(self.state)
+                trainable.engine.set_updates(updates)  # the masks of dropout do not come again
+
+
+class Stopper(Kept):
     """The best number of one fit, the state of the network at that time, and how long ago it was."""
 
     def __init__(self, settings, greater_is_better):
         self.settings, self.sign = settings, -1.0 if greater_is_better else 1.0
         self.best, self.best_epoch, self.waited = math.inf, None, 0
-        self.state = None  # the trainable's snapshot of the best epoch
         self.has_warned = False
 
     def look(self, epoch, history, trainable):
@@ -126,17 +144,8 @@ class Stopper:
             )
         if number < self.best - self.settings.min_delta:
             if self.settings.restore_best:  # first, for it may fail
-                with trainable.guard.reading:
-                    self.state = trainable.snapshot(self.state)
+                self.keep(trainable)
             self.best, self.best_epoch, self.waited = number, epoch, 0
         else:
             self.waited += 1
         return self.waited >= self.settings.patience
-
-    def restore(self, trainable):
-        """Go back to the best weights, if that is wanted and there are any."""
-        if self.state is not None:
-            with trainable.guard.writing:
-                updates = trainable.engine.updates()
-                trainable.go_back(self.state)
-                trainable.engine.set_updates(updates)  # the masks of dropout do not come again

@@ -302,7 +302,10 @@ def spec(value, table, argument):
             params[key] = _checked_levels(number, f"{argument}: {name}'s {key}")
             continue
         _, low, high, smallest = table[name].parameters[key]
-        params[key] = real_parameter(number, f"{argument}: {name}'s {key}", low, high)
+        try:
+            params[key] = real_parameter(number, f"{argument}: {name}'s {key}", low, high)
+        except TypeError as error:
+            raise TypeError(f"{error}{hints.with_value(name, key, number)}") from None
         if 0 < abs(params[key]) < smallest:
             least = "1" if smallest == 1 else f"at least {smallest:g}, the smallest normal float32"
             wanted = f"0, or {least}"

@@ -75,7 +75,7 @@ class Trainable:
         takes_codes = tables.LOSSES[self.loss.name].takes_codes
         codes = self.engine.quick_codes(X, y) if takes_codes else None
         if codes is None:
-            X = arrays.features(X, self.sizes[0], names[0], dtype=standardisation.dtype_of_sparse(self.engine))
+            X = arrays.features(X, self.sizes[0], names[0], engine=self.engine)
             m = arrays.samples(X.shape[1], names[0])
             codes = self.backend.quick_codes(y, self.sizes[-1], m) if takes_codes else None
         if codes is None:
@@ -88,7 +88,7 @@ class Trainable:
         return X, y, sample_weight
 
     def _own_data(self, X, y, sample_weight, names):
-        X = arrays.features(X, self.sizes[0], names[0])
+        X = arrays.features(X, self.sizes[0], names[0], engine=self.engine)
         m = arrays.samples(X.shape[1], names[0])
         if sample_weight is not None:
             sample_weight = arrays.weights_of_samples(sample_weight, m, names[2])
@@ -126,8 +126,7 @@ class Trainable:
     @property
     def standardisation(self):
         """The Standardisation of X and y; None: the network reads them as they are."""
-        rows = tables.loss_row(self.loss.name).target_rows(self.sizes[-1])
-        return standardisation.of_standards(self.engine.standards, rows)
+        return standardisation.of_standards(self.engine.standards)
 
     def reset_optimizer(self):
         """Drop the optimizer's state; its settings and the weights stay."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import arrays, cautions, diagnostics, fit_options, hints, optimizers, passes, standardisation
 from .history import History, TrainState
-from .one_step import NOT_FINITE_BEFORE
+from .one_step import not_finite_before
 from .progress import progress_bar
 from .schedules import Plateau, Schedule, rate_of
 from .settings import check_flag
@@ -84,11 +84,13 @@ def fit(
     progress,
     rarer,
     given=None,
+    terms=None,
 ):
     """:meth:`Network.fit`, whose arguments these are; `rarer`: those of fit_options.checked.
 
-    `given` is None; or batches.given, which prepares an X that gives batches, where there is no y. A call for one batch
-    of a small network is mostly this function: what an ordinary call has no use for costs no more than an `if`.
+    `given` is None; or batches.given, which prepares an X that gives batches, where there is no y. `terms` is None, or
+    the Terms of an estimator; then no DataWarning is given. A call for one batch of a small network is mostly this
+    function: what an ordinary call has no use for costs no more than an `if`.
 
     Returns
     -------
@@ -114,7 +116,9 @@ def fit(
         if shuffle and m >= 2**32:
             raise ValueError(f"X has {m} samples; shuffle=True takes fewer than 2**32")
         is_large = False
-        if epochs:
+        if terms is not None:
+            options, is_large = terms.added_to(options), True
+        elif epochs:
             cautions.of_targets(data[1], trainable.loss, not trainable.is_chosen)
             if trainable.engine.standards is None:
                 is_large = cautions.of_scale(data[0], batch_size or m, trainable.backend.largest, options.samples)
@@ -142,8 +146,12 @@ def fit(
                 error.history = history
                 raise
         try:
+            if terms is not None:
+                terms.begin(trainable.engine)
             job.run(epochs, callbacks, progress, history, network)
         finally:
+            if terms is not None:
+                terms.end()
             trainable.epochs_done = job.state.epoch
             if history.loss:
                 trainable.last_loss = history.loss[job.last_epoch]
@@ -223,6 +231,7 @@ class Fit:
         "measured",
         "optimizer",
         "options",
+        "orders",
         "per_epoch",
         "plateau",
         "sample_weight",
@@ -249,7 +258,8 @@ class Fit:
         self.trainable, self.engine, self.backend = trainable, trainable.engine, trainable.backend
         self.writing, self.options = trainable.guard.writing, options
         self.X, self.y, self.sample_weight = data
-        self.optimizer, self.batch_size, self.seed = optimizer, batch_size, trainable.seed if shuffle else None
+        self.optimizer, self.batch_size, self.orders = optimizer, batch_size, options.orders
+        self.seed = trainable.seed if shuffle and self.orders is None else None
         self.settings = optimizer  # the optimizer's settings for the present slice
         self.plateau = None  # its lr, if that is a Plateau: the settings have its number
         self.m = self.X.shape[1] if options.samples is None else len(options.samples)
@@ -279,6 +289,8 @@ class Fit:
         options, bar = self.options, None
         # Whether something happens after each epoch: then a slice ends where an epoch ends.
         looks = bool(callbacks) or options.measures is not None or options.stopper is not None or options.diagnoses
+        watch = options.watch
+        looks = looks or (watch is not None and watch.looks)
         try:
             for callback in callbacks:
                 if getattr(callback, "begin", None) is not None:
@@ -291,12 +303,16 @@ class Fit:
                 lr = self.optimizer.lr
                 looks = looks or type(lr) is Plateau
                 some = 1 if looks or epochs == 1 else min(epochs - done, _SLICE_EPOCHS)
+                if watch is not None:
+                    some = min(some, watch.calm())
                 rates = None if type(lr) is float or isinstance(lr, Schedule) else _Rates(self, lr, some)
                 sums = self._turn(some, looks, rates)
                 done += len(sums)
                 history.loss += [total / weight for total, weight in sums]
                 if sums:
                     history.lr += self.state.rates()
+                if watch is not None and watch.note(history):
+                    history.stopped = "callback"
                 if self.last_loss is not None and done:
                     if history.loss[0] > self.last_loss:
                         cautions.of_rise(self.state.first_loss, history.loss[0], self.last_loss)
@@ -384,7 +400,6 @@ class Fit:
         """Before a slice: if a callback or another thread has changed the network, check it and take a snapshot."""
         changed = self._is_changed() | self.trainable.make_current(self.optimizer)
         if changed:
-            standardisation.refuse_sparse(self.engine, self.X)
             self.trainable.refuse_all_frozen()
             self.state.time = self.trainable.state_epochs
             self.trainable.refuse_non_finite()
@@ -456,13 +471,18 @@ class Fit:
         if not self.in_place:
             return self._train_cast(state, batches, check, rates)
         data, how = (self.X, self.y, self.sample_weight), (self.settings, self.batch_size, self.seed)
-        return self.engine.train(*data, *how, state, batches, epochs, check, self.options.samples, rates)
+        samples = self.options.samples
+        if self.orders is not None:
+            ends = (state.position // self.batch_size + batches) // self.per_epoch
+            samples = self.orders.of(state.epoch, min(epochs, ends + 1))
+        return self.engine.train(*data, *how, state, batches, epochs, check, samples, rates)
 
     def _train_cast(self, state, batches, check, rates):
         """As _train, after selecting and casting only the samples of this slice: X is never copied as a whole."""
         # Each selected sample needs memory twice for a short time: in its own dtype, and cast.
         both = (self.X,) if self.y.ndim == 1 else (self.X, self.y)
-        sample = sum(a.shape[0] * (a.itemsize + self.engine.dtype.itemsize) for a in both)
+        cast = standardisation.dtype_of(self.engine).itemsize
+        sample = sum(a.shape[0] * (a.itemsize + cast) for a in both)
         batches = max(1, min(batches, _CAST_BYTES // (self.batch_size * sample)))
         stop = min(state.position + batches * self.batch_size, self.m)
         columns = self._columns(stop)
@@ -478,22 +498,17 @@ class Fit:
         state.finite, state.rate = block.finite, block.rate
         if state.first_loss is None:
             state.first_loss = block.first_loss
-        state.ended = state.ended_rates = None
         if block.failed:
             state.failed = True
-            state.position += block.position
-            return []
-        state.position = stop
-        if stop < self.m:
-            return []
-        state.ended = ended = [(state.loss_sum, state.weight_sum)]
-        state.next_epoch()
-        return ended
+            stop = state.position + block.position
+        return state.reach(stop, self.m)
 
     def _columns(self, stop):
         """The samples of this epoch from the present position to `stop`; a slice if they are in the given order."""
         state, order = self.state, self.options.samples
-        if self.seed is not None:
+        if self.orders is not None:
+            order = self.orders.of(state.epoch)[0]
+        elif self.seed is not None:
             if state.order is None:
                 drawn = self.backend.permutation(self.m, self.seed, state.epoch)
                 state.order = drawn if order is None else order[drawn]
@@ -508,6 +523,8 @@ class Fit:
         start = time.perf_counter()
         newest, oldest = self.engine.snapshot(self.spare), self.snapshot
         self.snapshot, self.snapshot_state, self.used = newest, self.state.copy(), []
+        if self.orders is not None:
+            self.orders.mark()
         self.spare = None if oldest is self.first else oldest  # keep the first one: _undo may need it
         self.snapshot_time = time.perf_counter()
         self.snapshot_every = max(_SNAPSHOT_SECONDS, (self.snapshot_time - start) / _SNAPSHOT_SHARE)
@@ -533,11 +550,11 @@ class Fit:
         """Raise the error for a divergence in the batch at the present position."""
         batch = self.state.position // self.batch_size
         if (self.state.epoch, self.state.position) == (self.first_epoch, 0) and self.state.failed:
-            raise FloatingPointError(NOT_FINITE_BEFORE)
+            raise not_finite_before(self.trainable, self.X, self.y, samples)
         raise FloatingPointError(
             f"training diverged: the loss, a weight or a moment was no longer finite in epoch "
             f"{self.state.epoch - self.first_epoch}, batch {batch} (counted from 0, with {self.settings}); "
-            f"{self._kept()}. {cautions.remedy(self.X, self.y, self.backend.largest, samples)}"
+            f"{self._kept()}. {cautions.remedy(self.trainable, self.X, self.y, samples)}"
         )
 
     def _kept(self):

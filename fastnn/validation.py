@@ -38,7 +38,8 @@ class Measures:
             if weights is not None:
                 self.data = X, y, arrays.weights_at(kept_back, weights, "sample_weight of the validation samples")
         self.prefix = "val_" if self.validates else ""
-        self.metrics = metrics.checked(wanted, trainable.sizes, trainable.output, trainable.loss, self.data[1])
+        of_network = trainable.sizes, trainable.output, trainable.loss
+        self.metrics, self.targets = metrics.checked(wanted, *of_network, self.data[1])
         if self.places is not None and self.metrics:
             y = np.asarray(y_given) if trainable.is_own else arrays.real_array(y_given, "y")
             self.y_given = y[..., self.places]
@@ -63,16 +64,16 @@ class Measures:
         """Measure, and add the numbers to `history`."""
         X, y, w = self.data
         engine, is_own, loss = self.trainable.engine, self.trainable.is_own, None
-        standardisation.refuse_sparse(engine, X)
         if is_own and self.validates:
             loss = own_loss.mean_loss(self.trainable, X, y, w, self.places)
         with self.trainable.guard.reading:
             if self.validates and not is_own:
                 loss = passes.mean_loss(engine, X, y, w, self.places)
             A = passes.outputs(engine, X, self.places) if self.metrics else None
+        targets = self.targets
         if self.places is not None:
-            y, w = y[..., self.places], None if w is None else w[self.places]
-        values = metrics.computed(self.metrics, self.y_given, np.asarray(y), A, w) if self.metrics else {}
+            targets, w = targets[..., self.places], None if w is None else w[self.places]
+        values = metrics.computed(self.metrics, self.y_given, np.asarray(targets), A, w) if self.metrics else {}
         if self.validates and not np.isfinite(loss):
             self._refuse_non_finite()
         if self.validates:

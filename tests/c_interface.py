@@ -112,6 +112,8 @@ class Fit(Sized):
         ("penalty", _DOUBLE),
         ("loss_factor", _DOUBLE),
         ("eps_with_v", _INT),
+        ("reported_factor", _DOUBLE),
+        ("samples_step", _SIZE),
     ]
 
 

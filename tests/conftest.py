@@ -157,6 +157,17 @@ def rng():
     return np.random.default_rng(20260101)
 
 
+@pytest.fixture
+def plt():
+    """matplotlib.pyplot, without windows; figures are closed after the test, which is skipped without matplotlib."""
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    yield plt
+    plt.close("all")
+
+
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory):
     """Wheels of this tree and environments with them, built as they are asked for: see tests/packaging."""

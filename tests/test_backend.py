@@ -108,7 +108,7 @@ import os, sys, numpy
 def threads(): return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0
 before, n = set(sys.modules), threads()
 import fastnn
-heavy = {"tqdm", "pandas", "scipy", "importlib.metadata", "zipfile", "hashlib"} & (set(sys.modules) - before)
+heavy = {"tqdm", "pandas", "scipy", "sklearn", "importlib.metadata", "zipfile", "hashlib"} & (set(sys.modules) - before)
 print(threads() - n, sorted(heavy))
 """
 

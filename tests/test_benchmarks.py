@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import calls
+import estimators
 import fastnn
 import kernels_vs_numpy
 import neighbours
@@ -39,6 +40,7 @@ may_fork = [
 needs_compiled = pytest.mark.skipif(COMPILED is None, reason="no compiled backend here")
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 needs_scipy = pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="SciPy is not installed")
+needs_sklearn = pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="scikit-learn is not installed")
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 
 
@@ -99,6 +101,7 @@ def test_roofline_checks_what_it_times(dtype):
         (own_steps, "--nets 6-5-3x4"),
         (training_options, "--nets 6-5-3x4"),
         pytest.param(sparse, "--features 50 --units 3 --share 0.3", marks=needs_scipy),
+        pytest.param(estimators, "--data rows --epochs 2", marks=needs_sklearn),
         (scale, "--curves width depth --points 4 --passes 1"),
         pytest.param(scale, "--curves memory --points 1", marks=on_linux),
     ],

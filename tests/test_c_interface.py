@@ -140,7 +140,10 @@ def test_other_numbers_that_are_none_are_refused(small):
         fit.position = position
         assert in_c("net_train", net, *samples(arrays), fit, (1,)) == REFUSED
     assert in_c("net_train", net, *samples(arrays), step(0), (1,)) == REFUSED
-    for name in ("penalty", "loss_factor"):
+    fit = step(2)
+    fit.samples_step = -1
+    assert in_c("net_train", net, *samples(arrays), fit, (1,)) == REFUSED
+    for name in ("penalty", "loss_factor", "reported_factor"):
         for number in (-1.0, np.inf, np.nan):
             fit = step(5)
             setattr(fit, name, number)
@@ -240,7 +243,7 @@ def test_matrices_of_two_dtypes_or_of_none_are_refused(small):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"dtype": 0}, {"dtype": 2}, {"m": 4}, {"longest": -1}, {"size": ctypes.sizeof(Sparse) - 8}], ids=str
+    "wrong", [{"dtype": 3}, {"dtype": 8}, {"m": 4}, {"longest": -1}, {"size": ctypes.sizeof(Sparse) - 8}], ids=str
 )
 def test_a_sparse_x_that_is_not_legal_is_refused(small, wrong):
     arrays, net = small
@@ -260,12 +263,14 @@ def test_a_sparse_x_that_is_not_legal_is_refused(small, wrong):
         yield in_c("net_loss", net, at, given, Targets(Y=Z), 5, few)
         yield in_c("net_gradients", net, at, gradients, given, Targets(Y=Z), 5, few)
         yield in_c("net_train", net, given, Targets(Y=Z), 5, fit, few)
+        yield in_c("net_training_outputs", net, o, given, 5, ctypes.c_uint64(0), few)
+        yield in_c("net_backward", net, gradients, None, given, Z, 5, ctypes.c_double(5), (0,), ctypes.c_uint64(0), few)
 
-    assert list(statuses()) == [0] * 4
+    assert list(statuses()) == [0] * 6
     for name, value in wrong.items():
         setattr(lists, name, value)
     before = [a.tobytes() for a in arrays]
-    assert list(statuses()) == [REFUSED] * 4
+    assert list(statuses()) == [REFUSED] * 6
     assert before == [a.tobytes() for a in arrays]
 
 
@@ -317,6 +322,37 @@ def test_targets_with_other_rows_than_units(small):
     for at, targets in enumerate((Targets(Y=matrix(y), levels=levels.ctypes.data), older, one_row)):
         of_levels(targets, at)
     assert (losses == losses[0]).all()
+
+
+@pytest.mark.parametrize(("loss", "units", "targets"), [(MSE, 3, 3), (QUANTILE, 3, 1), (GAUSSIAN_NLL, 4, 2)])
+def test_standards_that_do_not_fit_are_refused(loss, units, targets):
+    net, x, few = ctypes.c_void_p(new_net(4, units, loss=loss)), np.ones((4, 5)), (1,)
+    means, ones, out, left = np.full(8, 2.0), np.full(8, 0.5), np.empty((units, 5)), np.empty((units, 5))
+
+    def standardise(x_mean=means, x_scale=ones, count=targets, y_mean=means, y_scale=ones, a_scale=ones, a_shift=means):
+        at = [None if T is None else VOID(T.ctypes.data) for T in (x_mean, x_scale, y_mean, y_scale, a_scale, a_shift)]
+        return in_c("net_standardise", net, *at[:2], count, *at[2:])
+
+    def predict(out):
+        assert in_c("net_predict", net, matrix(out), matrix(x), 5, few) == 0
+
+    nothing = {"count": 0, "y_mean": None, "y_scale": None}
+    assert standardise() == standardise(x_mean=None, x_scale=None) == standardise(a_scale=None, a_shift=None) == 0
+    assert standardise(**nothing) == standardise() == 0
+    predict(left)
+    assert (left == 2).all()  # W and b are 0
+    for count in (targets - 1, targets + 1, -1, 2**62):
+        assert standardise(count=count) == REFUSED
+    assert standardise(**nothing | {"count": targets}) == REFUSED
+    for half in ("x_mean", "x_scale", "y_mean", "y_scale", "a_scale", "a_shift"):
+        assert standardise(**{half: None}) == REFUSED
+        for bad in (np.nan, np.inf, *((0.0, -1.0, 5e-324) if "scale" in half else ())):
+            wrong = np.ones(8)
+            wrong[0] = bad
+            assert standardise(**{half: wrong}) == REFUSED
+    predict(out)
+    np.testing.assert_array_equal(out, left)
+    in_c("net_free", net, result=None)
 
 
 def test_levels_are_those_of_the_call(small):
@@ -586,12 +622,12 @@ def test_a_step_with_a_gradient_of_the_callers(small):
         assert backward(gradients, *wrong, m, one, (0,), seed, few) == REFUSED
     assert in_c("net_training_outputs", net, a, x, m, seed, few) == 0
     assert in_c("net_training_outputs", net, odd, x, m, seed, few) == REFUSED
-    assert in_c("net_begin_step", net, a, odd, m, seed, few) == REFUSED
-    assert in_c("net_begin_step", net, a, x, 0, seed, few) == REFUSED
+    assert in_c("net_begin_step", net, a, odd, m, seed, few, (0,)) == REFUSED
+    assert in_c("net_begin_step", net, a, x, 0, seed, few, (0,)) == REFUSED
     end = functools.partial(in_c, "net_end_step", net, x)
     assert end(da, m, one, step(1), few) == REFUSED  # none has begun
     updates = functools.partial(in_c, "net_updates", net, result=ctypes.c_uint64)
-    begin = functools.partial(in_c, "net_begin_step", net, a, x, m, seed, few)
+    begin = functools.partial(in_c, "net_begin_step", net, a, x, m, seed, few, (0,))
     for spoil in (
         lambda: in_c("net_freeze", net, (0,), (0,)),
         lambda: in_c("net_set", net, (0,), (0,), gradients[0]),
@@ -631,7 +667,7 @@ def test_the_two_calls_of_a_step_may_have_other_teams(norm):
                 assert in_c("net_set", net, (i,), (j,), matrix(T)) == 0
         seed, begin, end = ctypes.c_uint64(7), *((n,) for n in teams)
         in_c("net_force_threads", net, begin, result=None)
-        assert in_c("net_begin_step", net, matrix(A), matrix(X), m, seed, begin) == 0
+        assert in_c("net_begin_step", net, matrix(A), matrix(X), m, seed, begin, (0,)) == 0
         in_c("net_force_threads", net, end, result=None)
         assert in_c("net_end_step", net, matrix(X), matrix(dA), m, ctypes.c_double(m), step(1), end) == 0
         data = ctypes.create_string_buffer(in_c("net_bytes", net, result=ctypes.c_size_t))

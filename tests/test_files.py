@@ -485,25 +485,10 @@ def test_h05_exact_round_trip(backend, tmp_path, number):
     assert np.signbit(negative_zero)
 
 
-@pytest.mark.skip(reason="comes with the exchange of weights with torch and Keras")
-def test_h06_weights_to_and_from_torch_and_keras():
-    pass
-
-
 def test_h06_weights_are_n_out_by_n_in(backend):
     net = affine([[1, 2], [3, 4.0]], [0, 0], backend=backend)
     np.testing.assert_array_equal(net.forward([[1], [10.0]]), [[21], [43]])
     np.testing.assert_array_equal(net.parameters[0][0], [[1, 2], [3, 4]])
-
-
-@pytest.mark.skip(reason="comes with ONNX")
-def test_h07_onnx_with_any_batch():
-    pass
-
-
-@pytest.mark.skip(reason="comes with ONNX")
-def test_h08_onnx_keeps_the_precision():
-    pass
 
 
 def test_h09_two_class_head(backend, dtype):
@@ -517,11 +502,6 @@ def test_h09_two_class_head(backend, dtype):
     np.testing.assert_array_equal(two.predict_classes(z), [0, 0, 0, 1, 1])  # the first maximum
     y = np.array([0, 1, 1, 0, 1])
     assert one.loss(z, y) == pytest.approx(two.loss(z, y), rel=1e-6)
-
-
-@pytest.mark.skip(reason="comes with ONNX")
-def test_h09_two_class_head_exported():
-    pass
 
 
 def test_h10_copies(backend, dtype, rng):

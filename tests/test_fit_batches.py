@@ -259,6 +259,45 @@ def test_a_loader_of_torch_has_rows(backend):
     assert "torch" not in sys.modules
 
 
+def test_a_loader_within_a_progress_bar_has_rows(backend):
+    """Square batches, in which rows and columns are told apart by nothing else."""
+    tqdm = pytest.importorskip("tqdm")
+    batches = cut(X, CODES, size=6)[:7]
+    given = loader([(np.ascontiguousarray(a.T), y) for a, y in batches], 7)
+
+    class Bar(tqdm.tqdm):
+        pass
+
+    for wrapped in (tqdm.tqdm(given, disable=True), Bar(given, disable=True), tqdm.tqdm(Bar(given, disable=True))):
+        net, twin = pair(backend)
+        net.fit(wrapped, epochs=2)
+        twin.fit(batches, epochs=2)
+        assert bits(net) == bits(twin)
+    net, twin = pair(backend)
+    net.fit(tqdm.tqdm(batches, disable=True), epochs=2)  # a list's are columns
+    twin.fit(batches, epochs=2)
+    assert bits(net) == bits(twin)
+    refused(net, tqdm.tqdm(b for b in batches), ValueError, "can be walked once", "epochs is 2", epochs=2)
+    refused(net, tqdm.tqdm(total=7, disable=True), TypeError, "must be an iterable")
+
+
+def test_the_iterator_of_a_loader_is_refused(backend):
+    class _BaseDataLoaderIter:
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return X.T, CODES
+
+    _BaseDataLoaderIter.__module__ = "torch.utils.data.dataloader"
+    tqdm = pytest.importorskip("tqdm")
+    one = type("_SingleProcessDataLoaderIter", (_BaseDataLoaderIter,), {"__module__": __name__})
+    net, _ = pair(backend)
+    for walk in (one(), tqdm.tqdm(one(), disable=True)):
+        with weights_unchanged(net):
+            refused(net, walk, ValueError, "iterator of a DataLoader", "net.fit(loader)")
+
+
 def test_a_loader_s_errors_speak_of_rows(backend):
     net, _ = pair(backend)
     with weights_unchanged(net):
@@ -466,7 +505,7 @@ def test_weights_that_are_all_0_are_an_error(backend):
 
 def test_warnings_are_those_of_fit(backend):
     net, _ = pair(backend)
-    with pytest.warns(DataWarning, match="X holds values of up to 255"):
+    with pytest.warns(DataWarning, match="X holds values of up to 255.*net.adapt.*as one array"):
         net.fit(cut(np.where(X > 0, 255, 0), CODES), optimizer=SGD(lr=1e-6))
     labels = Network([6, 3], ["sigmoid"], seed=0, backend=backend)
     with pytest.warns(DataWarning, match="one class a sample") as caught:

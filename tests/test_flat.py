@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from case_helpers import assert_refused, state_of
+from case_helpers import assert_refused, state_of, weights_unchanged
 from conftest import BACKENDS, alone
 from fastnn import Network
 
@@ -63,6 +63,16 @@ def test_an_own_loss(backend):
     np.testing.assert_allclose(g, g_ours, rtol=1e-10, atol=1e-13)
 
 
+def test_the_gradient_is_that_of_frozen_layers_too(backend):
+    net, twin = net_of(backend), net_of(backend)
+    net.trainable = [False] * (len(net.sizes) - 1)
+    v = net.flat_parameters
+    (loss, g), (wanted_loss, wanted) = (each.loss_and_gradient(v, X, Y) for each in (net, twin))
+    assert loss == wanted_loss
+    np.testing.assert_array_equal(g, wanted)
+    assert (g != 0).any()
+
+
 @pytest.mark.parametrize("network_dtype", ["float64", "float32"])
 def test_scipy_minimises(backend, network_dtype):
     optimize = pytest.importorskip("scipy.optimize")
@@ -78,6 +88,11 @@ def test_scipy_minimises(backend, network_dtype):
         options={"maxiter": 300},
     )
     assert found.fun < 1e-3 * net.loss(*data)
+    with weights_unchanged(net):
+        assert_refused(lambda: net.set_flat_parameters(found), "v", "write v.x")
+        assert_refused(lambda: net.loss_and_gradient(found, *data), "v", "write v.x")
+        with pytest.raises(TypeError, match=r"^v .*numbers are needed: write v\.x$"):  # one line
+            net.set_flat_parameters(found)
     net.set_flat_parameters(found.x)
     np.testing.assert_allclose(net.loss(*data), found.fun, rtol=1e-5)
 

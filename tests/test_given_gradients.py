@@ -236,7 +236,7 @@ def test_wrong_arguments(backend):
     assert_refused(lambda: net.update([(gradients[0][0].T, gradients[0][1]), gradients[1]]), "gradients[0] dW", "dW.T")
     assert_refused(lambda: net.update([(gradients[0][0], gradients[1][1]), gradients[1]]), "gradients[0] db", "(2, 1)")
     assert_refused(lambda: net.update(gradients, "adam"), "optimizer")
-    with pytest.raises(ValueError, match="depends on epochs"):
+    with pytest.raises(ValueError, match="depends on epochs, and update has none"):
         net.update(gradients, SGD(schedules.Exponential(0.1, 0.9)))
     net.trainable = [False, False]
     with pytest.raises(ValueError, match="nothing to train"):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import fastnn
-from fastnn import __main__ as command
+from fastnn import command_line
+from fastnn.commands import info
 
 ROOT = Path(fastnn.__file__).parents[1]
 
@@ -60,7 +61,7 @@ def test_demo_on_numpy_says_so(tmp_path):
 
 
 def test_info(tmp_path):
-    result = run("info", cwd=tmp_path, FASTNN_BACKEND="numpy")
+    result = run("info", cwd=tmp_path, FASTNN_BACKEND="numpy", PYTHONIOENCODING="ascii")
     assert result.returncode == 0
     lines = result.stdout.decode("ascii").splitlines()
     found = dict(line.split(": ", 1) for line in lines)
@@ -70,18 +71,19 @@ def test_info(tmp_path):
     assert found["reason"] == "FASTNN_BACKEND=numpy asks for it"
 
 
-def test_info_prints_one_line_of_ascii_each(monkeypatch, capsys):
-    monkeypatch.setattr(command, "info", lambda: {"reason": "Zürich:\nno such file", "cpu": "Core™"})
-    assert command.main(["info"]) == 0
-    assert capsys.readouterr().out == "reason: Z\\xfcrich: no such file\ncpu: Core\\u2122\n"
+def test_info_prints_one_line_each(monkeypatch, capsys):
+    facts = {"reason": "Zürich:\nno such file", "cpu": "Core™ \x1b[31m"}
+    monkeypatch.setattr(info.information, "info", lambda: facts)
+    assert command_line.main(["info"]) == 0
+    assert capsys.readouterr().out == "reason: Zürich: no such file\ncpu: Core™ \\x1b[31m\n"
 
 
-@pytest.mark.parametrize("arguments", [["train"], ["info", "more"], ["--fast"]])
+@pytest.mark.parametrize("arguments", [["run"], ["info", "more"], ["--fast"]])
 def test_unknown_arguments(arguments, tmp_path):
     result = run(*arguments, cwd=tmp_path, FASTNN_BACKEND="numpy")
     assert result.returncode == 2
     assert result.stdout == b""
-    assert re.match(rb"usage: python -m fastnn ", result.stderr)
+    assert re.match(rb"usage: python -m fastnn", result.stderr)
 
 
 def test_help(tmp_path):
@@ -89,5 +91,5 @@ def test_help(tmp_path):
     assert result.returncode == 0
     assert result.stderr == b""
     text = " ".join(result.stdout.decode("ascii").split())
-    assert "train a small network on the bundled digits data" in text
+    assert "train on the bundled digits (what happens without a command)" in text
     assert "info" in text

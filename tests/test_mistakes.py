@@ -19,6 +19,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from tqdm import tqdm
 
 import fastnn
 from case_helpers import bits, weights_unchanged
@@ -293,6 +294,11 @@ CHOICES = {
         "sigmiod": "sigmoid",
         "log_softmax": "softmax",
         "TANH": "tanh",
+        "swish": "silu",
+        "SiLU": "silu",
+        "LeakyReLU": "leaky_relu",
+        "lrelu": "leaky_relu",
+        "soft_plus": "softplus",
     },
     "loss": {
         "bce": "binary_cross_entropy",
@@ -330,6 +336,22 @@ def test_choices_by_other_names(kind, wrong, right):
         refused(lambda: kernels.loss_forward(X, CODES, wrong), ValueError, "did you mean", repr(right))
 
 
+def test_gelu_by_tanh_has_many_names():
+    right = "('gelu', {'approximate': 1})"
+    for wrong in ("gelu_tanh", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "GELUTanh"):
+        refused(lambda w=wrong: Network([2, 3, 1], [w, "sigmoid"]), ValueError, f"did you mean {right}?")
+        refused(lambda w=wrong: kernels.activation_forward(X, w), ValueError, f"did you mean {right}?")
+    for wrong, right_value in (("tanh", 1), (True, 1), ("none", 0), (False, 0)):
+        spec = ("gelu", {"approximate": wrong})
+        refused(lambda s=spec: Network([2, 1], [s]), TypeError, f"write ('gelu', {{'approximate': {right_value}}})")
+    for wrong in ("yes", [1], None):
+        with pytest.raises(TypeError, match=r"approximate must be a real number, got \S+$"):
+            Network([2, 1], [("gelu", {"approximate": wrong})])
+    for other in ("hard_sigmoid", "hardswish", "hardtanh", "quick_gelu"):  # none of ours is the same
+        with pytest.raises(ValueError, match=r"no '\w+' here; choose one of"):
+            Network([2, 1], [other])
+
+
 def test_choices_that_are_no_names():
     class ReLU:
         pass
@@ -356,6 +378,8 @@ def test_each_synonym_leads_to_a_name_of_ours():
         *tables.METRICS,
         *fastnn.__all__,
         "datasets",
+        "plots",
+        *fastnn.plots.__all__,
         *hints._PLACES,
         *(name for kind in schedules.SCHEDULES.values() for name in kind._fields),
     }
@@ -365,6 +389,9 @@ def test_each_synonym_leads_to_a_name_of_ours():
         assert set(right.split(" ")) <= names, f"{wrong!r} leads to {right!r}"
     for name in names:
         assert name in hints.ours(name) or hints.ours(name)[0] in names
+    for wrong, spec in hints._SPECS.items():
+        assert hints._plain(wrong) == wrong
+        assert tables.spec(spec, tables.ACTIVATIONS, "activation")
 
 
 # --- arguments ----------------------------------------------------------------------------------------------------
@@ -433,8 +460,14 @@ def test_arguments_that_are_not_there(three, what):
 
 
 def test_python_s_own_words_where_they_are_enough(three):
-    with pytest.raises(TypeError, match="missing 1 required positional argument: 'y'"):
+    with pytest.raises(TypeError, match=r"^Network.loss\(\) missing 1 required positional argument: 'y'"):
         three.loss(X)
+    for name in dir(Network):
+        method = getattr(Network, name, None)
+        if name[0] != "_" and isinstance(method, types.FunctionType):
+            assert pickle.loads(pickle.dumps(method)) is method
+            with pytest.raises(TypeError, match=rf"^Network.{name}\(\) (takes|missing)"):
+                method(*[None] * 50)
     with pytest.raises(TypeError, match="unexpected keyword argument 'verbose'"):
         three.predict(X, verbose=0)
 
@@ -578,6 +611,7 @@ class DataLoader:
         return iter([(X, CODES)])
 
 
+JOINED = "np.concatenate([batch[0] for batch in X]"
 DATA = {
     "one sample": (lambda n: n.predict(X[:, 0]), ValueError, ["X[:, None]"]),
     "rows": (lambda n: n.predict(X.T), ValueError, ["did you mean X.T"]),
@@ -590,6 +624,10 @@ DATA = {
     "generator": (lambda n: n.fit((x for x in X), CODES), TypeError, ["np.stack(list(X)"]),
     "zip": (lambda n: n.fit(zip(X, CODES, strict=False), CODES), TypeError, ["np.stack(list(X)"]),
     "loader": (lambda n: n.fit(DataLoader(), CODES), TypeError, ["without y, net.fit(X)"]),
+    "adapt to a loader": (lambda n: n.adapt(DataLoader()), TypeError, [f"for all else write {JOINED}).T"]),
+    "adapt to batches": (lambda n: n.adapt(iter([(X, CODES)])), TypeError, [f"of batches (X, y) write {JOINED}, axis"]),
+    "adapt to a list": (lambda n: n.adapt([(X, CODES)]), ValueError, [f"of batches (X, y) write {JOINED}, axis=-1)"]),
+    "adapt to a bar": (lambda n: n.adapt(tqdm([(X, CODES)], disable=True)), TypeError, [f"write {JOINED}, axis=-1)"]),
     "dict": (lambda n: n.predict({"a": [1, 2]}), TypeError, ["X.values()"]),
     "set": (lambda n: n.predict({1, 2}), TypeError, ["a list"]),
     "file name": (lambda n: n.predict("data.csv"), TypeError, ["np.loadtxt('data.csv'"]),
@@ -649,6 +687,62 @@ def test_targets_for_one_output(one, what, how):
     with weights_unchanged(one), pytest.raises((ValueError, TypeError)) as caught:
         getattr(one, how)(X, y)
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+def advised(text):
+    """The pieces of Python that a message advises: what follows "write", up to the next word outside of brackets."""
+    words = re.compile(r",? (for|once|or|and|where|to|if|in|a|then|as)\b|,? \(|[;:?]")
+    for part in re.split(r"\bwrite ", text)[1:]:
+        depth = end = 0
+        while end < len(part) and (depth or not words.match(part, end)):
+            depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(part[end], 0)
+            end += 1
+        yield part[:end].rstrip(",.")
+
+
+KINDS_OF_Y = {"array": np.asarray, "list": list, "Series": pd.Series, "objects": lambda y: np.array(list(y), object)}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_Y)
+def test_advice_is_python_and_helps_for_each_kind_of_y(three, one, kind):
+    make, words = KINDS_OF_Y[kind], np.array(["no", "yes", "perhaps"])
+    for net, wrong in (
+        (three, [CODES + 1, CODES * 10, CODES * 1.0, CODES[:, None], np.arange(60) % 5, words[CODES]]),
+        (one, [2 * BINARY - 1, BINARY + 1, BINARY * 255, words[BINARY], CODES, VALUES * 9, BINARY[:, None]]),
+    ):
+        for y in wrong:
+            if y.ndim == 2 and kind in ("Series", "objects"):
+                continue
+            y = make(y)
+            with weights_unchanged(net), pytest.raises((ValueError, TypeError)) as caught:
+                net.loss(X, y)
+            for code in advised(str(caught.value)):
+                is_line = " = " in code
+                run = compile(code, str(caught.value), "exec" if is_line else "eval")
+                known = {"np": np, "X": X, "y": y, "sizes": [4, 1], "Network": lambda *a, **k: None}
+                found = eval(run, known)
+                if "Network" not in code:
+                    net.loss(X, known["y"] if is_line else found)
+            if net is three:
+                with pytest.raises((ValueError, TypeError)) as caught:
+                    net.fit(X, CODES, validation_data=(X, y))
+                for code in advised(str(caught.value)):
+                    compile(code, str(caught.value), "exec")
+
+
+def test_all_other_advice_is_python(three, one):
+    calls = [call for table in (DATA, ARGUMENTS) for call, *_ in table.values()] + [call for call, *_ in ADVICE]
+    calls += [lambda n, y=y: one.loss(X, y) for y, _ in ONE.values()]
+    calls += [lambda n, name=name: getattr(n, name) for name in READ]
+    calls += [lambda n, name=name: setattr(n, name, 0.5) for name in SETTINGS]
+    pieces = 0
+    for call in calls:
+        with pytest.raises((ValueError, TypeError, AttributeError)) as caught:
+            call(three)
+        for code in advised(str(caught.value)):
+            compile(code, str(caught.value), "exec")
+            pieces += 1
+    assert pieces > 100
 
 
 def test_two_classes_as_minus_1_and_1(backend):
@@ -805,6 +899,44 @@ def test_divergence_names_what_is_large(line):
             "learning rate (lr)",
         )
         refused(lambda: line.train_step(X, 1e30 * VALUES, SGD(lr=1e20)), FloatingPointError, "y holds")
+
+
+def test_divergence_names_adapt_where_it_helps(either_backend):
+    def net_of(loss="mse", output="identity"):
+        return Network([4, 8, 1], ["relu", output], loss, seed=0, backend=either_backend)
+
+    def words(net, *data, lr=0.1):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            with pytest.raises(FloatingPointError) as caught:
+                net.fit(*data, epochs=20, optimizer=SGD(lr=lr), progress=False)
+            return str(caught.value)
+
+    assert "call net.adapt(X) before training" in words(net_of(), 1e5 * X, VALUES)
+    assert "call net.adapt(X, y) before training" in words(net_of(), X, 1e6 * VALUES)
+    assert "scale X (net.adapt(X))" in words(net_of(), X, VALUES, lr=1e20)
+    assert "net.adapt(X) before training" in words(net_of(), [(1e5 * X, VALUES)])
+    # before any update
+    assert "call net.adapt(X) before training" in words(net_of(), 1e30 * X, VALUES)
+    # y of these cannot be standardised
+    assert "adapt" not in words(net_of(output="tanh"), X, 1e30 * VALUES, lr=1e30)
+    assert "adapt" not in words(net_of("poisson"), X, 1e6 * np.abs(VALUES))
+    own = net_of(lambda A, y: (np.abs(A - y)[0], 1e5 * (A - y)))
+    assert "call net.adapt(X) before training" in words(own, 1e5 * X, VALUES)
+    assert "net.adapt(X)" in words(own, 1e38 * X, VALUES)
+    with pytest.raises(FloatingPointError, match=r"the step diverged.*call net.adapt\(X\) before training"):
+        own.train_step(1e5 * X, VALUES, SGD(lr=1e30))
+    # a network that standardises: what it does already is no remedy
+    for data in ((1e5 * X, VALUES), (1e5 * X, 1e6 * VALUES)):
+        net = net_of()
+        net.adapt(*data)
+        text = words(net, *data, lr=1e30)
+        assert "adapt" not in text
+        assert "cale" not in text
+        assert "smaller learning rate" in text
+    net = net_of()
+    net.adapt(X)
+    assert "y holds values of up to" in words(net, X, 1e6 * VALUES)
 
 
 def test_one_warning_a_fit_and_it_can_be_an_error(backend):

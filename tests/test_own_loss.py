@@ -1,6 +1,7 @@
 """A loss of the user's own: Network(loss=f), train_step(loss=f), load(loss=f)."""
 
 import copy
+import functools
 import itertools
 import pickle
 import threading
@@ -204,7 +205,10 @@ RETURNS = {
     "nothing": (lambda A, y: None, "loss", "None"),
     "three things": (lambda A, y: (1, 2, 3), "loss", "3 objects"),
     "strings": (lambda A, y: (["a"] * 90, A), "losses", "strings"),
-    "complex numbers": (lambda A, y: (((A - y) ** 2).sum(0), A * 1j), "dA", "complex128"),
+    "complex numbers": (lambda A, y: (((A - y) ** 2).sum(0), A * 1j), "dA has dtype complex128", "write dA.real"),
+    "complex losses": (lambda A, y: (A[0] * 1j, A), "losses has dtype complex128", "write losses.real"),
+    "a complex number": (lambda A, y: ([1j] * 90, A), "losses has dtype complex128", "real numbers are needed"),
+    "missing losses": (lambda A, y: ([None] * 90, A), "losses has 90 missing values", "first at column 0"),
     "NaN in losses": (lambda A, y: (np.where(np.arange(90) == 7, np.nan, 1.0), A), "losses", "column 7"),
     "inf in dA": (lambda A, y: (np.zeros(90), np.where(np.arange(90) == 7, np.inf, A)), "dA", "column 7"),
 }
@@ -258,13 +262,12 @@ def test_wrong_arguments(backend):
     assert_refused(lambda: net.train_step(X, 3.0), "y", "()")
     for how, what in (
         ({"class_weight": "balanced"}, "class_weight"),
-        ({"metrics": ["r2"]}, "metrics[0]"),
-        ({"diagnostics": True}, "diagnostics"),
+        ({"metrics": ["accuracy"]}, "metrics[0]"),
     ):
         with pytest.raises(ValueError) as caught:
             net.fit(X, Y, 1, progress=False, **how)
         assert what in str(caught.value)
-    with pytest.raises(ValueError, match="depends on epochs"):
+    with pytest.raises(ValueError, match="depends on epochs, and train_step has none"):
         net.train_step(X, Y, SGD(lr=schedules.Exponential(0.1, 0.9)))
     bad = X.copy()
     bad[1, 7] = np.nan
@@ -423,6 +426,164 @@ def test_bits_are_those_of_our_loss():
         assert state_of(own) == state_of(ours)
 
 
+@pytest.mark.parametrize("more", OPTIONS, ids=str)
+@pytest.mark.parametrize("clip", [{}, {"clip_norm": 0.01}])
+def test_diagnostics_are_those_with_our_loss(backend, dtype, more, clip):
+    def made(**how):
+        own, ours = nets(backend, dtype=dtype, activations=["relu", "tanh", "identity"], **more, **how)
+        for net in (own, ours):
+            layers = [[T.copy() for T in layer] for layer in net.parameters]
+            layers[0][-1][:4] = -100  # b, or beta: dead units
+            layers[1][-1][:2] = 100  # saturated ones
+            net.set_parameters(layers)
+        return own, ours
+
+    w = RNG.random(M)
+    w[:7] = 0
+    for how in ({}, {"sample_weight": w, "shuffle": False}):
+        own, ours = made()
+        got, want = (
+            net.fit(X, Y, 3, optimizer=Adam(0.01, **clip), diagnostics=True, **QUIET, **how) for net in (own, ours)
+        )
+        assert got.diagnostics["dead_units"][-1][0] > 0
+        assert got.diagnostics["saturated_units"][-1][1] > 0
+        for name, numbers in want.diagnostics.items():
+            np.testing.assert_allclose(got.diagnostics[name], numbers, rtol=1e-8 if dtype == "float64" else 1e-2)
+        plain = made()[0]
+        plain.fit(X, Y, 3, optimizer=Adam(0.01, **clip), **QUIET, **how)
+        if backend == "compiled":
+            assert bits(plain) == bits(own)  # to look changes nothing
+    one, other = made(threads=1)[0], made(threads=3)[0]
+    found = [net.fit(batches_of(X, Y, w + 0.1), epochs=2, diagnostics=True, progress=False) for net in (one, other)]
+    np.testing.assert_equal(*(history.diagnostics for history in found))
+    (ours_, theirs) = made()[1], found[0].diagnostics
+    want = ours_.fit(batches_of(X, Y, w + 0.1), epochs=2, diagnostics=True, progress=False).diagnostics
+    for name, numbers in want.items():
+        np.testing.assert_allclose(theirs[name], numbers, rtol=1e-8 if dtype == "float64" else 1e-2)
+
+
+# --- weights of classes, metrics ------------------------------------------------------------------------------------
+
+
+def hinge(A, y):
+    """Of labels -1 and 1, or (of codes 0..4) of their distance to 2."""
+    side = np.where(y < 0, -1.0, 1.0) if (y < 0).any() else y - 2.0
+    return np.maximum(0, 1 - side * A[0]), np.where(side * A < 1, -side, 0.0)
+
+
+LABELS = {
+    "-1 and 1": (2 * RNG.integers(0, 2, M) - 1, {-1: 0.3, 1: 4}),
+    "codes": (RNG.integers(0, 5, M), {0: 0.3, 4: 7}),
+    "bool": (RNG.random(M) < 0.3, {1: 2.5}),
+}
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_class_weights_of_integers_are_sample_weights(backend, labels):
+    y, by_class = LABELS[labels]
+    _, place, counts = np.unique(y, return_inverse=True, return_counts=True)
+    of_samples, w = np.array([float(by_class.get(int(label), 1)) for label in y]), RNG.random(M)
+    balanced = (M / (len(counts) * counts))[place]
+    for arguments, wanted in (
+        ({"class_weight": by_class}, of_samples),
+        ({"class_weight": by_class, "sample_weight": w}, w * of_samples),
+        ({"class_weight": "balanced"}, balanced),
+    ):
+        for more in ({}, {"samples": np.arange(3, 80)}):
+            if more and wanted is balanced:  # which counts these samples only
+                continue
+            net, twin = (Network([5, 4, 1], ["tanh", "identity"], hinge, seed=0, backend=backend) for _ in "ab")
+            found = net.fit(X, y, 2, **arguments, **more, **QUIET)
+            assert found.loss == twin.fit(X, y, 2, sample_weight=wanted, **more, **QUIET).loss
+            assert bits(net) == bits(twin)
+    joined, apart = (Network([5, 4, 1], ["tanh", "identity"], hinge, seed=0, backend=backend) for _ in "ab")
+    joined.fit(X, y, 2, 32, shuffle=False, progress=False, class_weight=by_class)
+    apart.fit(batches_of(X, y, size=32), epochs=2, progress=False, class_weight=by_class)
+    assert bits(apart) == bits(joined)
+
+
+def test_class_weights_where_y_is_no_class(backend):
+    net, codes = nets(backend)[0], LABELS["codes"][0]
+    one = Network([5, 1], ["identity"], hinge, seed=0, backend=backend)
+    with weights_unchanged(net), weights_unchanged(one):
+        for y in (Y, np.eye(3)[:, codes % 3], codes.astype(float)):
+            for given in ("balanced", {0: 2.0}):
+                assert_refused(lambda y=y, given=given: net.fit(X, y, class_weight=given), "class_weight", str(y.shape))
+        with pytest.raises(ValueError, match=r"class_weight: .*integers.*write sample_weight"):
+            net.fit(batches_of(X, Y), class_weight={0: 2.0})
+        assert_refused(lambda: one.fit(X, codes, class_weight={5: 1.0}), "class_weight", "no class 5 in y", "0, 1")
+        assert_refused(lambda: one.fit(X, codes, class_weight={"a": 1.0}), "class_weight", "the key 'a'")
+        assert_refused(lambda: one.fit(X, codes, class_weight={0: -1.0}), "class_weight[0]", "-1.0")
+        with pytest.raises(ValueError, match='class_weight="balanced" needs all data at once'):
+            one.fit(batches_of(X, codes), class_weight="balanced")
+
+
+CODES, LABELED = RNG.integers(0, 3, M), RNG.integers(0, 2, (3, M))
+SOFT = RNG.dirichlet(np.ones(3), M).T
+
+
+@pytest.mark.parametrize(
+    ("units", "output", "ours", "y", "names"),
+    [
+        (3, "identity", "mse", Y, ["r2", "rmse", "mae"]),
+        (3, "tanh", "mse", Y.astype("f4"), ["r2", "rmse", "mae"]),
+        (1, "identity", "mse", Y[0], ["r2", "mae"]),
+        (1, "relu", "mse", CODES, ["rmse"]),
+        (3, "sigmoid", "mse", SOFT, ["rmse"]),
+        (3, "identity", "mse", CODES, ["accuracy", "auc", "f1", ("top_k", {"k": 2})]),
+        (3, "softmax", "cross_entropy", CODES, ["accuracy", "auc", "f1", ("top_k", {"k": 2})]),
+        (3, "softmax", "cross_entropy", np.eye(3)[:, CODES], ["accuracy", "f1"]),
+        (3, "sigmoid", "binary_cross_entropy", LABELED, ["accuracy", "auc", "f1"]),
+        (3, "sigmoid", "binary_cross_entropy", CODES, ["accuracy"]),
+        (1, "sigmoid", "binary_cross_entropy", LABELED[0] == 1, ["accuracy", "auc", "f1"]),
+    ],
+)
+def test_metrics_by_name_are_those_with_our_loss(backend, units, output, ours, y, names):
+    w, how = RNG.random(M), {"activations": ["tanh", output], "seed": 3, "dtype": "float64", "backend": backend}
+    own = Network([5, 4, units], loss=lambda A, y: (np.zeros(A.shape[1]), np.zeros_like(A)), **how)
+    net = Network([5, 4, units], loss=ours, **how)
+    for weights in (None, w):
+        found = own.evaluate(X, y, weights, metrics=[*names, lambda y, A: A.size])
+        wanted = net.evaluate(X, y, weights, metrics=names)
+        assert {name: found[name] for name in list(wanted)[-len(names) :]} == dict(list(wanted.items())[-len(names) :])
+        assert found["<lambda>"] == units * M
+    still = {"optimizer": SGD(0.0), "metrics": names, **QUIET}
+    for more in (
+        {},
+        {"validation_data": (X[:, :40], y[..., :40])},
+        {"samples": np.arange(5, 60)},
+        {"samples": np.arange(60), "validation_split": 0.5},
+    ):
+        got, want = own.fit(X, y, 2, **still, **more), net.fit(X, y, 2, **still, **more)
+        if "validation_split" not in more:  # ours takes of each class its share
+            assert got.metrics == want.metrics
+        assert len(got.metrics) == len(names)
+    got = own.fit(batches_of(X, y), epochs=2, validation_data=(X, y), optimizer=SGD(0.0), metrics=names, progress=False)
+    assert next(iter(got.metrics.values())) == [wanted_of(net, names[0], y)] * 2
+
+
+def wanted_of(net, name, y):
+    return list(net.evaluate(X, y, metrics=[name]).values())[-1]
+
+
+def test_metrics_by_name_that_are_not_defined(backend):
+    three = Network([5, 3], ["identity"], mse, seed=0, backend=backend)
+    one = Network([5, 1], ["identity"], hinge, seed=0, backend=backend)
+    soft = Network([5, 3], ["softmax"], mse, seed=0, backend=backend)
+    for net, y, name, words in (
+        (three, Y, "accuracy", "these targets are values"),
+        (three, CODES, "r2", "these targets are classes"),
+        (three, Y[:2], "r2", "y has shape (2, 90), wanted (3, m)"),
+        (three, CODES + 1, "accuracy", "y holds codes from 1 to 3"),
+        (one, LABELS["-1 and 1"][0], "accuracy", "these targets are values"),
+        (soft, Y, "f1", "cross_entropy needs values at least 0"),
+    ):
+        for call in (net.evaluate, functools.partial(net.fit, progress=False)):
+            with weights_unchanged(net), pytest.raises(ValueError, match=r"^metrics\[0\]: ") as caught:
+                call(X, y, metrics=[name])
+            assert words in str(caught.value)
+
+
 # --- fit on batches ---------------------------------------------------------------------------------------------
 
 
@@ -463,9 +624,6 @@ def test_errors_in_batches_say_which_one(backend, rng):
     net = Network([5, 3], ["identity"], broken, seed=1, backend=backend)
     with weights_unchanged(net), pytest.raises(KeyError, match="mine"):
         net.fit(batches_of(X, Y), progress=False)
-    for arguments, words in (({"class_weight": {0: 2.0}}, "class_weight"), ({"diagnostics": True}, "diagnostics")):
-        with pytest.raises(ValueError, match=words):
-            net.fit(batches_of(X, Y), progress=False, **arguments)
 
 
 def test_a_loss_that_diverges_on_batches_keeps_finite_weights(backend, rng):

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from case_helpers import bits
+from conftest import around_the_kernels
 from fastnn import SGD, Adam, Network
+from fastnn.terms import Orders, Terms
 
 RNG = np.random.default_rng(5)
 X, Y, W = RNG.standard_normal((4, 26)), RNG.standard_normal((2, 26)), RNG.uniform(0.5, 2, 26)
@@ -16,6 +18,9 @@ OPTIMIZERS = {
     "nesterov": lambda: SGD(lr=0.05, momentum=0.9, nesterov=True),
     "adam": lambda: Adam(lr=0.05, eps=1e-2),
 }
+
+
+SETTINGS = ("penalty", "loss_factor", "eps_with_v")
 
 
 def engine_of(net, alpha, scale=1.0):
@@ -97,6 +102,13 @@ def test_steps_and_threads_give_the_same_bits(backend, dtype, kind):
     np.testing.assert_allclose([sum(total[:3]) / 130, sum(total[3:]) / 130], losses, rtol=1e-12)
 
 
+def test_a_copy_of_the_engine_has_them(backend):
+    net = Network(SIZES, ["tanh", "identity"], seed=2, backend=backend)
+    assert [getattr(net._engine.copy(), name) for name in SETTINGS] == [0.0, 1.0, False]
+    engine = engine_of(net, ALPHA)._engine.copy()
+    assert [getattr(engine, name) for name in SETTINGS] == [ALPHA, 0.5, True]
+
+
 def test_they_act_in_training_alone(backend, dtype):
     net, twin = (Network(SIZES, ["tanh", "identity"], dtype=dtype, seed=2, backend=backend) for _ in range(2))
     engine_of(net, ALPHA)
@@ -106,3 +118,92 @@ def test_they_act_in_training_alone(backend, dtype):
             np.testing.assert_array_equal(a, b)
     assert net.train_step(X, Y) < twin.train_step(X, Y)  # half of the loss, and a small penalty
     assert bits(net) != bits(twin)
+
+
+def test_what_is_reported_has_a_factor_of_its_own(backend, dtype):
+    nets = [Network(SIZES, ["tanh", "identity"], dtype=dtype, seed=2, backend=backend) for _ in range(2)]
+    for net in nets:
+        engine_of(net, ALPHA)
+    nets[1]._engine.reported_factor = 0.125
+    penalty = ALPHA / 2 * sum(np.square(W).sum() for W, b in nets[0].parameters) / X.shape[1]
+    want = [factor * nets[0].loss(X, Y) + penalty for factor in (0.5, 0.125)]
+    found = [net.fit(X, Y, 3, None, SGD(lr=0.05), shuffle=False).loss[0] for net in nets]
+    np.testing.assert_allclose(found, want, rtol=2e-6)
+    assert bits(nets[0]) == bits(nets[1])
+
+
+def fit_in_order(net, x, optimizer, seed, places=None, epochs=6):
+    """With half of the loss, and the orders of a generator of NumPy."""
+    every = np.arange(X.shape[1], dtype=np.uint32) if places is None else places
+    terms = Terms(0.0, 0.5, 0.0, True, Orders(np.random.RandomState(seed), every, net.epochs_done))
+    rest = {"sample_weight": None, "callbacks": (), "samples": places, "validation": None}
+    return terms.fit(net, x, Y, epochs, BATCH, optimizer, True, **rest)
+
+
+def step_by_step(net, x, optimizer, seed, places=None):
+    """The same training as steps; each epoch's order is that of the epoch before, shuffled once more."""
+    random, order = np.random.RandomState(seed), np.arange(X.shape[1]) if places is None else places.copy()
+    engine_of(net, 0.0)
+    while True:
+        random.shuffle(order)
+        for start in range(0, len(order), BATCH):
+            some = order[start : start + BATCH]
+            yield net.train_step(x[:, some], Y[:, some], optimizer)
+
+
+@around_the_kernels
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])  # the last cannot be read in place
+def test_the_order_of_each_epoch_is_given(backend, kind):
+    x, places = X.astype(kind), np.arange(3, 23, dtype=np.uint32)
+    for some in (None, places):
+        net, twin = (Network(SIZES, ["tanh", "identity"], dtype="float64", seed=2, backend=backend) for _ in range(2))
+        count = X.shape[1] if some is None else len(some)
+        history = fit_in_order(net, x, SGD(lr=0.05), 4, some)
+        steps = step_by_step(twin, x, SGD(lr=0.05), 4, some)
+        for _ in range(6 * -(-count // BATCH)):
+            next(steps)
+        assert bits(net) == bits(twin)
+        assert len(history.loss) == 6
+        assert net._engine.loss_factor == 1.0
+
+
+@around_the_kernels
+def test_a_divergence_is_repeated_in_the_same_orders(backend):
+    net, twin = (Network(SIZES, ["identity"] * 2, dtype="float32", seed=2, backend=backend) for _ in range(2))
+    with pytest.raises(FloatingPointError, match=r"epoch [1-9]"):
+        fit_in_order(net, X, SGD(lr=1.0), 4, epochs=200)
+    with pytest.raises(FloatingPointError):
+        for _ in step_by_step(twin, X.astype("f4"), SGD(lr=1.0), 4):
+            pass
+    assert bits(net) == bits(twin)
+    assert net._engine.loss_factor == 1.0
+
+
+def test_orders_go_back_to_the_mark():
+    def orders():
+        return Orders(np.random.RandomState(0), np.arange(9, dtype=np.uint32), 5)
+
+    first = orders()
+    rows = [first.of(epoch)[0].tolist() for epoch in range(5, 11)]
+    assert first.of(5).tolist() == rows[:1]
+    other = orders()
+    assert other.of(5, 3).tolist() == rows[:3]
+    assert other.of(6, 2).tolist() == rows[1:3]
+    other.mark()
+    assert other.of(8, 3).tolist() == rows[3:]
+    assert other.of(6, 5).tolist() == rows[1:]
+
+
+@around_the_kernels
+def test_the_orders_of_several_epochs_in_one_call_are_those_of_a_call_each(backend):
+    def trained(most):
+        net = Network(SIZES, ["tanh", "identity"], dtype="float64", seed=2, backend=backend)
+        looks = [] if most is None else [lambda epoch, history: None]
+        places = np.arange(26, dtype=np.uint32)
+        terms = Terms(0.0, 0.5, 0.0, True, Orders(np.random.RandomState(1), places, 0))
+        rest = {"sample_weight": None, "callbacks": looks, "samples": None, "validation": None}
+        return net, terms.fit(net, X, Y, 30, BATCH, SGD(lr=0.05), True, **rest).loss
+
+    (net, losses), (twin, others) = trained(None), trained(1)
+    assert losses == others
+    assert bits(net) == bits(twin)

@@ -1,5 +1,7 @@
 """X as one of SciPy's sparse matrices or arrays: the numbers of the same X as an array, and no such array is made."""
 
+import itertools
+import re
 import sys
 
 import numpy as np
@@ -11,6 +13,7 @@ from conftest import COMPILED
 from fastnn import SGD, Adagrad, Adam, AdamW, DataWarning, Network, RMSprop, schedules, sparse
 
 scipy_sparse = pytest.importorskip("scipy.sparse")
+scipy = sys.modules["scipy"]
 
 N, M = 40, 70
 QUIET = {"progress": False}
@@ -143,6 +146,24 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, case, isa):
     assert len(found) == 1
 
 
+@pytest.mark.skipif(COMPILED is None, reason="the number of threads is the compiled backend's")
+@pytest.mark.parametrize("optimizer", [SGD(lr=1e-3), Adam(lr=1e-3)])
+@pytest.mark.parametrize("units", [64, 70])
+def test_few_and_most_features_in_a_batch_give_the_same_bits(dtype, units, optimizer, isa):
+    """Where most features occur in a batch, they are walked in another order; then the same after adapt."""
+    many = [scipy_sparse.csc_array(some_numbers(120, M, share, seed=units)) for share in (0.005, 0.1)]
+    found = set()
+    for threads in (1, 2, 3, 4):
+        net = Network([120, units, 3], dtype=dtype, seed=2, threads=threads)
+        for adapts, given in itertools.product((False, True), many):
+            if adapts:
+                net.adapt(given)
+            net.fit(given, CODES, 1, 16, optimizer, **QUIET)
+        gradients = net.gradients(given, CODES)[1][0]
+        found.add((*state_of(net), *(T.tobytes("F") for T in gradients)))
+    assert len(found) == 1
+
+
 @pytest.mark.skipif(COMPILED is None, reason="the way that stores gradients is the compiled backend's")
 @pytest.mark.parametrize("optimizer", [SGD(lr=0.1), SGD(lr=0.1, weight_decay=0.1), Adam(lr=0.01)])
 def test_stored_gradients_give_the_same_bits(dtype, optimizer, isa):
@@ -258,7 +279,7 @@ def test_duplicates_zeros_and_disorder_are_put_in_order(backend, dtype):
 
 def test_a_plain_csc_is_not_copied_but_for_its_index():
     given = scipy_sparse.csc_array(X)
-    read = sparse.read(given, np.dtype("f8"), "X")
+    read = sparse.read(given, Network([N, 2])._engine, "X")
     assert np.shares_memory(read.values, given.data)
     assert not np.shares_memory(read.features, given.indices)
     assert (read.features.dtype, read.starts.dtype) == (np.int32, np.int64)
@@ -332,20 +353,61 @@ def test_values_that_are_not_finite_are_named(backend, bad):
         assert np.isnan(net.predict(given)[:, sample]).all()
 
 
-@pytest.mark.parametrize("broken", ["index", "negative", "starts", "order of starts"])
-def test_damaged_lists_are_refused(backend, broken):
-    given = scipy_sparse.csc_array(X)
-    given.indices, given.indptr = given.indices.copy(), given.indptr.copy()
-    if broken == "index":
-        given.indices[3] = N
-    elif broken == "negative":
-        given.indices[3] = -1
-    elif broken == "starts":
-        given.indptr[-1] += 100
-    else:
+@pytest.mark.parametrize("format", ["csc_array", "csr_matrix", "coo_array"])
+def test_a_list_of_sparse_samples_is_told_how_to_be_one(either_backend, format):
+    net = Network([N, 9, 3], seed=2, backend=either_backend)
+    make, wanted = getattr(scipy_sparse, format), net.predict(CSC)
+    columns = [make(X[:, j : j + 1]) for j in range(M)]
+    rows = [make(X[:, j : j + 1].T) for j in range(M)]
+    flat = [scipy_sparse.coo_array(X[:, j]) for j in range(M)]
+    for given, words in (
+        (columns, "scipy.sparse.hstack(X)"),
+        (tuple(columns), "scipy.sparse.hstack(X)"),
+        (rows, "scipy.sparse.vstack(X).T"),
+        (flat, "scipy.sparse.vstack(X).T"),
+    ):
+        for call in (net.predict, lambda X: net.fit(X, CODES), net.adapt, lambda X: net.train_step(X, CODES)):
+            with pytest.raises(TypeError, match=f"X .*write {re.escape(words)}$") as caught:
+                call(given)
+            assert "\n" not in str(caught.value)
+        advised = eval(words, {"scipy": scipy, "X": given})
+        np.testing.assert_array_equal(net.predict(advised), wanted)
+
+
+def damaged(format):
+    """Matrices of that format whose lists do not fit their shape, as a mistake in making them leaves them."""
+    for place, value in ((3, max(N, M)), (3, -1), (-1, 2**30)):
+        given = format(X)
+        if given.format in ("csc", "csr", "bsr"):
+            given.indices[place] = value
+        elif given.format == "coo":
+            (given.row if place == 3 else given.col)[place] = value
+        elif given.format == "lil":
+            given.rows[0][place % len(given.rows[0])] = value
+        elif given.format == "dok":
+            given._dict[value, 0] = 1.0
+        else:
+            given.offsets = given.offsets[:-1]
+        yield given
+    if format(X).format in ("csc", "csr", "bsr"):
+        for change in (lambda p: p + 1, lambda p: p[:-1], lambda p: p[::-1], lambda p: np.append(p[:-1], p[-1] + 100)):
+            given = format(X)
+            given.indptr = np.ascontiguousarray(change(given.indptr))
+            yield given
+        given = format(X)
         given.indptr[5] = given.indptr[-1]
-    with pytest.raises(ValueError, match=r"X has lists of indices that do not fit its shape"):
-        Network([N, 9, 3], seed=2, backend=backend).predict(given)
+        yield given
+
+
+@pytest.mark.parametrize("format", FORMATS, ids=lambda kind: kind.__name__)
+def test_damaged_lists_are_refused(backend, format):
+    """SciPy's own conversions would write by them, wherever they point to."""
+    net = Network([N, 9, 3], seed=2, backend=backend)
+    for given in damaged(format):
+        with pytest.raises(ValueError, match=r"X has lists of indices that do not fit its shape"):
+            net.predict(given)
+        with pytest.raises(ValueError, match=r"X has lists of indices that do not fit its shape"):
+            net.train_step(given, CODES)
 
 
 def test_large_values_are_warned_of():
@@ -380,6 +442,8 @@ net = fastnn.Network([n, 4, 1], seed=0, backend=BACKEND)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 net.predict(X), net.loss(X, y), net.gradients(X[:, :500], y[:500])
 net.fit(X, y, 1, 2000, validation_split=0.1, progress=False)
+net.adapt(X)
+net.predict(X), net.fit(X, y, 1, 5000, progress=False)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 

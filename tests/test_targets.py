@@ -239,8 +239,22 @@ def test_predict_classes(backend):
     for net in (one, three):
         assert net.predict_classes(np.ones((net.sizes[0], 4))).dtype == np.int64
         assert net.predict_classes(np.ones((net.sizes[0], 1))).shape == (1,)
-    with pytest.raises(ValueError, match="identity"):
-        affine([[1.0]], [0], backend=backend).predict_classes([[1.0]])
+    own = Network([3, 3], ["identity"], lambda A, y: (A.sum(axis=0), np.ones_like(A)), seed=0, backend=backend)
+    own.set_parameters([(np.eye(3), np.zeros(3))])
+    np.testing.assert_array_equal(own.predict_classes(scores), [0, 0, 1, 0])  # what its outputs mean we do not know
+
+
+def test_outputs_of_a_regression_determine_no_class(backend):
+    """An argmax over several targets would look like classes."""
+    for loss in ("mse", "mae", "huber", "poisson"):
+        for output in ("identity",) if loss == "poisson" else ("identity", "tanh", "relu"):
+            several = affine(np.eye(2), [0, 0], activations=[output], loss=loss, backend=backend)
+            assert_refused(lambda net=several: net.predict_classes(np.eye(2)), "predict", loss, output, "argmax")
+            one = affine([[1.0]], [0], activations=[output], loss=loss, backend=backend)
+            assert_refused(lambda net=one: net.predict_classes([[1.0]]), "predict", loss, output)
+    for output, wanted in (("softmax", [1, 0]), ("sigmoid", [[0, 1], [1, 0]])):
+        net = affine(np.eye(2), [0, 0], activations=[output], loss="mse", backend=backend)
+        np.testing.assert_array_equal(net.predict_classes([[-1.0, 1], [1, -1]]), wanted)
 
 
 @pytest.mark.parametrize("m", [1, 2, 5])

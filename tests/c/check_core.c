@@ -348,8 +348,8 @@ static fnn_sparse lists_of(const mat *X, int dtype) {
   return to;
 }
 
-/* A net is trained on a sparse X, with each optimizer, and gives the numbers of one that is trained on the same X as a
-   matrix; the bits are the same for any number of threads. */
+/* A net is trained on a sparse X, with each optimizer, then standardised and trained again, and gives the numbers of
+   one that is trained on the same X as a matrix; the bits are the same for any number of threads. */
 static void check_sparse(int isa, int dtype, ptrdiff_t n, ptrdiff_t units, ptrdiff_t m) {
   const fnn_layer layers[] = {{sizeof *layers, units, {FNN_TANH, {0}}}, {sizeof *layers, 2, {FNN_SOFTMAX, {0}}}};
   mat X = make(n, m, dtype, 1), A[4], dW[4], db[4], rest[2] = {make(2, units, dtype, 0), make(2, 1, dtype, 0)};
@@ -360,6 +360,8 @@ static void check_sparse(int isa, int dtype, ptrdiff_t n, ptrdiff_t units, ptrdi
     for (ptrdiff_t i = 0; i < n; i++)
       if (uniform() < 0.6 || j == 1) put(&X, i, j, 0); /* sample 1 has no number */
   }
+  double *mean = calloc((size_t)n, sizeof *mean), *scale = calloc((size_t)n, sizeof *scale);
+  for (ptrdiff_t i = 0; i < n; i++) scale[i] = 2, mean[i] = i % 3 ? 0.1 : 3; /* of which one is large beside it */
   fnn_sparse lists = lists_of(&X, dtype);
   const fnn_matrix given[2] = {X.x, {&lists, 0, 0, FNN_SPARSE}};
   const fnn_targets targets = {.size = sizeof targets, .codes = codes};
@@ -380,6 +382,8 @@ static void check_sparse(int isa, int dtype, ptrdiff_t n, ptrdiff_t units, ptrdi
     fit.order = order, fit.ended = ended, fit.max_epochs = 2;
     o.lr = 1e-3;
     for (int kind = 0; kind < 2 * FNN_OPTIMIZERS; kind++) { /* with and without weight decay */
+      if (kind == FNN_OPTIMIZERS && fnn_net_standardise(net, mean, scale, 0, NULL, NULL, NULL, NULL) != FNN_OK)
+        worst = HUGE_VAL;
       o.kind = kind % FNN_OPTIMIZERS, o.weight_decay = kind < FNN_OPTIMIZERS ? 0 : 0.1;
       fit.plain = kind == FNN_OPTIMIZERS;
       if (fnn_net_start_optimizer(net, 2) != FNN_OK) worst = HUGE_VAL;
@@ -405,7 +409,7 @@ static void check_sparse(int isa, int dtype, ptrdiff_t n, ptrdiff_t units, ptrdi
   }
   for (int run = 0; run < 4; run++) free(A[run].x.data), free(dW[run].x.data), free(db[run].x.data);
   free((void *)lists.values), free((void *)lists.features), free((void *)lists.starts);
-  free(X.x.data), free(rest[0].x.data), free(rest[1].x.data), free(codes);
+  free(X.x.data), free(rest[0].x.data), free(rest[1].x.data), free(codes), free(mean), free(scale);
 }
 
 int main(void) {

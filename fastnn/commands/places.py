@@ -1,0 +1,54 @@
+"""The files that a command reads and writes: checked before the work, so that no work is lost."""
+
+import io
+import os
+import sys
+
+from .. import files
+from ..network import load
+from ..tabular import TabularModel, read_table
+from ..tabular.reading import PARQUET
+
+
+def table(data, header, delimiter, decimal, encoding, missing):
+    """The table of a path, or of stdin for "-"."""
+    given = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding, "missing": missing, "header": header}
+    given = {name: value for name, value in given.items() if value is not None}
+    if data != "-":
+        return read_table(data, **given)
+    if sys.stdin is None:
+        raise ValueError("stdin is closed; name a file")
+    return read_table(io.BytesIO(sys.stdin.buffer.read()), **given)
+
+
+def check_output(path, *inputs):
+    """Raise OSError or ValueError if a file cannot be written to `path`, or is one of those that are read."""
+    if path is None or path == "-":
+        return
+    folder = os.path.dirname(path) or os.curdir
+    if os.path.isdir(path) or not path:
+        raise IsADirectoryError(21, "it is a folder; name a file", path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(2, "there is no such folder", folder)
+    for other in inputs:
+        if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
+            raise ValueError(f"{path} would be overwritten, which is read here: name another file for the output")
+
+
+def model(path):
+    """The TabularModel of a file."""
+    found = any_model(path)
+    if not isinstance(found, TabularModel):
+        raise ValueError(f"{path} holds a network without a table; 'fastnn train' makes models of tables")
+    return found
+
+
+def any_model(path):
+    """The TabularModel, or else the Network, of a file."""
+    header, _ = files.load(path)
+    return TabularModel.load(path) if "table" in header else load(path)
+
+
+def is_parquet(path):
+    """Whether a path is read as a Parquet file, which has no question of a header."""
+    return path.lower().endswith(PARQUET)

@@ -1,0 +1,46 @@
+"""``fastnn predict``: a model and a table in, a CSV file of predictions out."""
+
+import csv
+import io
+
+import numpy as np
+
+from .. import filesystem
+from . import UsageError, places
+
+
+def lines(say, model, data, output, probabilities, header, delimiter, decimal, encoding, missing):
+    """Predict; yield the lines of a CSV file, or write them to `output`."""
+    places.check_output(output, model, data)
+    known = places.model(model)
+    if probabilities and known.task != "classification":
+        raise UsageError(f"--probabilities: the model predicts numbers, {known.target!r}, and no classes")
+    if header is None and not known.has_header and not places.is_parquet(data):
+        header = False
+    table = places.table(data, header, delimiter, decimal, encoding, missing)
+    skipped = [f"{name} (the target)" if name == known.target else name for name in table.names]
+    skipped = [name for name in skipped if name.removesuffix(" (the target)") not in known.columns]
+    found = [_short(known.predict(table))]
+    names = [known.target]
+    if probabilities:
+        found += map(_short, known.predict_proba(table).T)
+        names += [f"p({label})" for label in known.classes.tolist()]
+    if skipped:
+        say(f"columns that are not needed: {', '.join(skipped)}")
+    rows = [names] * table.has_header + list(zip(*found, strict=True))
+    if output is None or output == "-":
+        yield from _csv(rows).splitlines()
+    else:
+        filesystem.write(output, _csv(rows).encode())
+        say(f"{output}: {table.rows} rows")
+
+
+def _short(values):
+    """Numbers of the network with the digits that it has."""
+    return list(map(str, values.astype(np.float32))) if values.dtype.kind == "f" else values.tolist()
+
+
+def _csv(rows):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

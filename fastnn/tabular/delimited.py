@@ -1,0 +1,133 @@
+"""Files of delimited text (CSV): bytes to the cells of each column, by the standard library alone."""
+
+import csv
+import io
+
+from .cells import MISSING, number
+
+DELIMITERS = (";", "\t", "|", ",")  # in the order in which they are preferred: numbers may have a decimal comma
+_LINES_LOOKED_AT = 100
+_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # byte order marks
+_OTHERS = {
+    b"PK\x03\x04": "a zip archive, such as a sheet of Excel: save it as CSV",
+    b"\x1f\x8b": "compressed: unpack it first",
+    b"PAR1": "a Parquet file: name it .parquet",
+    b"SQLite": "a database: export a table as CSV",
+}
+
+
+def read(data, delimiter=None, header=None, encoding="utf-8"):
+    """The cells of a file.
+
+    Parameters
+    ----------
+    data : bytes
+    delimiter : str, optional
+        None: found in the first lines.
+    header : bool, optional
+        Whether the first line has names. None: it has if none of its cells is a number, and all differ.
+    encoding : str
+        A byte order mark goes before it.
+
+    Returns
+    -------
+    names : list of str
+        "0", "1" and so on without a header. A column whose own name is empty is called as in pandas, "Unnamed: 0".
+    columns : list of list of str
+    has_header : bool
+
+    Raises
+    ------
+    ValueError
+        If the bytes are no text, or lines have different numbers of cells.
+    """
+    text = _decoded(data, encoding)
+    rows = _rows(text, _delimiter(text) if delimiter is None else delimiter)
+    if header is None:
+        header = _is_header(*(cells for _, cells in rows[:2]))
+    if header:
+        names = [cell.strip() or f"Unnamed: {i}" for i, cell in enumerate(rows[0][1])]
+    else:
+        names = [str(i) for i in range(len(rows[0][1]))]
+    cells = [row for _, row in rows[1 if header else 0 :]]
+    return names, [list(column) for column in zip(*cells, strict=True)] or [[] for _ in names], header
+
+
+def _decoded(data, encoding):
+    for start, what in _OTHERS.items():
+        if data.startswith(start):
+            raise ValueError(f"it is {what}")
+    encoding = next((found for mark, found in _MARKS.items() if data.startswith(mark)), encoding)
+    if b"\0" in data and not encoding.lower().startswith(("utf-16", "utf16", "utf-32", "utf32")):
+        raise ValueError("it is no text: it holds zero bytes")
+    try:
+        text = data.decode(encoding)
+    except LookupError:
+        raise ValueError(f"encoding: Python knows no {encoding!r}; usual are utf-8, cp1252, utf-16") from None
+    except UnicodeError as error:
+        place = getattr(error, "start", 0)
+        line = data.count(b"\n", 0, place) + 1
+        other = "cp1252" if encoding.lower().replace("-", "") == "utf8" else "utf-8"
+        raise ValueError(f"line {line} is not {encoding}; encoding={other!r} may be right") from None
+    if not text.strip():
+        raise ValueError("it is empty")
+    return text
+
+
+def _parsed(text, delimiter):
+    """Lists of cells with the number of their last line, without empty lines."""
+    if delimiter == " ":  # as many as there are, also before the first
+        text = "\n".join(line.strip() for line in text.splitlines())
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    for row in reader:
+        if any(row):
+            yield reader.line_num, [cell for cell in row if cell] if delimiter == " " else row
+
+
+def _delimiter(text):
+    """The delimiter of which the first lines have the same number; "," for one column."""
+    some = text.splitlines(keepends=True)[:_LINES_LOOKED_AT]
+    whole = len(some) < _LINES_LOOKED_AT
+    for delimiter in (*DELIMITERS, " "):
+        counts = []
+        try:
+            counts.extend(len(row) for _, row in _parsed("".join(some), delimiter))
+        except csv.Error:  # a quoted cell may go on beyond the lines looked at
+            if whole or not counts:
+                continue
+        if len(set(counts)) == 1 and counts[0] > 1:
+            return delimiter
+    # Lines differ: the error that names the first such line is of the delimiter that is there most often.
+    first = some[0]
+    return max(DELIMITERS[::-1], key=first.count)
+
+
+def _rows(text, delimiter):
+    line = 1
+    try:
+        rows = []
+        for line, row in _parsed(text, delimiter):
+            rows.append((line, row))
+    except csv.Error as error:
+        what = "a quotation mark is not closed" if "end of data" in str(error) else str(error)
+        raise ValueError(f"after line {line}: {what}") from None
+    if not rows:
+        raise ValueError("it is empty")
+    for line, row in rows:
+        if len(row) != len(rows[0][1]):
+            raise ValueError(
+                f"line {line} has {len(row)} cells, and the first line {len(rows[0][1])} (delimiter {delimiter!r})"
+            )
+    return rows
+
+
+def _is_header(first, second=()):
+    """Whether the first line has names: no numbers, and all differ, or the next line has numbers."""
+    names = [cell.strip() for cell in first if cell.strip()]
+    if not names or len(names) < len(first) - 1 or any(map(_is_value, names)):
+        return False
+    return len(set(names)) == len(names) or any(map(_is_value, second))
+
+
+def _is_value(cell):
+    return cell in MISSING or number(cell) is not None or number(cell, ",") is not None

@@ -1,0 +1,227 @@
+"""From columns to the inputs of a network: what is learned of a column, and how its cells become numbers.
+
+A column of numbers (or of true and false) is one input, missing cells take the median of the rows that were learned
+from; if some of these were missing, a second input is 1 for a missing cell. A column of categories has one input for
+each, 1 for the cells of that category, and one for missing cells if some were.
+"""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from . import cells
+from .reading import as_text
+
+_MOST_CATEGORIES = 1000
+_UNNAMED = re.compile(r"Unnamed: \d+")  # what pandas and we call a column without a name, such as a saved index
+
+
+class Numbers(NamedTuple):
+    """What is learned of a column of numbers: what missing cells become, and whether there were any."""
+
+    name: str
+    fill: float
+    has_missing: bool
+
+    @property
+    def inputs(self):
+        """Names of the inputs."""
+        return [self.name, f"{self.name} is missing"][: 1 + self.has_missing]
+
+    def write(self, column, rows):
+        """Write the inputs of a column into `rows`, (m, inputs).
+
+        Parameters
+        ----------
+        column : Column
+        rows : ndarray of float64
+
+        Returns
+        -------
+        str or None
+            What was not seen in training.
+        """
+        self._check(column)
+        missing = column.missing()
+        rows[:, 0] = np.where(missing, self.fill, column.values)
+        if self.has_missing:
+            rows[:, 1] = missing
+            return None
+        if missing.any():
+            return (
+                f"column {self.name!r}: {_cells(missing)} missing, none was in training; "
+                f"the median, {self.fill:g}, is taken"
+            )
+        return None
+
+    def _check(self, column):
+        if column.kind in ("date", "other"):
+            raise ValueError(f"column {self.name!r} held numbers in training, and now {column.first()}")
+        if column.kind not in ("number", "boolean"):
+            place = next(i for i, value in enumerate(column.values) if value is not None and not _is_number(value))
+            told = "; for a decimal comma give decimal=','" if cells.is_with_comma(column.values[place]) else ""
+            found = f"{column.example(place)} in row {place + 1}{told}"
+            raise ValueError(f"column {self.name!r} held numbers in training, and now {found}")
+        refuse_infinite(column)
+
+
+def refuse_infinite(column):
+    """Raise ValueError if a column of numbers holds one that is not finite."""
+    infinite = np.flatnonzero(np.isinf(column.values))
+    if len(infinite):
+        raise ValueError(f"column {column.name!r} holds an infinite number in row {infinite[0] + 1}")
+
+
+class Categories(NamedTuple):
+    """What is learned of a column of categories: their texts, whether cells were missing, and what its cells were.
+
+    `kind` is "text", "number" or "boolean".
+    """
+
+    name: str
+    categories: tuple
+    has_missing: bool
+    kind: str
+
+    @property
+    def inputs(self):
+        """Names of the inputs."""
+        return [f"{self.name}={each}" for each in self.categories] + [f"{self.name} is missing"] * self.has_missing
+
+    def write(self, column, rows):
+        """Write the inputs of a column into `rows`, as :meth:`Numbers.write` does."""
+        if column.kind in ("date", "other"):
+            raise ValueError(f"column {self.name!r} held categories in training, and now {column.first()}")
+        place = {text: i for i, text in enumerate(self.categories)}
+        if self.has_missing:
+            place[None] = len(self.categories)
+        found = texts(column, self.kind)
+        places = np.array([place.get(text, -1) for text in found], np.intp)
+        rows[:] = 0.0
+        known = np.flatnonzero(places >= 0)
+        rows[known, places[known]] = 1.0
+        if len(known) == len(places):
+            return None
+        unknown = np.flatnonzero(places < 0)
+        what = "missing" if found[unknown[0]] is None else repr(found[unknown[0]])[:60]
+        return (
+            f"column {self.name!r}: {_cells(places < 0)} of a category that was not in training ({what}); "
+            "all inputs of that column are 0 there"
+        )
+
+
+def _cells(mask):
+    count = int(mask.sum())
+    return f"{count} of {len(mask)} cells {'is' if count == 1 else 'are'}"
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def texts(column, kind):
+    """The cells as texts of categories, None where they are missing; `kind` is that of the column in training."""
+    if column.kind == "text" or (kind == "text" and column.text is not None):
+        found = column.values if column.kind == "text" else column.text
+        if kind == "number":
+            return [as_text(float(text)) if text is not None and _is_number(text) else text for text in found]
+        return list(found)
+    as_bool = column.kind == "boolean"
+    return [None if value != value else as_text(bool(value) if as_bool else value) for value in column.values]
+
+
+def learned(column, is_category):
+    """What is learned of a column, and what there is to say of it.
+
+    Parameters
+    ----------
+    column : Column
+        The rows to learn from.
+    is_category : bool
+        Whether the user says so; a column of text always is one.
+
+    Returns
+    -------
+    (Numbers, Categories or None, str or None)
+        None: the column is not used.
+    """
+    name, missing = column.name, column.missing()
+    count, some = len(missing), bool(missing.any())
+    if missing.all():
+        return None, f"column {name!r} is left out: all its cells are missing"
+    if column.kind != "text" and not (is_category or column.is_category):
+        there = column.values[~missing]
+        found = Numbers(name, float(np.median(there)), some)
+        if not some and there.min() == there.max():
+            return None, f"column {name!r} is left out: all its cells are {there[0]:g}"
+        counts_rows = not some and len(there) > 2 and (np.diff(there) == 1).all()
+        if counts_rows and _UNNAMED.fullmatch(name):
+            return None, f"column {name!r} is left out: it counts the rows"
+        return found, f"column {name!r} counts the rows; drop it if it says nothing else" if counts_rows else None
+    there = [text for text in texts(column, column.kind) if text is not None]
+    values, counts = np.unique(np.array(there, object), return_counts=True)
+    if len(values) == 1 and not some:
+        return None, f"column {name!r} is left out: all its cells are {values[0]!r:.60}"
+    if column.kind == "text" and not is_category and 2 * len(values) > count > 2:
+        told = f"{len(values)} texts in {count} rows, which name rows rather than tell something of them"
+        return None, f"column {name!r} is left out: it holds {told}"
+    note = None
+    if len(values) > _MOST_CATEGORIES:
+        values = values[np.sort(np.argsort(-counts, kind="stable")[:_MOST_CATEGORIES])]
+        note = f"column {name!r}: of {len(counts)} categories the {_MOST_CATEGORIES} that are most frequent are used"
+    return Categories(name, tuple(values.tolist()), some, column.kind), note
+
+
+def of_missing(encoders, columns):
+    """What to say of missing cells: notes on the columns that were learned from and have some."""
+    numbers, categories = [], []
+    for encoder, column in zip(encoders, columns, strict=True):
+        count = int(column.missing().sum())
+        if count and type(encoder) is Numbers:
+            numbers.append(f"{encoder.name!r} ({count}: {encoder.fill:g})")
+        elif count:
+            categories.append(f"{encoder.name!r} ({count})")
+    notes = []
+    if numbers:
+        notes.append(f"missing numbers are taken as their column's median, and marked: {', '.join(numbers)}")
+    if categories:
+        notes.append(f"missing cells are a category of their own: {', '.join(categories)}")
+    return notes
+
+
+def inputs_of(encoders, table):
+    """The inputs of all rows of a table.
+
+    Parameters
+    ----------
+    encoders : list of Numbers or Categories
+    table : Table
+
+    Returns
+    -------
+    X : ndarray of float64, (n, m)
+        In Fortran order: each row of the table in one piece.
+    notes : list of str
+        What was not seen in training.
+    """
+    widths = [len(encoder.inputs) for encoder in encoders]
+    rows, notes, first = np.empty((table.rows, sum(widths))), [], 0
+    for encoder, width in zip(encoders, widths, strict=True):
+        notes.append(encoder.write(table.column(encoder.name), rows[:, first : first + width]))
+        first += width
+    return rows.T, [note for note in notes if note]
+
+
+def to_measure(encoders, X):
+    """`X` with 0 for all inputs that are 0 or 1: those that the network does not have to standardise."""
+    X, first = X.copy(order="F"), 0
+    for encoder in encoders:
+        width = len(encoder.inputs)
+        X[first + (type(encoder) is Numbers) : first + width] = 0.0
+        first += width
+    return X

@@ -1,0 +1,132 @@
+"""to_sklearn and from_sklearn: the same predictions, classes, what cannot be had there."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from fastnn import Network, datasets
+from fastnn.exchange import from_sklearn, to_sklearn
+from networks_that_travel import adapted_network, changed, drawn_network
+
+HIDDEN = ["identity", "sigmoid", "tanh", "relu"]
+
+
+@pytest.fixture(scope="module")
+def mlp():
+    return pytest.importorskip("sklearn.neural_network")
+
+
+def assert_near(got, wanted, bound=1e-6):
+    assert got.shape == wanted.shape
+    assert np.abs(got - wanted).max() <= bound * max(1, np.abs(wanted).max())
+
+
+def predicted(model, X):
+    """What the estimator gives for samples as columns, as (n_L, m)."""
+    A = model.predict_proba(X.T) if hasattr(model, "predict_proba") else model.predict(X.T)
+    return A.T if A.ndim == 2 else A[np.newaxis]
+
+
+@pytest.mark.parametrize("output", ["identity", "sigmoid", "softmax"])
+def test_networks_give_the_same_there_and_back(mlp, rng, dtype, output):
+    for i, hidden in enumerate(HIDDEN * 2):
+        net, X = drawn_network(rng, i, dtype, [hidden], [output], [None, "batch"])
+        X = X.astype(dtype)
+        model, A = to_sklearn(net), net.predict(X)
+        assert model.coefs_[0].dtype == dtype
+        bound = 1e-6 if dtype == "float32" else 1e-12
+        got = predicted(model, X)
+        if output == "sigmoid" and len(A) == 1:
+            A = np.concatenate([1 - A, A])
+        assert_near(got, A, 40 * bound)  # of logits of about 40
+        again = from_sklearn(model)
+        assert again.dtype == dtype
+        wanted = got[1:] if len(again.predict(X)) == 1 < len(got) else got
+        assert_near(again.predict(X), wanted, 40 * bound)
+
+
+def test_what_scikit_learn_fitted(mlp, rng):
+    X, y = datasets.load_digits()
+    X = (X / 16).T.astype(np.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for targets, kind, hidden in (
+            (y, "predict_proba", "tanh"),
+            (y > 4, "predict_proba", "logistic"),
+            (np.stack([y > 4, y % 2 == 0], axis=1), "predict_proba", "relu"),
+            (X[:, :2], "predict", "identity"),
+            (y / 10, "predict", "relu"),
+        ):
+            estimator = mlp.MLPRegressor if kind == "predict" else mlp.MLPClassifier
+            # 64-64: a square layer
+            model = estimator(hidden_layer_sizes=(64, 8), activation=hidden, max_iter=2).fit(X, targets)
+            net = from_sklearn(model)
+            assert_near(net.predict(X.T)[-1:], predicted(model, X.T)[-1:], 1e-12)
+            if kind == "predict_proba" and targets.ndim == 1:
+                np.testing.assert_array_equal(model.classes_[net.predict_classes(X.T)], model.predict(X))
+            assert_near(predicted(to_sklearn(net), X.T), predicted(model, X.T), 1e-12)
+
+
+def test_classes(mlp, rng):
+    X = rng.standard_normal((4, 60))
+    for net, classes in (
+        (Network([4, 4, 3], seed=0), ["a", "b", "c"]),
+        (Network([4, 4, 2], seed=0), [-1, 1]),
+        (Network([4, 4, 1], seed=0), [2, 5]),
+        (Network([4, 4, 3], seed=0), None),
+    ):
+        changed(net, rng)
+        state = np.random.get_state()[1].tobytes()
+        model = to_sklearn(net, classes)
+        assert np.random.get_state()[1].tobytes() == state
+        codes = net.predict_classes(X)
+        wanted = codes if classes is None else np.array(classes)[codes]
+        np.testing.assert_array_equal(model.predict(X.T), wanted)
+        assert 0 <= model.score(X.T, wanted) <= 1
+        assert model.n_features_in_ == 4
+        before = [W.copy() for W in model.coefs_]
+        model.partial_fit(X.T, wanted)  # goes on with our weights
+        step = max(np.abs(W - V).max() for W, V in zip(model.coefs_, before, strict=True))
+        assert step == pytest.approx(model.learning_rate_init, rel=1e-3)  # a first step of Adam, without old moments
+    net = changed(Network([4, 4, 3], ["relu", "sigmoid"], seed=0), rng)
+    np.testing.assert_array_equal(to_sklearn(net).predict(X.T).T, net.predict_classes(X))
+
+
+@pytest.mark.parametrize("mean", [0, 1e5])
+def test_standardisation_is_folded_in(mlp, rng, mean):
+    net, X = adapted_network(rng, "float32", mean)
+    model = to_sklearn(net)
+    assert_near(model.predict(X.T).T / 30, net.predict(X) / 30)
+    assert model.coefs_[0].dtype == np.float64
+
+
+def test_what_cannot_be_had_is_named(mlp):
+    for net, message in (
+        (Network([3, 3, 2], ["gelu", "softmax"]), "layer 1 is gelu"),
+        (Network([3, 3, 3, 2], ["tanh", "relu", "softmax"]), "hidden layers are tanh, relu"),
+        (Network([3, 3, 2], norm="layer"), "layer 1 has layer norm"),
+        (Network([3, 3, 2], ["tanh", "tanh"]), "no tanh output"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            to_sklearn(net)
+    for net, classes in (
+        (Network([2, 3]), ["a", "b"]),
+        (Network([2, 3]), ["b", "a", "c"]),
+        (Network([2, 1]), ["a", "a"]),
+        (Network([2, 2], ["sigmoid"]), [0, 1]),
+        (Network([2, 2], ["identity"]), [0, 1]),
+    ):
+        with pytest.raises(ValueError, match="classes"):
+            to_sklearn(net, classes)
+    with pytest.raises(TypeError, match="to_sklearn takes"):
+        to_sklearn(mlp.MLPClassifier())
+    with pytest.raises(ValueError, match="not fitted"):
+        from_sklearn(mlp.MLPClassifier())
+    with pytest.raises(TypeError, match="MLPClassifier or MLPRegressor, got Network"):
+        from_sklearn(Network([2, 1]))
+    if "loss" in mlp.MLPRegressor().get_params():
+        model = mlp.MLPRegressor(loss="poisson").partial_fit(np.zeros((1, 2)), [1.0])
+        if model.out_activation_ != "identity":
+            with pytest.raises(ValueError, match=r"layer 2 .* activation 'exp'"):
+                from_sklearn(model)
