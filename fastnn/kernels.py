@@ -107,7 +107,7 @@ def activation_forward(Z, kind, out=None, copy="if_needed"):
     ----------
     Z : array_like, (n, m)
     kind : str or (str, dict)
-        |activations|.
+        |activations|
     out : ndarray, optional
         (n, m), of Z's dtype; may be `Z` itself.
     copy : {"if_needed", "never"}
@@ -340,7 +340,9 @@ def loss_forward(Z, y, kind, sample_weight=None, copy="if_needed"):
         Class codes 0..n-1 (m,), or values (n, m); with n = 1 also values (m,). For quantile (1, m) or
         (m,); for gaussian_nll (n / 2, m), or with n = 2 (m,).
     kind : str or (str, dict)
-        |losses|. Summed over the n outputs; cross_entropy needs at least 2 outputs.
+        Summed over the n outputs; cross_entropy needs at least 2 outputs.
+
+        |losses|
     sample_weight : array_like, (m,), optional
         Weights w_i of the samples; the mean is then sum(w_i L_i) / sum(w_i).
     copy : {"if_needed", "never"}

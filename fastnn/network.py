@@ -48,12 +48,12 @@ class Network(Learner):
         activation that `loss` needs (else identity), or without `loss` sigmoid for one output and
         softmax for several. softmax needs two outputs or more. The names:
 
-        |activations|.
+        |activations|
     loss : str, (str, dict) or callable, optional
         Summed over the outputs, averaged over the samples. The default depends on the output
         activation: its cross-entropy for sigmoid and softmax, else mse. The names:
 
-        |losses|.
+        |losses|
 
         A callable is a loss of your own, f(A, y) -> (losses, dA), for any output activation (default:
         identity). It gets the outputs A (n_L, m) of some samples and their targets: y, (m,) or (k, m), may
@@ -64,7 +64,7 @@ class Network(Learner):
     init : str or (str, dict)
         How each W is drawn, e.g. ``("normal", {"sd": 0.01})``; biases start at 0. The names:
 
-        |initialisers|.
+        |initialisers|
     dtype : {"float32", "float64"}
         The dtype of the weights, of the arithmetic and of predictions.
     seed : int, optional

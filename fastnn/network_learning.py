@@ -70,7 +70,8 @@ class Network:
         sample_weight : array_like, (m,), optional
             As for :meth:`loss`; for our metrics, too.
         metrics : list of str, (str, dict) or callable
-            |metrics|.
+            |metrics|
+
             r2, rmse and mae take for a the means of gaussian_nll, the level of quantile that is nearest
             to 0.5 (of two the first), and exp(A) with poisson.
             With a loss of your own these three compare the outputs with a y of their shape; the others
@@ -223,7 +224,7 @@ class Network:
         """Compare the gradients with central differences of the loss.
 
         The differences are computed by a float64 copy of the network: each parameter w is moved by
-        1e-6 * max(1, |w|) in both directions. Of more than 2000 parameters a random sample of about
+        1e-6 * max(1, abs(w)) in both directions. Of more than 2000 parameters a random sample of about
         2000 is checked.
 
         Parameters
@@ -420,7 +421,7 @@ class Network:
         Warns
         -----
         DataWarning
-            For data that are allowed but probably a mistake: |values| of X above 50; a mean loss of
+            For data that are allowed but probably a mistake: values of X above 50 or below -50; a mean loss of
             the first epoch that is more than twice that of its first step and of before; class
             codes for several sigmoid outputs; soft labels with the default loss; one-hot labels as
             rows instead of columns.

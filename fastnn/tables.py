@@ -140,9 +140,9 @@ LOSSES = {
         {"label_smoothing": _SMOOTHING},
     ),
     "mse": LossRow("(a - y)^2", None, "values"),
-    "mae": LossRow("|a - y|, its derivative 0 at 0", None, "values"),
+    "mae": LossRow("abs(a - y), its derivative 0 at 0", None, "values"),
     "huber": LossRow(
-        "(a - y)^2 / 2 where |a - y| <= delta, else delta (|a - y| - delta / 2)",
+        "(a - y)^2 / 2 where abs(a - y) <= delta, else delta (abs(a - y) - delta / 2)",
         None,
         "values",
         {"delta": Parameter(1.0, low=float(np.finfo(np.float32).tiny))},
@@ -167,7 +167,7 @@ METRICS = {
     "top_k": MetricRow("share of samples whose class has one of the k largest outputs", True, {"k": Parameter(5.0)}),
     "r2": MetricRow("1 - sum (a - y)^2 / sum (y - mean y)^2, the mean over outputs", True),
     "rmse": MetricRow("sqrt(mean (a - y)^2), the mean over outputs", False),
-    "mae": MetricRow("mean |a - y|, the mean over outputs", False),
+    "mae": MetricRow("mean abs(a - y), the mean over outputs", False),
     "auc": MetricRow(
         "area under the ROC curve: share of pairs of a positive and a negative sample whose outputs are in order; "
         "of more than two classes, or of labels, the mean of each one against the rest",
@@ -256,23 +256,23 @@ def _default_in_words(parameter):
 
 
 def in_words(table):
-    """The rows of a table as text for docstrings."""
+    """The rows of a table as lines for docstrings."""
     rows = []
     for name, row in table.items():
         parameters = ", ".join(f"{key}={_default_in_words(each)}" for key, each in row.parameters.items())
         output = f" ({row.output} outputs only)" if getattr(row, "output", None) else ""
         rows.append(f"{name}{f' ({parameters})' if parameters else ''}: {row.formula}{output}")
-    return "; ".join(rows)
+    return rows
 
 
 def documented(thing):
-    """Decorator: replace ``|activations|``, ``|losses|`` and the like in a docstring by the tables' text."""
+    """Decorator: replace the line ``|activations|``, ``|losses|`` or the like in a docstring by a list."""
     all_tables = {"activations": ACTIVATIONS, "losses": LOSSES, "initialisers": INITIALISERS, "metrics": METRICS}
     for name, table in all_tables.items():
         if thing.__doc__ and f"|{name}|" in thing.__doc__:
             line = thing.__doc__[: thing.__doc__.index(f"|{name}|")].rpartition("\n")[2]
-            words = textwrap.fill(in_words(table), 92, subsequent_indent=line)
-            thing.__doc__ = thing.__doc__.replace(f"|{name}|", words)
+            items = [textwrap.fill(f"- {row}", 92, subsequent_indent=f"{line}  ") for row in in_words(table)]
+            thing.__doc__ = thing.__doc__.replace(f"|{name}|", f"\n{line}".join(items))
     return thing
 
 

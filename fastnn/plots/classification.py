@@ -277,7 +277,7 @@ def calibration(net, X, y, of_class=None, *, bins=10, strategy="uniform", ax=Non
 
     Notes
     -----
-    The legend gives the expected calibration error, ECE = sum_b m_b / m |share_b - mean probability_b| over the bins
+    The legend gives the expected calibration error, ECE = sum_b m_b / m abs(share_b - mean probability_b) over the bins
     b: M. P. Naeini, G. F. Cooper, M. Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning",
     2015. The predicted class of several: C. Guo et al., "On calibration of modern neural networks", 2017. The
     intervals: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.

@@ -100,7 +100,9 @@ class Wheelhouse:
     @functools.cached_property
     def tree(self):
         """The sources as a checkout has them: what an earlier build left would hide a gap in MANIFEST.in."""
-        left_out = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "*.so", "*.o", "__pycache__", "_core.c")
+        left_out = shutil.ignore_patterns(
+            ".*", "build", "dist", "*.egg-info", "*.so", "*.o", "__pycache__", "_core.c", "generated"
+        )
         return shutil.copytree(ROOT, self.folder / "checkout", ignore=left_out)
 
     @functools.cached_property
