@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.rst"))
 REFERENCE = sorted((DOCS / "reference").glob("*.rst"))
-LECTURE = sorted((DOCS / "lecture").glob("*.py"))
+SCRIPTS = sorted([*(DOCS / "lecture").glob("*.py"), *(DOCS / "gallery").glob("*.py")])
 MARKDOWN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 MODULES = [f"fastnn{each}" for each in ("", ".kernels", ".plots", ".sklearn", ".exchange", ".tabular")]
 sys.path.insert(0, str(DOCS / "extensions"))
@@ -74,8 +74,8 @@ def test_python_blocks(page, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 @alone
-@pytest.mark.parametrize("script", LECTURE, ids=name_of)
-def test_lecture(script, plt, tmp_path):
+@pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
+def test_scripts(script, plt, tmp_path):
     if missing := requirements.missing(script):
         pytest.skip(f"needs {', '.join(missing)}")
     environment = {**os.environ, "PYTHONPATH": str(Path(fastnn.__file__).parents[1]), "MPLBACKEND": "agg"}
@@ -150,7 +150,7 @@ def assert_page(target, page):
     assert is_generated or (DOCS / f"{target}.rst").exists(), f"{name_of(page)}: no page {target}"
 
 
-@pytest.mark.parametrize("page", [*PAGES, *REFERENCE, *LECTURE], ids=name_of)
+@pytest.mark.parametrize("page", [*PAGES, *REFERENCE, *SCRIPTS], ids=name_of)
 def test_links(page):
     text = text_of(page)
     for target in re.findall(r":doc:`(?:[^`<]*<)?([^`>]+)>?`", text):

@@ -113,10 +113,10 @@ def test_network_knows_no_backend_by_name():
 
 
 def test_nothing_names_a_machine_or_a_registry():
-    folders = ("fastnn", "csrc", "tests", "benchmarks", "examples", "docs", ".ci")
+    folders = ("fastnn", "csrc", "tests", "benchmarks", "examples", "docs", ".ci", ".github")
     for path in [p for folder in folders for p in (ROOT / folder).rglob("*")]:
         if (
-            path.suffix in (".py", ".pyx", ".pxi", ".pxd", ".c", ".h", ".md", ".rst", ".toml", ".json", "")
+            path.suffix in (".py", ".pyx", ".pxi", ".pxd", ".c", ".h", ".md", ".rst", ".toml", ".json", ".yml", "")
             and path.is_file()
             and "generated" not in path.parts
             and path != Path(__file__)
