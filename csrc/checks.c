@@ -34,7 +34,7 @@ int fnn_is_loss(const fnn_spec *loss) {
 int fnn_is_standard(const double *mean, const double *scale, ptrdiff_t n) {
   if (!mean || !scale) return !mean && !scale;
   for (ptrdiff_t i = 0; i < n; i++)
-    if (!isfinite(mean[i]) || !(scale[i] > 0 && isfinite(scale[i]) && isfinite(1 / scale[i]))) return 0;
+    if (!(fabs(mean[i]) <= DBL_MAX && scale[i] > 0 && scale[i] <= DBL_MAX && 1 / scale[i] <= DBL_MAX)) return 0;
   return 1;
 }
 
