@@ -101,7 +101,7 @@ class Network(Learner):
     samples as columns. The norms are those of S. Ioffe and C. Szegedy, "Batch Normalization", 2015,
     and of J. L. Ba et al., "Layer Normalization", 2016, with PyTorch's constants. In a hidden layer
     the norm comes first, then the activation, then dropout. In float32 the squares that batch norm sums up
-    are infinite from |Z - mean| of about 3e18 on; such an update is refused.
+    are infinite from ``|Z - mean|`` of about 3e18 on; such an update is refused.
 
     Examples
     --------
