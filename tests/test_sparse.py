@@ -397,6 +397,23 @@ def damaged(format):
         given = format(X)
         given.indptr[5] = given.indptr[-1]
         yield given
+        for change in (lambda p: p[:, np.newaxis][:, :0], lambda p: p + 0.5):
+            given = format(X)
+            given.indices = change(given.indices)
+            yield given
+        given = format(X)
+        given.indptr = given.indptr[:, np.newaxis]
+        yield given
+    if format(X).format in ("csc", "csr", "coo"):
+        for width in (0, 2):
+            given = format(X)
+            given.data = np.ones((len(given.data), width))
+            yield given
+    if format(X).format == "lil":
+        for times in (0, 100):
+            given = format(X)
+            given.data[0] = given.data[0] * times
+            yield given
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=lambda kind: kind.__name__)
