@@ -429,8 +429,11 @@ def test_damaged_lists_are_refused(backend, format):
 
 def test_large_values_are_warned_of():
     net = Network([N, 9, 3], seed=2)
-    with pytest.warns(DataWarning, match=r"X holds values of up to .*X = X / abs\(X\)\.max\(\)"):
+    with pytest.warns(DataWarning, match=r"X holds values .*X = X / abs\(X\)\.max\(\), or call net\.adapt\(X\)"):
         net.fit(CSC * 1000, CODES, optimizer=SGD(lr=1e-9), **QUIET)
+    with pytest.warns(DataWarning, match=r"X holds values .*net\.adapt\(X\)") as caught:
+        Network([N, 9, 3], seed=2).fit([(CSC * 1000, CODES)], optimizer=SGD(lr=1e-9), **QUIET)
+    assert "max()" not in str(caught[0].message)  # it would scale each batch by another number
 
 
 def test_a_divergence_says_so(backend):
@@ -444,6 +447,10 @@ def test_a_divergence_says_so(backend):
     with pytest.raises(FloatingPointError, match="diverged"):
         net.train_step(CSC, Y * 1e10, SGD(lr=1e30))
     assert state_of(net) == before
+    # A mean of 0 would make an array of it.
+    advice = r"call net\.adapt\(X\) before training, or scale it, X = X / abs\(X\)\.max\(\), or try a smaller"
+    with pytest.raises(FloatingPointError, match=advice):
+        net.train_step(CSC * 1e10, Y, SGD(lr=1e30))
 
 
 # --- memory, and SciPy ----------------------------------------------------------------------------------------
