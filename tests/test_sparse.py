@@ -252,6 +252,10 @@ def test_no_sample(backend, dtype):
     assert net.predict(scipy_sparse.csc_array((N, 0))).shape == (3, 0)
     with pytest.raises(ValueError, match="X"):
         net.loss(scipy_sparse.csc_array((N, 0)), np.zeros(0, int))
+    for _ in range(2):  # a step after one that was made takes a quicker way
+        with pytest.raises(ValueError, match="X has 0 samples"):
+            net.train_step(scipy_sparse.csc_array((N, 0)), np.zeros(0, np.int32))
+        net.train_step(CSC, CODES)
 
 
 @pytest.mark.parametrize("kind", ["?", "i1", "u8", "f4", "f8", "g"])
