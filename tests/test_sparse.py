@@ -483,6 +483,22 @@ def test_x_is_never_an_array(either_backend):
     assert int(said) < 200
 
 
+THREADS = """
+import os, numpy, scipy.sparse, fastnn
+X = scipy.sparse.csc_array(numpy.ones((200, 2000)))
+net = fastnn.Network([200, 3], seed=0, threads=FORCED)
+before = len(os.listdir("/proc/self/task"))
+net.predict(X)
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or COMPILED is None, reason="/proc and the compiled backend")
+@pytest.mark.parametrize("forced", [1, 2])
+def test_many_numbers_take_no_more_threads_than_the_network(forced):
+    assert int(python(THREADS.replace("FORCED", str(forced)), "compiled")) < forced
+
+
 def test_scipy_is_not_imported():
     code = """
 import sys, numpy as np, fastnn
