@@ -20,6 +20,7 @@ int fnn_net_standardise(fnn_net *net, const double *x_mean, const double *x_scal
   if (!room) return FNN_NO_MEMORY;
   free(net->standards);
   net->standards = room;
+  net->next_part = 0; /* a step that has begun has read X in the old way */
   net->of_X = (fnn_standard){put(&room, x_mean, n_in, 0), put(&room, x_scale, n_in, 1)};
   net->of_Y = (fnn_standard){put(&room, y_mean, targets, 0), put(&room, y_scale, targets, 1)};
   net->scale = put(&room, a_scale, n_out, 0);

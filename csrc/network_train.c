@@ -255,7 +255,8 @@ int fnn_net_begin_step(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, p
                        int threads, int notes) {
   net->next_part = FNN_WHOLE_STEP;
   const int status = run_forward_part(net, &net->work, A, X, m, mask_seed, threads, notes);
-  if (status == FNN_OK) net->next_part = FNN_BACKWARD_PART, net->begun = m;
+  if (status == FNN_OK)
+    net->next_part = FNN_BACKWARD_PART, net->begun = m, net->begun_with_lists = X->dtype == FNN_SPARSE;
   return status;
 }
 
@@ -263,6 +264,7 @@ int fnn_net_end_step(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, pt
                      int threads) {
   if (net->next_part == FNN_WHOLE_STEP || m != net->begun || !(weight > 0)) return FNN_REFUSED;
   if (!fnn_is_input(X, m) || !fnn_is_dtype(dA->dtype)) return FNN_REFUSED;
+  if ((X->dtype == FNN_SPARSE) != net->begun_with_lists) return FNN_REFUSED; /* it may need memory for a copy */
   const fnn_train_job job = {
       .m = m, .X = X, .dA = dA, .weight = weight, .source = FNN_GIVEN_DA, .part = (enum fnn_part)net->next_part};
   const int status = run_training(net, job, fit, threads);

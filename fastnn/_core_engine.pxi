@@ -627,7 +627,7 @@ cdef class Engine:
         cdef cnp.ndarray features = np.empty(count, np.int32), starts = np.empty(m + 1, np.int64)
         cdef const void *from_features = cnp.PyArray_DATA(<cnp.ndarray>indices)
         cdef const void *from_starts = cnp.PyArray_DATA(<cnp.ndarray>indptr)
-        threads = self._threads(MOST_THREADS if count >= MANY_NUMBERS else 1)
+        threads = 1 if count < MANY_NUMBERS else self.forced or _limit()
         with nogil:
             status = fnn_sparse_lists(<int32_t *>cnp.PyArray_DATA(features), <int64_t *>cnp.PyArray_DATA(starts),
                                       &longest, &ascends, from_features, of_features, from_starts, of_starts, n, m,

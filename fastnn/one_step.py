@@ -25,7 +25,8 @@ def careful_step(trainable, X, y, optimizer, sample_weight=None):
     """One update for any arguments, with clear errors; a snapshot of all weights is restored after a failure."""
     if sparse.is_scipy(X):
         X = arrays.features(X, trainable.sizes[0], engine=trainable.engine)
-        loss = trainable.engine.quick_step(X, y, optimizer, trainable.guard) if sample_weight is None else None
+        is_quick = sample_weight is None and X.shape[1]
+        loss = trainable.engine.quick_step(X, y, optimizer, trainable.guard) if is_quick else None
         if loss is not None:
             return loss
     with trainable.guard.training:

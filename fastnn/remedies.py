@@ -4,6 +4,8 @@ import numpy as np
 
 from . import loaders, sparse
 
+_OF_TARGETS = ("y", "validation_data[1]")  # names of arguments
+
 
 def of_container(value, name, is_item=False):
     """For an object that NumPy cannot read as numbers, or (is_item) such an item of a list; "" if nothing is known."""
@@ -46,7 +48,7 @@ def of_container(value, name, is_item=False):
 
 def _joined(name):
     """What takes X, or y, of all batches; without an axis batches of rows are joined."""
-    return f"np.concatenate([batch[{int(name == 'y')}] for batch in {name}])"
+    return f"np.concatenate([batch[{int(name in _OF_TARGETS)}] for batch in {name}])"
 
 
 def _of_batches(name):
@@ -89,7 +91,7 @@ def of_dtype(dtype, name):
 
 def of_strings(name):
     """For an array of strings."""
-    if name in ("y", "validation_data[1]"):
+    if name in _OF_TARGETS:
         return f": write {_encoded(name)} for codes"
     return f": encode them first: digits by np.asarray({name}, float), classes as one row of 0 and 1 for each class"
 

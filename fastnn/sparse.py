@@ -117,25 +117,38 @@ def _are_within(places, n):
     return not len(places) or bool(places.min() >= 0 and places.max() < n)
 
 
+def _is_index(places):
+    """Whether this is a list of integers."""
+    return isinstance(places, np.ndarray) and places.ndim == 1 and places.dtype.kind in "iu"
+
+
 def _fit(starts, places, values, lists, n):
     """Whether `starts` divide places and values into so many lists, of places within 0 .. n - 1."""
-    if starts.shape != (lists + 1,) or starts[0] != 0 or (starts[1:] < starts[:-1]).any():
+    if not (_is_index(starts) and _is_index(places)) or len(starts) != lists + 1 or starts[0] != 0:
         return False
     count = starts[-1]
-    return places.ndim == 1 and len(places) >= count and len(values) >= count and _are_within(places[:count], n)
+    is_long_enough = len(places) >= count and len(values) >= count
+    return is_long_enough and not (starts[1:] < starts[:-1]).any() and _are_within(places[:count], n)
 
 
 def _fits(X):
     """Whether what a matrix of SciPy holds fits its shape. Its own conversions trust in it, and write by it."""
     n, m = X.shape
     if X.format == "csr":
-        return _fit(X.indptr, X.indices, X.data, n, m)
+        return X.data.ndim == 1 and _fit(X.indptr, X.indices, X.data, n, m)
     if X.format == "bsr":
         rows, columns = X.blocksize
         return _fit(X.indptr, X.indices, X.data, n // rows, m // columns)
     if X.format == "coo":
-        return all(len(places) == len(X.data) and _are_within(places, k) for places, k in ((X.row, n), (X.col, m)))
+        lists = ((X.row, n), (X.col, m))
+        return X.data.ndim == 1 and all(_is_index(k) and len(k) == len(X.data) and _are_within(k, n) for k, n in lists)
+    if X.format == "lil":
+        return len(X.rows) == len(X.data) == n and all(map(_are_of_one_length, X.rows, X.data))
     return X.format != "dia" or X.offsets.shape == X.data.shape[:1]
+
+
+def _are_of_one_length(places, values):
+    return len(places) == len(values)
 
 
 def _in_order(X, name):
@@ -163,7 +176,8 @@ def _damaged(X, name):
 def _lists(X, name, engine):
     """The Sparse of a CSC matrix, and whether the features of each sample ascend."""
     n, indptr = X.shape[0], X.indptr
-    count = int(indptr[-1]) if len(indptr) == X.shape[1] + 1 else -1
+    are_lists = _is_index(indptr) and _is_index(X.indices) and X.data.ndim == 1
+    count = int(indptr[-1]) if are_lists and len(indptr) == X.shape[1] + 1 else -1
     if 0 <= count <= min(len(X.data), len(X.indices)):
         found = engine.sparse_lists(X.indices[:count], indptr, n, count)
         if found is not None:

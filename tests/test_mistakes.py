@@ -628,6 +628,11 @@ DATA = {
     "adapt to batches": (lambda n: n.adapt(iter([(X, CODES)])), TypeError, [f"of batches (X, y) write {JOINED}, axis"]),
     "adapt to a list": (lambda n: n.adapt([(X, CODES)]), ValueError, [f"of batches (X, y) write {JOINED}, axis=-1)"]),
     "adapt to a bar": (lambda n: n.adapt(tqdm([(X, CODES)], disable=True)), TypeError, [f"write {JOINED}, axis=-1)"]),
+    "validation targets in batches": (
+        lambda n: n.fit(X, CODES, validation_data=(X, [(X, CODES)])),
+        ValueError,
+        ["np.concatenate([batch[1] for batch in validation_data[1]], axis=-1)"],
+    ),
     "dict": (lambda n: n.predict({"a": [1, 2]}), TypeError, ["X.values()"]),
     "set": (lambda n: n.predict({1, 2}), TypeError, ["a list"]),
     "file name": (lambda n: n.predict("data.csv"), TypeError, ["np.loadtxt('data.csv'"]),

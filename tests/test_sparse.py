@@ -252,6 +252,10 @@ def test_no_sample(backend, dtype):
     assert net.predict(scipy_sparse.csc_array((N, 0))).shape == (3, 0)
     with pytest.raises(ValueError, match="X"):
         net.loss(scipy_sparse.csc_array((N, 0)), np.zeros(0, int))
+    for _ in range(2):  # a step after one that was made takes a quicker way
+        with pytest.raises(ValueError, match="X has 0 samples"):
+            net.train_step(scipy_sparse.csc_array((N, 0)), np.zeros(0, np.int32))
+        net.train_step(CSC, CODES)
 
 
 @pytest.mark.parametrize("kind", ["?", "i1", "u8", "f4", "f8", "g"])
@@ -397,6 +401,23 @@ def damaged(format):
         given = format(X)
         given.indptr[5] = given.indptr[-1]
         yield given
+        for change in (lambda p: p[:, np.newaxis][:, :0], lambda p: p + 0.5):
+            given = format(X)
+            given.indices = change(given.indices)
+            yield given
+        given = format(X)
+        given.indptr = given.indptr[:, np.newaxis]
+        yield given
+    if format(X).format in ("csc", "csr", "coo"):
+        for width in (0, 2):
+            given = format(X)
+            given.data = np.ones((len(given.data), width))
+            yield given
+    if format(X).format == "lil":
+        for times in (0, 100):
+            given = format(X)
+            given.data[0] = given.data[0] * times
+            yield given
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=lambda kind: kind.__name__)
@@ -412,8 +433,11 @@ def test_damaged_lists_are_refused(backend, format):
 
 def test_large_values_are_warned_of():
     net = Network([N, 9, 3], seed=2)
-    with pytest.warns(DataWarning, match=r"X holds values of up to .*X = X / abs\(X\)\.max\(\)"):
+    with pytest.warns(DataWarning, match=r"X holds values .*X = X / abs\(X\)\.max\(\), or call net\.adapt\(X\)"):
         net.fit(CSC * 1000, CODES, optimizer=SGD(lr=1e-9), **QUIET)
+    with pytest.warns(DataWarning, match=r"X holds values .*net\.adapt\(X\)") as caught:
+        Network([N, 9, 3], seed=2).fit([(CSC * 1000, CODES)], optimizer=SGD(lr=1e-9), **QUIET)
+    assert "max()" not in str(caught[0].message)  # it would scale each batch by another number
 
 
 def test_a_divergence_says_so(backend):
@@ -427,6 +451,10 @@ def test_a_divergence_says_so(backend):
     with pytest.raises(FloatingPointError, match="diverged"):
         net.train_step(CSC, Y * 1e10, SGD(lr=1e30))
     assert state_of(net) == before
+    # A mean of 0 would make an array of it.
+    advice = r"call net\.adapt\(X\) before training, or scale it, X = X / abs\(X\)\.max\(\), or try a smaller"
+    with pytest.raises(FloatingPointError, match=advice):
+        net.train_step(CSC * 1e10, Y, SGD(lr=1e30))
 
 
 # --- memory, and SciPy ----------------------------------------------------------------------------------------
@@ -453,6 +481,22 @@ def test_x_is_never_an_array(either_backend):
     """It would take 16 GB."""
     said = python(LARGE.replace("BACKEND", repr(either_backend)), either_backend)
     assert int(said) < 200
+
+
+THREADS = """
+import os, numpy, scipy.sparse, fastnn
+X = scipy.sparse.csc_array(numpy.ones((200, 2000)))
+net = fastnn.Network([200, 3], seed=0, threads=FORCED)
+before = len(os.listdir("/proc/self/task"))
+net.predict(X)
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or COMPILED is None, reason="/proc and the compiled backend")
+@pytest.mark.parametrize("forced", [1, 2])
+def test_many_numbers_take_no_more_threads_than_the_network(forced):
+    assert int(python(THREADS.replace("FORCED", str(forced)), "compiled")) < forced
 
 
 def test_scipy_is_not_imported():

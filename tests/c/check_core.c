@@ -348,6 +348,24 @@ static fnn_sparse lists_of(const mat *X, int dtype) {
   return to;
 }
 
+/* A step that began with X ends with X alone, read as it was: else it is refused. `other`: the same numbers, as a
+   matrix or as lists. */
+static void check_refusals(fnn_net *net, const fnn_matrix *X, const fnn_matrix *other, ptrdiff_t n, ptrdiff_t m,
+                           int dtype, int threads) {
+  double *scale = calloc((size_t)(2 * n), sizeof *scale), *mean = scale + n;
+  mat A = make(2, m, dtype, 1);
+  fnn_optimizer o = optimizer(FNN_SGD);
+  fnn_fit fit = {.size = sizeof fit, .optimizer = &o};
+  for (ptrdiff_t i = 0; i < n; i++) scale[i] = 3;
+  for (int end = 0; end < 3; end++) {
+    if (fnn_net_begin_step(net, &A.x, X, m, 0, threads, 0) != FNN_OK) worst = HUGE_VAL;
+    if (end == 1 && fnn_net_standardise(net, mean, scale, 0, NULL, NULL, NULL, NULL) != FNN_OK) worst = HUGE_VAL;
+    const int status = fnn_net_end_step(net, end == 2 ? other : X, &A.x, m, 1, &fit, threads);
+    if (status != (end ? FNN_REFUSED : FNN_OK)) worst = HUGE_VAL;
+  }
+  free(scale), free(A.x.data);
+}
+
 /* A net is trained on a sparse X, with each optimizer, then standardised and trained again, and gives the numbers of
    one that is trained on the same X as a matrix; the bits are the same for any number of threads. */
 static void check_sparse(int isa, int dtype, ptrdiff_t n, ptrdiff_t units, ptrdiff_t m) {
@@ -394,6 +412,7 @@ static void check_sparse(int isa, int dtype, ptrdiff_t n, ptrdiff_t units, ptrdi
     if (fnn_net_predict(net, &A[run].x, x, m, threads) != FNN_OK) worst = HUGE_VAL;
     if (fnn_net_loss(net, &total, x, &targets, m, threads) != FNN_OK) worst = HUGE_VAL;
     if (fnn_net_gradients(net, &total, gradients, x, &targets, m, threads) != FNN_OK) worst = HUGE_VAL;
+    check_refusals(net, x, &given[!run], n, m, dtype, threads);
     fnn_net_free(net);
     free(W.x.data), free(W2.x.data), free(order);
   }
