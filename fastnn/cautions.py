@@ -20,6 +20,7 @@ _TO_SCALE_BATCHES = (
     "X / 255 for 8-bit pixels, or call net.adapt(X) before training, with the X of many batches as one array, which "
     "scales within the network"
 )
+_TO_SCALE_SPARSE = "X = X / abs(X).max(); or call net.adapt(X) before training, which scales within the network"
 _RISE = 2.0  # warn if the first epoch's mean loss is more than this times the loss before
 
 
@@ -101,7 +102,7 @@ def of_scale(X, batch_size, largest, samples=None, are_batches=False):
     size = _largest(X[:, :: max(1, m // count)], largest) if is_sparse else largest(X, count)
     if not _LARGE < size < np.inf:  # non-finite values are refused later
         return False
-    how = "X = X / abs(X).max()" if is_sparse else _TO_SCALE_BATCHES if are_batches else _TO_SCALE
+    how = _TO_SCALE_SPARSE if is_sparse else _TO_SCALE_BATCHES if are_batches else _TO_SCALE
     caution(
         f"X holds values of up to {size:.3g}; training on such large values seldom succeeds: scale it, for example "
         + how
@@ -163,13 +164,13 @@ def remedy(trainable, X, y, samples=None, other=LOWER_LR):
     if (standards is None or standards[2] is None) and y is not None and y.ndim == 2:  # codes are no values
         sizes["y"] = _largest(y, largest, samples)
     takes_y = standardisation.takes(trainable.loss.name, trainable.output)
-    adapt = {"X": "" if type(X) is Sparse else "net.adapt(X)", "y": "net.adapt(X, y)" if takes_y else ""}
+    adapt = {"X": "net.adapt(X)", "y": "net.adapt(X, y)" if takes_y else ""}
     name = max(sizes, key=sizes.get)
     if sizes[name] > _LARGE:
         call = f"call {adapt[name]} before training, or " if adapt[name] else ""
-        scale = f"{call}scale it to a mean of 0 and a deviation of 1"
-        return f"{name} holds values of up to {sizes[name]:.3g}: {scale}, or {other}"
+        is_sparse = name == "X" and type(X) is Sparse  # whose zeros another mean would fill
+        scale = "divide it by its largest number" if is_sparse else "scale it to a mean of 0 and a deviation of 1"
+        return f"{name} holds values of up to {sizes[name]:.3g}: {call}{scale}, or {other}"
     if standards is not None:
         return f"{other[0].upper()}{other[1:]}"
-    scale = f"scale X ({adapt['X']})" if adapt["X"] else "scale X"
-    return f"{other[0].upper()}{other[1:]}, or {scale}"
+    return f"{other[0].upper()}{other[1:]}, or scale X ({adapt['X']})"
