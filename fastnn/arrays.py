@@ -157,7 +157,7 @@ def targets(y, n_out, m, loss, name="y"):
         if rows == 1:
             y = y[np.newaxis]
         elif row.takes_codes:
-            return _codes(y, n_out, name, spelled)
+            return _codes(y, n_out, name, spelled, row.is_of_classes)
     if y.ndim != 2 or y.shape != (rows, m):
         wanted = f"({rows}, m) = ({rows}, {m})"
         if rows == 1:
@@ -171,15 +171,16 @@ def targets(y, n_out, m, loss, name="y"):
     return y
 
 
-def _codes(y, n_out, name, spelled):
+def _codes(y, n_out, name, spelled, is_of_classes):
+    one_target = "" if is_of_classes else f"; for one target write Network([..., 1]), for {n_out} give ({n_out}, m)"
     if y.dtype.kind not in "iub":
         _check_missing(y, name)
         broken = np.flatnonzero(y != np.floor(y))
         if len(broken):
             told = f" and holds {y[broken[0]]} at sample {broken[0]}"
-            remedy = f", or values of shape ({n_out}, m)"
+            remedy = one_target or f", or values of shape ({n_out}, m)"
         else:
-            told, remedy = "", f": write {spelled}.astype(int)"
+            told, remedy = "", f": write {spelled}.astype(int){one_target}"
         raise ValueError(
             f"{name} is 1-D of dtype {y.dtype}{told}; {n_out} outputs need integer codes 0..{n_out - 1}{remedy}"
         )
@@ -188,7 +189,7 @@ def _codes(y, n_out, name, spelled):
     if y.dtype.kind != "b" and len(y):
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= n_out:
-            wanted = f"0..{n_out - 1} for {n_out} outputs{remedies.of_codes(y, n_out, spelled)}"
+            wanted = f"0..{n_out - 1} for {n_out} outputs{remedies.of_codes(y, n_out, spelled)}{one_target}"
             raise ValueError(f"{name} holds codes from {low} to {high}, wanted {wanted}")
     return np.ascontiguousarray(y, np.int32)
 
