@@ -21,7 +21,7 @@ _BLOCK_BYTES = 1 << 20  # size of a block of columns; blocks are cast one at a t
 def real_array(value, name, may_copy=True):
     """Return `value` as an ndarray of booleans, integers or floats, copied only if that is needed and allowed."""
     if type(value) is not np.ndarray:
-        value = _to_array(value, name) if may_copy else _shared(value, name)
+        value = any_array(value, name) if may_copy else _shared(value, name)
     kind = value.dtype.kind
     if kind in "fiub":
         return value
@@ -37,7 +37,8 @@ def _not_real(dtype, name):
     return TypeError(f"{name} has dtype {dtype}; real numbers are needed{remedies.of_dtype(dtype, name)}")
 
 
-def _to_array(value, name):
+def any_array(value, name):
+    """Return `value` as an ndarray of whatever it holds; an error names what cannot be one."""
     if value is None or isinstance(value, (str, bytes)):
         told = remedies.of_text(value, name) if isinstance(value, str) else ""
         raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__} {value!r:.50}{told}")
@@ -65,7 +66,7 @@ def _to_array(value, name):
 
 def _shared(value, name):
     """An array that shares the memory of `value`; ValueError if that is impossible."""
-    array = _to_array(value, name)
+    array = any_array(value, name)
     if array.flags.owndata and not isinstance(value, np.ndarray):
         # The array seems to be a copy, unless the container itself holds this array.
         try:
@@ -113,7 +114,7 @@ def features(X, n_in, name="X", may_copy=True, engine=None):
     is_sparse = engine is not None and sparse.is_scipy(X)
     given, X = X, X if is_sparse else real_array(X, name, may_copy)
     if X.ndim != 2 or X.shape[0] != n_in:
-        told = remedies.of_features(X, n_in, _spelled(given, name))
+        told = remedies.of_features(X, n_in, spelled_as(given, name))
         raise ValueError(f"{name} has shape {X.shape}, wanted ({n_in}, m): columns are samples{told}")
     if not is_sparse:
         return X
@@ -122,7 +123,7 @@ def features(X, n_in, name="X", may_copy=True, engine=None):
     return sparse.read(X, engine, name)
 
 
-def _spelled(given, name):
+def spelled_as(given, name):
     """The argument's name as an expression to which a suggestion can add .T or an index: np.asarray(X) for a list."""
     if sparse.is_scipy(given) and given.ndim == 1:
         return f"{name}.toarray()"
@@ -148,7 +149,7 @@ def targets(y, n_out, m, loss, name="y"):
     ndarray
         Codes as int32 (m,), or values as (rows, m) of any real dtype; most losses have n_out rows.
     """
-    spelled = _spelled(y, name)
+    spelled = spelled_as(y, name)
     given = y = real_array(y, name)
     row = LOSSES[loss]
     rows = row.target_rows(n_out)
@@ -156,7 +157,7 @@ def targets(y, n_out, m, loss, name="y"):
         if rows == 1:
             y = y[np.newaxis]
         elif row.takes_codes:
-            return _codes(y, n_out, name, spelled)
+            return _codes(y, n_out, name, spelled, row.is_of_classes)
     if y.ndim != 2 or y.shape != (rows, m):
         wanted = f"({rows}, m) = ({rows}, {m})"
         if rows == 1:
@@ -170,15 +171,16 @@ def targets(y, n_out, m, loss, name="y"):
     return y
 
 
-def _codes(y, n_out, name, spelled):
+def _codes(y, n_out, name, spelled, is_of_classes):
+    one_target = "" if is_of_classes else f"; for one target write Network([..., 1]), for {n_out} give ({n_out}, m)"
     if y.dtype.kind not in "iub":
         _check_missing(y, name)
         broken = np.flatnonzero(y != np.floor(y))
         if len(broken):
             told = f" and holds {y[broken[0]]} at sample {broken[0]}"
-            remedy = f", or values of shape ({n_out}, m)"
+            remedy = one_target or f", or values of shape ({n_out}, m)"
         else:
-            told, remedy = "", f": write {spelled}.astype(int)"
+            told, remedy = "", f": write {spelled}.astype(int){one_target}"
         raise ValueError(
             f"{name} is 1-D of dtype {y.dtype}{told}; {n_out} outputs need integer codes 0..{n_out - 1}{remedy}"
         )
@@ -187,7 +189,7 @@ def _codes(y, n_out, name, spelled):
     if y.dtype.kind != "b" and len(y):
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= n_out:
-            wanted = f"0..{n_out - 1} for {n_out} outputs{remedies.of_codes(y, n_out, spelled)}"
+            wanted = f"0..{n_out - 1} for {n_out} outputs{remedies.of_codes(y, n_out, spelled)}{one_target}"
             raise ValueError(f"{name} holds codes from {low} to {high}, wanted {wanted}")
     return np.ascontiguousarray(y, np.int32)
 
@@ -323,7 +325,7 @@ def writable(out, name="out"):
         return out
     if not _shares_memory(out):
         raise TypeError(f"{name} must be a NumPy array, or one that shares its memory with NumPy, got {_kind(out)}")
-    return _to_array(out, name)
+    return any_array(out, name)
 
 
 def _shares_memory(value):

@@ -10,7 +10,7 @@ import numbers
 
 import numpy as np
 
-from . import arrays, cautions, class_weights, diagnostics, fit_options, loaders, passes, standardisation
+from . import arrays, cautions, class_weights, diagnostics, fit_options, hints, loaders, passes, standardisation
 from .history import TrainState
 from .training import Fit
 
@@ -75,6 +75,12 @@ def _length(batches):
         return math.inf
 
 
+def _of_one_pair(batches, first):
+    """What to write instead of fit((X, y)), whose first "batch" is X."""
+    is_pair = isinstance(batches, (tuple, list)) and len(batches) in (2, 3) and hasattr(first, "__array__")
+    return "; X and y are two arguments: write net.fit(X, y)" if is_pair else ""
+
+
 def _columns(value, name, n_in=None):
     """What a DataLoader gives, with its rows as columns; X must have `n_in` features."""
     array = arrays.real_array(value, name)
@@ -122,7 +128,7 @@ class FitOfBatches(Fit):
         if self.X is not None:
             return
         if self.walk is None:
-            self.walk, self.m = iter(self.given), _length(self.given)
+            self.walk, self.m = loaders.walk(self.given), _length(self.given)
         batch = next(self.walk, _END)
         if batch is not _END:
             self._take(batch)
@@ -139,7 +145,8 @@ class FitOfBatches(Fit):
         trainable = self.trainable
         is_batch = isinstance(batch, (tuple, list)) and len(batch) in (2, 3) and not isinstance(batch[0], numbers.Real)
         if not is_batch:
-            raise TypeError(f"{self._place()} must be {_WANTED}, got {type(batch).__name__} {batch!r:.50}")
+            got = f"{type(batch).__name__} {hints.shown(batch, 50)}"
+            raise TypeError(f"{self._place()} must be {_WANTED}, got {got}{_of_one_pair(self.given, batch)}")
         X, y, sample_weight = batch if len(batch) == 3 else (*batch, None)
         try:
             if self.is_loader:

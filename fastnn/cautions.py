@@ -16,11 +16,11 @@ _TO_SCALE = (
     "X = np.asarray(X); X = (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True).clip(1e-3), or X / 255 "
     "for 8-bit pixels; or call net.adapt(X) before training, which scales within the network"
 )
-_TO_SCALE_SPARSE = "X = X / abs(X).max()"
 _TO_SCALE_BATCHES = (
     "X / 255 for 8-bit pixels, or call net.adapt(X) before training, with the X of many batches as one array, which "
     "scales within the network"
 )
+_TO_SCALE_SPARSE = "X = X / abs(X).max(); or call net.adapt(X) before training, which scales within the network"
 _RISE = 2.0  # warn if the first epoch's mean loss is more than this times the loss before
 
 
@@ -104,7 +104,7 @@ def of_scale(X, batch_size, largest, samples=None, are_batches=False):
         return False
     how = _TO_SCALE_BATCHES if are_batches else _TO_SCALE
     if is_sparse and not are_batches:  # each batch would be scaled by another number
-        how = f"{_TO_SCALE_SPARSE}, or call net.adapt(X) before training, which scales within the network"
+        how = _TO_SCALE_SPARSE
     caution(
         f"X holds values of up to {size:.3g}; training on such large values seldom succeeds: scale it, for example "
         + how
@@ -170,10 +170,9 @@ def remedy(trainable, X, y, samples=None, other=LOWER_LR):
     name = max(sizes, key=sizes.get)
     if sizes[name] > _LARGE:
         call = f"call {adapt[name]} before training, or " if adapt[name] else ""
-        how = "scale it to a mean of 0 and a deviation of 1"
-        if name == "X" and type(X) is Sparse:  # its zeros would not stay zeros
-            how = f"scale it, {_TO_SCALE_SPARSE}"
-        return f"{name} holds values of up to {sizes[name]:.3g}: {call}{how}, or {other}"
+        is_sparse = name == "X" and type(X) is Sparse  # whose zeros another mean would fill
+        scale = "divide it by its largest number" if is_sparse else "scale it to a mean of 0 and a deviation of 1"
+        return f"{name} holds values of up to {sizes[name]:.3g}: {call}{scale}, or {other}"
     if standards is not None:
         return f"{other[0].upper()}{other[1:]}"
     return f"{other[0].upper()}{other[1:]}, or scale X ({adapt['X']})"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import arrays, norms, one_step, passes
+from . import arrays, hints, norms, one_step, passes
 from .optimizers import check_optimizer
 
 
@@ -14,6 +14,8 @@ def backward(trainable, X, dA, training):
     given, dA = dA, arrays.real_array(dA, "dA")
     if dA.shape != wanted:
         told = "; did you mean dA.T?" if dA.shape == wanted[::-1] else ""
+        if wanted == (1, *dA.shape):
+            told = "; of one output it is one row: write np.reshape(dA, (1, -1))"
         raise ValueError(f"dA has shape {np.shape(given)}, wanted (n_L, m) = {wanted}: columns are samples{told}")
     if not arrays.is_plain(dA):
         dA = arrays.columns_as(dA, slice(None), dtype)
@@ -52,7 +54,11 @@ def checked(gradients, trainable):
     try:
         layers = [tuple(layer) for layer in gradients]
     except TypeError:
-        raise TypeError(f"gradients must be a list of {words}, one per layer, got {gradients!r:.80}") from None
+        told = "; those of loss_and_gradient are one vector: net.gradients(X, y)[1] is such a list"
+        told = told if hasattr(gradients, "__array__") or isinstance(gradients, tuple) else ""
+        raise TypeError(
+            f"gradients must be a list of {words}, one per layer, got {hints.shown(gradients)}{told}"
+        ) from None
     if len(layers) != len(shapes):
         raise ValueError(
             f"gradients must be a list of {words}, one per layer ({len(shapes)}); got {len(layers)} entries"

@@ -176,6 +176,10 @@ _SYNONYMS = {
     "randomstate": "seed",
     "rng": "seed",
     "njobs": "threads",
+    "standardization": "standardisation",
+    "standardize": "standardisation",
+    "standardise": "standardisation",
+    "normalize": "standardisation",
     "numthreads": "threads",
     "nthreads": "threads",
     "double": "dtype",
@@ -343,9 +347,13 @@ _PLACES = {
     "seed": "fastnn.Network(sizes, seed=...)",
     "parameters": "net.set_parameters([(W, b), ...])",
     "training": "net.fit(X, y) to train and net.predict(X) to predict; there are no modes",
+    "flat_parameters": "net.set_flat_parameters(v)",
+    "running_statistics": "net.set_running_statistics([(mean, var), ...])",
+    "standardisation": "net.adapt(X, y), or net.adapt(X) for X alone",
 }
 # Of their synonyms, words that a user may well choose for an attribute with another meaning: these can be assigned.
 _WORDS = {"units", "layers", "hidden", "nfeaturesin", "batch", "cost", "objective", "iterations", "double", "half"}
+_WORDS |= {"standardize", "standardise", "normalize"}
 _WORDS |= {"average", "samples", "diagnostics", "schedule", "scheduler", "trainable"}
 _WORDS |= {"mu", "rho", "beta", "decay", "opt", "metric", "metrics", "scoring", "patience"}
 # What to write to read such a name, where that differs from what sets it.
@@ -376,6 +384,11 @@ _READINGS = {
 
 def _plain(name):
     return "".join(c for c in name.lower() if c not in "_- ")
+
+
+def shown(value, width=80):
+    """The beginning of an object's repr on one line, for messages; that of an array may have several."""
+    return " ".join(repr(value)[: 2 * width].split())[:width]
 
 
 def name_of(thing):

@@ -1,5 +1,7 @@
 """What other libraries give batches with: torch's DataLoader, tqdm's bar. Known by their classes, without an import."""
 
+import itertools
+
 
 def _is_of(value, package, name):
     """Whether this is of a class of that package, or of one that is derived from it."""
@@ -11,6 +13,18 @@ def source(batches):
     while _is_of(batches, "tqdm", "tqdm"):
         batches = batches.iterable
     return batches
+
+
+def walk(batches):
+    """An iterator through the batches of one epoch.
+
+    An object that has items and a length, and no __iter__, is not asked for more items than that: it may give some for
+    any index, as one that cuts its batches from arrays does.
+    """
+    kind = type(batches)
+    if hasattr(kind, "__len__") and not hasattr(kind, "__iter__"):
+        return itertools.islice(batches, len(batches))
+    return iter(batches)
 
 
 def is_loader(batches):

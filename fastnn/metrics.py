@@ -260,6 +260,6 @@ def computed(metrics, y_given, y, A, w):
         else:
             value = metric.function(y_given, A)
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray)) or np.ndim(value):
-            raise TypeError(f"the metric {metric.name} must return a number, got {value!r:.80}")
+            raise TypeError(f"the metric {metric.name} must return a number, got {hints.shown(value)}")
         values[metric.name] = float(value)
     return values

@@ -58,7 +58,8 @@ class Network(Learner):
         A callable is a loss of your own, f(A, y) -> (losses, dA), for any output activation (default:
         identity). It gets the outputs A (n_L, m) of some samples and their targets: y, (m,) or (k, m), may
         hold anything. It returns the loss of each sample (m,), and its derivative by the sample's
-        outputs, dA (n_L, m). We apply sample_weight. It may be called more than once for a sample. Other
+        outputs, dA (n_L, m). We apply sample_weight. It may be called more than once for a sample. It may
+        write to A, but not to y, which may be a part of your array. Other
         threads may use the network while it runs; it may use it too, but not train or change it. If it
         raises an exception, its batch has changed nothing. Files do not store it, see :func:`load`.
     init : str or (str, dict)
@@ -325,7 +326,9 @@ class Network(Learner):
         try:
             given = [tuple(layer) for layer in parameters]
         except TypeError:
-            raise TypeError(f"parameters must be a list of {words}, one per layer, got {parameters!r:.80}") from None
+            got = hints.shown(parameters)
+            got += "; of a vector write net.set_flat_parameters(v)" if hasattr(parameters, "__array__") else ""
+            raise TypeError(f"parameters must be a list of {words}, one per layer, got {got}") from None
         if len(given) != len(layers) or (not any(self._norm) and any(len(layer) != 2 for layer in given)):
             what = f"{len(layers)} {'tuples' if any(self._norm) else 'pairs'} {words}"
             raise ValueError(f"parameters must be {what}, one per layer; got {len(given)} entries")

@@ -284,7 +284,7 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            If X or y does not fit, or holds a number that is not finite, or y one that is too large for the
+            If X or y does not fit, or holds a number that is not finite, or y numbers too large or too small for the
             network's dtype; the network is then unchanged.
 
         Notes
@@ -431,7 +431,8 @@ class Network:
         An exception that ends fit early has the :class:`History` so far as its attribute ``history``.
 
         **Batches.** ``fit(batches)`` makes one update with each batch, and walks through the iterable
-        once an epoch; an iterator that cannot begin again is an error. Columns are samples, but in the
+        once an epoch; an iterator that cannot begin again is an error. An object with items, a ``len`` and
+        no ``__iter__`` has ``len`` batches. Columns are samples, but in the
         batches of a torch ``DataLoader`` (or of ``tqdm(loader)``) rows are. Batches of equal size (the
         last may be shorter) give the same bits as fit on all of the data with ``shuffle=False``; so does
         a schedule of epochs if all are equal, as its time within an epoch is the share of the batches

@@ -6,7 +6,7 @@ the network's turn, so it may take long, or use the network (but not train it).
 
 import numpy as np
 
-from . import arrays, cautions, hints, one_step, passes, standardisation, tables
+from . import arrays, cautions, hints, one_step, passes, remedies, standardisation, tables
 from .optimizers import check_optimizer
 
 _LIBRARIES = ("torch", "keras", "tensorflow", "sklearn")  # whose losses take and return something else
@@ -24,6 +24,8 @@ def checked(loss):
         tables.spec(loss, tables.LOSSES, "loss")  # raises the error that names ours
     if not callable(loss) or isinstance(loss, type):
         told = f"; write {loss.__name__}() for an object of this class" if isinstance(loss, type) else ""
+        if isinstance(loss, str) and loss in tables.LOSSES:
+            told = f"; a loss of ours is the network's: leave it out, and write Network(sizes, loss={loss!r})"
         raise TypeError(f"loss must be a function (A, y) -> (losses, dA), got {loss!r:.80}{told}")
     if hints.misfit(loss, (None, None)):
         raise TypeError(f"loss must take two arguments, (A, y): {loss!r:.80} does not")
@@ -43,9 +45,13 @@ def function_of(trainable):
 
 def targets(y, m, name):
     """`y` as an array whose last axis are the m samples: what it holds is the loss's own affair."""
-    y = y if isinstance(y, np.ndarray) else np.asarray(y)
+    given, y = y, y if isinstance(y, np.ndarray) else arrays.any_array(y, name)
     if y.ndim not in (1, 2) or y.shape[-1] != m:
-        told = f"; did you mean {name}.T?" if y.ndim == 2 and len(y) == m else ""
+        told = remedies.of_container(given, name) if y.ndim == 0 else ""
+        if told:
+            raise TypeError(f"{name}, a {type(given).__name__}, cannot be read as an array{told}")
+        if y.ndim == 2 and len(y) == m:
+            told = f"; did you mean {remedies.turned(arrays.spelled_as(given, name))}?"
         raise ValueError(f"{name} has shape {y.shape}, wanted (m,) or (k, m) with m = {m}: columns are samples{told}")
     return y
 
@@ -70,7 +76,7 @@ def derivatives(result, A, w, explain):
     """
     m = A.shape[1]
     if not isinstance(result, (tuple, list)) or len(result) != 2:
-        got = f"{len(result)} objects" if isinstance(result, (tuple, list)) else f"{result!r:.80}"
+        got = f"{len(result)} objects" if isinstance(result, (tuple, list)) else hints.shown(result)
         raise TypeError(f"loss returned {got}, wanted (losses, dA): losses (m,) and dA (n_L, m)")
     losses, dA = (_real(array, name) for array, name in zip(result, ("losses", "dA"), strict=True))
     if losses.shape != (m,):

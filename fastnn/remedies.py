@@ -10,6 +10,8 @@ _OF_TARGETS = ("y", "validation_data[1]")  # names of arguments
 def of_container(value, name, is_item=False):
     """For an object that NumPy cannot read as numbers, or (is_item) such an item of a list; "" if nothing is known."""
     kind = type(value)
+    if name == "v" and isinstance(value, (list, tuple)):
+        return ": net.flat_parameters is such a vector; of a list of (W, b) write net.set_parameters(v)"
     if getattr(value, "requires_grad", False):
         return f": write {name}.detach()"
     if str(getattr(value, "dtype", "")).endswith("bfloat16"):

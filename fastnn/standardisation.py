@@ -86,10 +86,10 @@ def takes(loss, output):
     return tables.loss_row(loss).targets in _TARGETS and output == "identity"
 
 
-def _mean_and_scale(A, name, row, dtype=np.float64):
+def _mean_and_scale(A, name, row, dtype=None):
     """Mean and population standard deviation of each row of A, (n, 1) float64; scale 1 for a row that is constant.
 
-    ValueError if a number is not finite, or larger than any of `dtype`.
+    ValueError if a number is not finite, or if those of a row are too large or too small for `dtype`; None: for none.
 
     One pass over blocks of columns, whose means and sums of squares are joined exactly. T. F. Chan, G. H. Golub,
     R. J. LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
@@ -109,13 +109,8 @@ def _mean_and_scale(A, name, row, dtype=np.float64):
         if not (np.isfinite(low) & np.isfinite(high)).all():
             found = arrays.first_non_finite(A, np.dtype(np.float64), row)
             raise ValueError(f"{name} has {found}; adapt needs finite numbers")
-        largest = np.maximum(high, -low)
-        too_large = np.flatnonzero(~np.isfinite(largest.astype(dtype)))
-        if len(too_large):
-            raise ValueError(
-                f"{name} holds values of up to {largest[too_large[0], 0]:.3g} (in {row} {too_large[0]}), too large for "
-                f"predictions in {np.dtype(dtype)}: scale {name}, or write Network(sizes, dtype='float64')"
-            )
+        if dtype is not None:
+            _refuse_what_predictions_cannot_be(np.maximum(high, -low)[:, 0], name, row, dtype)
         scale = np.sqrt(squares / m)
     is_same = low == high
     # A spread of a few roundings is that of a computation, and none of the data's: such as of price * 1.19 / price.
@@ -126,6 +121,19 @@ def _mean_and_scale(A, name, row, dtype=np.float64):
     mean[is_same] = low[is_same]
     scale[is_constant | (scale < _SMALLEST)] = 1.0
     return mean, scale
+
+
+def _refuse_what_predictions_cannot_be(largest, name, row, dtype):
+    """ValueError if the largest |number| of a row is none that predictions of `dtype` can be, not even rounded."""
+    is_small = (largest > 0) & (largest < np.finfo(dtype).tiny)  # such predictions would be 0, or nearly
+    wrong = np.flatnonzero(is_small | ~np.isfinite(largest.astype(dtype)))
+    if len(wrong):
+        i = wrong[0]
+        other = "" if dtype == np.float64 else ", or write Network(sizes, dtype='float64')"
+        raise ValueError(
+            f"{name} holds values of up to {largest[i]:.3g} (in {row} {i}), too {'small' if is_small[i] else 'large'} "
+            f"for predictions in {np.dtype(dtype)}: scale {name}{other}"
+        )
 
 
 def _measures_of_blocks(A):

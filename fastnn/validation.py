@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import arrays, metrics, own_loss, passes, standardisation
+from . import arrays, hints, metrics, own_loss, passes, standardisation
 
 
 class Measures:
@@ -87,7 +87,7 @@ def _checked(trainable, validation_data):
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
         raise TypeError(
             f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__} "
-            f"{validation_data!r:.50}"
+            f"{hints.shown(validation_data, 50)}"
         )
     X, y, *w = validation_data
     names = [f"validation_data[{i}]" for i in range(3)]

@@ -338,7 +338,9 @@ def test_batches_are_read_where_they_are_and_not_kept(backend):
     assert max(shown) <= 3  # the generator's own, the argument's, and the tuple that it has yielded
 
 
-@pytest.mark.parametrize("kind", ["list", "tuple", "generator", "map", "sequence", "iterable", "begins anew"])
+@pytest.mark.parametrize(
+    "kind", ["list", "tuple", "generator", "map", "sequence", "any index", "iterable", "begins anew"]
+)
 def test_any_iterable_is_walked_once_an_epoch(backend, kind):
     walks = []
 
@@ -360,12 +362,21 @@ def test_any_iterable_is_walked_once_an_epoch(backend, kind):
         def __getitem__(self, i):
             return cut(X, CODES)[i]
 
+    class Sliced(Indexed):  # no index is too large for it
+        def __len__(self):
+            return len(cut(X, CODES))
+
+        def __getitem__(self, i):
+            some = slice(i * SIZE, (i + 1) * SIZE)
+            return X[:, some], CODES[some]
+
     batches, epochs = {
         "list": (cut(X, CODES), 3),
         "tuple": (tuple(cut(X, CODES)), 3),
         "generator": ((b for b in cut(X, CODES)), 1),
         "map": (map(tuple, cut(X, CODES)), 1),
         "sequence": (Indexed(), 3),
+        "any index": (Sliced(), 3),
         "iterable": (Walked(), 3),
         "begins anew": (Anew(), 3),
     }[kind]
@@ -441,6 +452,10 @@ def test_what_is_no_iterable_of_batches(backend):
         refused(net, batches, TypeError, "batches()")
         for batch in (X, (X,), (X, CODES, WEIGHTS, 1), {"X": X, "y": CODES}, None, "ab", (1.0, 2.0)):
             refused(net, [batch], TypeError, "batch 0 of epoch 0 must be (X, y) or (X, y, sample_weight)")
+        for one_batch in ((X, CODES), [X, CODES], (X, CODES, WEIGHTS)):
+            caught = refused(net, one_batch, TypeError, "write net.fit(X, y)")
+            assert "\n" not in str(caught)
+        assert "net.fit(X, y)" not in str(refused(net, [X, X, X, X], TypeError, "must be (X, y)"))
 
 
 WRONG = {

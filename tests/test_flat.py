@@ -124,7 +124,10 @@ def test_wrong_arguments(backend):
         assert_refused(lambda v=v: net.loss_and_gradient(v, X, Y), "v", str(P))
     assert_refused(lambda: net.set_flat_parameters(["a"] * P), "v", "strings")
     assert_refused(lambda: net.set_flat_parameters(np.zeros(P) * 1j), "v", "complex128")
+    assert_refused(lambda: net.set_flat_parameters(net.parameters), "v", "write net.set_parameters(v)")
+    assert_refused(lambda: net.loss_and_gradient(net.parameters, X, Y), "v", "net.flat_parameters")
+    assert_refused(lambda: net.set_parameters(net.flat_parameters), "parameters", "write net.set_flat_parameters(v)")
     assert_refused(lambda: net.loss_and_gradient(np.zeros(P), X, Y.T), "y", "(60, 2)")
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match=r"write net\.set_flat_parameters\(v\)"):
         net.flat_parameters = np.zeros(P)
     assert state_of(net) == before

@@ -225,6 +225,10 @@ def test_wrong_arguments(backend):
     assert_refused(lambda: net.backward(X, dA.T), "dA", "(6, 2)", "(2, 6)", "dA.T")
     assert_refused(lambda: net.backward(X, dA[0]), "dA", "(6,)")
     assert_refused(lambda: net.backward(X, dA[:, :5]), "dA", "(2, 5)")
+    one = net_of((3, 4, 1), ("tanh", "identity"), backend=backend)
+    assert_refused(lambda: one.backward(X, dA[0]), "dA", "(6,)", "(1, 6)", "np.reshape(dA, (1, -1))")
+    with pytest.raises(ValueError, match=r"^dA has shape \(5,\), .*: columns are samples$"):
+        one.backward(X, dA[0, :5])
     assert_refused(lambda: net.backward(X, dA * 1j), "dA", "complex128")
     assert_refused(lambda: net.backward(X.T, dA), "X", "(6, 3)")
     assert_refused(lambda: net.backward(X[:, :0], dA[:, :0]), "X", "0 samples")
@@ -232,6 +236,9 @@ def test_wrong_arguments(backend):
     gradients, _ = net.backward(X, dA)
     assert_refused(lambda: net.update(gradients[:1]), "gradients", "(dW, db)", "1 entries")
     assert_refused(lambda: net.update(3), "gradients", "3")
+    for vector in (net.flat_parameters, (0.5, net.flat_parameters)):
+        with pytest.raises(TypeError, match=r"^gradients must .* one vector: net.gradients\(X, y\)\[1\] is .*$"):
+            net.update(vector)  # one line: . is no end of a line
     assert_refused(lambda: net.update([gradients[0], gradients[1][:1]]), "gradients[1]", "1 arrays")
     assert_refused(lambda: net.update([(gradients[0][0].T, gradients[0][1]), gradients[1]]), "gradients[0] dW", "dW.T")
     assert_refused(lambda: net.update([(gradients[0][0], gradients[1][1]), gradients[1]]), "gradients[0] db", "(2, 1)")

@@ -349,6 +349,11 @@ def test_wrong_targets_are_refused(backend):
     refused("poisson", 2, y, "1 missing value")
     y[1, 7] = np.inf
     refused("poisson", 2, y, "holds inf at column 7")
+    for loss in ("huber", "poisson"):  # one target, where the network has two
+        both = "for one target write Network([..., 1])", "for 2 give (2, m)"
+        refused(loss, 2, np.arange(M) % 7, "codes from 0 to 6", "0..1 for 2 outputs", *both)
+        refused(loss, 2, (np.arange(M) % 2).astype("f4"), "1-D of dtype float32", "astype(int)", *both)
+        refused(loss, 2, np.full(M, 0.5), "1-D of dtype float64 and holds 0.5", *both)
     refused("poisson", 1, np.where(np.arange(M) == 3, -1e-300, 1.0), "holds -1e-300 at column 3")
 
 

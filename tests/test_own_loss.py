@@ -244,6 +244,15 @@ def test_what_a_loss_may_return(backend):
     net.fit(X, Y, 1, **QUIET)
 
 
+class Requiring:
+    """As a tensor of torch that is part of a graph."""
+
+    requires_grad = True
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+
 def test_wrong_arguments(backend):
     assert_refused(lambda: Network(SIZES, loss=lambda A: A), "loss", "two arguments")
     assert_refused(lambda: Network(SIZES, loss=Asymmetric), "loss", "Asymmetric()")
@@ -252,7 +261,8 @@ def test_wrong_arguments(backend):
     assert_refused(lambda: Network(SIZES, loss=theirs), "loss", "'mse'")
     net, ours = nets(backend)
     before = state_of(ours)
-    assert_refused(lambda: ours.train_step(X, Y, None, "mse"), "loss", "mse")
+    assert_refused(lambda: ours.train_step(X, Y, None, "mse"), "loss", "leave it out", "Network(sizes, loss='mse')")
+    assert_refused(lambda: ours.train_step(X, Y, None, "mine"), "loss", "'mine'")
     assert_refused(lambda: ours.train_step(X, Y, None, np.ones(M)), "loss")
     assert_refused(lambda: ours.train_step(X, Y, None, lambda A: A), "loss", "two arguments")
     assert state_of(ours) == before
@@ -260,6 +270,14 @@ def test_wrong_arguments(backend):
     assert_refused(lambda: net.train_step(X, Y[:, :5]), "y", "(3, 5)")
     assert_refused(lambda: net.train_step(X.T, Y), "X")
     assert_refused(lambda: net.train_step(X, 3.0), "y", "()")
+    for call in (net.fit, net.train_step, net.loss, lambda X, y: net.fit([(X, y)])):
+        assert_refused(lambda call=call: call(X, Y.T.tolist()), "y", "(90, 3)", "np.asarray(y).T")
+        assert_refused(lambda call=call: call(X, (y for y in Y.T)), "y", "np.stack(list(y), axis=1)")
+        assert_refused(lambda call=call: call(X, set(Y[0])), "y", "write list(y)")
+        assert_refused(lambda call=call: call(X, [[1.0, 2.0], [3.0]]), "y", "differ in length")
+    assert_refused(lambda: net.fit(X, Requiring()), "y", "write y.detach()")
+    with pytest.raises(TypeError, match=r"^loss returned array.*wanted \(losses, dA\).*$"):  # one line
+        Network(SIZES, loss=lambda A, y: (A - y).sum(axis=0)).fit(X, Y, **QUIET)
     for how, what in (
         ({"class_weight": "balanced"}, "class_weight"),
         ({"metrics": ["accuracy"]}, "metrics[0]"),

@@ -433,7 +433,7 @@ def test_damaged_lists_are_refused(backend, format):
 
 def test_large_values_are_warned_of():
     net = Network([N, 9, 3], seed=2)
-    with pytest.warns(DataWarning, match=r"X holds values .*X = X / abs\(X\)\.max\(\), or call net\.adapt\(X\)"):
+    with pytest.warns(DataWarning, match=r"X holds values of up to .*X = X / abs\(X\)\.max\(\); or call net\.adapt"):
         net.fit(CSC * 1000, CODES, optimizer=SGD(lr=1e-9), **QUIET)
     with pytest.warns(DataWarning, match=r"X holds values .*net\.adapt\(X\)") as caught:
         Network([N, 9, 3], seed=2).fit([(CSC * 1000, CODES)], optimizer=SGD(lr=1e-9), **QUIET)
@@ -452,9 +452,25 @@ def test_a_divergence_says_so(backend):
         net.train_step(CSC, Y * 1e10, SGD(lr=1e30))
     assert state_of(net) == before
     # A mean of 0 would make an array of it.
-    advice = r"call net\.adapt\(X\) before training, or scale it, X = X / abs\(X\)\.max\(\), or try a smaller"
+    advice = r"call net\.adapt\(X\) before training, or divide it by its largest number, or try a smaller"
     with pytest.raises(FloatingPointError, match=advice):
         net.train_step(CSC * 1e10, Y, SGD(lr=1e30))
+
+
+def test_a_divergence_of_large_values_says_what_helps(backend):
+    def new():
+        return Network([N, 9, 2], ["relu", "identity"], loss="mse", seed=2, backend=backend)
+
+    large, says = CSC * 1e15, r"net\.adapt\(X\) before training, or divide it by its largest number"
+    with pytest.warns(DataWarning), pytest.raises(FloatingPointError, match=says):
+        new().fit(large, Y, 50, optimizer=SGD(lr=1.0), **QUIET)
+    net = new()
+    net.set_parameters([(1e30 * W, b) for W, b in net.parameters])
+    with pytest.raises(FloatingPointError, match=says):
+        net.train_step(large, Y, SGD(lr=1.0))
+    net = new()
+    net.adapt(large)
+    assert np.isfinite(net.fit(large, Y, 3, optimizer=SGD(lr=0.01), **QUIET).loss[-1])
 
 
 # --- memory, and SciPy ----------------------------------------------------------------------------------------

@@ -314,6 +314,26 @@ def test_mistakes(either_backend, rng):
         classifier.adapt(X)
 
 
+def test_targets_that_predictions_cannot_be_are_refused(either_backend, dtype, rng):
+    """They would be infinite, or 0, after a training that seems to succeed."""
+    net, X, Y, *_ = adapted(rng, dtype, True, either_backend)
+    tiny, is_double = float(np.finfo(dtype).tiny), dtype == "float64"
+    with (
+        weights_unchanged(net),
+        pytest.raises(ValueError, match=r"y holds .* \(in output 1\), too small for.*scale y") as found,
+    ):
+        net.adapt(X, Y / np.abs(Y).max(axis=1, keepdims=True) * [[1.0], [tiny / 2], [1.0]])
+    assert ("dtype='float64'" in str(found.value)) == (not is_double)
+    if not is_double:
+        with weights_unchanged(net), pytest.raises(ValueError, match=r"too large for .*dtype='float64'"):
+            net.adapt(X, Y * 1e300)
+    some = np.zeros_like(Y)  # 0 is no small number
+    some[0] = 4 * tiny
+    net.adapt(X, some)
+    np.testing.assert_allclose(net.standardisation[2], some[:, :1])
+    net.adapt(X * tiny)  # X is read in float64
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_backward_takes_and_gives_the_user_s_units(backend, dtype, rng, training):
     """dX and the gradients are those of sum(dA * predict(X)), which differences show."""
