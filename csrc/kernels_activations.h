@@ -349,7 +349,7 @@ static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_
 #undef ROWS
 }
 
-FNN_INLINE void FN(activation_columns)(V *a, const V *z, const fnn_spec *g, ptrdiff_t n) {
+static __attribute__((noinline)) void FN(activation_columns)(V *a, const V *z, const fnn_spec *g, ptrdiff_t n) {
   const FN(constants) c = FN(constants_of)(g);
   V unused;
 #define UNITS(name, SLOPE)                                                                                             \
@@ -418,7 +418,7 @@ static void FN(times_slope)(REAL *d, const REAL *S, ptrdiff_t ld, ptrdiff_t rows
 }
 
 /* dA becomes dZ = dA * g'(Z), where x is A, or Z if the list says FROM_Z. */
-FNN_INLINE void FN(derivative_columns)(V *d, const V *x, const fnn_spec *g, ptrdiff_t n) {
+static __attribute__((noinline)) void FN(derivative_columns)(V *d, const V *x, const fnn_spec *g, ptrdiff_t n) {
   const FN(constants) c = FN(constants_of)(g);
 #define UNITS(name, SLOPE)                                                                                             \
   for (ptrdiff_t j = 0; j < n; j++) d[j] *= FN(name##_slope)(x[j], c);

@@ -289,7 +289,8 @@ FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, int one_cl
   const FN(constants) c = FN(constants_of)(&h->loss);
   const ptrdiff_t n = h->n;
   double of_unit[VL];
-  V a[FEW], kept[FEW];
+  V room[FEW], kept[FEW];
+  V *a = h->activation.kind == FNN_IDENTITY ? z : room; /* the usual output of values, whose A is Z */
 #define SUM_OVER_UNITS(name, x, c)                                                                                     \
   for (int i = 0; i < VL; i++) L[i] = 0;                                                                               \
   for (ptrdiff_t j = 0; j < n; j++) {                                                                                  \
@@ -299,9 +300,9 @@ FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, int one_cl
 #define OF_UNITS_OF_Z(name) FOR_PLAIN_AND_OTHER(SUM_OVER_UNITS, name, z)
 #define FROM_A(...)                                                                                                    \
   const int from_z = FN(keep_columns)(kept, z, &h->activation, n);                                                     \
-  FN(activation_columns)(a, z, &h->activation, n);                                                                     \
+  if (a != z) FN(activation_columns)(a, z, &h->activation, n);                                                         \
   __VA_ARGS__                                                                                                          \
-  FN(derivative_columns)(z, from_z ? kept : a, &h->activation, n);
+  if (a != z) FN(derivative_columns)(z, from_z ? kept : a, &h->activation, n);
 #define OF_UNITS_OF_A(name) FROM_A(SUM_OVER_UNITS(name, a, c))
 #define OF_ROWS_OF_A(name) FROM_A(FN(name##_columns)(h, z, a, y, L);)
 #define OF_ROWS_OF_Z(name) FN(name##_columns)(z, y, n, one_class, L);

@@ -38,7 +38,7 @@ def test_the_wheel_is_small(wheels):
     with zipfile.ZipFile(wheels.wheel()) as archive:
         installed = sum(member.file_size for member in archive.infolist())
     assert wheels.wheel().stat().st_size <= 1_500_000
-    assert installed <= 3_500_000
+    assert installed <= 3_600_000  # 0.33 MB of it are estimators, other formats, tables and pictures
     for library in wheels.libraries():
         sections = run("readelf", "--sections", "--wide", library).stdout
         assert not re.search(r"\.(symtab|debug)", sections), f"{library.name} is not stripped"
