@@ -60,6 +60,8 @@ import fastnn
 from fastnn import *
 from fastnn.kernels import *
 from fastnn.schedules import *
+from fastnn.exchange import *
+from fastnn.tabular import TabularModel, read_table
 """  # for `-b doctest`: the examples in docstrings use the names of their module
 
 # --- pages that are scripts ---------------------------------------------------------------------
