@@ -64,6 +64,7 @@ def run(capsys):
 @contextlib.contextmanager
 def process(*argv, start=(), **options):
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    env["PYTHONWARNINGS"] = "ignore:fastnn runs on its NumPy backend:RuntimeWarning"  # where nothing was compiled
     command = [*start, sys.executable, "-m", "fastnn", *map(str, argv)]
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, **options) as child:
         yield child
@@ -298,6 +299,7 @@ def test_inspect_a_plain_network(tmp_path, run):
 @pytest.fixture
 def exchange(monkeypatch):
     """A stand-in for fastnn.exchange, which writes what it is given."""
+    assert fastnn.exchange  # imported, so that its place in the package is restored afterwards
     module = types.ModuleType("fastnn.exchange")
     module.to_onnx = module.to_c = lambda net, path: Path(path).write_text(str(net.sizes))
     monkeypatch.setitem(sys.modules, "fastnn.exchange", module)
@@ -388,6 +390,7 @@ def test_bench_runs(run, tmp_path):
 def test_import_brings_none_of_it():
     code = "import sys, fastnn; print([name for name in sys.modules if 'tabular' in name or 'command' in name])"
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    env["PYTHONWARNINGS"] = "ignore:fastnn runs on its NumPy backend:RuntimeWarning"  # where nothing was compiled
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=env, capture_output=True).stdout == b"[]\n"
 
 
