@@ -306,6 +306,7 @@ cdef class Engine:
         if self.standards is not None:
             twin.standardise(*self.standards)
         twin.penalty, twin.loss_factor, twin.eps_with_v = self.penalty, self.loss_factor, self.eps_with_v
+        twin.reported_factor = self.reported_factor
         return twin
 
     cdef int _threads(self, int wanted):

@@ -766,6 +766,7 @@ class Engine:
         twin.set_running_statistics(self._running)
         twin.standards = self.standards
         twin.penalty, twin.loss_factor, twin.eps_with_v = self.penalty, self.loss_factor, self.eps_with_v
+        twin.reported_factor = self.reported_factor
         return twin
 
     @_quiet

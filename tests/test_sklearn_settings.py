@@ -107,6 +107,8 @@ def test_a_copy_of_the_engine_has_them(backend):
     assert [getattr(net._engine.copy(), name) for name in SETTINGS] == [0.0, 1.0, False]
     engine = engine_of(net, ALPHA)._engine.copy()
     assert [getattr(engine, name) for name in SETTINGS] == [ALPHA, 0.5, True]
+    net._engine.reported_factor = 0.25
+    assert net._engine.copy().reported_factor == 0.25
 
 
 def test_they_act_in_training_alone(backend, dtype):
