@@ -4,9 +4,12 @@ Pages of modules that cannot be imported are left out. Scripts whose packages or
 run.
 """
 
+import atexit
 import doctest
 import importlib
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -53,8 +56,11 @@ autodoc_member_order = "bysource"
 numpydoc_show_class_members = False  # autodoc shows them
 numpydoc_xref_param_type = False
 doctest_default_flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-doctest_global_setup = """
+_FILES_OF_EXAMPLES = tempfile.mkdtemp()
+atexit.register(shutil.rmtree, _FILES_OF_EXAMPLES, ignore_errors=True)
+doctest_global_setup = f"""
 import os
+os.chdir({_FILES_OF_EXAMPLES!r})
 import numpy as np
 import fastnn
 from fastnn import *

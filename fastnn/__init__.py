@@ -1,7 +1,5 @@
 """fastnn: multilayer perceptrons on the CPU. Columns are samples."""
 
-import importlib
-
 from . import hints, kernels, schedules
 from ._version import __version__
 from .cautions import DataWarning
@@ -53,8 +51,8 @@ def __getattr__(name):
         import fastnn.plots as module
     elif name == "tabular":
         import fastnn.tabular as module
-    elif name == "sklearn":  # not in dir(), and no statement: scikit-learn is not needed, nor frozen with a program
-        return importlib.import_module("fastnn.sklearn")
+    elif name == "sklearn":  # not in dir(): without scikit-learn it cannot be imported
+        import fastnn.sklearn as module
     else:
         told = hints.did_you_mean(name, [*__all__, *_WHEN_ASKED_FOR])
         raise AttributeError(f"module {__name__!r} has no {name!r}{told}")
