@@ -13,12 +13,14 @@ static void FN(drop)(const fnn_drop *d, const uint32_t c2_and_c3[2], const uint3
   const V scale = FN(set1)((REAL)(FNN_DROPS / (double)(FNN_DROPS - d->dropped)));
   const ptrdiff_t each = (d->n + COUNTERS - 1) / COUNTERS * COUNTERS, end = fnn_min(j1, (d->n + VL - 1) / VL * VL);
   int32_t kept[BLOCK_UNITS];
+  philox_keys keys;
+  make_keys(&keys, key);
   uint64_t block = UINT64_MAX; /* whose units are in `kept` */
   for (ptrdiff_t i = i0; i < i1; i++)
     for (ptrdiff_t j = j0; j < end;) {
       const uint64_t unit = (uint64_t)i * (uint64_t)each + (uint64_t)j;
       const ptrdiff_t u = (ptrdiff_t)(unit % BLOCK_UNITS), n = fnn_min(BLOCK_UNITS - u, end - j);
-      if (unit / BLOCK_UNITS != block) keep_units(kept, block = unit / BLOCK_UNITS, d->dropped, c2_and_c3, key);
+      if (unit / BLOCK_UNITS != block) keep_units(kept, block = unit / BLOCK_UNITS, d->dropped, c2_and_c3, &keys);
       const ptrdiff_t at = i * d->row_step + j;
       REAL *A = (REAL *)d->A + at, *S = d->S ? (REAL *)d->S + at : NULL;
       if (d->activates)

@@ -25,6 +25,18 @@ FNN_INLINE wide product_of_words(wide a, wide b) {
 #endif
 }
 
+/* The high halves in the place of the low ones. CPUs with AVX-512 may have one port for products and shifts, which
+   shuffles leave free. */
+FNN_INLINE wide high_words(wide a) {
+#if FNN_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  return (wide)_mm512_shuffle_epi32((__m512i)a, _MM_PERM_CDAB);
+#elif FNN_VECTOR_BYTES == 32 && defined(__AVX2__)
+  return (wide)_mm256_shuffle_epi32((__m256i)a, 0xB1);
+#else
+  return a >> 32;
+#endif
+}
+
 /* The low halves of both, in turns: even[0], odd[0], even[1], odd[1] ... */
 FNN_INLINE narrow in_turns(wide even, wide odd) {
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__

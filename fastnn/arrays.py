@@ -195,9 +195,11 @@ def _codes(y, n_out, name, spelled, is_of_classes):
 
 
 def _check_missing(y, name):
-    missing = int(np.isnan(y).sum()) if y.dtype.kind == "f" else 0
-    if missing:
-        raise ValueError(f"{name} has {_number(missing, 'missing value')} (NaN)")
+    missing = np.argwhere(np.isnan(y)) if y.dtype.kind == "f" else ()
+    if len(missing):
+        *row, column = missing[0]
+        place = f"column {column}" + (f", row {row[0]}" if row and len(y) > 1 else "")
+        raise ValueError(f"{name} has {_number(len(missing), 'missing value')} (NaN), first at {place}")
 
 
 # What kind of targets -> the highest legal value, and the words for it. For cross_entropy the columns of y need not sum

@@ -143,7 +143,8 @@ def _largest(X, largest, samples=None):
     return max(largest(X[:, b if samples is None else samples[b]], X.shape[1]) for b in blocks)
 
 
-LOWER_LR, SMALLER_WEIGHTS = "try a smaller learning rate (lr)", "set smaller weights (set_parameters)"
+LOWER_LR = "try a smaller learning rate (lr)"
+SMALLER_WEIGHTS = "set smaller weights (set_parameters), or make a new Network"
 
 
 def remedy(trainable, X, y, samples=None, other=LOWER_LR):
@@ -169,7 +170,7 @@ def remedy(trainable, X, y, samples=None, other=LOWER_LR):
     adapt = {"X": "net.adapt(X)", "y": "net.adapt(X, y)" if takes_y else ""}
     name = max(sizes, key=sizes.get)
     if sizes[name] > _LARGE:
-        call = f"call {adapt[name]} before training, or " if adapt[name] else ""
+        call = f"make a new Network and call {adapt[name]} before training, or " if adapt[name] else ""
         is_sparse = name == "X" and type(X) is Sparse  # whose zeros another mean would fill
         scale = "divide it by its largest number" if is_sparse else "scale it to a mean of 0 and a deviation of 1"
         return f"{name} holds values of up to {sizes[name]:.3g}: {call}{scale}, or {other}"

@@ -19,11 +19,11 @@ def walk(batches):
     """An iterator through the batches of one epoch.
 
     An object that has items and a length, and no __iter__, is not asked for more items than that: it may give some for
-    any index, as one that cuts its batches from arrays does.
+    any index, as one that cuts its batches from arrays does. The same holds within tqdm's bar.
     """
-    kind = type(batches)
-    if hasattr(kind, "__len__") and not hasattr(kind, "__iter__"):
-        return itertools.islice(batches, len(batches))
+    inner = source(batches)
+    if hasattr(type(inner), "__len__") and not hasattr(type(inner), "__iter__"):
+        return itertools.islice(batches, len(inner))
     return iter(batches)
 
 

@@ -54,7 +54,8 @@ def _joined(name):
 
 
 def _of_batches(name):
-    return f"; of batches (X, y) write {_joined(name)[:-1]}, axis=-1)"
+    start = f"fit takes them without y, net.fit({name}); for all else " if name == "X" else ""
+    return f"; of batches (X, y): {start}write {_joined(name)[:-1]}, axis=-1)"
 
 
 def _of_dict(value, name, is_item):

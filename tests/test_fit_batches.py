@@ -339,7 +339,7 @@ def test_batches_are_read_where_they_are_and_not_kept(backend):
 
 
 @pytest.mark.parametrize(
-    "kind", ["list", "tuple", "generator", "map", "sequence", "any index", "iterable", "begins anew"]
+    "kind", ["list", "tuple", "generator", "map", "sequence", "any index", "in a bar", "iterable", "begins anew"]
 )
 def test_any_iterable_is_walked_once_an_epoch(backend, kind):
     walks = []
@@ -370,6 +370,7 @@ def test_any_iterable_is_walked_once_an_epoch(backend, kind):
             some = slice(i * SIZE, (i + 1) * SIZE)
             return X[:, some], CODES[some]
 
+    bar = pytest.importorskip("tqdm") if kind == "in a bar" else None
     batches, epochs = {
         "list": (cut(X, CODES), 3),
         "tuple": (tuple(cut(X, CODES)), 3),
@@ -377,6 +378,7 @@ def test_any_iterable_is_walked_once_an_epoch(backend, kind):
         "map": (map(tuple, cut(X, CODES)), 1),
         "sequence": (Indexed(), 3),
         "any index": (Sliced(), 3),
+        "in a bar": (bar.tqdm(Sliced(), disable=True) if bar else cut(X, CODES), 3),
         "iterable": (Walked(), 3),
         "begins anew": (Anew(), 3),
     }[kind]

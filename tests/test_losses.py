@@ -346,7 +346,7 @@ def test_wrong_targets_are_refused(backend):
         refused("poisson", 2, y, "holds -1", "at column 0", "poisson needs values at least 0", "counts")
     y = np.ones((2, M))
     y[1, 7] = np.nan
-    refused("poisson", 2, y, "1 missing value")
+    refused("poisson", 2, y, "1 missing value", "first at column 7, row 1")
     y[1, 7] = np.inf
     refused("poisson", 2, y, "holds inf at column 7")
     for loss in ("huber", "poisson"):  # one target, where the network has two

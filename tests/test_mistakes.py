@@ -629,8 +629,16 @@ DATA = {
     "zip": (lambda n: n.fit(zip(X, CODES, strict=False), CODES), TypeError, ["np.stack(list(X)"]),
     "loader": (lambda n: n.fit(DataLoader(), CODES), TypeError, ["without y, net.fit(X)"]),
     "adapt to a loader": (lambda n: n.adapt(DataLoader()), TypeError, [f"for all else write {JOINED}).T"]),
-    "adapt to batches": (lambda n: n.adapt(iter([(X, CODES)])), TypeError, [f"of batches (X, y) write {JOINED}, axis"]),
-    "adapt to a list": (lambda n: n.adapt([(X, CODES)]), ValueError, [f"of batches (X, y) write {JOINED}, axis=-1)"]),
+    "adapt to batches": (
+        lambda n: n.adapt(iter([(X, CODES)])),
+        TypeError,
+        [f"net.fit(X); for all else write {JOINED}, axis"],
+    ),
+    "adapt to a list": (
+        lambda n: n.adapt([(X, CODES)]),
+        ValueError,
+        ["fit takes them without y, net.fit(X)", f"{JOINED}, axis=-1)"],
+    ),
     "adapt to a bar": (lambda n: n.adapt(tqdm([(X, CODES)], disable=True)), TypeError, [f"write {JOINED}, axis=-1)"]),
     "validation targets in batches": (
         lambda n: n.fit(X, CODES, validation_data=(X, [(X, CODES)])),
@@ -685,7 +693,7 @@ ONE = {
     "one-hot": (np.eye(3)[CODES].T, ["3 outputs", "Network([..., 3])"]),
     "(m, 1)": (BINARY[:, None], ["did you mean y.T"]),
     "words": (np.array(["no", "yes"])[BINARY], ["np.unique(y, return_inverse=True)"]),
-    "NaN": (np.where(np.arange(60) == 5, np.nan, BINARY), ["1 missing value"]),
+    "NaN": (np.where(np.arange(60) == 5, np.nan, BINARY), ["1 missing value", "first at column 5"]),
 }
 
 
@@ -921,7 +929,7 @@ def test_divergence_names_adapt_where_it_helps(either_backend):
                 net.fit(*data, epochs=20, optimizer=SGD(lr=lr), progress=False)
             return str(caught.value)
 
-    assert "call net.adapt(X) before training" in words(net_of(), 1e5 * X, VALUES)
+    assert "make a new Network and call net.adapt(X) before training" in words(net_of(), 1e5 * X, VALUES)
     assert "call net.adapt(X, y) before training" in words(net_of(), X, 1e6 * VALUES)
     assert "scale X (net.adapt(X))" in words(net_of(), X, VALUES, lr=1e20)
     assert "net.adapt(X) before training" in words(net_of(), [(1e5 * X, VALUES)])
