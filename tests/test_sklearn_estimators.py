@@ -86,6 +86,12 @@ def test_follows_scikit_learn(y, solver):
         np.testing.assert_allclose(b.predict_proba(X), a.predict_proba(X), atol=1e-8)
 
 
+@pytest.mark.parametrize("activation", ["identity", "logistic", "relu"])
+def test_without_hidden_layers_it_starts_as_scikit_learn_does(activation):
+    assert_same_course(*both("multiclass", hidden_layer_sizes=(), activation=activation), 1e-8)
+    MLPClassifier(hidden_layer_sizes=(), activation=[], max_iter=1).fit(X, Y["multiclass"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
@@ -589,6 +595,9 @@ def test_what_scikit_learn_prints(capsys):
 
 WRONG = {
     "hidden_layer_sizes must be > 0": {"hidden_layer_sizes": (3, 0)},
+    r"hidden_layer_sizes must be one integer or some, got \(3.0,\)": {"hidden_layer_sizes": (3.0,)},
+    "hidden_layer_sizes must be one integer or some, got True": {"hidden_layer_sizes": True},
+    r"hidden_layer_sizes must be one integer or some, got \[\[3, 4": {"hidden_layer_sizes": [[3, 4]]},
     "learning_rate='adaptive' is for solver='sgd'": {"optimizer": fastnn.SGD(), "learning_rate": "adaptive"},
     r"AdamW.* has a weight decay beside alpha=0.0001: set alpha=0": {"optimizer": fastnn.AdamW()},
     "write fastnn.SGD": {"optimizer": "sgd"},
