@@ -311,8 +311,14 @@ def test_a_node_that_no_network_has_is_named(onnx):
         ([GEMM, ("Concat", "z z", "y", {"axis": 1})], r"node 'n1' \(Concat\)"),
         ([GEMM, ("Sub", "one z", "t", {}), ("Concat", "t z", "y", {"axis": 1})], r"node 'n2' \(Concat\) .* no sigmoid"),
         ([("Gemm", "x W V", "y", {})], r"node 'n0' \(Gemm\) .* what it adds"),
+        # Numbers of the samples (m, 1), which fit a batch of 3.
+        ([("Gemm", "x W column", "y", {})], r"node 'n0' \(Gemm\) .* what it adds has the shape \(3, 1\)"),
+        ([("MatMul", "x W", "z", {}), ("Add", "z column", "y", {})], r"node 'n1' \(Add\) .* what it adds"),
+        ([("Sub", "x column", "c", {}), ("Gemm", "c W", "y", {})], r"node 'n0' \(Sub\) .* the shape \(3, 1\)"),
+        ([("Div", "x column", "c", {}), ("Gemm", "c W", "y", {})], r"node 'n0' \(Div\) .* the shape \(3, 1\)"),
+        ([GEMM, ("LayerNormalization", "z column", "n", {}), ("Gemm", "n W", "y", {})], r"node 'n1' \(LayerNorm"),
     ):
-        data = model_of(onnx, nodes, W=SQUARE, V=np.ones((2, 3)), b=b, zero=0.0, one=1.0)
+        data = model_of(onnx, nodes, W=SQUARE, V=np.ones((2, 3)), b=b, column=np.ones((3, 1)), zero=0.0, one=1.0)
         with pytest.raises(ValueError, match=message):
             from_onnx(io.BytesIO(data))
     two = [GEMM, ("Relu", "z", "y", {}), ("Tanh", "z", "v", {})]
@@ -459,6 +465,16 @@ def test_a_small_file_makes_no_large_network(onnx):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 30 * len(data)
+
+
+@pytest.mark.parametrize("shape", [(0, 2**40), (2**40, 0), (0, 2**55)])
+def test_a_matrix_without_numbers_is_refused(onnx, shape):
+    for op in ("Gemm", "MatMul"):
+        model = onnx.load_model_from_string(model_of(onnx, [(op, "x W", "y", {})], W=SQUARE))
+        tensor = model.graph.initializer[0]
+        tensor.dims[:], tensor.raw_data = shape, b""
+        with pytest.raises(ValueError, match=r"'n0' .* W has shape"):
+            from_onnx(io.BytesIO(model.SerializeToString()))
 
 
 def test_it_reads_what_is_not_onnx(onnx, tmp_path):

@@ -204,7 +204,7 @@ def _without_complement(graph, tensor):
     while node is not None and node.op_type == "Identity" and node.domain in _DOMAINS:
         tensor = node.input[0]
         node = graph.producer(tensor)
-    if node is None or node.op_type != "Concat" or len(node.input) != 2:
+    if node is None or node.op_type != "Concat" or node.domain not in _DOMAINS or len(node.input) != 2:
         return tensor
     less, p = node.input
     minus = graph.producer(less)
@@ -272,7 +272,8 @@ def _layer_normalization(graph, node):
     if more.get("axis", -1) not in (1, -1) or len(node.output) != 1:
         graph.refuse(node, "it is not over the units of a sample alone")
     gamma = _required(graph, node, node.input[1])
-    beta = _required(graph, node, node.input[2]) if len(node.input) > 2 else None
+    beta = _required(graph, node, node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    gamma, beta = (T if T is None else _vector(graph, node, T, T.size) for T in (gamma, beta))
     eps = _eps(more, gamma.dtype)
     return (lambda: graph.reader.norm(_called(node), "layer", gamma, beta, eps=eps)), node.input[0]
 
@@ -356,7 +357,7 @@ def _required(graph, node, tensor):
 
 
 def _vector(graph, node, b, n):
-    """The b of a layer, whose shape may be (n,), (1, n) or that of one number for all units."""
-    if b.size not in (1, n) or max(b.shape, default=1) != b.size:
+    """The b of a layer, whose shape may be (n,), (1, n) or that of one number for all units; not (n, 1): of samples."""
+    if b.size not in (1, n) or (b.ndim and b.shape[-1] != b.size):
         graph.refuse(node, f"what it adds has the shape {b.shape}, and the layer {n} units")
     return np.broadcast_to(b.ravel(), n)

@@ -230,7 +230,10 @@ class Reader:
         """
         if self._layers:
             self.refuse(name, "numbers are subtracted or divided before the first layer alone")
-        mean, scale = (np.asarray(T, np.float64).ravel() for T in (mean, scale))
+        mean, scale = (np.asarray(T, np.float64) for T in (mean, scale))
+        if any(T.size > 1 and T.shape[-1] != T.size for T in (mean, scale)):
+            self.refuse(name, f"its numbers have the shape {max(mean.shape, scale.shape, key=len)}, wanted (n_0,)")
+        mean, scale = mean.ravel(), scale.ravel()
         if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
             self.refuse(name, "its numbers must be finite, and scales above 0")
         if self._input is not None:
@@ -245,9 +248,11 @@ class Reader:
     def linear(self, name, W, b=None, *, is_trainable=True):
         """Z = W A_prev + b with W (n_out, n_in); without b it is 0."""
         W = self._array(name, "W", W)
+        if W.ndim != 2 or not W.size:
+            self.refuse(name, f"W has shape {W.shape}, wanted (n_out, n_in)")
         b = np.zeros(len(W), W.dtype) if b is None else self._array(name, "b", b)
-        if W.ndim != 2 or not W.size or b.size != len(W) or b.ndim > 2:
-            self.refuse(name, f"W has shape {W.shape} and b {b.shape}, wanted (n_out, n_in) and (n_out,)")
+        if b.size != len(W) or b.ndim > 2:
+            self.refuse(name, f"b has shape {b.shape}, wanted (n_out,) for W {W.shape}")
         n_prev = len(self._layers[-1].b) if self._layers else W.shape[1]
         if W.shape[1] != n_prev:
             self.refuse(name, f"it takes {W.shape[1]} numbers, and the layer before it gives {n_prev}")
