@@ -117,6 +117,14 @@ def test_learning_rates_that_change(learning_rate, momentum):
     assert_same_course(a, b, 1e-8)
 
 
+def test_a_learning_rate_that_becomes_zero():
+    how = {"learning_rate": "invscaling", "solver": "sgd"}
+    a, b = both("one output", power_t=90.0, **how)
+    assert_same_course(a, b, 1e-8)
+    c = MLPRegressor(**SMALL | how, alpha=0.01, power_t=200.0).fit(X, VALUE)  # an OverflowError of scikit-learn's
+    np.testing.assert_allclose(c.loss_curve_, b.loss_curve_, rtol=1e-12)
+
+
 @pytest.mark.parametrize("y", ["one output", "binary", "multilabel"])
 def test_partial_fit_follows_scikit_learn(y):
     pair = [kind_of(y, package)(**SMALL | {"batch_size": 10}, solver="sgd") for package in (theirs, ours)]
@@ -477,6 +485,22 @@ def test_class_weight_is_sample_weight():
     assert balanced.loss_curve_ == want.loss_curve_
     with pytest.raises(ValueError, match="needs all data at once"):
         MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=["no", "yes"])
+    for weight in (-1.0, np.nan):
+        with pytest.raises(ValueError, match=r"class_weight=.*weights must be finite"):
+            MLPClassifier(class_weight={"yes": weight}).fit(X, y)
+
+
+def test_class_weight_with_parts_of_the_data_that_lack_a_class():
+    y, weights = Y["binary"], {"yes": 3.0}
+    a, b = (MLPClassifier(**SMALL, class_weight=given) for given in (weights, None))
+    for part in (y == "no", y == "yes", y != ""):
+        each = np.where(y[part] == "yes", 3.0, 1.0)
+        a.partial_fit(X[part], y[part], classes=["no", "yes"])
+        b.partial_fit(X[part], y[part], each, classes=["no", "yes"])
+    assert a.loss_curve_ == b.loss_curve_
+    for wrong in ({"yes": 1.0, "nein": 2.0}, {"nein": 2.0}):
+        with pytest.raises(ValueError, match="not in class_weight"):
+            MLPClassifier(class_weight=wrong).fit(X, y)
 
 
 @pytest.mark.parametrize("y", ["several outputs", "binary"])

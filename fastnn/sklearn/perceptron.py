@@ -61,7 +61,7 @@ class Perceptron(BaseEstimator):
         X, y = self._checked(X, y, is_first=not goes_on)
         task, targets = self._task_of(y, goes_on, incremental, classes)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
-        data = Data(X, targets, weights, self._weights_to_train(y, weights, incremental))
+        data = Data(X, targets, weights, self._weights_to_train(task, y, targets, weights, incremental))
         validation = None if validation_data is None else self._validation(validation_data, task)
         random_state = check_random_state(self.random_state)
         if goes_on:
@@ -113,7 +113,7 @@ class Perceptron(BaseEstimator):
         """X and y, checked; of one target y is (m,)."""
         return inputs.of_training(self, X, y, is_first, self._is_numeric)
 
-    def _weights_to_train(self, y, weights, incremental):
+    def _weights_to_train(self, task, y, targets, weights, incremental):
         return weights
 
     def _validation(self, given, task):

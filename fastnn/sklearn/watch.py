@@ -5,6 +5,7 @@ import math
 from ..stopping import Kept
 
 _LONGEST = 10_000  # epochs
+_LEAST_PACE = 1e-200  # no step is as small; the losses are divided by it
 _SLOWEST = 1e-6  # the learning rate at which learning_rate="adaptive" ends
 
 
@@ -64,7 +65,7 @@ class Watch:
         else:
             self._note_score(self.score())
         if self.schedule == "invscaling":
-            self._set_pace((record.seen + 1) ** -self.power_t)
+            self._set_pace(max((record.seen + 1) ** -self.power_t, _LEAST_PACE))
         if record.no_improvement > self.patience:
             self.is_stopped = self._ends()
 
