@@ -27,6 +27,11 @@ class Norm(NamedTuple):
     mean: np.ndarray | None = None
     var: np.ndarray | None = None
 
+    def in_dtype(self, dtype, i):
+        """The same with numbers of that dtype, for layer i; ValueError for one that would overflow."""
+        named = {name: T for name, T in self._asdict().items() if isinstance(T, np.ndarray)}
+        return self._replace(**{name: cast(T, dtype, f"{name} of layer {i}") for name, T in named.items()})
+
 
 class Layer(NamedTuple):
     """A layer: Z = W A_prev + b with W (n_out, n_in) and b (n_out,), then norm, activation, dropout."""
@@ -57,10 +62,9 @@ class PlainLayers(NamedTuple):
         dtype = np.dtype(dtype)
         layers = [
             layer._replace(
-                W=_cast(layer.W, dtype, f"W of layer {i}"),
-                b=_cast(layer.b, dtype, f"b of layer {i}"),
-                norm=layer.norm
-                and Norm(layer.norm.kind, *(T if T is None else T.astype(dtype) for T in layer.norm[1:])),
+                W=cast(layer.W, dtype, f"W of layer {i}"),
+                b=cast(layer.b, dtype, f"b of layer {i}"),
+                norm=layer.norm and layer.norm.in_dtype(dtype, i),
             )
             for i, layer in enumerate(self.layers, start=1)
         ]
@@ -173,7 +177,7 @@ def centred(plain, has_centre=None):
         return None, plain
     if has_centre is None:
         has_centre = (np.abs(plain.x_mean) > _MOST_SCALES * plain.x_scale).any()
-    centre = _cast(plain.x_mean, plain.dtype, "x_mean of standardisation") if has_centre else np.zeros(1)
+    centre = cast(plain.x_mean, plain.dtype, "x_mean of standardisation") if has_centre else np.zeros(1)
     W, b = (T.astype(np.float64) for T in plain.layers[0][:2])
     b = b - W @ ((plain.x_mean - centre) / plain.x_scale)
     first = plain.layers[0]._replace(W=W / scale_within(plain), b=b)
@@ -193,7 +197,7 @@ def scale_within(plain):
     return plain.x_scale
 
 
-def _cast(T, dtype, what):
+def cast(T, dtype, what):
     """T in a dtype; ValueError if a number is finite only in the wider one."""
     with np.errstate(all="ignore"):
         cast = T.astype(dtype, order="C")  # a copy, in one layout: BLAS rounds differently in another one
