@@ -211,7 +211,8 @@ def test_what_is_refused_leaves_no_file(onnx, tmp_path):
     net = Network([2, 3, 3])
     refused(tmp_path, "gelu needs Erf", Network([2, 2], ["gelu"], dtype="float64"))
     refused(tmp_path, "dtype must be", net, dtype="float16")
-    for labels in (["a", "b"], [1, 2, 3.5], np.ones((3, 1), int), "abc", [1, "a", None]):
+    odd = np.array([1, 2, 2**63 + 5], np.uint64)
+    for labels in (["a", "b"], [1, 2, 3.5], np.ones((3, 1), int), "abc", [1, "a", None], odd):
         refused(tmp_path, "labels must be", net, labels=labels)
     refused(tmp_path, "labels must be True", Network([2, 3], ["sigmoid"]), labels=[0, 1, 2])
     refused(tmp_path, "output is tanh", Network([2, 3], ["tanh"]), labels=True)

@@ -87,6 +87,8 @@ def _checked_labels(labels, of_estimator, plain):
     if labels.shape != (n,) or labels.dtype.kind not in "iubU" or several:
         wanted = "True: several sigmoid outputs are 0 or 1" if several else f"{n} labels, all int or all str"
         raise ValueError(f"labels must be {wanted}; got {labels!r:.200}")
+    if labels.dtype.kind == "u" and labels.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"labels must be within int64; got {labels!r:.200}")
     return labels if labels.dtype.kind == "U" else labels.astype(np.int64)
 
 
