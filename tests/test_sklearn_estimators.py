@@ -577,6 +577,27 @@ def test_a_warm_start_keeps_the_optimizer(solver, init):
     assert bits(steps.network_) == bits(whole.network_)
 
 
+def test_the_attributes_follow_a_warm_start_that_broke_off():
+    def fail(epoch, history):
+        if epoch == 2:
+            raise RuntimeError("my callback")
+
+    for early_stopping in (False, True):
+        model = MLPRegressor(**SMALL, warm_start=True, early_stopping=early_stopping)
+        model.fit(X, VALUE, validation_data=(X[:50], VALUE[:50]))
+        with pytest.raises(RuntimeError, match="my callback"):
+            model.set_params(callbacks=fail).fit(X, VALUE, validation_data=(X[:50], VALUE[:50]))
+        assert (model.n_iter_, len(model.loss_curve_), model.t_) == (3, 13, 13 * 150)
+        assert model.loss_ == model.loss_curve_[-1]
+        assert len(model.validation_loss_curve_) == 13
+        if early_stopping:
+            assert len(model.validation_scores_) == 13
+            assert model.score(X[:50], VALUE[:50]) == pytest.approx(model.best_validation_score_)
+        with pytest.raises(ValueError, match="sample_weight"):  # before its first epoch
+            model.fit(X, VALUE, np.full(150, -1.0))
+        assert (model.n_iter_, len(model.loss_curve_)) == (3, 13)
+
+
 def test_partial_fit_takes_a_changed_learning_rate():
     a, b = (MLPRegressor(**SMALL, shuffle=False).partial_fit(X, VALUE) for _ in range(2))
     a.partial_fit(X, VALUE)

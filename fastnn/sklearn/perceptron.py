@@ -77,7 +77,12 @@ class Perceptron(BaseEstimator):
             return self
         training = Epochs(self, net, task, record, data, validation, random_state, optimizer)
         self._standardise(net, task, data, training.places)
-        ended = training.run(1 if incremental else self.max_iter)
+        try:
+            ended = training.run(1 if incremental else self.max_iter)
+        except BaseException:
+            if goes_on and record.epochs:  # the network has gone on, and so have the attributes
+                self._take(net, task, record, optimizer)
+            raise
         self._take(net, task, record, optimizer)
         if not ended and not incremental:
             caution(
