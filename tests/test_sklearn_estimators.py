@@ -687,6 +687,14 @@ def test_wrong_data_is_refused():
         fit(X, VALUE, validation_data=X)
     with pytest.raises(ValueError, match=r"validation_data\[1\] has 3 targets, wanted 1"):
         fit(X, VALUE, validation_data=(X, Y["several outputs"]))
+    with pytest.raises(ValueError, match=r"validation_data\[1\] holds \[3\], which is not among the classes.* 2\]$"):
+        MLPClassifier(**SMALL).fit(X, Y["multiclass"] % 3, validation_data=(X, Y["multiclass"]))
+    with pytest.raises(ValueError, match=r"validation_data\[1\] is of the kind"):
+        MLPClassifier(**SMALL).fit(X, Y["multiclass"], validation_data=(X, LABELS))
+    labels = MLPClassifier(**SMALL).partial_fit(X, LABELS, classes=range(3))
+    for call in (labels.partial_fit, lambda X, y: clone(labels).partial_fit(X, y, classes=range(3))):
+        with pytest.raises(ValueError, match=r"y has 2 labels, wanted 3: \[0 1 2\]"):
+            call(X, LABELS[:, :2])
     with pytest.raises(ValueError, match="poisson"):
         MLPRegressor("poisson", **SMALL).fit(X, VALUE)
     with pytest.raises(ValueError, match="several outputs of many classes each"):

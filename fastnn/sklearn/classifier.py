@@ -148,7 +148,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return task, task.codes_of(y, is_warm_start=self.warm_start and not incremental)
 
     def _known(self, task, y):
-        return task.codes_of(y, is_warm_start=False)
+        return task.codes_of(y, is_warm_start=False, name="validation_data[1]")
 
     def _weights_to_train(self, task, y, targets, weights, incremental):
         if self.class_weight is None:
