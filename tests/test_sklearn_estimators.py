@@ -577,6 +577,17 @@ def test_a_warm_start_keeps_the_optimizer(solver, init):
     assert bits(steps.network_) == bits(whole.network_)
 
 
+def test_early_stopping_of_a_warm_start_goes_back_to_the_best_of_its_epochs():
+    data = (X[100:], VALUE[100:])
+    how = {"max_iter": 60, "n_iter_no_change": 100, "warm_start": True, "early_stopping": True}
+    model = MLPRegressor(**SMALL | how)
+    first = model.fit(X[:100], VALUE[:100], validation_data=data).best_validation_score_
+    model.set_params(learning_rate_init=0.1, max_iter=4).fit(X[:100], -VALUE[:100], validation_data=data)
+    scores = model.validation_scores_[-4:]
+    assert scores[-1] < max(scores) < first == model.best_validation_score_
+    assert model.score(*data) == pytest.approx(max(scores))
+
+
 def test_the_attributes_follow_a_warm_start_that_broke_off():
     def fail(epoch, history):
         if epoch == 2:

@@ -40,7 +40,8 @@ class Watch:
         if self.schedule == "constant":
             record.pace = 1.0
         terms.set_pace(record.pace)
-        self.trainable, self.best, self.is_stopped = net._trainable, Kept(), False
+        self.trainable, self.is_stopped = net._trainable, False
+        self.best, self.best_score = Kept(), -math.inf  # of this call; the record has the best score of all calls
         self.looks = score is not None
 
     def calm(self):
@@ -83,8 +84,10 @@ class Watch:
     def _note_score(self, score):
         if self.verbose:
             print(f"Validation score: {score:f}")
-        if self.record.compare_score(score, self.tol):
+        self.record.compare_score(score, self.tol)
+        if score > self.best_score:
             self.best.keep(self.trainable)
+            self.best_score = score
 
     def _set_pace(self, pace):
         self.record.pace = pace
