@@ -344,6 +344,9 @@ def test_coefs_can_be_assigned_and_not_changed_in_place():
         model.coefs_[0] = model.coefs_[0]
     with pytest.raises(ValueError, match="read-only"):
         model.coefs_[0][:] = 0
+    for name in ("coefs_", "intercepts_"):
+        with pytest.raises(ValueError, match=f"{name} must be a list of 3 arrays, one for each layer, got 1"):
+            setattr(model, name, getattr(model, name)[:1])
     zeros = [np.zeros_like(W) for W in model.coefs_]
     model.coefs_, model.intercepts_ = zeros, [*model.intercepts_[:2], [7.0]]
     assert model.predict(X).tolist() == [7.0] * 150
@@ -702,6 +705,9 @@ def test_wrong_data_is_refused():
         MLPClassifier(**SMALL).fit(X, Y["multiclass"] % 3, validation_data=(X, Y["multiclass"]))
     with pytest.raises(ValueError, match=r"validation_data\[1\] is of the kind"):
         MLPClassifier(**SMALL).fit(X, Y["multiclass"], validation_data=(X, LABELS))
+    for odd in (2 * LABELS - 1, LABELS + 1):
+        with pytest.raises(ValueError, match=r"y must hold 0 or 1 .*, it has \[-?1 +[12]\]"):
+            MLPClassifier(**SMALL).fit(X, odd)
     labels = MLPClassifier(**SMALL).partial_fit(X, LABELS, classes=range(3))
     for call in (labels.partial_fit, lambda X, y: clone(labels).partial_fit(X, y, classes=range(3))):
         with pytest.raises(ValueError, match=r"y has 2 labels, wanted 3: \[0 1 2\]"):

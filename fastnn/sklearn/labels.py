@@ -96,12 +96,15 @@ class Labels:
                 f"{name} holds {strange}, which is not among the classes of the first call, {self.classes}{told}"
             )
         if kind == "multilabel-indicator":
-            return self._indicator(y)
+            return self._indicator(y, name)
         return np.searchsorted(self.classes, found)[codes.reshape(-1)]
 
     @staticmethod
-    def _indicator(y):
-        return y.toarray() if sparse.issparse(y) else y
+    def _indicator(y, name="y"):
+        y = y.toarray() if sparse.issparse(y) else y
+        if not np.isin(y, (0, 1)).all():
+            raise ValueError(f"{name} must hold 0 or 1 for each of several labels, it has {np.unique(y)[:5]}")
+        return y
 
     def targets(self, codes, dtype):
         """Targets for the network: codes of many classes, else values."""

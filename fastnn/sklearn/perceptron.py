@@ -32,6 +32,11 @@ class _Snapshots(list):
         return list, (list(self),)
 
 
+def _check_count(name, given, layers):
+    if len(given) != len(layers):
+        raise ValueError(f"{name} must be a list of {len(layers)} arrays, one for each layer, got {len(given)}")
+
+
 class Perceptron(BaseEstimator):
     """A multilayer perceptron as an estimator; the base of the two classes."""
 
@@ -166,9 +171,9 @@ class Perceptron(BaseEstimator):
 
     @coefs_.setter
     def coefs_(self, coefs):
-        layers = self._network("coefs_").parameters
-        given = [(np.asarray(W).T, *rest) for W, (_, *rest) in zip(coefs, layers, strict=True)]
-        self.network_.set_parameters(given)
+        layers, coefs = self._network("coefs_").parameters, list(coefs)
+        _check_count("coefs_", coefs, layers)
+        self.network_.set_parameters([(np.asarray(W).T, *rest) for W, (_, *rest) in zip(coefs, layers, strict=True)])
 
     @property
     def intercepts_(self):
@@ -177,7 +182,8 @@ class Perceptron(BaseEstimator):
 
     @intercepts_.setter
     def intercepts_(self, intercepts):
-        layers = self._network("intercepts_").parameters
+        layers, intercepts = self._network("intercepts_").parameters, list(intercepts)
+        _check_count("intercepts_", intercepts, layers)
         self.network_.set_parameters([(W, b, *rest) for b, (W, _, *rest) in zip(intercepts, layers, strict=True)])
 
     def _network(self, assigned=None):
