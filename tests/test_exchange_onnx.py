@@ -182,6 +182,12 @@ def test_half_is_enough_for_predict_classes_and_not_for_an_estimator(ort, tmp_pa
     wanted = estimator.classes_[estimator.network_.predict_classes(X)]
     assert set(wanted) == {"a", "b"}
     np.testing.assert_array_equal(run(ort, tmp_path / "m.onnx", X)[0], wanted)
+    estimator.classes_ = np.array([-1.0, 2.0])
+    to_onnx(estimator, tmp_path / "m.onnx")
+    np.testing.assert_array_equal(run(ort, tmp_path / "m.onnx", X)[0], np.where(wanted == "a", -1, 2))
+    estimator.classes_ = np.array([-1.0, 2.5])
+    with pytest.raises(ValueError, match="labels must be 2 labels"):
+        to_onnx(estimator, tmp_path / "m.onnx")
     to_onnx(estimator, tmp_path / "m.onnx", labels=False)
     assert [output.shape for output in run(ort, tmp_path / "m.onnx", np.ones((2, 1)))] == [(1, 1)]
     to_onnx(SimpleNamespace(network_=Network([2, 1], ["identity"])), tmp_path / "m.onnx")  # a regressor
