@@ -328,6 +328,17 @@ def test_a_node_that_no_network_has_is_named(onnx):
         data = model_of(onnx, nodes, W=SQUARE, V=np.ones((2, 3)), b=b, column=np.ones((3, 1)), zero=0.0, one=1.0)
         with pytest.raises(ValueError, match=message):
             from_onnx(io.BytesIO(data))
+    model = onnx.load_model_from_string(
+        model_of(onnx, [("Reshape", "x s", "r", {}), ("Gemm", "r W b", "y", {})], W=SQUARE, b=b)
+    )
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1, 3]), "s"))
+    for columns in (3, 6):
+        model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = columns
+        if columns == 3:
+            assert from_onnx(io.BytesIO(model.SerializeToString())).sizes == (3, 3)
+            continue
+        with pytest.raises(ValueError, match=r"node 'n0' \(Reshape\) .* rows of 3 numbers, and a sample has 6"):
+            from_onnx(io.BytesIO(model.SerializeToString()))
     two = [GEMM, ("Relu", "z", "y", {}), ("Tanh", "z", "v", {})]
     with pytest.raises(ValueError, match=r"the outputs y, v .* 2 of them"):
         from_onnx(io.BytesIO(model_of(onnx, two, ("y", "v"), W=SQUARE, b=b)))

@@ -1,6 +1,7 @@
 """from_onnx: the Network that an ONNX file computes."""
 
 import functools
+import math
 import os
 
 import numpy as np
@@ -165,6 +166,12 @@ class _Graph:
             self.reader.refuse(f"the inputs {', '.join(names)[:200]}", "wanted one")
         return names[0]
 
+    def columns(self):
+        """How many numbers a sample has, if the file says it."""
+        info = next(info for info in self._model.input if info.name == self.input())
+        counts = [each.dim_value for each in info.type.tensor_type.shape.dim[1:]]
+        return math.prod(counts) or None if counts else None
+
     def refuse(self, node, why):
         """Refuse a node by its name and operator."""
         name = f"node {node.name!r:.80} ({node.domain and node.domain + '.'}{node.op_type})"
@@ -304,7 +311,8 @@ def _reshape(graph, node):
     shape = _required(graph, node, node.input[1])
     if shape.dtype != np.int64 or shape.size != 2 or shape.ravel()[0] != -1 or shape.ravel()[1] < 1:
         graph.refuse(node, "it does not keep samples apart")
-    return (lambda: graph.reader.flatten(_called(node), int(shape.ravel()[1]))), node.input[0]
+    columns = int(shape.ravel()[1])
+    return (lambda: graph.reader.flatten(_called(node), columns, graph.columns())), node.input[0]
 
 
 def _cast(graph, node):

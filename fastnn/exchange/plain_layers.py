@@ -263,8 +263,13 @@ class Reader:
         self._layers.append(Layer(W, b.ravel(), tables.IDENTITY, is_trainable=is_trainable))
         self._has_activation = False
 
-    def flatten(self, name, columns=None):
-        """A change of shape that does nothing to samples that are rows: before the first layer, or to its columns."""
+    def flatten(self, name, columns=None, of_input=None):
+        """A change of shape that does nothing to samples that are rows: before the first layer, or to its columns.
+
+        `of_input` is how many numbers a sample has, if that is known.
+        """
+        if not self._layers and None not in (columns, of_input) and columns != of_input:
+            self.refuse(name, f"it makes rows of {columns} numbers, and a sample has {of_input}")
         if self._layers and columns != len(self._layers[-1].b):
             self.refuse(name, f"it comes after a layer with weights, of {len(self._layers[-1].b)} units")
 
