@@ -321,11 +321,13 @@ def test_a_node_that_no_network_has_is_named(onnx):
         # Numbers of the samples (m, 1), which fit a batch of 3.
         ([("Gemm", "x W column", "y", {})], r"node 'n0' \(Gemm\) .* what it adds has the shape \(3, 1\)"),
         ([("MatMul", "x W", "z", {}), ("Add", "z column", "y", {})], r"node 'n1' \(Add\) .* what it adds"),
+        ([("MatMul", "x W", "z", {}), ("Add", "z block", "y", {})], r"node 'n1' \(Add\) .* the shape \(1, 1, 3\)"),
         ([("Sub", "x column", "c", {}), ("Gemm", "c W", "y", {})], r"node 'n0' \(Sub\) .* the shape \(3, 1\)"),
         ([("Div", "x column", "c", {}), ("Gemm", "c W", "y", {})], r"node 'n0' \(Div\) .* the shape \(3, 1\)"),
         ([GEMM, ("LayerNormalization", "z column", "n", {}), ("Gemm", "n W", "y", {})], r"node 'n1' \(LayerNorm"),
     ):
-        data = model_of(onnx, nodes, W=SQUARE, V=np.ones((2, 3)), b=b, column=np.ones((3, 1)), zero=0.0, one=1.0)
+        odd = {"column": np.ones((3, 1)), "block": np.ones((1, 1, 3)), "zero": 0.0}
+        data = model_of(onnx, nodes, W=SQUARE, V=np.ones((2, 3)), b=b, one=1.0, **odd)
         with pytest.raises(ValueError, match=message):
             from_onnx(io.BytesIO(data))
     model = onnx.load_model_from_string(

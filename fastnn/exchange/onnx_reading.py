@@ -366,6 +366,6 @@ def _required(graph, node, tensor):
 
 def _vector(graph, node, b, n):
     """The b of a layer, whose shape may be (n,), (1, n) or that of one number for all units; not (n, 1): of samples."""
-    if b.size not in (1, n) or (b.ndim and b.shape[-1] != b.size):
+    if b.size not in (1, n) or (b.ndim and b.shape[-1] != b.size) or b.ndim > 2:
         graph.refuse(node, f"what it adds has the shape {b.shape}, and the layer {n} units")
     return np.broadcast_to(b.ravel(), n)
