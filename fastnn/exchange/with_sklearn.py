@@ -17,9 +17,10 @@ def to_sklearn(net, classes=None):
     ----------
     net : Network
         With one of identity, sigmoid, tanh and relu in all hidden layers, and without layer norm. A softmax or
-        sigmoid output makes a classifier, an identity output a regressor.
+        sigmoid output makes a classifier, an identity output a regressor. Or a fitted estimator that has one.
     classes : array_like, optional
-        The labels of the codes 0, 1, ..., sorted, each once. Default: the codes. Not for several sigmoid outputs.
+        The labels of the codes 0, 1, ..., sorted, each once. Default: the classes of an estimator that has some, else
+        the codes. Not for several sigmoid outputs.
 
     Returns
     -------
@@ -60,6 +61,8 @@ def to_sklearn(net, classes=None):
         more = {}
     else:
         kind = neural_network.MLPClassifier
+        if classes is None and hasattr(net, "network_") and not (output == "sigmoid" and plain.sizes[-1] > 1):
+            classes = getattr(net, "classes_", None)
         y, more = _first_labels(plain, classes)
         plain = _with_one_of_two(plain)
     model = kind(hidden_layer_sizes=plain.sizes[1:-1], activation=_hidden_activation(plain), random_state=0)
