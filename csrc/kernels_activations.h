@@ -228,7 +228,7 @@ static void FN(softmax_rows)(REAL *to, ptrdiff_t ld_out, const REAL *from, ptrdi
     V z[FEW], top, sum;
     FN(load_columns)(z, from + r * ld, ld, count, n);
     FN(softmax_columns)(z, n, &top, &sum);
-    FN(store_columns)(to + r * ld_out, ld_out, z, count, n);
+    FN(store_any_columns)(to + r * ld_out, ld_out, z, count, n);
   }
 }
 
@@ -241,7 +241,7 @@ static void FN(softmax_slope_rows)(REAL *to, ptrdiff_t ld_out, const REAL *d, pt
     FN(load_columns)(x, d + r * ld_d, ld_d, count, n);
     FN(load_columns)(y, a + r * ld_a, ld_a, count, n);
     FN(softmax_slope_columns)(x, y, n);
-    FN(store_columns)(to + r * ld_out, ld_out, x, count, n);
+    FN(store_any_columns)(to + r * ld_out, ld_out, x, count, n);
   }
 }
 
@@ -349,11 +349,9 @@ static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_
 #undef ROWS
 }
 
-static __attribute__((noinline)) void FN(activation_columns)(V *a, const V *z, const fnn_spec *g, ptrdiff_t n) {
-  const FN(constants) c = FN(constants_of)(g);
+static void FN(activation_columns)(V *a, const V *z, const fnn_spec *g, ptrdiff_t n) {
   V unused;
-#define UNITS(name, SLOPE)                                                                                             \
-  for (ptrdiff_t j = 0; j < n; j++) a[j] = FN(name)(z[j], c);
+#define UNITS(name, SLOPE) FN(activation)(a, 0, z, 0, g, 1, n * VL);
 #define ROWS(name)                                                                                                     \
   a[0] = z[0]; /* n is at least 1, but gcc does not know that and would warn */                                        \
   for (ptrdiff_t j = 1; j < n; j++) a[j] = z[j];                                                                       \
@@ -418,10 +416,8 @@ static void FN(times_slope)(REAL *d, const REAL *S, ptrdiff_t ld, ptrdiff_t rows
 }
 
 /* dA becomes dZ = dA * g'(Z), where x is A, or Z if the list says FROM_Z. */
-static __attribute__((noinline)) void FN(derivative_columns)(V *d, const V *x, const fnn_spec *g, ptrdiff_t n) {
-  const FN(constants) c = FN(constants_of)(g);
-#define UNITS(name, SLOPE)                                                                                             \
-  for (ptrdiff_t j = 0; j < n; j++) d[j] *= FN(name##_slope)(x[j], c);
+static void FN(derivative_columns)(V *d, const V *x, const fnn_spec *g, ptrdiff_t n) {
+#define UNITS(name, SLOPE) FN(derivative)(d, 0, d, 0, x, 0, g, 1, n * VL);
 #define ROWS(name) FN(name##_slope_columns)(d, x, n);
   switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
 #undef UNITS
