@@ -228,7 +228,7 @@ static void FN(softmax_rows)(REAL *to, ptrdiff_t ld_out, const REAL *from, ptrdi
     V z[FEW], top, sum;
     FN(load_columns)(z, from + r * ld, ld, count, n);
     FN(softmax_columns)(z, n, &top, &sum);
-    FN(store_columns)(to + r * ld_out, ld_out, z, count, n);
+    FN(store_any_columns)(to + r * ld_out, ld_out, z, count, n);
   }
 }
 
@@ -241,7 +241,7 @@ static void FN(softmax_slope_rows)(REAL *to, ptrdiff_t ld_out, const REAL *d, pt
     FN(load_columns)(x, d + r * ld_d, ld_d, count, n);
     FN(load_columns)(y, a + r * ld_a, ld_a, count, n);
     FN(softmax_slope_columns)(x, y, n);
-    FN(store_columns)(to + r * ld_out, ld_out, x, count, n);
+    FN(store_any_columns)(to + r * ld_out, ld_out, x, count, n);
   }
 }
 
@@ -349,11 +349,9 @@ static void FN(activation)(void *out, ptrdiff_t ld_out, const void *in, ptrdiff_
 #undef ROWS
 }
 
-static __attribute__((noinline)) void FN(activation_columns)(V *a, const V *z, const fnn_spec *g, ptrdiff_t n) {
-  const FN(constants) c = FN(constants_of)(g);
+static void FN(activation_columns)(V *a, const V *z, const fnn_spec *g, ptrdiff_t n) {
   V unused;
-#define UNITS(name, SLOPE)                                                                                             \
-  for (ptrdiff_t j = 0; j < n; j++) a[j] = FN(name)(z[j], c);
+#define UNITS(name, SLOPE) FN(activation)(a, 0, z, 0, g, 1, n * VL);
 #define ROWS(name)                                                                                                     \
   a[0] = z[0]; /* n is at least 1, but gcc does not know that and would warn */                                        \
   for (ptrdiff_t j = 1; j < n; j++) a[j] = z[j];                                                                       \
@@ -378,11 +376,21 @@ static void FN(derivative)(void *out, ptrdiff_t ld_out, const void *dA, ptrdiff_
 #undef ROWS
 }
 
+/* dA becomes dZ = dA * g'(Z), where x is A, or Z if the list says FROM_Z. */
+static void FN(derivative_columns)(V *d, const V *x, const fnn_spec *g, ptrdiff_t n) {
+#define UNITS(name, SLOPE) FN(derivative)(d, 0, d, 0, x, 0, g, 1, n * VL);
+#define ROWS(name) FN(name##_slope_columns)(d, x, n);
+  switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
+#undef UNITS
+#undef ROWS
+}
+
 /* Z becomes A = g(Z), and S is the slope g'(Z). */
 #define FROM_A(name) a = FN(name)(z, c), s = FN(name##_slope)(a, c)
 #define FROM_Z(name) a = FN(name)(z, c), s = FN(name##_slope)(z, c)
 #define ROWS(name) /* nothing: softmax has no slope of a single unit; FN(derivative) does the whole row */
-static void FN(activation_and_slope)(REAL *A, REAL *S, ptrdiff_t ld, const fnn_spec *g, ptrdiff_t rows, ptrdiff_t n) {
+static __attribute__((noinline)) void FN(activation_and_slope)(REAL *A, REAL *S, ptrdiff_t ld, const fnn_spec *g,
+                                                               ptrdiff_t rows, ptrdiff_t n) {
   const FN(constants) c = FN(constants_of)(g);
 #define UNITS(name, SLOPE)                                                                                             \
   for (ptrdiff_t r = 0; r < rows; r++, A += ld, S += ld)                                                               \
@@ -395,9 +403,13 @@ static void FN(activation_and_slope)(REAL *A, REAL *S, ptrdiff_t ld, const fnn_s
 #undef UNITS
 }
 
-/* The same of one sample, and both times the mask of dropout. */
-static void FN(activate_and_multiply)(REAL *A, REAL *S, const fnn_spec *g, const int32_t *kept, V scale, ptrdiff_t n) {
+/* The same of one sample, and both times the mask of dropout: for the activations IN_TILE. They are so short that a
+   second pass over A and S would take long beside them. */
+FNN_INLINE void FN(activate_and_multiply)(REAL *A, REAL *S, const fnn_spec *g, const int32_t *kept, V scale,
+                                          ptrdiff_t n) {
   const FN(constants) c = FN(constants_of)(g);
+#undef CASE_AFTER_TILE
+#define CASE_AFTER_TILE(name, SLOPE)
 #define UNITS(name, SLOPE)                                                                                             \
   for (ptrdiff_t v = 0; v < n; v += VL) {                                                                              \
     const V z = FN(load)(A + v), factor = FN(mask_factors)(kept + v, scale), SLOPE(name);                              \
@@ -410,24 +422,13 @@ static void FN(activate_and_multiply)(REAL *A, REAL *S, const fnn_spec *g, const
 #undef FROM_A
 #undef FROM_Z
 #undef ROWS
+#undef CASE_IN_TILE
+#undef CASE_AFTER_TILE
+#undef CASE_WHOLE_ROWS
+#undef CASE
 
 /* dZ = dA * S, in place. */
 static void FN(times_slope)(REAL *d, const REAL *S, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t n) {
   for (ptrdiff_t r = 0; r < rows; r++, d += ld, S += ld)
     for (ptrdiff_t v = 0; v < n; v += VL) FN(store)(d + v, FN(load)(d + v) * FN(load)(S + v));
 }
-
-/* dA becomes dZ = dA * g'(Z), where x is A, or Z if the list says FROM_Z. */
-static __attribute__((noinline)) void FN(derivative_columns)(V *d, const V *x, const fnn_spec *g, ptrdiff_t n) {
-  const FN(constants) c = FN(constants_of)(g);
-#define UNITS(name, SLOPE)                                                                                             \
-  for (ptrdiff_t j = 0; j < n; j++) d[j] *= FN(name##_slope)(x[j], c);
-#define ROWS(name) FN(name##_slope_columns)(d, x, n);
-  switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
-#undef UNITS
-#undef ROWS
-}
-#undef CASE_IN_TILE
-#undef CASE_AFTER_TILE
-#undef CASE_WHOLE_ROWS
-#undef CASE

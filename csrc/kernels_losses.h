@@ -263,6 +263,27 @@ static double FN(cross_entropy_row)(REAL *z, ptrdiff_t n, const REAL *y, int32_t
     OF_##FORM(name)                                                                                                    \
   } break;
 
+/* The losses of single units: L of `count` numbers x, which are whole vectors, and the derivatives d by them; d may be
+   x. One function for few units and for many. */
+static __attribute__((noinline)) void FN(units)(REAL *d, double *L, const void *x, const void *y, const fnn_spec *loss,
+                                                ptrdiff_t count) {
+  const FN(constants) c = FN(constants_of)(loss);
+  const REAL *at = x, *targets = y;
+#define EACH_ELEMENT(name, c)                                                                                          \
+  for (ptrdiff_t v = 0; v < count; v += VL)                                                                            \
+    FN(store)(d + v, FN(name)(FN(load)(at + v), FN(load)(targets + v), c, L + v));
+#define OF_UNITS_OF_Z(name) FOR_PLAIN_AND_OTHER(EACH_ELEMENT, name)
+#define OF_UNITS_OF_A(name) EACH_ELEMENT(name, c)
+#define OF_ROWS_OF_A(name)
+#define OF_ROWS_OF_Z(name)
+  switch ((enum fnn_loss_kind)loss->kind) { FNN_EACH_LOSS(CASE) }
+#undef OF_ROWS_OF_Z
+#undef OF_ROWS_OF_A
+#undef OF_UNITS_OF_A
+#undef OF_UNITS_OF_Z
+#undef EACH_ELEMENT
+}
+
 /* --- few units: VL samples at a time; a vector holds one unit of each --- */
 
 /* The codes of `count` samples, as VL integers; the remaining ones are -1, which is the code of no unit. */
@@ -286,24 +307,22 @@ FNN_INLINE int FN(keep_columns)(V *kept, const V *z, const fnn_spec *g, ptrdiff_
 
 /* Sets L of VL samples; their Z (in z) becomes dZ. */
 FNN_INLINE void FN(loss_columns)(const fnn_head *h, V *z, const V *y, int one_class, double *L) {
-  const FN(constants) c = FN(constants_of)(&h->loss);
   const ptrdiff_t n = h->n;
-  double of_unit[VL];
+  double of_units[FEW * VL];
   V room[FEW], kept[FEW];
   V *a = h->activation.kind == FNN_IDENTITY ? z : room; /* the usual output of values, whose A is Z */
-#define SUM_OVER_UNITS(name, x, c)                                                                                     \
+#define SUM_OVER_UNITS(x)                                                                                              \
+  FN(units)((REAL *)z, of_units, x, y, &h->loss, n * VL);                                                              \
   for (int i = 0; i < VL; i++) L[i] = 0;                                                                               \
-  for (ptrdiff_t j = 0; j < n; j++) {                                                                                  \
-    z[j] = FN(name)((x)[j], y[j], c, of_unit);                                                                         \
-    for (int i = 0; i < VL; i++) L[i] += of_unit[i];                                                                   \
-  }
-#define OF_UNITS_OF_Z(name) FOR_PLAIN_AND_OTHER(SUM_OVER_UNITS, name, z)
+  for (ptrdiff_t j = 0; j < n; j++)                                                                                    \
+    for (int i = 0; i < VL; i++) L[i] += of_units[j * VL + i];
+#define OF_UNITS_OF_Z(name) SUM_OVER_UNITS(z)
 #define FROM_A(...)                                                                                                    \
   const int from_z = FN(keep_columns)(kept, z, &h->activation, n);                                                     \
   if (a != z) FN(activation_columns)(a, z, &h->activation, n);                                                         \
   __VA_ARGS__                                                                                                          \
   if (a != z) FN(derivative_columns)(z, from_z ? kept : a, &h->activation, n);
-#define OF_UNITS_OF_A(name) FROM_A(SUM_OVER_UNITS(name, a, c))
+#define OF_UNITS_OF_A(name) FROM_A(SUM_OVER_UNITS(a))
 #define OF_ROWS_OF_A(name) FROM_A(FN(name##_columns)(h, z, a, y, L);)
 #define OF_ROWS_OF_Z(name) FN(name##_columns)(z, y, n, one_class, L);
   switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
@@ -345,32 +364,31 @@ static void FN(head_columns)(const fnn_head *h, ptrdiff_t first, ptrdiff_t count
     memcpy(h->losses + first, L, sizeof L);
   else
     for (ptrdiff_t r = 0; r < count; r++) h->losses[first + r] = L[r];
-  FN(store_columns)(Z, h->ld, z, count, n);
+  FN(store_any_columns)(Z, h->ld, z, count, n);
 }
 
 /* --- many units: row by row --- */
 
+#define UNITS_AT_ONCE 256 /* a multiple of every VL */
+
 /* Returns L of one sample for a loss of single units, or from A; z becomes dZ, its padding 0. `a`: scratch, two rows.
  */
 static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) {
-  const FN(constants) c = FN(constants_of)(&h->loss);
   const ptrdiff_t n = h->n, padded = fnn_round_up(n, VL);
   const int from_z = fnn_slope_of(&h->activation) == FNN_FROM_Z;
-  double L = 0, of_unit[VL];
-#define SUM_OVER_UNITS(name, x, c)                                                                                     \
-  for (ptrdiff_t v = 0; v < n; v += VL) {                                                                              \
-    const V d = FN(name)(FN(load)((x) + v), FN(load)(y + v), c, of_unit);                                              \
-    for (ptrdiff_t i = 0; i < fnn_min(n - v, VL); i++) L += of_unit[i];                                                \
-    FN(store)(z + v, FN(select)(FN(inside)(v, n), d, (V){0}));                                                         \
+  double L = 0, of_units[UNITS_AT_ONCE];
+#define SUM_OVER_UNITS(x)                                                                                              \
+  for (ptrdiff_t v = 0; v < n; v += UNITS_AT_ONCE) {                                                                   \
+    FN(units)(z + v, of_units, (x) + v, y + v, &h->loss, fnn_min(padded - v, UNITS_AT_ONCE));                          \
+    for (ptrdiff_t i = 0; i < fnn_min(n - v, UNITS_AT_ONCE); i++) L += of_units[i];                                    \
   }
-#define OF_UNITS_OF_Z(name) FOR_PLAIN_AND_OTHER(SUM_OVER_UNITS, name, z)
+#define OF_UNITS_OF_Z(name) SUM_OVER_UNITS(z)
 #define FROM_A(...)                                                                                                    \
   if (from_z) memcpy(a + padded, z, (size_t)padded * sizeof *z); /* z is about to become dA */                         \
   FN(activation)(a, 0, z, 0, &h->activation, 1, n);                                                                    \
   __VA_ARGS__                                                                                                          \
-  FN(derivative)(z, 0, z, 0, from_z ? a + padded : a, 0, &h->activation, 1, n);                                        \
-  for (ptrdiff_t j = n; j < padded; j++) z[j] = 0; /* g' of padding may be NaN */
-#define OF_UNITS_OF_A(name) FROM_A(SUM_OVER_UNITS(name, a, c))
+  FN(derivative)(z, 0, z, 0, from_z ? a + padded : a, 0, &h->activation, 1, n);
+#define OF_UNITS_OF_A(name) FROM_A(SUM_OVER_UNITS(a))
 #define OF_ROWS_OF_A(name) FROM_A(L = FN(name##_row)(h, z, a, y);)
 #define OF_ROWS_OF_Z(name)
   switch ((enum fnn_loss_kind)h->loss.kind) { FNN_EACH_LOSS(CASE) }
@@ -380,6 +398,7 @@ static double FN(units_row)(const fnn_head *h, REAL *z, const REAL *y, REAL *a) 
 #undef FROM_A
 #undef OF_UNITS_OF_Z
 #undef SUM_OVER_UNITS
+  for (ptrdiff_t j = n; j < padded; j++) z[j] = 0; /* the derivative of padding may be NaN */
   return L;
 }
 

@@ -51,6 +51,12 @@ FNN_INLINE void FN(copy_transposed)(REAL *to, ptrdiff_t to_step, const REAL *fro
   }
 }
 
+/* With `pad`; one function for all that need it. */
+static __attribute__((noinline)) void FN(copy_padded)(REAL *to, ptrdiff_t to_step, const REAL *from,
+                                                      ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t columns) {
+  FN(copy_transposed)(to, to_step, from, from_step, rows, columns, 1);
+}
+
 /* For rows of n elements without gaps that are read or written by whole vectors: a row's last vector reaches into the
    rows that follow. Returns how many rows, from the first on, have enough rows after them for that. */
 FNN_INLINE ptrdiff_t FN(rows_before_end)(ptrdiff_t rows, ptrdiff_t n) {
@@ -64,7 +70,7 @@ static void FN(gather)(void *to, ptrdiff_t ld, const fnn_matrix *from, const uin
   if (from->dtype == FNN_DOUBLE && !order) {
     const REAL *in = (const REAL *)from->data + first * from->column_step;
     if (from->column_step == 1 && from->row_step != 1) {
-      FN(copy_transposed)(out, ld, in, from->row_step, rows, n, 1);
+      FN(copy_padded)(out, ld, in, from->row_step, rows, n);
       return;
     }
     if (from->row_step == 1 && from->column_step == n && n) {
@@ -135,7 +141,7 @@ static void FN(pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_
     const ptrdiff_t width = FN(panel_width)(n, panel), columns = fnn_min(n - first, width);
     const REAL *in = (const REAL *)from->data + first * from->column_step;
     if (from->row_step == 1) {
-      FN(copy_transposed)(to, width, in, from->column_step, k, columns, 1);
+      FN(copy_padded)(to, width, in, from->column_step, k, columns);
     } else {
       for (ptrdiff_t r = 0; r < k; r++)
         for (ptrdiff_t j = 0; j < columns; j++) to[r * width + j] = in[r * from->row_step + j * from->column_step];
@@ -206,7 +212,8 @@ static void FN(turn)(void *copy, const void *W, ptrdiff_t m, ptrdiff_t n, ptrdif
 
 /* columns[j] = element j of VL rows of a buffer, for j < n. If only `count` rows exist (at least 1), the last one is
    repeated. */
-FNN_INLINE void FN(load_columns)(V *columns, const REAL *rows, ptrdiff_t ld, ptrdiff_t count, ptrdiff_t n) {
+static __attribute__((noinline)) void FN(load_columns)(V *columns, const REAL *rows, ptrdiff_t ld, ptrdiff_t count,
+                                                       ptrdiff_t n) {
   ptrdiff_t v = 0;
   do {
     if (count == VL) {
@@ -237,4 +244,10 @@ FNN_INLINE void FN(store_columns)(REAL *rows, ptrdiff_t ld, V *columns, ptrdiff_
     for (ptrdiff_t r = 0; r < VL; r++)
       if (r < count) FN(store)(rows + r * ld + v, block[r]);
   }
+}
+
+/* The same as a function, where nothing is constant. */
+static __attribute__((noinline)) void FN(store_any_columns)(REAL *rows, ptrdiff_t ld, V *columns, ptrdiff_t count,
+                                                            ptrdiff_t n) {
+  FN(store_columns)(rows, ld, columns, count, n);
 }

@@ -12,6 +12,8 @@
 #define DENSE_BY_ROWS 4
 #define EPILOGUES 5
 #define HAS_ROWS_OF_A(epilogue) ((epilogue) == FORWARD || (epilogue) == BACKWARD || (epilogue) == DENSE_BY_ROWS)
+/* Whether a tile gets all terms of its sums at once: k0 is 0, and k1 is their number. */
+#define HAS_ALL_TERMS(epilogue) (FNN_WHOLE_SUMS && ((epilogue) == FORWARD || (epilogue) == BACKWARD))
 #define IS_DENSE(epilogue) ((epilogue) == DENSE_BY_COLUMNS || (epilogue) == DENSE_BY_ROWS)
 
 /* A pointer to a product of any kind. `f` points to its factors: each of these structs begins with them. */
@@ -75,7 +77,7 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     const REAL *row[TALLEST];
 #pragma GCC unroll 16
     for (int r = 0; r < height; r++) row[r] = FN(sample)(f, i + r);
-    const int in_blocks = FNN_WHOLE_SUMS && epilogue != DENSE_BY_ROWS;
+    const int in_blocks = HAS_ALL_TERMS(epilogue);
     REAL earlier[TALLEST * 2 * VL]; /* sums of whole blocks of terms */
     /* `earlier` is read only after an earlier block has written it. gcc cannot see that and would warn for each vector
        of each tile. This empty instruction says that `earlier` is written; it costs nothing. */
@@ -120,7 +122,7 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
       }
     }
   }
-  if (k0) EACH_VECTOR sum[r][v] += FN(load)(partial + (r * vectors + v) * VL);
+  if (!HAS_ALL_TERMS(epilogue) && k0) EACH_VECTOR sum[r][v] += FN(load)(partial + (r * vectors + v) * VL);
   REAL results[TALLEST * 2 * VL]; /* used by dense tiles only */
   if (IS_DENSE(epilogue) && !k0 && p.dense->adds_to_C) {
     const fnn_dense *q = p.dense;
@@ -128,7 +130,7 @@ FNN_INLINE void FN(tile)(const int height, const int vectors, const int epilogue
     FN(collect)(results, width, earlier, q->row_step, q->column_step, height, fnn_min(f->n - panel * NR, width));
     EACH_VECTOR sum[r][v] += FN(load)(results + (r * vectors + v) * VL);
   }
-  if (k1 < f->k) {
+  if (!HAS_ALL_TERMS(epilogue) && k1 < f->k) {
     EACH_VECTOR FN(store)(partial + (r * vectors + v) * VL, sum[r][v]);
     return;
   }
@@ -410,8 +412,7 @@ static void FN(pack_rows)(const fnn_weights *p, ptrdiff_t i, ptrdiff_t rows, ptr
 
 /* Computes `rows` rows, from row c0 on, of one panel of the result. */
 static void FN(panel)(FN(any_product) p, int epilogue, ptrdiff_t c0, ptrdiff_t rows, ptrdiff_t panel, REAL *partial) {
-  const ptrdiff_t k_all = p.f->k,
-                  terms = FNN_WHOLE_SUMS && (epilogue == FORWARD || epilogue == BACKWARD) ? k_all : SUM_BLOCK;
+  const ptrdiff_t k_all = p.f->k, terms = HAS_ALL_TERMS(epilogue) ? k_all : SUM_BLOCK;
   const ptrdiff_t width = FN(panel_width)(p.f->n, panel), most = width == VL ? FNN_MR_SINGLE : FNN_MR;
   /* Rows in even parts: a last tile of one row would take nearly as long as a full one. */
   const ptrdiff_t tiles = (rows + most - 1) / most, height = rows / tiles, taller = rows % tiles;

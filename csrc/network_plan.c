@@ -69,8 +69,8 @@ static int is_of_whole_rows(const compiler *c, int l) {
   return fnn_place_of(&c->net->layer[l].activation) == FNN_WHOLE_ROWS;
 }
 
-/* Whether dropout applies the activation of layer l, too: one pass over A instead of two. Diagnostics need A before
-   dropout. */
+/* Whether dropout applies the activation of layer l, too: row after row, so that A stays in the cache. Diagnostics need
+   A before dropout. */
 static int activates_in_dropout(const compiler *c, int l) {
   return has_dropout(c, l) && !c->net->layer[l].norm && !is_of_whole_rows(c, l) && !c->key->diagnoses;
 }
