@@ -672,11 +672,26 @@ def test_a_failed_fit_changes_nothing(expected):
         ),
         ({"size": ["1,5"], "place": ["town"], "new": [True]}, "for a decimal comma give decimal=','"),
         ({"size": [-np.inf], "place": ["town"], "new": [True]}, "'size' holds an infinite number in row 1"),
+        ({"size": ["1_000"], "place": ["town"], "new": [True]}, "in training, and now '1_000' in row 1"),
+        (
+            read_table({"size": ["1.5", "2.5"], "place": ["town"] * 2, "new": [True] * 2}, decimal=","),
+            r"numbers with a point, such as '1\.5', and was read with decimal=','",
+        ),
     ],
 )
 def test_tables_that_a_model_cannot_predict(expected, table, message):
     with pytest.raises(ValueError, match=message):
         expected.predict(table)
+
+
+def test_numbers_of_a_type_for_categories(expected):
+    pandas = pytest.importorskip("pandas")
+    numbers = {"place": ["town"] * 3, "new": [True] * 3}
+    table = pandas.DataFrame({**numbers, "size": pandas.Categorical(["60", None, "80.5"])})
+    with pytest.warns(fastnn.DataWarning, match="1 of 3 cells is missing"):
+        found = expected.predict(table)
+    with pytest.warns(fastnn.DataWarning, match="1 of 3 cells is missing"):
+        np.testing.assert_array_equal(found, expected.predict({**numbers, "size": [60, None, 80.5]}))
 
 
 def test_evaluate_needs_a_target(expected):

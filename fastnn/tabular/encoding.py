@@ -42,7 +42,7 @@ class Numbers(NamedTuple):
         str or None
             What was not seen in training.
         """
-        self._check(column)
+        column = self._of_numbers(column)
         missing = column.missing()
         rows[:, 0] = np.where(missing, self.fill, column.values)
         if self.has_missing:
@@ -55,15 +55,22 @@ class Numbers(NamedTuple):
             )
         return None
 
-    def _check(self, column):
+    def _of_numbers(self, column):
+        """The column with cells that are numbers, or ValueError."""
         if column.kind in ("date", "other"):
             raise ValueError(f"column {self.name!r} held numbers in training, and now {column.first()}")
-        if column.kind not in ("number", "boolean"):
-            place = next(i for i, value in enumerate(column.values) if value is not None and not _is_number(value))
-            told = "; for a decimal comma give decimal=','" if cells.is_with_comma(column.values[place]) else ""
-            found = f"{column.example(place)} in row {place + 1}{told}"
-            raise ValueError(f"column {self.name!r} held numbers in training, and now {found}")
+        if column.kind == "text":
+            for place, text in enumerate(column.values):
+                if text is not None and cells.number(text) is None:
+                    told = "; for a decimal comma give decimal=','" if cells.is_with_comma(text) else ""
+                    found = f"{column.example(place)} in row {place + 1}{told}"
+                    raise ValueError(f"column {self.name!r} held numbers in training, and now {found}")
+            if not column.is_category:
+                cells.refuse_numbers(column)
+            values = [np.nan if text is None else cells.number(text) for text in column.values]
+            column = column._replace(kind="number", values=np.array(values, float))
         refuse_infinite(column)
+        return column
 
 
 def refuse_infinite(column):
