@@ -118,6 +118,7 @@ def test_nullable_and_categorical_columns(kind):
         ("?,a\n1,b\n", ["0", "1"], [["?", "1"], ["a", "b"]]),
         ("sep=;\r\na;b\r\n1,2;3\r\n", ["a", "b"], [["1,2"], ["3"]]),
         ('a, b\n1, "x, y"\n', ["a", "b"], [["1"], ["x, y"]]),
+        (",\na,b\n1,2\n,\n\n3,4\n,\n,,\n", ["a", "b"], [["1", "", "3", ""], ["2", "", "4", ""]]),
     ],
 )
 def test_delimited_text(text, names, columns):
@@ -682,6 +683,14 @@ def test_a_failed_fit_changes_nothing(expected):
 def test_tables_that_a_model_cannot_predict(expected, table, message):
     with pytest.raises(ValueError, match=message):
         expected.predict(table)
+
+
+def test_a_row_without_a_cell_has_a_prediction(expected):
+    text = b"size,place,new\n50,town,true\n,,\n60,land,false\n"
+    with pytest.warns(fastnn.DataWarning):
+        found = expected.predict(io.BytesIO(text))
+    assert len(found) == 3
+    assert found[2] == expected.predict({"size": [60], "place": ["land"], "new": [False]})
 
 
 def test_numbers_of_a_type_for_categories(expected):

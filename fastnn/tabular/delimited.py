@@ -80,13 +80,18 @@ def _decoded(data, encoding):
 
 
 def _parsed(text, delimiter):
-    """Lists of cells with the number of their last line, without empty lines."""
+    """Lists of cells with the number of their last line, without empty lines.
+
+    A line of delimiters alone is a row whose cells are all missing: else predictions would have fewer rows than the file.
+    """
     if delimiter == " ":  # as many as there are, also before the first
         text = "\n".join(line.strip() for line in text.splitlines())
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     for row in reader:
         if any(row):
             yield reader.line_num, [cell for cell in row if cell] if delimiter == " " else row
+        elif delimiter != " " and len(row) > 1:
+            yield reader.line_num, row
 
 
 def _delimiter(text):
@@ -96,7 +101,7 @@ def _delimiter(text):
     for delimiter in (*DELIMITERS, " "):
         counts = []
         try:
-            counts.extend(len(row) for _, row in _parsed("".join(some), delimiter))
+            counts.extend(len(row) for _, row in _parsed("".join(some), delimiter) if any(row))
         except csv.Error:  # a quoted cell may go on beyond the lines looked at
             if whole or not counts:
                 continue
@@ -112,7 +117,9 @@ def _rows(text, delimiter):
     try:
         rows = []
         for line, row in _parsed(text, delimiter):
-            rows.append((line, row))
+            # What a spreadsheet leaves above a table, or of another width below it, is no row.
+            if any(row) or (rows and len(row) == len(rows[0][1])):
+                rows.append((line, row))
     except csv.Error as error:
         what = "a quotation mark is not closed" if "end of data" in str(error) else str(error)
         raise ValueError(f"after line {line}: {what}") from None
