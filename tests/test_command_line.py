@@ -149,6 +149,16 @@ def test_classes_and_their_probabilities(table, run):
         assert kind == ("b" if float(b) >= 0.5 else "a")
 
 
+def test_classes_that_are_fractions_keep_their_digits(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    labels = [0.1, 1234567.25]
+    Path("t.csv").write_text("\n".join(["x,y", *[f"{i % 2},{labels[i % 2]}" for i in range(40)]]))
+    code, *_ = run("train", "t.csv", "--target", "y", "--task", "classification", "-o", "m.npz", "--lr", 0.01)
+    assert code == 0
+    _, out, _ = run("predict", "m.npz", "t.csv")
+    assert out[:3] == ["y", "0.1", "1234567.25"]
+
+
 def test_predictions_are_printed_as_they_are(table, capsys):
     labels = ["a\xa0\u2028b", 'x\ny, "z"\x1b']
     TabularModel(epochs=2).fit({"size": SIZES, "kind": np.array(labels)[(KINDS == "a").astype(int)]}, "kind").save(

@@ -579,6 +579,36 @@ def test_evaluate():
     assert classes.evaluate(other) == {"accuracy": 0.0, "baseline_accuracy": 0.0}
 
 
+def test_evaluate_of_targets_of_another_kind():
+    pandas = pytest.importorskip("pandas")
+    x = np.arange(60) % 3
+    model = TabularModel(epochs=60, lr=0.01, test_split=0).fit({"x": x, "y": x}, "y")
+    assert model.predict({"x": [0, 1, 2]}).tolist() == [0, 1, 2]
+    for y in ([0, 1, "2.0"], pandas.Categorical(["0", "1", "2"]), pandas.Categorical([0, 1, 2])):
+        assert model.evaluate(pandas.DataFrame({"x": [0, 1, 2], "y": y}))["accuracy"] == 1.0
+    assert model.evaluate({"x": [0, 1, 2, 0], "y": ["0", "1", "2", "other"]})["accuracy"] == 0.75
+    assert model.evaluate({"x": [0, 1], "y": [0, np.inf]})["accuracy"] == 0.5
+    model = TabularModel(epochs=60, lr=0.01, test_split=0).fit({"x": x, "y": x == 2}, "y")
+    assert model.evaluate({"x": [0, 2, 2, 0], "y": ["false", "True", "perhaps", "0"]})["accuracy"] == 0.5
+    model = TabularModel(**QUICK).fit(TABLE, "price")
+    with pytest.raises(ValueError, match="'price' holds an infinite number in row 2"):
+        model.evaluate({**TABLE, "price": [1.0, np.inf, *PRICE[2:]]})
+
+
+@pytest.mark.parametrize("large", [2**53, 2**63 + 2**20, 1e30])
+def test_categories_that_float64_does_not_tell_apart(large):
+    codes = np.array([1, large])[np.arange(20) % 2]
+    with pytest.raises(ValueError, match=r"target 'y' has categories that are numbers of 2\^53 and more"):
+        TabularModel(**QUICK, task="classification").fit({"x": np.arange(20) % 3, "y": codes}, "y")
+    with pytest.raises(ValueError, match=r"column 'x' has categories that are numbers of 2\^53 and more"):
+        learned(codes, categorical="x")
+    assert learned(codes).inputs == ["x", "other"]
+    pandas = pytest.importorskip("pandas")
+    numbers = pandas.Categorical([2**53, 2**53 + 1] * 10)  # a type of its own for categories: they are text
+    table = pandas.DataFrame({"x": numbers, "y": np.arange(20.0)})
+    assert TabularModel(**QUICK).fit(table, "y").inputs == [f"x={2**53}", f"x={2**53 + 1}"]
+
+
 def test_a_header_is_expected_where_there_was_one():
     given = csv(header=False)
     model = TabularModel(**QUICK).fit(io.BytesIO(given.encode()), 3)

@@ -20,7 +20,8 @@ def lines(say, model, data, output, probabilities, header, delimiter, decimal, e
     table = places.table(data, header, delimiter, decimal, encoding, missing)
     skipped = [f"{name} (the target)" if name == known.target else name for name in table.names]
     skipped = [name for name in skipped if name.removesuffix(" (the target)") not in known.columns]
-    found = [_short(known.predict(table))]
+    found = [known.predict(table)]
+    found = [found[0].tolist() if known.task == "classification" else _short(found[0])]
     names = [known.target]
     if probabilities:
         found += map(_short, known.predict_proba(table).T)
@@ -37,7 +38,7 @@ def lines(say, model, data, output, probabilities, header, delimiter, decimal, e
 
 def _short(values):
     """Numbers of the network with the digits that it has."""
-    return list(map(str, values.astype(np.float32))) if values.dtype.kind == "f" else values.tolist()
+    return list(map(str, values.astype(np.float32)))
 
 
 def _csv(rows):

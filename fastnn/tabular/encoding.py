@@ -14,6 +14,7 @@ from . import cells
 from .reading import as_text
 
 _MOST_CATEGORIES = 1000
+_EXACT = 2.0**53  # from here on not all whole numbers are in float64
 _UNNAMED = re.compile(r"Unnamed: \d+")  # what pandas and we call a column without a name, such as a saved index
 
 
@@ -78,6 +79,17 @@ def refuse_infinite(column):
     infinite = np.flatnonzero(np.isinf(column.values))
     if len(infinite):
         raise ValueError(f"column {column.name!r} holds an infinite number in row {infinite[0] + 1}")
+
+
+def refuse_merged(column, what="column"):
+    """Raise ValueError if numbers that are categories are so large that different ones have become the same."""
+    if column.kind == "number":
+        large = np.flatnonzero(np.abs(column.values) >= _EXACT)
+        if len(large):
+            raise ValueError(
+                f"{what} {column.name!r} has categories that are numbers of 2^53 and more, such as "
+                f"{column.example(large[0])}, which float64 does not tell apart: give text, such as 'a' before each number"
+            )
 
 
 class Categories(NamedTuple):
@@ -170,6 +182,7 @@ def learned(column, is_category):
         if counts_rows and _UNNAMED.fullmatch(name):
             return None, f"column {name!r} is left out: it counts the rows"
         return found, f"column {name!r} counts the rows; drop it if it says nothing else" if counts_rows else None
+    refuse_merged(column)
     there = [text for text in texts(column, column.kind) if text is not None]
     values, counts = np.unique(np.array(there, object), return_counts=True)
     if len(values) == 1 and not some:

@@ -5,6 +5,7 @@ import numpy as np
 from .. import cautions, files, hints, states
 from ..network import Network
 from . import archive, settings
+from .encoding import refuse_infinite
 from .reading import as_table
 from .training import Fitted, train
 
@@ -346,6 +347,8 @@ class TabularModel:
         if target.kind not in held:
             what = "numbers" if known.target.task == "regression" else "classes"
             raise ValueError(f"target {target.name!r} held {what} in training, and now {target.first()}")
+        if known.target.task == "regression":
+            refuse_infinite(target)
         known, X = self._inputs(table)
         return known.target.score(target.at(rows), known.target.found(known.network, X[:, rows]))
 

@@ -313,5 +313,7 @@ def as_text(value):
     """A number or a boolean as the text of a category: whole numbers without a point."""
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
+    if isinstance(value, (int, np.integer)):
+        return str(int(value))  # also one that float64 has no place for
     value = float(value)
     return str(int(value)) if value.is_integer() and abs(value) < 2**63 else repr(value)
