@@ -129,7 +129,7 @@ def test_delimited_text(text, names, columns):
     assert read(text.encode()) == (names, columns, not names[0].isdecimal())
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
 def test_encodings(encoding):
     given = {"encoding": encoding} if encoding == "cp1252" else {}
     table = read_table(io.BytesIO("größe,y\n1,ß\n".encode(encoding)), **given)
@@ -232,6 +232,34 @@ def test_cells_mean_the_same_in_a_file_and_in_memory(cells, settings, kind, valu
                 column.values, np.array(values, object if kind in ("text", "date") else float)
             )
         assert column.missing().tolist() == [v is None or v != v for v in values or cells]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (np.array([1.5, -9]), "number"),
+        (np.array([1, -9]), "number"),
+        (np.array([True, False]), "boolean"),
+        (np.array(["a", "-"]), "text"),
+        (np.array([b"a", b"-"]), "text"),
+        (np.array(["2024-01-01", "2024-01-02"], "M8[D]"), "date"),
+    ],
+    ids=lambda value: str(value.dtype) if isinstance(value, np.ndarray) else "",
+)
+def test_masked_cells_are_missing(data, kind):
+    masked = np.ma.masked_array(data, [False, True])
+    fields = np.ma.zeros(2, [("a", data.dtype)])
+    fields["a"] = masked
+    for source in ({"a": masked}, fields):
+        column = read_table(source).column("a")
+        assert (column.kind, type(column.values)) == (kind, np.ndarray)
+        assert column.missing().tolist() == [False, True]
+    assert read_table({"a": np.ma.masked_array(data)}).column("a").missing().tolist() == [False, False]
+
+
+def test_whole_numbers_that_no_float_is():
+    with pytest.raises(ValueError, match="column 'x' holds an infinite number in row 1"):
+        learned([-(10**400), *range(19)])
 
 
 def test_numbers_that_mean_missing_in_numeric_columns():

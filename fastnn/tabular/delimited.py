@@ -9,7 +9,13 @@ from .cells import MISSING, number
 DELIMITERS = (";", "\t", "|", ",")  # in the order in which they are preferred: numbers may have a decimal comma
 _LINES_LOOKED_AT = 100
 _SAID = re.compile(r"sep=([^\r\n])\r?\n")
-_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # byte order marks
+_MARKS = {  # byte order marks; that of utf-32 begins as that of utf-16 does
+    b"\xef\xbb\xbf": "utf-8-sig",
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
 _OTHERS = {
     b"PK\x03\x04": "a zip archive, such as a sheet of Excel: save it as CSV",
     b"\x1f\x8b": "compressed: unpack it first",
@@ -82,7 +88,7 @@ def _decoded(data, encoding):
 def _parsed(text, delimiter):
     """Lists of cells with the number of their last line, without empty lines.
 
-    A line of delimiters alone is a row whose cells are all missing: else predictions would have fewer rows than the file.
+    A line of delimiters alone is a row whose cells are all missing: else predictions would be fewer than the rows.
     """
     if delimiter == " ":  # as many as there are, also before the first
         text = "\n".join(line.strip() for line in text.splitlines())

@@ -88,7 +88,7 @@ def refuse_merged(column, what="column"):
         if len(large):
             raise ValueError(
                 f"{what} {column.name!r} has categories that are numbers of 2^53 and more, such as "
-                f"{column.example(large[0])}, which float64 does not tell apart: give text, such as 'a' before each number"
+                f"{column.example(large[0])}, which float64 does not tell apart: write them as text, with a letter"
             )
 
 

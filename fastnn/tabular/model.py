@@ -359,7 +359,8 @@ class TabularModel:
     def _inputs(self, table):
         """What was learned, and X of a table; a DataWarning for each column with something new."""
         known = self._known
-        missing = [encoder.name for encoder in known.encoders if encoder.name not in table.names]
+        there = set(table.names)
+        missing = [encoder.name for encoder in known.encoders if encoder.name not in there]
         if missing:
             if len(missing) == 1:
                 raise ValueError(table.no_column(missing[0]))

@@ -1,5 +1,6 @@
 """Tables of any kind, as a :class:`~fastnn.tabular.columns.Table`: files, data frames, dicts, records."""
 
+import math
 import os
 import sys
 
@@ -210,9 +211,11 @@ def _of_polars(series):
 
 
 def _refuse_twice(names):
-    for i, name in enumerate(names):
-        if name in names[:i]:
+    seen = set()
+    for name in names:
+        if name in seen:
             raise ValueError(f"two columns are named {name!r}; names have to differ")
+        seen.add(name)
 
 
 def _distinct(pairs, decimal, missing):
@@ -239,6 +242,8 @@ def _column(name, cells, is_category, decimal, missing):
     if cells.ndim != 1:
         raise ValueError(f"column {name!r} must have one cell for each row, got an array of shape {cells.shape}")
     kind = cells.dtype.kind
+    if isinstance(cells, np.ma.MaskedArray):
+        cells, kind = _of_masked(cells), "O"
     if kind in "mM":
         return Column(name, "date", cells.astype(str).astype(object), None, False)
     if kind in "SUT":
@@ -250,6 +255,13 @@ def _column(name, cells, is_category, decimal, missing):
     values = cells.astype(np.float64)
     mark_missing(values, missing)
     return Column(name, "boolean" if kind == "b" else "number", values, None, is_category)
+
+
+def _of_masked(cells):
+    """Objects, None where a cell is masked; cells of bytes are text, as without a mask."""
+    found = np.asarray(cells.astype("U") if cells.dtype.kind == "S" else cells).astype(object)
+    found[np.ma.getmaskarray(cells)] = None
+    return found
 
 
 def _of_objects(name, cells, is_category, decimal, missing):
@@ -268,9 +280,16 @@ def _of_objects(name, cells, is_category, decimal, missing):
         # A number among text, such as a category 1 beside "1a".
         texts = [c if c is None or isinstance(c, str) else as_text(c) for c in clean]
         return (_categories if is_category else column_of_text)(name, texts, missing, decimal)
-    values = np.array([np.nan if c is None else float(c) for c in clean])
+    values = np.array([np.nan if c is None else _as_float(c) for c in clean])
     mark_missing(values, missing)
     return Column(name, "boolean" if kinds == {"boolean"} else "number", values, None, is_category)
+
+
+def _as_float(number):
+    try:
+        return float(number)
+    except OverflowError:  # of a whole number of Python; infinite as its text would be
+        return math.inf if number > 0 else -math.inf
 
 
 def _of_no_use(name, cells):
