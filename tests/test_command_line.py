@@ -189,6 +189,13 @@ def test_without_header_by_number(table, run):
     assert (code, len(out), err) == (0, 80, ["columns that are not needed: 1, 2 (the target)"])
 
 
+def test_a_header_of_numbers_is_one_again(table, run):
+    table.write_text("\n".join(["2021,2022", *[f"{i % 5},{i % 5 * 2.5}" for i in range(40)]]))
+    assert run("train", table, "--target", 2022, "--header", "-o", "m.npz", "--epochs", 2)[0] == 0
+    code, out, _ = run("predict", "m.npz", table)
+    assert (code, out[0], len(out)) == (0, "2022", 41)
+
+
 def test_no_model_is_kept_without_output(table, run):
     code, _, err = run("train", table, "--target", "price", "--epochs", 2)
     assert (code, err[-1]) == (0, "the model is not kept; -o model.npz does")

@@ -647,6 +647,15 @@ def test_a_header_is_expected_where_there_was_one():
     assert model.predict(io.BytesIO(b"town,True\n")).shape == (1,)
 
 
+def test_a_header_of_numbers(tmp_path):
+    rows = np.arange(60.0).reshape(20, 3) % 7
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["0,1,2", *(",".join(map(str, row)) for row in rows)]))
+    table = dict(enumerate(rows.T))  # as a data frame whose columns have no names
+    for model in (TabularModel(**QUICK).fit(read_table(path, header=True), 2), TabularModel(**QUICK).fit(table, 2)):
+        np.testing.assert_array_equal(model.predict(path), model.predict(table))
+
+
 def test_classes_of_which_one_row_is_rare():
     table = {"x": np.arange(60) % 7, "y": ["a"] * 40 + ["b"] * 19 + ["c"]}
     model = TabularModel(**QUICK).fit(table, "y")

@@ -354,7 +354,7 @@ class TabularModel:
 
     def _table(self, table):
         """A table to predict: a file has a header if, and only if, that of :meth:`fit` had one."""
-        return as_table(table, None if self._known.has_header else False)
+        return as_table(table, self._known.has_header)  # not found: names may be numbers, as pandas writes them
 
     def _inputs(self, table):
         """What was learned, and X of a table; a DataWarning for each column with something new."""
