@@ -99,6 +99,8 @@ def test_help_fits_a_screen(command, run):
         (["bench", "--nets", "3"], "--nets: a net is sizes and batch such as 64-32-10x32"),
         (["bench", "--libraries", "torhc"], "--libraries: 'torhc' is none of fastnn, numpy, torch, jax, sklearn; did"),
         (["bench", "--seconds", "0"], "--seconds must be above 0"),
+        (["train", "t.csv", "--target", "y", "-o", "-"], "'-' is stdout, which is for text: name a file"),
+        (["bench", "--plot", "-"], "'-' is stdout, which is for text: name a file"),
     ],
 )
 def test_usage(argv, message, run):
@@ -239,6 +241,55 @@ def test_a_report_picture(table, run):
         code, *_ = run("train", table, "--target", target, "--epochs", 3, "--plot", f"{target}.png")
         assert code == 0
         assert Path(f"{target}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("plot", ["picture", "picture.doc", "picture.npz", "m.png", "../{}/m.png"])
+def test_a_picture_that_cannot_be_written_is_told_before_the_work(plot, table, run, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(TabularModel, "fit", None)
+    monkeypatch.setattr(bench, "measured", None)
+    plot = plot.format(table.parent.name)
+    code, out, err = run("train", table, "--target", "price", "-o", "m.png", "--plot", plot)
+    assert (code, out) == (2, [])
+    if "m.png" in plot:
+        assert err[-1] == f"fastnn train: error: -o and --plot name the same file, {plot}"
+        return
+    assert err[-1].startswith(f"fastnn train: error: --plot: {plot} has to end in .png")
+    assert run("bench", "--plot", plot)[0] == 2
+
+
+def test_a_model_that_cannot_be_written_is_told_before_the_work(table, run, monkeypatch):
+    monkeypatch.setattr(TabularModel, "fit", None)
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    code, _, err = run("train", table, "--target", "price", "-o", "m.safetensors")
+    assert (code, err[-1].split(": ")[2]) == (1, "files that end in .safetensors need the package safetensors")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    code, _, err = run("train", table, "--target", "price", "-o", "m.npz")
+    assert (code, err) == (1, ["fastnn train: error: m.npz: Permission denied"])
+
+
+def test_names_with_signs_of_dollars(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib").use("agg")
+    from matplotlib.figure import Figure
+
+    from fastnn.commands import pictures
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, dpi: drawn.append(figure))
+    wages = ["$0-$50", "$50-$99", r"a$\b"]
+    target = r"$w_\age$"
+    model = TabularModel(epochs=1).fit({"x": np.arange(60), target: wages * 20}, target)
+    pictures.of_training(model, "x.png")
+    model = TabularModel(epochs=1).fit({"x": np.arange(60) % 7, target: np.arange(60.0)}, target)
+    pictures.of_training(model, "x.png")
+    for figure in drawn:
+        figure.draw_without_rendering()
+        axes = figure.axes[1]
+        texts = [axes.xaxis.label, axes.yaxis.label, *axes.get_xticklabels(), *axes.get_yticklabels()]
+        assert not any(each._preprocess_math(each.get_text())[1] is True for each in texts if "$" in each.get_text())
+    read = [each._preprocess_math(each.get_text())[0] for each in drawn[0].axes[1].get_xticklabels()]
+    assert read == wages
+    assert drawn[1].axes[1].xaxis.label._preprocess_math(drawn[1].axes[1].get_xlabel())[0] == target
 
 
 def test_names_that_steer_a_terminal(tmp_path, run):

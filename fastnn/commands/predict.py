@@ -11,6 +11,7 @@ from . import Data, UsageError, places
 
 def lines(say, model, data, output, probabilities, header, delimiter, decimal, encoding, missing):
     """Predict; yield the lines of a CSV file, or write them to `output`."""
+    output = None if output == "-" else output
     places.check_output(output, model, data)
     known = places.model(model)
     if probabilities and known.task != "classification":
@@ -29,7 +30,7 @@ def lines(say, model, data, output, probabilities, header, delimiter, decimal, e
     if skipped:
         say(f"columns that are not needed: {', '.join(skipped)}")
     rows = [names] * table.has_header + list(zip(*found, strict=True))
-    if output is None or output == "-":
+    if output is None:
         yield from map(Data, _csv(rows).removesuffix("\n").split("\n"))
     else:
         filesystem.write(output, _csv(rows).encode())
