@@ -376,6 +376,10 @@ def test_numbers_as_categories():
     for cells in ([10, 2], ["10", "2.0"], np.array([10.0, 2.0])):
         assert inputs(model, cells) == ([[0, 1, 0], [0, 0, 1]], [])
     assert inputs(model, ["2.0", "x"])[0] == [[0, 0, 1], [0, 0, 0]]
+    times = learned(["10:30", "11:00", "late", "late"] * 5)
+    assert inputs(times, ["11:00", None, "10:30"])[0] == [[0, 1, 0], [0, 0, 0], [1, 0, 0]]
+    with pytest.raises(ValueError, match="'x' held categories in training, and now '2024-01-01'"):
+        inputs(times, ["2024-01-01"])
     text = learned(["01", "1", "a", "a"] * 5)
     assert inputs(text, ["01", "1"]) == ([[1, 0, 0], [0, 1, 0]], [])  # all numbers, and still text
 
@@ -917,6 +921,18 @@ def test_networks_that_do_not_fit_the_table(network, part):
     spoilt.seek(0)
     with pytest.raises(ValueError, match=f"its network has {part}"):
         TabularModel.load(spoilt)
+
+
+def test_scores_in_a_file_are_those_of_the_task():
+    buffer = io.BytesIO()
+    TabularModel(**QUICK).fit(TABLE, "place").save(buffer)
+    header, arrays = files.load(io.BytesIO(buffer.getvalue()))
+    for score in ({"r2": 1.0, "rmse": 1.0, "baseline_rmse": 1.0}, {"accuracy": 1.0}, {"a": 1.0}):
+        spoilt = io.BytesIO()
+        files.save(spoilt, {**header, "table": changed(header["table"], ("score",), score)}, arrays)
+        spoilt.seek(0)
+        with pytest.raises(ValueError, match="its scores must be accuracy, baseline_accuracy, got"):
+            TabularModel.load(spoilt)
 
 
 def test_names_in_a_file_differ():

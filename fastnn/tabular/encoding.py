@@ -110,9 +110,10 @@ class Categories(NamedTuple):
 
     def write(self, column, rows):
         """Write the inputs of a column into `rows`, as :meth:`Numbers.write` does."""
-        if column.kind in ("date", "other"):
-            raise ValueError(f"column {self.name!r} held categories in training, and now {column.first()}")
         place = {text: i for i, text in enumerate(self.categories)}
+        # Some of the categories, such as "10:30" of "10:30" and "late", may alone look like dates.
+        if column.kind == "other" or (column.kind == "date" and set(self.categories).isdisjoint(column.values)):
+            raise ValueError(f"column {self.name!r} held categories in training, and now {column.first()}")
         if self.has_missing:
             place[None] = len(self.categories)
         found = texts(column, self.kind)
@@ -145,8 +146,8 @@ def _is_number(text):
 
 def texts(column, kind):
     """The cells as texts of categories, None where they are missing; `kind` is that of the column in training."""
-    if column.kind == "text" or (kind == "text" and column.text is not None):
-        found = column.values if column.kind == "text" else column.text
+    if column.kind in ("text", "date") or (kind == "text" and column.text is not None):
+        found = column.text if column.kind in ("number", "boolean") else column.values
         if kind == "number":
             return [as_text(float(text)) if text is not None and _is_number(text) else text for text in found]
         return list(found)

@@ -21,6 +21,7 @@ class Classes(NamedTuple):
     most_frequent: int
 
     task = "classification"
+    scores = ("accuracy", "baseline_accuracy")
 
     @property
     def outputs(self):
@@ -59,6 +60,7 @@ class Values(NamedTuple):
     mean: float
 
     task = "regression"
+    scores = ("r2", "rmse", "baseline_rmse")
     outputs = 1
 
     def found(self, net, X):
