@@ -220,6 +220,9 @@ def test_settings_of_files_are_refused_for_other_tables():
         (["31.1.2024", "1.2.24"], {}, "date", ["31.1.2024", "1.2.24"]),
         (["2024-01-31 10:00", "2024-01-31T10:00:01Z"], {}, "date", None),
         (["10:00", "23:59:59"], {}, "date", None),
+        (["1 Jan 2024", "31-DEC-24", "3. May 2024 10:30"], {}, "date", None),
+        (["Sept. 5, 2024", "August 5 2024"], {}, "date", None),
+        (["5 marks 20", "1 jam 2024"], {}, "text", ["5 marks 20", "1 jam 2024"]),
         (["2024-01-31", "x"], {}, "text", ["2024-01-31", "x"]),
     ],
 )
@@ -309,6 +312,10 @@ def test_what_is_neither_number_nor_text_is_refused_where_it_is_needed(cell):
         ([f"{i},5" for i in range(40)], "numbers with a comma, such as '0,5': for a decimal comma give decimal=','"),
         (["1,234.5"] * 20 + ["2"] * 20, "numbers with a comma, such as '1,234.5'"),
         ([*map(str, range(38)), "old", "old"], r"2 of 40 cells are none: 'old'; .* missing=\['old'\]"),
+        (
+            [*(f"2024-01-{i % 28 + 1}" for i in range(38)), "n.d.", "n.d."],
+            r"holds dates, but 2 of 40 .* missing=\['n.d.'\]",
+        ),
         ([f"{i}%" for i in range(38)] + ["3", "7"], "numbers with a sign, such as '0%': write them without it"),
         (["$1,200.50", "€ 7"] * 20, r"numbers with a sign, such as '\$1,200.50'"),
         ([np.inf] + [1.0] * 39, "holds an infinite number in row 1"),
