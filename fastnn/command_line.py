@@ -327,4 +327,7 @@ def _sizes(text):
 
 
 def _delimiter(text):
-    return {"\\t": "\t", "tab": "\t"}.get(text, text)
+    found = {"\\t": "\t", "tab": "\t"}.get(text, text)
+    if len(found) != 1 or found in '"\r\n':
+        raise argparse.ArgumentTypeError(f"{text!r} is not one character, such as ';' or '\\t'")
+    return found

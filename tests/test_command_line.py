@@ -95,6 +95,7 @@ def test_help_fits_a_screen(command, run):
         (["train", "t.csv", "--target", "y", "--task", "regres"], "task must be 'auto', 'classification' or"),
         (["train", "t.csv", "--target", "y", "--drop", ","], "',' has an empty name"),
         (["train", "t.csv", "--target", "y", "--header", "--no-header"], "not allowed with argument"),
+        (["train", "t.csv", "--target", "y", "--delimiter", "::"], "'::' is not one character, such as ';' or"),
         (["export", "m.npz", "--to", "tflite"], "invalid choice: 'tflite'"),
         (["bench", "--nets", "3"], "--nets: a net is sizes and batch such as 64-32-10x32"),
         (["bench", "--libraries", "torhc"], "--libraries: 'torhc' is none of fastnn, numpy, torch, jax, sklearn; did"),
@@ -392,6 +393,14 @@ def test_export_without_the_module(model, run, monkeypatch):
     code, _, err = run("export", model, "--to", "onnx")
     assert code == 1
     assert err[-1].startswith("fastnn export: error: this release of fastnn cannot export: ")
+
+
+def test_export_without_torch(model, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, out, err = run("export", model, "--to", "torch")
+    assert (code, out) == (1, [])
+    assert err[-1] == "fastnn export: error: to_torch needs the package torch: pip install torch"
+    assert not os.path.exists("model.pt")
 
 
 # --- bench ----------------------------------------------------------------------------------------
