@@ -316,6 +316,11 @@ def test_what_is_neither_number_nor_text_is_refused_where_it_is_needed(cell):
             [*(f"2024-01-{i % 28 + 1}" for i in range(38)), "n.d.", "n.d."],
             r"holds dates, but 2 of 40 .* missing=\['n.d.'\]",
         ),
+        (
+            ["1 000", "12\u00a0500", "7"] + ["3"] * 37,
+            "something between thousands, such as '1 000': write them without",
+        ),
+        (["1.234,5", "12", "0,5"] + ["3"] * 37, "something between thousands, such as '1.234,5'"),
         ([f"{i}%" for i in range(38)] + ["3", "7"], "numbers with a sign, such as '0%': write them without it"),
         (["$1,200.50", "€ 7"] * 20, r"numbers with a sign, such as '\$1,200.50'"),
         ([np.inf] + [1.0] * 39, "holds an infinite number in row 1"),

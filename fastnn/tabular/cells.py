@@ -20,6 +20,7 @@ _DATES = re.compile(
     re.IGNORECASE,
 )
 _WITH_COMMA = re.compile(r"[+-]?\d+(,\d+)+(\.\d*)?")
+_WITH_GAPS = re.compile(r"[+-]?\d{1,3}([ \u00a0\u202f'.]\d{3})+([.,]\d+)?")  # between thousands
 _WITH_SIGN = re.compile(r"[+-]?[$€£¥] ?[+-]?\d[\d.,]*|[+-]?\d[\d.,]* ?[%$€£¥]")
 _MOST_WORDS = 0.2  # a share of words among numbers or dates up to which they are hardly categories
 
@@ -107,6 +108,12 @@ def refuse_numbers(column):
         raise ValueError(
             f"column {column.name!r} holds numbers with a comma, such as {with_comma[0]!r}: for a decimal comma give "
             "decimal=','; commas between thousands have to be removed"
+        )
+    gaps = [cell for cell in words if _WITH_GAPS.fullmatch(cell)]
+    if gaps and all(_WITH_GAPS.fullmatch(cell) or number(cell, ",") is not None for cell in words):
+        raise ValueError(
+            f"column {column.name!r} holds numbers with something between thousands, such as {gaps[0]!r}: write them "
+            f"without it; if these are categories, categorical=[{column.name!r}]"
         )
     if words and all(map(_WITH_SIGN.fullmatch, words)):
         raise ValueError(
