@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -82,6 +83,10 @@ def test_help_fits_a_screen(command, run):
     assert out[0].startswith(f"usage: fastnn {command or '[COMMAND]'}")
     if not command:
         assert [line.split()[0] for line in out[5:12]] == COMMANDS
+
+
+def test_version(run):
+    assert run("--version") == (0, [f"fastnn {fastnn.__version__}"], [])
 
 
 @pytest.mark.parametrize(
@@ -346,6 +351,16 @@ def test_mistakes(argv, message, table, model, run):
     assert (code, out) == (1, [])
     assert re.match(rf"fastnn {argv.split()[0]}: error: .*{re.escape(message)}", err[-1])
     assert {path.name: path.read_bytes() for path in table.parent.iterdir()} == before
+
+
+def test_what_a_message_says_can_be_written(table, run):
+    table.write_text(
+        "\n".join(['"day, local",other day,x,y', *[f"2024-01-{i + 1},10:{i + 10},{i},{i}" for i in range(20)]])
+    )
+    code, _, err = run("train", table, "--target", "y")
+    (told,) = re.findall(r"(--drop .*) leaves them out", err[-1])
+    assert code == 1
+    assert run("train", table, "--target", "y", "--epochs", 1, *shlex.split(told))[0] == 0
 
 
 def test_probabilities_of_numbers(table, model, run):
