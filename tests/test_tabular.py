@@ -433,9 +433,24 @@ def test_texts_that_name_rows_can_be_asked_for():
 def test_columns_that_count_rows():
     assert "column 'x' counts the rows; drop it if it says nothing else" in learned(np.arange(3, 23)).notes
     text = csv({"": np.arange(N), "a": SIZE, "y": PRICE})
-    model = TabularModel(**QUICK).fit(io.BytesIO(text.encode()), "y")
-    assert model.columns == ["a"]
-    assert "column 'Unnamed: 0' is left out: it counts the rows" in model.notes
+    for settings in ({}, {"test_split": 0}, {"refit": False}):
+        model = TabularModel(**QUICK, **settings).fit(io.BytesIO(text.encode()), "y")
+        assert model.columns == ["a"]
+        assert model.notes.count("column 'Unnamed: 0' is left out: it counts the rows") == 1
+    numbers = RNG.permutation(2 * N)[:N]  # rows of a table that was shuffled, some of them without a target
+    text = csv({"": numbers, "a": SIZE, "y": [*PRICE[:-1], "?"]})
+    assert TabularModel(**QUICK).fit(io.BytesIO(text.encode()), "y").columns == ["a"]
+    assert TabularModel(**QUICK).fit(io.BytesIO(text.replace(",a", "n,a", 1).encode()), "y").columns == ["n", "a"]
+    with pytest.raises(ValueError, match="no column is left to learn from: column 'Unnamed: 0' is left out"):
+        TabularModel(**QUICK).fit(io.BytesIO(csv({"": np.arange(N), "y": PRICE}).encode()), "y")
+    assert TabularModel(**QUICK, categorical="n").fit({"n": np.arange(20), "y": np.arange(20.0)}, "y").columns == ["n"]
+
+
+def test_the_score_is_of_a_network_with_the_same_columns():
+    # The number of the row tells the target, as the table is sorted; the model that is kept does not have it.
+    text = csv({"": np.arange(N), "a": RNG.standard_normal(N), "y": np.sort(PRICE)})
+    model = TabularModel(epochs=100).fit(io.BytesIO(text.encode()), "y")
+    assert model.score["r2"] < 0.5
 
 
 def test_very_many_categories(monkeypatch):

@@ -155,6 +155,29 @@ def texts(column, kind):
     return [None if value != value else as_text(bool(value) if as_bool else value) for value in column.values]
 
 
+def of_rows(column):
+    """Whether a column numbers the rows, so that it is left out, and what there is to say of it.
+
+    Parameters
+    ----------
+    column : Column
+        All rows of the table: a part of them has gaps.
+
+    Returns
+    -------
+    (bool, str or None)
+    """
+    values = column.values
+    if column.kind != "number" or column.is_category or len(values) < 3 or not np.isfinite(values).all():
+        return False, None
+    # A saved index has no name; that of a table which was sorted, or of some of its rows, is in no order.
+    if _UNNAMED.fullmatch(column.name) and (values == values.round()).all() and len(np.unique(values)) == len(values):
+        return True, f"column {column.name!r} is left out: it counts the rows"
+    if (np.diff(values) == 1).all():
+        return False, f"column {column.name!r} counts the rows; drop it if it says nothing else"
+    return False, None
+
+
 def learned(column, is_category):
     """What is learned of a column, and what there is to say of it.
 
@@ -179,10 +202,7 @@ def learned(column, is_category):
         found = Numbers(name, float(np.median(there)), some)
         if not some and there.min() == there.max():
             return None, f"column {name!r} is left out: all its cells are {there[0]:g}"
-        counts_rows = not some and len(there) > 2 and (np.diff(there) == 1).all()
-        if counts_rows and _UNNAMED.fullmatch(name):
-            return None, f"column {name!r} is left out: it counts the rows"
-        return found, f"column {name!r} counts the rows; drop it if it says nothing else" if counts_rows else None
+        return found, None
     refuse_merged(column)
     there = [text for text in texts(column, column.kind) if text is not None]
     values, counts = np.unique(np.array(there, object), return_counts=True)

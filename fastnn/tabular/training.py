@@ -85,13 +85,26 @@ def _divided(table, target_name, settings):
             encoding.refuse_infinite(column)
         elif column.kind == "text" and column.name not in settings.categorical and not column.is_category:
             cells.refuse_numbers(column)
-    missing, notes = target.missing(), []
+    columns, notes = _without_index(columns, settings.categorical)
+    missing = target.missing()
     if missing.any():
         notes.append(f"target {target.name!r}: {missing.sum()} rows are left out, where it is missing")
     rows = np.flatnonzero(~missing)
     if len(rows) < _FEWEST_ROWS:
         raise ValueError(f"the table has {len(rows)} rows with a target; {_FEWEST_ROWS} are the fewest to train on")
     return Table([column.at(rows) for column in columns]), target.at(rows), notes
+
+
+def _without_index(columns, categorical):
+    """The columns but for one that numbers the rows: neither the network that is measured nor the kept one has it."""
+    found = {
+        column.name: (False, None) if column.name in categorical else encoding.of_rows(column) for column in columns
+    }
+    notes = [note for _, note in found.values() if note]
+    columns = [column for column in columns if not found[column.name][0]]
+    if not columns:
+        raise ValueError(f"no column is left to learn from: {'; '.join(notes)}")
+    return columns, notes
 
 
 def _refuse_kinds(columns):
