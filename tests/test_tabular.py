@@ -451,6 +451,12 @@ def test_the_score_is_of_a_network_with_the_same_columns():
     text = csv({"": np.arange(N), "a": RNG.standard_normal(N), "y": np.sort(PRICE)})
     model = TabularModel(epochs=100).fit(io.BytesIO(text.encode()), "y")
     assert model.score["r2"] < 0.5
+    # Texts of which there are fewer than half as many as rows, but not in the part that the first network learns from.
+    words = [f"w{i % 55}" for i in range(N)]
+    model = TabularModel(epochs=200, lr=0.01).fit({"w": words, "y": np.arange(N) % 55 * 1.0}, "y")
+    assert model.columns == ["w"]
+    with pytest.raises(ValueError, match="column 'w' is left out: it holds 55 texts in 109 rows"):
+        TabularModel(**QUICK).fit({"w": words[:109], "y": PRICE[:109]}, "y")
 
 
 def test_very_many_categories(monkeypatch):

@@ -156,22 +156,26 @@ def texts(column, kind):
 
 
 def of_rows(column):
-    """Whether a column numbers the rows, so that it is left out, and what there is to say of it.
+    """Whether a column numbers or names the rows, so that it is left out, and what there is to say of it.
 
     Parameters
     ----------
     column : Column
-        All rows of the table: a part of them has gaps.
+        All rows of the table: in a part of them numbers have gaps, and more of the texts are the only ones.
 
     Returns
     -------
     (bool, str or None)
     """
-    values = column.values
-    if column.kind != "number" or column.is_category or len(values) < 3 or not np.isfinite(values).all():
+    values, rows = column.values, len(column.values)
+    if column.kind == "text":
+        count = len({text for text in values if text is not None})
+        told = f"{count} texts in {rows} rows, which name rows rather than tell something of them"
+        return (True, f"column {column.name!r} is left out: it holds {told}") if 2 * count > rows > 2 else (False, None)
+    if column.kind != "number" or column.is_category or rows < 3 or not np.isfinite(values).all():
         return False, None
     # A saved index has no name; that of a table which was sorted, or of some of its rows, is in no order.
-    if _UNNAMED.fullmatch(column.name) and (values == values.round()).all() and len(np.unique(values)) == len(values):
+    if _UNNAMED.fullmatch(column.name) and (values == values.round()).all() and len(np.unique(values)) == rows:
         return True, f"column {column.name!r} is left out: it counts the rows"
     if (np.diff(values) == 1).all():
         return False, f"column {column.name!r} counts the rows; drop it if it says nothing else"
@@ -194,7 +198,7 @@ def learned(column, is_category):
         None: the column is not used.
     """
     name, missing = column.name, column.missing()
-    count, some = len(missing), bool(missing.any())
+    some = bool(missing.any())
     if missing.all():
         return None, f"column {name!r} is left out: all its cells are missing"
     if column.kind != "text" and not (is_category or column.is_category):
@@ -208,9 +212,6 @@ def learned(column, is_category):
     values, counts = np.unique(np.array(there, object), return_counts=True)
     if len(values) == 1 and not some:
         return None, f"column {name!r} is left out: all its cells are {values[0]!r:.60}"
-    if column.kind == "text" and not is_category and 2 * len(values) > count > 2:
-        told = f"{len(values)} texts in {count} rows, which name rows rather than tell something of them"
-        return None, f"column {name!r} is left out: it holds {told}"
     note = None
     if len(values) > _MOST_CATEGORIES:
         values = values[np.sort(np.argsort(-counts, kind="stable")[:_MOST_CATEGORIES])]

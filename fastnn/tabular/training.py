@@ -85,7 +85,7 @@ def _divided(table, target_name, settings):
             encoding.refuse_infinite(column)
         elif column.kind == "text" and column.name not in settings.categorical and not column.is_category:
             cells.refuse_numbers(column)
-    columns, notes = _without_index(columns, settings.categorical)
+    columns, notes = _without_names_of_rows(columns, settings.categorical)
     missing = target.missing()
     if missing.any():
         notes.append(f"target {target.name!r}: {missing.sum()} rows are left out, where it is missing")
@@ -95,8 +95,8 @@ def _divided(table, target_name, settings):
     return Table([column.at(rows) for column in columns]), target.at(rows), notes
 
 
-def _without_index(columns, categorical):
-    """The columns but for one that numbers the rows: neither the network that is measured nor the kept one has it."""
+def _without_names_of_rows(columns, categorical):
+    """The columns but for those that number or name the rows: no network has them, the measured nor the kept one."""
     found = {
         column.name: (False, None) if column.name in categorical else encoding.of_rows(column) for column in columns
     }
