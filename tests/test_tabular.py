@@ -129,6 +129,23 @@ def test_delimited_text(text, names, columns):
     assert read(text.encode()) == (names, columns, not names[0].isdecimal())
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a\n1,5\n2,5", ["a"]),
+        ("1,5\n2,5", ["0"]),
+        ("a b\n1,5 2,5\n2,5 3", ["a", "b"]),
+        ('a,b\n"1,5",x\n"2,5",y', ["a", "b"]),
+        ("a,b;c\n1,5;2", ["a,b", "c"]),
+    ],
+)
+def test_a_decimal_comma_is_no_delimiter(text, names):
+    table = read_table(io.BytesIO(text.encode()), decimal=",")
+    assert table.names == names
+    if ";" not in text:
+        np.testing.assert_array_equal(table.column(names[0]).values, [1.5, 2.5])
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
 def test_encodings(encoding):
     given = {"encoding": encoding} if encoding == "cp1252" else {}

@@ -24,7 +24,7 @@ _OTHERS = {
 }
 
 
-def read(data, delimiter=None, header=None, encoding="utf-8"):
+def read(data, delimiter=None, header=None, encoding="utf-8", decimal="."):
     """The cells of a file.
 
     Parameters
@@ -36,6 +36,8 @@ def read(data, delimiter=None, header=None, encoding="utf-8"):
         Whether the first line has names. None: it has if none of its cells is a number, and all differ.
     encoding : str
         A byte order mark goes before it.
+    decimal : {".", ","}
+        A decimal comma is no delimiter, except in a file with quotation marks, in which it can stand between them.
 
     Returns
     -------
@@ -53,7 +55,10 @@ def read(data, delimiter=None, header=None, encoding="utf-8"):
     said = _SAID.match(text)  # as Excel writes it
     if said:
         text, delimiter = text[said.end() :], delimiter or said[1]
-    rows = _rows(text, _delimiter(text) if delimiter is None else delimiter)
+    if delimiter is None:
+        known = DELIMITERS if decimal == "." or '"' in text else DELIMITERS[:-1]
+        delimiter = _delimiter(text, known)
+    rows = _rows(text, delimiter)
     if header is None:
         header = _is_header(*(cells for _, cells in rows[:2]))
     if header:
@@ -100,11 +105,11 @@ def _parsed(text, delimiter):
             yield reader.line_num, row
 
 
-def _delimiter(text):
-    """The delimiter of which the first lines have the same number; "," for one column."""
+def _delimiter(text, known):
+    """The one of the `known` delimiters of which the first lines have the same number; the last for one column."""
     some = text.splitlines(keepends=True)[:_LINES_LOOKED_AT]
     whole = len(some) < _LINES_LOOKED_AT
-    for delimiter in (*DELIMITERS, " "):
+    for delimiter in (*known, " "):
         counts = []
         try:
             counts.extend(len(row) for _, row in _parsed("".join(some), delimiter) if any(row))
@@ -115,7 +120,7 @@ def _delimiter(text):
             return delimiter
     # Lines differ: the error that names the first such line is of the delimiter that is there most often.
     first = some[0]
-    return max(DELIMITERS[::-1], key=first.count)
+    return max(known[::-1], key=first.count)
 
 
 def _rows(text, delimiter):

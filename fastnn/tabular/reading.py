@@ -124,7 +124,7 @@ def _of_delimited(source, delimiter, header, decimal, encoding, missing):
         with open(source, "rb") as file:
             data = file.read()
     try:
-        names, cells, has_header = delimited.read(data, delimiter, header, encoding)
+        names, cells, has_header = delimited.read(data, delimiter, header, encoding, decimal)
         _refuse_twice(names)
         columns = [column_of_text(*each, missing, decimal) for each in zip(names, cells, strict=True)]
     except ValueError as error:
