@@ -274,6 +274,26 @@ def test_a_model_that_cannot_be_written_is_told_before_the_work(table, run, monk
     assert (code, err) == (1, ["fastnn train: error: m.npz: Permission denied"])
 
 
+def test_a_picture_is_written_as_a_whole_or_not_at_all(table, run, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    argv = "train", table, "--target", "price", "--epochs", 1, "--plot"
+    Path("old.png").write_bytes(b"old")
+    if os.path.exists("/dev/full"):
+        Path("full.png").symlink_to("/dev/full")
+        assert run(*argv, "full.png")[2][-1] == "fastnn train: error: full.png: No space left on device"
+
+    def fails(figure, file, **_):
+        file.write(b"half")
+        raise RuntimeError("no TeX")
+
+    monkeypatch.setattr(Figure, "savefig", fails)
+    code, out, err = run(*argv, "old.png")
+    assert (code, out, err[-1]) == (1, [], "fastnn train: error: old.png: no TeX")
+    assert Path("old.png").read_bytes() == b"old"
+
+
 def test_names_with_signs_of_dollars(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib").use("agg")
     from matplotlib.figure import Figure
@@ -281,13 +301,13 @@ def test_names_with_signs_of_dollars(tmp_path, monkeypatch):
     from fastnn.commands import pictures
 
     drawn = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path, dpi: drawn.append(figure))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **more: drawn.append(figure))
     wages = ["$0-$50", "$50-$99", r"a$\b"]
     target = r"$w_\age$"
     model = TabularModel(epochs=1).fit({"x": np.arange(60), target: wages * 20}, target)
-    pictures.of_training(model, "x.png")
+    pictures.of_training(model, str(tmp_path / "x.png"))
     model = TabularModel(epochs=1).fit({"x": np.arange(60) % 7, target: np.arange(60.0)}, target)
-    pictures.of_training(model, "x.png")
+    pictures.of_training(model, str(tmp_path / "x.png"))
     for figure in drawn:
         figure.draw_without_rendering()
         axes = figure.axes[1]

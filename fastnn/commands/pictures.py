@@ -1,9 +1,11 @@
 """Pictures for ``--plot``, by matplotlib."""
 
+import io
 import os
 
 import numpy as np
 
+from .. import filesystem
 from . import UsageError
 
 try:
@@ -17,8 +19,22 @@ _MOST_CLASSES = 20  # of a confusion matrix with numbers in its cells
 def check_name(path):
     """Raise UsageError if matplotlib writes no picture of such a name: before the work, which would be lost."""
     known = Figure().canvas.get_supported_filetypes()
-    if os.path.splitext(path)[1].lower().removeprefix(".") not in known:
+    if _kind(path) not in known:
         raise UsageError(f"--plot: {path} has to end in .png, .pdf, .svg or another ending of pictures")
+
+
+def _save(figure, path):
+    """Write the picture, whole or not at all."""
+    data = io.BytesIO()
+    try:
+        figure.savefig(data, format=_kind(path), dpi=120)
+    except RuntimeError as error:  # such as a TeX that is not installed
+        raise ValueError(f"{path}: {error}") from None
+    filesystem.write(path, data.getvalue())
+
+
+def _kind(path):
+    return os.path.splitext(path)[1].lower().removeprefix(".")
 
 
 def _plain(text):
@@ -37,7 +53,7 @@ def of_training(model, path):
         _values(found, model)
     else:
         _confusion(found, model)
-    figure.savefig(path, dpi=120)
+    _save(figure, path)
 
 
 def _losses(axes, history):
@@ -91,4 +107,4 @@ def of_times(results, path):
     axes.set_xticks(range(len(nets)), nets)
     axes.set(yscale="log", ylabel="microseconds a training step (shorter is better)", title=results["cpu"])
     axes.legend()
-    figure.savefig(path, dpi=120)
+    _save(figure, path)
