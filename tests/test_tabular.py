@@ -824,6 +824,31 @@ def test_numbers_of_a_type_for_categories(expected):
         np.testing.assert_array_equal(found, expected.predict({**numbers, "size": [60, None, 80.5]}))
 
 
+@pytest.mark.parametrize("large", [1e39, 1e100, -1e200])
+def test_numbers_that_are_too_large(large, expected):
+    told = "too large a number, in row 2" if large == -1e200 else "too far from the numbers of training"
+    with pytest.raises(ValueError, match=rf"'size' holds {large:g}, {told}".replace("+", r"\+")):
+        expected.predict({"size": [50, large], "place": ["town"] * 2, "new": [True] * 2})
+    for place in range(0, N, 5):  # rows of all parts
+        sizes = SIZE.copy()
+        sizes[place] = large
+        try:
+            score, told = TabularModel(epochs=1, hidden=()).fit({**TABLE, "size": sizes}, "price").score, None
+        except ValueError as error:
+            score, told = {}, str(error)
+        assert np.isfinite(list(score.values())).all()
+        assert score or f"column 'size' holds {large:g}, too" in told
+    assert TabularModel(epochs=1).fit({**TABLE, "size": SIZE * 1e40}, "price").score  # all of a size
+
+
+@pytest.mark.parametrize(("factor", "what"), [(1e40, "large"), (1e-45, "small")])
+def test_targets_that_float32_does_not_hold(factor, what):
+    with pytest.raises(
+        ValueError, match=f"target 'price' holds values of up to .*, too {what} for predictions in float32"
+    ):
+        TabularModel(**QUICK).fit({**TABLE, "price": PRICE * factor}, "price")
+
+
 def test_evaluate_needs_a_target(expected):
     with pytest.raises(ValueError, match="no column 'price'"):
         expected.evaluate({name: cells for name, cells in TABLE.items() if name != "price"})

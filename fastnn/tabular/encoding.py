@@ -14,6 +14,8 @@ from . import cells
 from .reading import as_text
 
 _MOST_CATEGORIES = 1000
+_LARGEST = 1e150  # of a number in a column; the square is in float64
+_FARTHEST = 1e30  # of a standardised number: float32 goes on to 3e38, and weights multiply it
 _EXACT = 2.0**53  # from here on not all whole numbers are in float64
 _UNNAMED = re.compile(r"Unnamed: \d+")  # what pandas and we call a column without a name, such as a saved index
 
@@ -75,10 +77,28 @@ class Numbers(NamedTuple):
 
 
 def refuse_infinite(column):
-    """Raise ValueError if a column of numbers holds one that is not finite."""
-    infinite = np.flatnonzero(np.isinf(column.values))
-    if len(infinite):
-        raise ValueError(f"column {column.name!r} holds an infinite number in row {infinite[0] + 1}")
+    """Raise ValueError if a column of numbers holds one that is not finite, or that cannot be squared."""
+    large = np.flatnonzero(np.abs(column.values) > _LARGEST)
+    if len(large):
+        value = column.values[large[0]]
+        what = f"{value:g}, too large a number," if np.isfinite(value) else "an infinite number"
+        raise ValueError(f"column {column.name!r} holds {what} in row {large[0] + 1}")
+
+
+def refuse_far(encoders, X, net):
+    """Raise ValueError if a number is so far from those of training that float32 has no place for it."""
+    if net.standardisation is None:  # in a file of others
+        return
+    mean, scale, *_ = net.standardisation
+    first = 0
+    for encoder in encoders:
+        if type(encoder) is Numbers:
+            far = np.flatnonzero(np.abs(X[first] - mean[first]) > _FARTHEST * scale[first])
+            if len(far):
+                raise ValueError(
+                    f"column {encoder.name!r} holds {X[first, far[0]]:g}, too far from the numbers of training"
+                )
+        first += len(encoder.inputs)
 
 
 def refuse_merged(column, what="column"):

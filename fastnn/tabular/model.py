@@ -5,7 +5,7 @@ import numpy as np
 from .. import cautions, files, hints, states
 from ..network import Network
 from . import archive, settings
-from .encoding import refuse_infinite
+from .encoding import refuse_far, refuse_infinite
 from .reading import as_table
 from .training import Fitted, train
 
@@ -367,6 +367,7 @@ class TabularModel:
             where, names = table.source or "the table", ", ".join(map(repr, missing))
             raise ValueError(f"{where} lacks {len(missing)} columns that the model needs: {names}")
         X, notes = known.inputs(table)
+        refuse_far(known.encoders, X, known.network)
         for note in notes:
             cautions.caution(note)
         return known, X

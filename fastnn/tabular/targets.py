@@ -142,6 +142,13 @@ def learned(column, task):
     if task == "regression":
         if column.values.min() == column.values.max():
             raise ValueError(f"target {name!r} is {column.values[0]:g} in all rows: there is nothing to learn")
+        largest, float32 = np.abs(column.values).max(), np.finfo(np.float32)
+        if not float32.tiny <= largest <= float32.max:
+            what = "large" if largest > 1 else "small"
+            raise ValueError(
+                f"target {name!r} holds values of up to {largest:.3g}, too {what} for predictions in float32: give "
+                "them in another unit"
+            )
         return Values(float(column.values.mean()))
     refuse_merged(column, "target")
     labels = _labels(column, column.kind)

@@ -177,7 +177,7 @@ class _Data:
         net.adapt(encoding.to_measure(encoders, X), None if self.task == "classification" else y)
         stops = {}
         if len(stopped):
-            stops["validation_data"] = self._inputs(encoders, stopped), self.y[stopped]
+            stops["validation_data"] = self._inputs(encoders, stopped, net), self.y[stopped]
             monitor = "val_loss" if self.task == "regression" else "val_brier"
             stops["metrics"] = () if self.task == "regression" else (targets.brier,)
             stops["early_stopping"] = EarlyStopping(monitor, patience=self.settings.patience)
@@ -190,7 +190,7 @@ class _Data:
         """The score of a network on some rows, and a pair of their targets and predictions."""
         target, found = (
             self.target.at(rows),
-            trained.target.found(trained.network, self._inputs(trained.encoders, rows)),
+            trained.target.found(trained.network, self._inputs(trained.encoders, rows, trained.network)),
         )
         right = self.y[rows]
         return trained.target.score(target, found), (trained.target.named(right), trained.target.named(found))
@@ -206,9 +206,13 @@ class _Data:
         encoders = [encoder for encoder, _ in used]
         return encoders, notes + encoding.of_missing(encoders, [column for _, column in used])
 
-    def _inputs(self, encoders, rows):
+    def _inputs(self, encoders, rows, net=None):
+        """X of some rows, which with a `net` must not be too far from those that it has learned from."""
         columns = [self.features.column(encoder.name).at(rows) for encoder in encoders]
-        return encoding.inputs_of(encoders, Table(columns))[0]
+        X = encoding.inputs_of(encoders, Table(columns))[0]
+        if net is not None:
+            encoding.refuse_far(encoders, X, net)
+        return X
 
     def _weight_decay(self):
         given = self.settings.weight_decay
