@@ -16,8 +16,8 @@ class TabularModel:
     Columns of numbers and of true and false become one input each, which the network standardises; columns of
     text become one input for each category, 1 or 0. A missing number is taken as the median of its column, and where
     training rows lack some, another input says which; a missing text is a category of its own. Columns that are the
-    same in all rows, or are missing in all, and text that differs from row to row are left out; dates are refused.
-    :attr:`notes` says what was done.
+    same in all rows, or are missing in all, text that differs from row to row, and a column without a name that numbers
+    the rows are left out; dates are refused. :attr:`notes` says what was done.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class TabularModel:
         True: train a second network with all rows for 1.5 times the epochs that were best for the first one, and keep
         that. The score is the first one's. False: keep the first.
     categorical : str or sequence of str
-        Columns of numbers that are categories, such as codes.
+        Columns of numbers below 2^53 that are categories, such as codes.
     drop : str or sequence of str
         Columns not to learn from, such as numbers of rows, or what is known only after the target.
     seed : int or None
@@ -234,7 +234,8 @@ class TabularModel:
         Raises
         ------
         ValueError, TypeError
-            If the table cannot be read, lacks a column, or has text where numbers were in training.
+            If the table cannot be read, lacks a column, has text where numbers were in training, or a number that is
+            too far from these.
 
         Warns
         -----

@@ -32,7 +32,8 @@ def read_table(source, *, delimiter=None, header=None, decimal=".", encoding="ut
         Whether the first line of a CSV file has names. None: it has if none of its cells is a number and all differ.
         Without a header the columns are named "0", "1" and so on.
     decimal : {".", ","}
-        What stands before the fraction in numbers that are text.
+        What stands before the fraction in numbers that are text. A comma is then found as a delimiter only in a file
+        with quotation marks.
     encoding : str
         Of CSV; a byte order mark goes before it.
     missing : str or sequence of str
@@ -57,6 +58,8 @@ def read_table(source, *, delimiter=None, header=None, decimal=".", encoding="ut
     Notes
     -----
     Text means the same in a file and in a data frame: a column of text whose cells are all numbers holds numbers.
+    Masked cells of NumPy's masked arrays are missing. Empty lines of a file are skipped; a line of delimiters alone is a
+    row in which all is missing.
 
     Examples
     --------
