@@ -58,8 +58,8 @@ def read_table(source, *, delimiter=None, header=None, decimal=".", encoding="ut
     Notes
     -----
     Text means the same in a file and in a data frame: a column of text whose cells are all numbers holds numbers.
-    Masked cells of NumPy's masked arrays are missing. Empty lines of a file are skipped; a line of delimiters alone is a
-    row in which all is missing.
+    Masked cells of NumPy's masked arrays are missing. Empty lines of a file are skipped; a line of delimiters alone is
+    a row in which all is missing.
 
     Examples
     --------
