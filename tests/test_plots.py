@@ -309,6 +309,18 @@ def test_regression_fit_against_the_truth(plt):
         np.testing.assert_allclose(segment, [[y, m - 2 * s], [y, m + 2 * s]])
 
 
+@pytest.mark.parametrize(
+    ("outputs", "loss", "told"), [(1, "poisson", "the prediction"), (2, "gaussian_nll", "the standard deviation")]
+)
+def test_regression_fit_without_end(plt, outputs, loss, told):
+    net = Network([2, outputs], ["identity"], loss, seed=0)
+    net.set_parameters([(np.zeros((outputs, 2)), np.full(outputs, 2000.0))])
+    count = len(plt.get_fignums())
+    with pytest.raises(ValueError, match=f"{told} has .* non-finite"):
+        plots.regression_fit(net, X, np.ones(M))
+    assert len(plt.get_fignums()) == count  # no figure is left
+
+
 def test_regression_fit_of_several_targets(plt):
     Y = np.stack([VALUES, X[1]])
     net = trained([2, 8, 2], Y, None, "mse")
