@@ -11,6 +11,7 @@ import signal
 import sys
 import warnings
 
+from ._version import __version__
 from .commands import Data, UsageError, bench, demo, export, info, inspect, predict, train
 
 _OVERVIEW = """\
@@ -143,6 +144,8 @@ def _as_options(text):
         except (ValueError, SyntaxError):  # a name with a quotation mark
             return found[0]
         values = value if isinstance(value, list) else [value]
+        if found[1] in ("drop", "categorical"):  # lists, as _names reads them
+            values = [f'"{each}"' if "," in each else each for each in values]
         return " ".join(f"--{found[1].replace('_', '-')} {shlex.quote(str(each))}" for each in values)
 
     return re.sub(rf"\b({_OPTIONS})=(\[[^\]]*\]|'[^']*')", option, text)
@@ -202,6 +205,7 @@ def _parser(prog):
     parser = argparse.ArgumentParser(prog=prog, usage="%(prog)s [COMMAND] ...", formatter_class=_Help, add_help=False)
     parser.description = _OVERVIEW.replace("%(prog)s", prog)
     parser.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+    parser.add_argument("--version", action="version", version=f"fastnn {__version__}", help=argparse.SUPPRESS)
     parser.set_defaults(command="demo", parser=parser)
     commands = parser.add_subparsers(prog=prog, metavar="COMMAND", help=argparse.SUPPRESS)
     for add in (_demo, _info, _bench, _train, _predict, _inspect, _export):
@@ -327,4 +331,7 @@ def _sizes(text):
 
 
 def _delimiter(text):
-    return {"\\t": "\t", "tab": "\t"}.get(text, text)
+    found = {"\\t": "\t", "tab": "\t"}.get(text, text)
+    if len(found) != 1 or found in '"\r\n':
+        raise argparse.ArgumentTypeError(f"{text!r} is not one character, such as ';' or '\\t'")
+    return found

@@ -16,7 +16,7 @@ _LENGTH = 8  # bytes, little-endian, before the JSON of tensors and metadata
 def packed(header, arrays):
     """The bytes of a file."""
     arrays = {name: np.ascontiguousarray(T) for name, T in arrays.items()}
-    return _package().save(arrays, {_KEY: json.dumps(header)})
+    return package().save(arrays, {_KEY: json.dumps(header)})
 
 
 def is_such(start, size):
@@ -34,9 +34,9 @@ def unpacked(data):
     ValueError
         If they are none, or another package's.
     """
-    package = _package()
+    reader = package()
     try:
-        arrays = package.load(data)
+        arrays = reader.load(data)
         length = int.from_bytes(data[:_LENGTH], "little")
         metadata = json.loads(data[_LENGTH : _LENGTH + length]).get("__metadata__") or {}
     except MemoryError:
@@ -48,8 +48,11 @@ def unpacked(data):
     return json.loads(metadata[_KEY]), arrays
 
 
-def _package():
-    """The module safetensors.numpy; by its name in a string, so that programs that are packed need not contain it."""
+def package():
+    """The module safetensors.numpy, or an ImportError that says what to install.
+
+    By its name in a string, so that programs that are packed need not contain it.
+    """
     try:
         return importlib.import_module("safetensors.numpy")
     except ModuleNotFoundError:

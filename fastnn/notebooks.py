@@ -7,6 +7,8 @@ the colour-blind (M. Okabe and K. Ito, "Color Universal Design", 2008).
 import math
 from html import escape
 
+import numpy as np
+
 from . import summaries
 from .plots.training import suits_log
 
@@ -61,9 +63,8 @@ def _picture(history):
     low, high = scaled(min(losses)), scaled(max(losses))
 
     def line(values, colour, dashes):
-        step = max(1, len(values) // _MOST_POINTS)
         points = []
-        for i in range(0, len(values), step):
+        for i in np.linspace(0, len(values) - 1, min(len(values), _MOST_POINTS)).round().astype(int):
             x = _MARGIN + (_WIDTH - 2 * _MARGIN) * i / (len(history.loss) - 1)
             y = _MARGIN + (_HEIGHT - 2 * _MARGIN) * (high - scaled(values[i])) / ((high - low) or 1.0)
             points.append(f"{x:.1f},{y:.1f}")

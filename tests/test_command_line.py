@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -84,6 +85,10 @@ def test_help_fits_a_screen(command, run):
         assert [line.split()[0] for line in out[5:12]] == COMMANDS
 
 
+def test_version(run):
+    assert run("--version") == (0, [f"fastnn {fastnn.__version__}"], [])
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -95,10 +100,13 @@ def test_help_fits_a_screen(command, run):
         (["train", "t.csv", "--target", "y", "--task", "regres"], "task must be 'auto', 'classification' or"),
         (["train", "t.csv", "--target", "y", "--drop", ","], "',' has an empty name"),
         (["train", "t.csv", "--target", "y", "--header", "--no-header"], "not allowed with argument"),
+        (["train", "t.csv", "--target", "y", "--delimiter", "::"], "'::' is not one character, such as ';' or"),
         (["export", "m.npz", "--to", "tflite"], "invalid choice: 'tflite'"),
         (["bench", "--nets", "3"], "--nets: a net is sizes and batch such as 64-32-10x32"),
         (["bench", "--libraries", "torhc"], "--libraries: 'torhc' is none of fastnn, numpy, torch, jax, sklearn; did"),
         (["bench", "--seconds", "0"], "--seconds must be above 0"),
+        (["train", "t.csv", "--target", "y", "-o", "-"], "'-' is stdout, which is for text: name a file"),
+        (["bench", "--plot", "-"], "'-' is stdout, which is for text: name a file"),
     ],
 )
 def test_usage(argv, message, run):
@@ -149,6 +157,16 @@ def test_classes_and_their_probabilities(table, run):
         assert kind == ("b" if float(b) >= 0.5 else "a")
 
 
+def test_classes_that_are_fractions_keep_their_digits(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    labels = [0.1, 1234567.25]
+    Path("t.csv").write_text("\n".join(["x,y", *[f"{i % 2},{labels[i % 2]}" for i in range(40)]]))
+    code, *_ = run("train", "t.csv", "--target", "y", "--task", "classification", "-o", "m.npz", "--lr", 0.01)
+    assert code == 0
+    _, out, _ = run("predict", "m.npz", "t.csv")
+    assert out[:3] == ["y", "0.1", "1234567.25"]
+
+
 def test_predictions_are_printed_as_they_are(table, capsys):
     labels = ["a\xa0\u2028b", 'x\ny, "z"\x1b']
     TabularModel(epochs=2).fit({"size": SIZES, "kind": np.array(labels)[(KINDS == "a").astype(int)]}, "kind").save(
@@ -177,6 +195,13 @@ def test_without_header_by_number(table, run):
     assert err[0] == f"{table}: 80 rows, 3 columns; no header, columns are called 0 to 2"
     code, out, err = run("predict", "m.npz", table)
     assert (code, len(out), err) == (0, 80, ["columns that are not needed: 1, 2 (the target)"])
+
+
+def test_a_header_of_numbers_is_one_again(table, run):
+    table.write_text("\n".join(["2021,2022", *[f"{i % 5},{i % 5 * 2.5}" for i in range(40)]]))
+    assert run("train", table, "--target", 2022, "--header", "-o", "m.npz", "--epochs", 2)[0] == 0
+    code, out, _ = run("predict", "m.npz", table)
+    assert (code, out[0], len(out)) == (0, "2022", 41)
 
 
 def test_no_model_is_kept_without_output(table, run):
@@ -222,6 +247,75 @@ def test_a_report_picture(table, run):
         code, *_ = run("train", table, "--target", target, "--epochs", 3, "--plot", f"{target}.png")
         assert code == 0
         assert Path(f"{target}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("plot", ["picture", "picture.doc", "picture.npz", "m.png", "../{}/m.png"])
+def test_a_picture_that_cannot_be_written_is_told_before_the_work(plot, table, run, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(TabularModel, "fit", None)
+    monkeypatch.setattr(bench, "measured", None)
+    plot = plot.format(table.parent.name)
+    code, out, err = run("train", table, "--target", "price", "-o", "m.png", "--plot", plot)
+    assert (code, out) == (2, [])
+    if "m.png" in plot:
+        assert err[-1] == f"fastnn train: error: -o and --plot name the same file, {plot}"
+        return
+    assert err[-1].startswith(f"fastnn train: error: --plot: {plot} has to end in .png")
+    assert run("bench", "--plot", plot)[0] == 2
+
+
+def test_a_model_that_cannot_be_written_is_told_before_the_work(table, run, monkeypatch):
+    monkeypatch.setattr(TabularModel, "fit", None)
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    code, _, err = run("train", table, "--target", "price", "-o", "m.safetensors")
+    assert (code, err[-1].split(": ")[2]) == (1, "files that end in .safetensors need the package safetensors")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    code, _, err = run("train", table, "--target", "price", "-o", "m.npz")
+    assert (code, err) == (1, ["fastnn train: error: m.npz: Permission denied"])
+
+
+def test_a_picture_is_written_as_a_whole_or_not_at_all(table, run, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    argv = "train", table, "--target", "price", "--epochs", 1, "--plot"
+    Path("old.png").write_bytes(b"old")
+    if os.path.exists("/dev/full"):
+        Path("full.png").symlink_to("/dev/full")
+        assert run(*argv, "full.png")[2][-1] == "fastnn train: error: full.png: No space left on device"
+
+    def fails(figure, file, **_):
+        file.write(b"half")
+        raise RuntimeError("no TeX")
+
+    monkeypatch.setattr(Figure, "savefig", fails)
+    code, out, err = run(*argv, "old.png")
+    assert (code, out, err[-1]) == (1, [], "fastnn train: error: old.png: no TeX")
+    assert Path("old.png").read_bytes() == b"old"
+
+
+def test_names_with_signs_of_dollars(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib").use("agg")
+    from matplotlib.figure import Figure
+
+    from fastnn.commands import pictures
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **more: drawn.append(figure))
+    wages = ["$0-$50", "$50-$99", r"a$\b"]
+    target = r"$w_\age$"
+    model = TabularModel(epochs=1).fit({"x": np.arange(60), target: wages * 20}, target)
+    pictures.of_training(model, str(tmp_path / "x.png"))
+    model = TabularModel(epochs=1).fit({"x": np.arange(60) % 7, target: np.arange(60.0)}, target)
+    pictures.of_training(model, str(tmp_path / "x.png"))
+    for figure in drawn:
+        figure.draw_without_rendering()
+        axes = figure.axes[1]
+        texts = [axes.xaxis.label, axes.yaxis.label, *axes.get_xticklabels(), *axes.get_yticklabels()]
+        assert not any(each._preprocess_math(each.get_text())[1] is True for each in texts if "$" in each.get_text())
+    read = [each._preprocess_math(each.get_text())[0] for each in drawn[0].axes[1].get_xticklabels()]
+    assert read == wages
+    assert drawn[1].axes[1].xaxis.label._preprocess_math(drawn[1].axes[1].get_xlabel())[0] == target
 
 
 def test_names_that_steer_a_terminal(tmp_path, run):
@@ -279,6 +373,16 @@ def test_mistakes(argv, message, table, model, run):
     assert {path.name: path.read_bytes() for path in table.parent.iterdir()} == before
 
 
+def test_what_a_message_says_can_be_written(table, run):
+    table.write_text(
+        "\n".join(['"day, local",other day,x,y', *[f"2024-01-{i + 1},10:{i + 10},{i},{i}" for i in range(20)]])
+    )
+    code, _, err = run("train", table, "--target", "y")
+    (told,) = re.findall(r"(--drop .*) leaves them out", err[-1])
+    assert code == 1
+    assert run("train", table, "--target", "y", "--epochs", 1, *shlex.split(told))[0] == 0
+
+
 def test_probabilities_of_numbers(table, model, run):
     code, _, err = run("predict", model, table, "--probabilities")
     assert (code, err[-1]) == (
@@ -324,6 +428,14 @@ def test_export_without_the_module(model, run, monkeypatch):
     code, _, err = run("export", model, "--to", "onnx")
     assert code == 1
     assert err[-1].startswith("fastnn export: error: this release of fastnn cannot export: ")
+
+
+def test_export_without_torch(model, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, out, err = run("export", model, "--to", "torch")
+    assert (code, out) == (1, [])
+    assert err[-1] == "fastnn export: error: to_torch needs the package torch: pip install torch"
+    assert not os.path.exists("model.pt")
 
 
 # --- bench ----------------------------------------------------------------------------------------

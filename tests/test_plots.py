@@ -161,6 +161,11 @@ def test_decision_boundary_has_the_colours_of_the_predictions(plt, net):
     assert labels(ax) == [f"class {k}" for k in range(len(dots))]
 
 
+def test_names_of_classes_may_begin_with_an_underscore(plt):
+    assert labels(plots.decision_boundary(BINARY, X, CODES > 0, classes=["_a", "b"])) == ["_a", "b"]
+    assert labels(plots.decision_boundary(THREE, X, 2 * (CODES > 0), classes=["_a", "_b", "_c"])) == ["_a", "_c"]
+
+
 def test_decision_boundary_of_two_of_more_features(plt):
     X4 = np.concatenate([X, 5 + X])
     net = trained([4, 8, 3], CODES, X=X4)
@@ -304,6 +309,18 @@ def test_regression_fit_against_the_truth(plt):
         np.testing.assert_allclose(segment, [[y, m - 2 * s], [y, m + 2 * s]])
 
 
+@pytest.mark.parametrize(
+    ("outputs", "loss", "told"), [(1, "poisson", "the prediction"), (2, "gaussian_nll", "the standard deviation")]
+)
+def test_regression_fit_without_end(plt, outputs, loss, told):
+    net = Network([2, outputs], ["identity"], loss, seed=0)
+    net.set_parameters([(np.zeros((outputs, 2)), np.full(outputs, 2000.0))])
+    count = len(plt.get_fignums())
+    with pytest.raises(ValueError, match=f"{told} has .* non-finite"):
+        plots.regression_fit(net, X, np.ones(M))
+    assert len(plt.get_fignums()) == count  # no figure is left
+
+
 def test_regression_fit_of_several_targets(plt):
     Y = np.stack([VALUES, X[1]])
     net = trained([2, 8, 2], Y, None, "mse")
@@ -391,6 +408,16 @@ def test_activation_histograms_count_everything(plt):
             assert axes[0].texts[0].get_text().endswith(f"{zeros_of(caches[0]['A']):.0%} are 0")
             spans = [ax.patches[0].get_data().edges[[0, -1]] for ax in axes[1:]]
             np.testing.assert_array_equal(spans, [(-1, 1), (0, 1)])
+
+
+@pytest.mark.parametrize("numbers", [[1e18], [-1e18], [1.0], [1e18, np.nextafter(1e18, 2e18)]], ids=str)
+def test_activations_that_are_all_the_same(plt, numbers):
+    net = Network([1, 1], ["identity"], "mse", dtype="float64", seed=0)
+    net.set_parameters([([[1.0]], [0.0])])
+    (ax,) = plots.activation_histograms(net, [numbers])
+    values, edges, _ = ax.patches[0].get_data()
+    assert values.sum() == 1
+    assert edges[0] < min(numbers) <= max(numbers) < edges[-1]
 
 
 def zeros_of(A):
@@ -765,6 +792,15 @@ def test_html_of_a_history():
     assert not {"script", "style", "link", "img", "iframe", "object"} & set(read.tags)
     assert not [name for name, _ in read.attributes if name.startswith("on") or name in ("src", "href")]
     assert "background" not in page  # the page's own, light or dark
+
+
+@pytest.mark.parametrize("epochs", [519, 520, 521, 1039, 5000])
+def test_a_line_of_many_epochs_has_both_ends_and_few_points(epochs):
+    page = history_of(loss=list(np.linspace(2, 1, epochs)))._repr_html_()
+    (line,) = ElementTree.fromstring(page).iter("polyline")
+    points = line.get("points").split(" ")
+    assert len(points) == min(epochs, 520)
+    assert (points[0], points[-1]) == ("4.0,4.0", "256.0,86.0")
 
 
 @pytest.mark.parametrize(

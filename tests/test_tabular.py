@@ -118,6 +118,7 @@ def test_nullable_and_categorical_columns(kind):
         ("?,a\n1,b\n", ["0", "1"], [["?", "1"], ["a", "b"]]),
         ("sep=;\r\na;b\r\n1,2;3\r\n", ["a", "b"], [["1,2"], ["3"]]),
         ('a, b\n1, "x, y"\n', ["a", "b"], [["1"], ["x, y"]]),
+        (",\na,b\n1,2\n,\n\n3,4\n,\n,,\n", ["a", "b"], [["1", "", "3", ""], ["2", "", "4", ""]]),
     ],
 )
 def test_delimited_text(text, names, columns):
@@ -128,7 +129,24 @@ def test_delimited_text(text, names, columns):
     assert read(text.encode()) == (names, columns, not names[0].isdecimal())
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a\n1,5\n2,5", ["a"]),
+        ("1,5\n2,5", ["0"]),
+        ("a b\n1,5 2,5\n2,5 3", ["a", "b"]),
+        ('a,b\n"1,5",x\n"2,5",y', ["a", "b"]),
+        ("a,b;c\n1,5;2", ["a,b", "c"]),
+    ],
+)
+def test_a_decimal_comma_is_no_delimiter(text, names):
+    table = read_table(io.BytesIO(text.encode()), decimal=",")
+    assert table.names == names
+    if ";" not in text:
+        np.testing.assert_array_equal(table.column(names[0]).values, [1.5, 2.5])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
 def test_encodings(encoding):
     given = {"encoding": encoding} if encoding == "cp1252" else {}
     table = read_table(io.BytesIO("größe,y\n1,ß\n".encode(encoding)), **given)
@@ -219,6 +237,9 @@ def test_settings_of_files_are_refused_for_other_tables():
         (["31.1.2024", "1.2.24"], {}, "date", ["31.1.2024", "1.2.24"]),
         (["2024-01-31 10:00", "2024-01-31T10:00:01Z"], {}, "date", None),
         (["10:00", "23:59:59"], {}, "date", None),
+        (["1 Jan 2024", "31-DEC-24", "3. May 2024 10:30"], {}, "date", None),
+        (["Sept. 5, 2024", "August 5 2024"], {}, "date", None),
+        (["5 marks 20", "1 jam 2024"], {}, "text", ["5 marks 20", "1 jam 2024"]),
         (["2024-01-31", "x"], {}, "text", ["2024-01-31", "x"]),
     ],
 )
@@ -231,6 +252,34 @@ def test_cells_mean_the_same_in_a_file_and_in_memory(cells, settings, kind, valu
                 column.values, np.array(values, object if kind in ("text", "date") else float)
             )
         assert column.missing().tolist() == [v is None or v != v for v in values or cells]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (np.array([1.5, -9]), "number"),
+        (np.array([1, -9]), "number"),
+        (np.array([True, False]), "boolean"),
+        (np.array(["a", "-"]), "text"),
+        (np.array([b"a", b"-"]), "text"),
+        (np.array(["2024-01-01", "2024-01-02"], "M8[D]"), "date"),
+    ],
+    ids=lambda value: str(value.dtype) if isinstance(value, np.ndarray) else "",
+)
+def test_masked_cells_are_missing(data, kind):
+    masked = np.ma.masked_array(data, [False, True])
+    fields = np.ma.zeros(2, [("a", data.dtype)])
+    fields["a"] = masked
+    for source in ({"a": masked}, fields):
+        column = read_table(source).column("a")
+        assert (column.kind, type(column.values)) == (kind, np.ndarray)
+        assert column.missing().tolist() == [False, True]
+    assert read_table({"a": np.ma.masked_array(data)}).column("a").missing().tolist() == [False, False]
+
+
+def test_whole_numbers_that_no_float_is():
+    with pytest.raises(ValueError, match="column 'x' holds an infinite number in row 1"):
+        learned([-(10**400), *range(19)])
 
 
 def test_numbers_that_mean_missing_in_numeric_columns():
@@ -280,6 +329,15 @@ def test_what_is_neither_number_nor_text_is_refused_where_it_is_needed(cell):
         ([f"{i},5" for i in range(40)], "numbers with a comma, such as '0,5': for a decimal comma give decimal=','"),
         (["1,234.5"] * 20 + ["2"] * 20, "numbers with a comma, such as '1,234.5'"),
         ([*map(str, range(38)), "old", "old"], r"2 of 40 cells are none: 'old'; .* missing=\['old'\]"),
+        (
+            [*(f"2024-01-{i % 28 + 1}" for i in range(38)), "n.d.", "n.d."],
+            r"holds dates, but 2 of 40 .* missing=\['n.d.'\]",
+        ),
+        (
+            ["1 000", "12\u00a0500", "7"] + ["3"] * 37,
+            "something between thousands, such as '1 000': write them without",
+        ),
+        (["1.234,5", "12", "0,5"] + ["3"] * 37, "something between thousands, such as '1.234,5'"),
         ([f"{i}%" for i in range(38)] + ["3", "7"], "numbers with a sign, such as '0%': write them without it"),
         (["$1,200.50", "€ 7"] * 20, r"numbers with a sign, such as '\$1,200.50'"),
         ([np.inf] + [1.0] * 39, "holds an infinite number in row 1"),
@@ -347,6 +405,10 @@ def test_numbers_as_categories():
     for cells in ([10, 2], ["10", "2.0"], np.array([10.0, 2.0])):
         assert inputs(model, cells) == ([[0, 1, 0], [0, 0, 1]], [])
     assert inputs(model, ["2.0", "x"])[0] == [[0, 0, 1], [0, 0, 0]]
+    times = learned(["10:30", "11:00", "late", "late"] * 5)
+    assert inputs(times, ["11:00", None, "10:30"])[0] == [[0, 1, 0], [0, 0, 0], [1, 0, 0]]
+    with pytest.raises(ValueError, match="'x' held categories in training, and now '2024-01-01'"):
+        inputs(times, ["2024-01-01"])
     text = learned(["01", "1", "a", "a"] * 5)
     assert inputs(text, ["01", "1"]) == ([[1, 0, 0], [0, 1, 0]], [])  # all numbers, and still text
 
@@ -388,9 +450,30 @@ def test_texts_that_name_rows_can_be_asked_for():
 def test_columns_that_count_rows():
     assert "column 'x' counts the rows; drop it if it says nothing else" in learned(np.arange(3, 23)).notes
     text = csv({"": np.arange(N), "a": SIZE, "y": PRICE})
-    model = TabularModel(**QUICK).fit(io.BytesIO(text.encode()), "y")
-    assert model.columns == ["a"]
-    assert "column 'Unnamed: 0' is left out: it counts the rows" in model.notes
+    for settings in ({}, {"test_split": 0}, {"refit": False}):
+        model = TabularModel(**QUICK, **settings).fit(io.BytesIO(text.encode()), "y")
+        assert model.columns == ["a"]
+        assert model.notes.count("column 'Unnamed: 0' is left out: it counts the rows") == 1
+    numbers = RNG.permutation(2 * N)[:N]  # rows of a table that was shuffled, some of them without a target
+    text = csv({"": numbers, "a": SIZE, "y": [*PRICE[:-1], "?"]})
+    assert TabularModel(**QUICK).fit(io.BytesIO(text.encode()), "y").columns == ["a"]
+    assert TabularModel(**QUICK).fit(io.BytesIO(text.replace(",a", "n,a", 1).encode()), "y").columns == ["n", "a"]
+    with pytest.raises(ValueError, match="no column is left to learn from: column 'Unnamed: 0' is left out"):
+        TabularModel(**QUICK).fit(io.BytesIO(csv({"": np.arange(N), "y": PRICE}).encode()), "y")
+    assert TabularModel(**QUICK, categorical="n").fit({"n": np.arange(20), "y": np.arange(20.0)}, "y").columns == ["n"]
+
+
+def test_the_score_is_of_a_network_with_the_same_columns():
+    # The number of the row tells the target, as the table is sorted; the model that is kept does not have it.
+    text = csv({"": np.arange(N), "a": RNG.standard_normal(N), "y": np.sort(PRICE)})
+    model = TabularModel(epochs=100).fit(io.BytesIO(text.encode()), "y")
+    assert model.score["r2"] < 0.5
+    # Texts of which there are fewer than half as many as rows, but not in the part that the first network learns from.
+    words = [f"w{i % 55}" for i in range(N)]
+    model = TabularModel(epochs=200, lr=0.01).fit({"w": words, "y": np.arange(N) % 55 * 1.0}, "y")
+    assert model.columns == ["w"]
+    with pytest.raises(ValueError, match="column 'w' is left out: it holds 55 texts in 109 rows"):
+        TabularModel(**QUICK).fit({"w": words[:109], "y": PRICE[:109]}, "y")
 
 
 def test_very_many_categories(monkeypatch):
@@ -578,6 +661,36 @@ def test_evaluate():
     assert classes.evaluate(other) == {"accuracy": 0.0, "baseline_accuracy": 0.0}
 
 
+def test_evaluate_of_targets_of_another_kind():
+    pandas = pytest.importorskip("pandas")
+    x = np.arange(60) % 3
+    model = TabularModel(epochs=60, lr=0.01, test_split=0).fit({"x": x, "y": x}, "y")
+    assert model.predict({"x": [0, 1, 2]}).tolist() == [0, 1, 2]
+    for y in ([0, 1, "2.0"], pandas.Categorical(["0", "1", "2"]), pandas.Categorical([0, 1, 2])):
+        assert model.evaluate(pandas.DataFrame({"x": [0, 1, 2], "y": y}))["accuracy"] == 1.0
+    assert model.evaluate({"x": [0, 1, 2, 0], "y": ["0", "1", "2", "other"]})["accuracy"] == 0.75
+    assert model.evaluate({"x": [0, 1], "y": [0, np.inf]})["accuracy"] == 0.5
+    model = TabularModel(epochs=60, lr=0.01, test_split=0).fit({"x": x, "y": x == 2}, "y")
+    assert model.evaluate({"x": [0, 2, 2, 0], "y": ["false", "True", "perhaps", "0"]})["accuracy"] == 0.5
+    model = TabularModel(**QUICK).fit(TABLE, "price")
+    with pytest.raises(ValueError, match="'price' holds an infinite number in row 2"):
+        model.evaluate({**TABLE, "price": [1.0, np.inf, *PRICE[2:]]})
+
+
+@pytest.mark.parametrize("large", [2**53, 2**63 + 2**20, 1e30])
+def test_categories_that_float64_does_not_tell_apart(large):
+    codes = np.array([1, large])[np.arange(20) % 2]
+    with pytest.raises(ValueError, match=r"target 'y' has categories that are numbers of 2\^53 and more"):
+        TabularModel(**QUICK, task="classification").fit({"x": np.arange(20) % 3, "y": codes}, "y")
+    with pytest.raises(ValueError, match=r"column 'x' has categories that are numbers of 2\^53 and more"):
+        learned(codes, categorical="x")
+    assert learned(codes).inputs == ["x", "other"]
+    pandas = pytest.importorskip("pandas")
+    numbers = pandas.Categorical([2**53, 2**53 + 1] * 10)  # a type of its own for categories: they are text
+    table = pandas.DataFrame({"x": numbers, "y": np.arange(20.0)})
+    assert TabularModel(**QUICK).fit(table, "y").inputs == [f"x={2**53}", f"x={2**53 + 1}"]
+
+
 def test_a_header_is_expected_where_there_was_one():
     given = csv(header=False)
     model = TabularModel(**QUICK).fit(io.BytesIO(given.encode()), 3)
@@ -586,6 +699,15 @@ def test_a_header_is_expected_where_there_was_one():
     given = "\n".join(f"{place},{new}" for place, new in zip(PLACE, NEW, strict=True)).encode()
     model = TabularModel(**QUICK).fit(read_table(io.BytesIO(given), header=False), 1)
     assert model.predict(io.BytesIO(b"town,True\n")).shape == (1,)
+
+
+def test_a_header_of_numbers(tmp_path):
+    rows = np.arange(60.0).reshape(20, 3) % 7
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["0,1,2", *(",".join(map(str, row)) for row in rows)]))
+    table = dict(enumerate(rows.T))  # as a data frame whose columns have no names
+    for model in (TabularModel(**QUICK).fit(read_table(path, header=True), 2), TabularModel(**QUICK).fit(table, 2)):
+        np.testing.assert_array_equal(model.predict(path), model.predict(table))
 
 
 def test_classes_of_which_one_row_is_rare():
@@ -672,11 +794,59 @@ def test_a_failed_fit_changes_nothing(expected):
         ),
         ({"size": ["1,5"], "place": ["town"], "new": [True]}, "for a decimal comma give decimal=','"),
         ({"size": [-np.inf], "place": ["town"], "new": [True]}, "'size' holds an infinite number in row 1"),
+        ({"size": ["1_000"], "place": ["town"], "new": [True]}, "in training, and now '1_000' in row 1"),
+        (
+            read_table({"size": ["1.5", "2.5"], "place": ["town"] * 2, "new": [True] * 2}, decimal=","),
+            r"numbers with a point, such as '1\.5', and was read with decimal=','",
+        ),
     ],
 )
 def test_tables_that_a_model_cannot_predict(expected, table, message):
     with pytest.raises(ValueError, match=message):
         expected.predict(table)
+
+
+def test_a_row_without_a_cell_has_a_prediction(expected):
+    text = b"size,place,new\n50,town,true\n,,\n60,land,false\n"
+    with pytest.warns(fastnn.DataWarning):
+        found = expected.predict(io.BytesIO(text))
+    assert len(found) == 3
+    assert found[2] == expected.predict({"size": [60], "place": ["land"], "new": [False]})
+
+
+def test_numbers_of_a_type_for_categories(expected):
+    pandas = pytest.importorskip("pandas")
+    numbers = {"place": ["town"] * 3, "new": [True] * 3}
+    table = pandas.DataFrame({**numbers, "size": pandas.Categorical(["60", None, "80.5"])})
+    with pytest.warns(fastnn.DataWarning, match="1 of 3 cells is missing"):
+        found = expected.predict(table)
+    with pytest.warns(fastnn.DataWarning, match="1 of 3 cells is missing"):
+        np.testing.assert_array_equal(found, expected.predict({**numbers, "size": [60, None, 80.5]}))
+
+
+@pytest.mark.parametrize("large", [1e39, 1e100, -1e200])
+def test_numbers_that_are_too_large(large, expected):
+    told = "too large a number, in row 2" if large == -1e200 else "too far from the numbers of training"
+    with pytest.raises(ValueError, match=rf"'size' holds {large:g}, {told}".replace("+", r"\+")):
+        expected.predict({"size": [50, large], "place": ["town"] * 2, "new": [True] * 2})
+    for place in range(0, N, 5):  # rows of all parts
+        sizes = SIZE.copy()
+        sizes[place] = large
+        try:
+            score, told = TabularModel(epochs=1, hidden=()).fit({**TABLE, "size": sizes}, "price").score, None
+        except ValueError as error:
+            score, told = {}, str(error)
+        assert np.isfinite(list(score.values())).all()
+        assert score or f"column 'size' holds {large:g}, too" in told
+    assert TabularModel(epochs=1).fit({**TABLE, "size": SIZE * 1e40}, "price").score  # all of a size
+
+
+@pytest.mark.parametrize(("factor", "what"), [(1e40, "large"), (1e-45, "small")])
+def test_targets_that_float32_does_not_hold(factor, what):
+    with pytest.raises(
+        ValueError, match=f"target 'price' holds values of up to .*, too {what} for predictions in float32"
+    ):
+        TabularModel(**QUICK).fit({**TABLE, "price": PRICE * factor}, "price")
 
 
 def test_evaluate_needs_a_target(expected):
@@ -826,6 +996,18 @@ def test_networks_that_do_not_fit_the_table(network, part):
     spoilt.seek(0)
     with pytest.raises(ValueError, match=f"its network has {part}"):
         TabularModel.load(spoilt)
+
+
+def test_scores_in_a_file_are_those_of_the_task():
+    buffer = io.BytesIO()
+    TabularModel(**QUICK).fit(TABLE, "place").save(buffer)
+    header, arrays = files.load(io.BytesIO(buffer.getvalue()))
+    for score in ({"r2": 1.0, "rmse": 1.0, "baseline_rmse": 1.0}, {"accuracy": 1.0}, {"a": 1.0}):
+        spoilt = io.BytesIO()
+        files.save(spoilt, {**header, "table": changed(header["table"], ("score",), score)}, arrays)
+        spoilt.seek(0)
+        with pytest.raises(ValueError, match="its scores must be accuracy, baseline_accuracy, got"):
+            TabularModel.load(spoilt)
 
 
 def test_names_in_a_file_differ():

@@ -21,11 +21,11 @@ def lines(say, json, plot, libraries, nets, seconds):
     libraries = _checked_libraries(libraries)
     if not 0 < seconds <= 60:
         raise UsageError(f"--seconds must be above 0 and at most 60, got {seconds:g}")
-    places.check_output(plot)
-    if plot is not None:
-        from . import pictures  # before the work, as matplotlib may be missing
+    places.check_picture(plot)
     results = measured(say, libraries, nets, seconds)
     if plot is not None:
+        from . import pictures
+
         pictures.of_times(results, plot)
     yield from _json(results) if json else _table(results)
 

@@ -23,9 +23,10 @@ def lines(say, model, to, output):
         say(f"inputs ({len(known.inputs)}): {', '.join(known.inputs)}")
         say(f"outputs: {_outputs(known)}")
     if to == "torch":
+        module = exchange.to_torch(net)  # which says what to install if torch is missing
         import torch
 
-        torch.save(exchange.to_torch(net), output)
+        torch.save(module, output)
     else:
         {"onnx": exchange.to_onnx, "c": exchange.to_c}[to](net, output)
     yield output

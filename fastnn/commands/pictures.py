@@ -1,6 +1,12 @@
 """Pictures for ``--plot``, by matplotlib."""
 
+import io
+import os
+
 import numpy as np
+
+from .. import filesystem
+from . import UsageError
 
 try:
     from matplotlib.figure import Figure
@@ -8,6 +14,32 @@ except ImportError as error:
     raise ImportError(f"--plot needs matplotlib, which cannot be imported: {error}") from None
 
 _MOST_CLASSES = 20  # of a confusion matrix with numbers in its cells
+
+
+def check_name(path):
+    """Raise UsageError if matplotlib writes no picture of such a name: before the work, which would be lost."""
+    known = Figure().canvas.get_supported_filetypes()
+    if _kind(path) not in known:
+        raise UsageError(f"--plot: {path} has to end in .png, .pdf, .svg or another ending of pictures")
+
+
+def _save(figure, path):
+    """Write the picture, whole or not at all."""
+    data = io.BytesIO()
+    try:
+        figure.savefig(data, format=_kind(path), dpi=120)
+    except RuntimeError as error:  # such as a TeX that is not installed
+        raise ValueError(f"{path}: {error}") from None
+    filesystem.write(path, data.getvalue())
+
+
+def _kind(path):
+    return os.path.splitext(path)[1].lower().removeprefix(".")
+
+
+def _plain(text):
+    """A name from a table as it is: between two signs of dollars matplotlib reads a formula."""
+    return str(text).replace("$", r"\$")
 
 
 def of_training(model, path):
@@ -21,7 +53,7 @@ def of_training(model, path):
         _values(found, model)
     else:
         _confusion(found, model)
-    figure.savefig(path, dpi=120)
+    _save(figure, path)
 
 
 def _losses(axes, history):
@@ -42,7 +74,7 @@ def _values(axes, model):
     axes.plot([low, high], [low, high], color="0.5", linewidth=1)
     axes.plot(right, found, ".", color="#0072B2", alpha=0.6)
     score = f"r2 {model.score['r2']:.3f}, error {model.score['rmse']:.4g} (mean: {model.score['baseline_rmse']:.4g})"
-    axes.set(xlabel=model.target, ylabel="predicted", title=f"Rows not trained on\n{score}")
+    axes.set(xlabel=_plain(model.target), ylabel="predicted", title=f"Rows not trained on\n{score}")
 
 
 def _confusion(axes, model):
@@ -50,13 +82,14 @@ def _confusion(axes, model):
     labels = model.classes
     counts = np.array([[np.sum((right == a) & (found == b)) for b in labels] for a in labels])
     axes.imshow(counts, cmap="Blues")
+    names = [_plain(label) for label in labels]
     if len(labels) <= _MOST_CLASSES:
         for (i, j), count in np.ndenumerate(counts):
             axes.text(j, i, count, ha="center", va="center", color="white" if 2 * count > counts.max() else "black")
-        axes.set_xticks(range(len(labels)), map(str, labels), rotation=45 if max(map(len, map(str, labels))) > 6 else 0)
-        axes.set_yticks(range(len(labels)), map(str, labels))
+        axes.set_xticks(range(len(labels)), names, rotation=45 if max(map(len, names)) > 6 else 0)
+        axes.set_yticks(range(len(labels)), names)
     score = f"accuracy {model.score['accuracy']:.3f} (most frequent class: {model.score['baseline_accuracy']:.3f})"
-    axes.set(xlabel="predicted", ylabel=model.target, title=f"Rows not trained on\n{score}")
+    axes.set(xlabel="predicted", ylabel=_plain(model.target), title=f"Rows not trained on\n{score}")
 
 
 def of_times(results, path):
@@ -74,4 +107,4 @@ def of_times(results, path):
     axes.set_xticks(range(len(nets)), nets)
     axes.set(yscale="log", ylabel="microseconds a training step (shorter is better)", title=results["cpu"])
     axes.legend()
-    figure.savefig(path, dpi=120)
+    _save(figure, path)

@@ -4,10 +4,11 @@ import io
 import os
 import sys
 
-from .. import files
+from .. import files, files_safetensors
 from ..network import load
 from ..tabular import TabularModel, read_table
 from ..tabular.reading import PARQUET
+from . import UsageError
 
 
 def table(data, header, delimiter, decimal, encoding, missing):
@@ -22,17 +23,41 @@ def table(data, header, delimiter, decimal, encoding, missing):
 
 
 def check_output(path, *inputs):
-    """Raise OSError or ValueError if a file cannot be written to `path`, or is one of those that are read."""
-    if path is None or path == "-":
+    """Raise an error if a file cannot be written to `path`, or is one of those that are read."""
+    if path is None:
         return
+    if path == "-":
+        raise UsageError("'-' is stdout, which is for text: name a file")
     folder = os.path.dirname(path) or os.curdir
     if os.path.isdir(path) or not path:
         raise IsADirectoryError(21, "it is a folder; name a file", path)
     if not os.path.isdir(folder):
         raise FileNotFoundError(2, "there is no such folder", folder)
+    # A file that is there is replaced by a new one, or written in place where the folder allows no new one.
+    if not os.access(folder, os.W_OK) and not (os.path.exists(path) and os.access(path, os.W_OK)):
+        raise PermissionError(13, "Permission denied", path)
     for other in inputs:
         if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
             raise ValueError(f"{path} would be overwritten, which is read here: name another file for the output")
+
+
+def check_model(path, *inputs):
+    """Check the place of a model as :func:`check_output` does, and whether its format can be written."""
+    check_output(path, *inputs)
+    if path is not None and path.endswith(files_safetensors.SUFFIX):
+        files_safetensors.package()
+
+
+def check_picture(path, *inputs, output=None):
+    """Check the place of a picture as :func:`check_output` does, that it is not `output`, and matplotlib."""
+    if path is None:
+        return
+    check_output(path, *inputs)
+    if output is not None and os.path.realpath(path) == os.path.realpath(output):
+        raise UsageError(f"-o and --plot name the same file, {path}")
+    from . import pictures  # which needs matplotlib
+
+    pictures.check_name(path)
 
 
 def model(path):

@@ -11,16 +11,18 @@ from . import Data, UsageError, places
 
 def lines(say, model, data, output, probabilities, header, delimiter, decimal, encoding, missing):
     """Predict; yield the lines of a CSV file, or write them to `output`."""
+    output = None if output == "-" else output
     places.check_output(output, model, data)
     known = places.model(model)
     if probabilities and known.task != "classification":
         raise UsageError(f"--probabilities: the model predicts numbers, {known.target!r}, and no classes")
-    if header is None and not known.has_header and not places.is_parquet(data):
-        header = False
+    if header is None and not places.is_parquet(data):
+        header = known.has_header
     table = places.table(data, header, delimiter, decimal, encoding, missing)
     skipped = [f"{name} (the target)" if name == known.target else name for name in table.names]
     skipped = [name for name in skipped if name.removesuffix(" (the target)") not in known.columns]
-    found = [_short(known.predict(table))]
+    found = [known.predict(table)]
+    found = [found[0].tolist() if known.task == "classification" else _short(found[0])]
     names = [known.target]
     if probabilities:
         found += map(_short, known.predict_proba(table).T)
@@ -28,7 +30,7 @@ def lines(say, model, data, output, probabilities, header, delimiter, decimal, e
     if skipped:
         say(f"columns that are not needed: {', '.join(skipped)}")
     rows = [names] * table.has_header + list(zip(*found, strict=True))
-    if output is None or output == "-":
+    if output is None:
         yield from map(Data, _csv(rows).removesuffix("\n").split("\n"))
     else:
         filesystem.write(output, _csv(rows).encode())
@@ -37,7 +39,7 @@ def lines(say, model, data, output, probabilities, header, delimiter, decimal, e
 
 def _short(values):
     """Numbers of the network with the digits that it has."""
-    return list(map(str, values.astype(np.float32))) if values.dtype.kind == "f" else values.tolist()
+    return list(map(str, values.astype(np.float32)))
 
 
 def _csv(rows):

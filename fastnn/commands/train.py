@@ -13,10 +13,8 @@ def lines(say, data, target, output, plot, header, delimiter, decimal, encoding,
         model = TabularModel(**given)
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from None
-    places.check_output(output, data)
-    places.check_output(plot, data)
-    if plot is not None:
-        from . import pictures  # before the work, as matplotlib may be missing
+    places.check_model(output, data)
+    places.check_picture(plot, data, output=output)
     table = places.table(data, header, delimiter, decimal, encoding, missing)
     columns = len(table.names)
     names = "" if table.has_header else f"; no header, columns are called 0 to {columns - 1}"
@@ -29,6 +27,8 @@ def lines(say, data, target, output, plot, header, delimiter, decimal, encoding,
     if output is not None:
         model.save(output)
     if plot is not None:
+        from . import pictures
+
         pictures.of_training(model, plot)
     yield from report(model)
     yield f"trained    {model.rows} rows, {model.network.epochs_done} epochs, {seconds:.2f} s"

@@ -67,10 +67,13 @@ def decision_boundary(net, X, y, *, features=None, classes=None, resolution=200,
     x, z = (_range(X[feature], resolution) for feature in features)
     _draw_regions(ax, net, _outputs_on_grid(net, X, features, x, z), x, z, colours)
     labels = classes if is_named else [f"class {name}" for name in classes]
-    _draw_samples(ax, X[list(features)], y, labels, colours)
+    drawn = _draw_samples(ax, X[list(features)], y, labels, colours)
     ax.set_xlabel(f"feature {features[0]}")
     ax.set_ylabel(f"feature {features[1]}")
-    figures.legend(ax, outside=True)  # inside it would cover samples
+    names = [label for _, label in drawn]
+    legend = figures.legend(ax, outside=True, handles=[dots for dots, _ in drawn], labels=[" "] * len(names))
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(name)  # not at first, as matplotlib leaves out labels that begin with "_"
     return ax
 
 
@@ -134,13 +137,16 @@ def _draw_regions(ax, net, A, x, z, colours):
 
 
 def _draw_samples(ax, X, y, labels, colours):
+    """The dots; returns a pair of them and their label for each class that has samples."""
     area, opacity = figures.dots(X.shape[1])
+    drawn = []
     for k, label in enumerate(labels):
         own = X[:, y == k]
         marker = figures.MARKERS[k % len(figures.MARKERS)]
         if own.shape[1]:
             look = {"color": [colours[k]], "marker": marker, "edgecolors": ["white"], "linewidths": 0.5}
-            ax.scatter(*own, s=area, alpha=max(opacity, 0.6), label=label, zorder=2, **look)
+            drawn.append((ax.scatter(*own, s=area, alpha=max(opacity, 0.6), label=label, zorder=2, **look), label))
+    return drawn
 
 
 # --- confusion matrix ---------------------------------------------------------------------------------------------

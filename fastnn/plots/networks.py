@@ -10,6 +10,7 @@ from ..settings import check_flag
 from . import arguments, figures
 
 _FEWEST_PLACES = 4  # the height of a diagram in units, so that two units are not as large as the picture
+_ROUNDING = 1e-13  # relative; float64 has no room for the bins of a histogram in it
 _BOUNDED = {"sigmoid": (0, 1), "softmax": (0, 1), "tanh": (-1, 1)}  # the same axis for each layer of this kind
 
 
@@ -350,6 +351,15 @@ def gradient_histograms(net, X, y, *, bins=40, ax=None):
     return _histograms(ax, values, titles, [None] * len(values), [False] * len(values), bins)
 
 
+def _span(numbers):
+    """The ends of a histogram; numbers that are the same but for rounding, however large, get room around them."""
+    if not numbers.size:
+        return 0.0, 1.0
+    low, high = float(numbers.min()), float(numbers.max())
+    room = max(0.5, abs(low) / 2) if high - low <= _ROUNDING * max(abs(low), abs(high)) else 0.0
+    return low - room, high + room
+
+
 def _histograms(ax, values, titles, spans, skips, bins):
     """A panel for each array of `values`; `spans` are the ends of the axes, `skips` whether to leave out zeros."""
     for numbers, title in zip(values, titles, strict=True):
@@ -358,7 +368,7 @@ def _histograms(ax, values, titles, spans, skips, bins):
     for one, numbers, title, span, skip in zip(axes, values, titles, spans, skips, strict=True):
         here = figures.theme(one)
         drawn = numbers[numbers != 0] if skip else numbers.ravel()
-        counts, edges = np.histogram(drawn, bins, span)
+        counts, edges = np.histogram(drawn, bins, span or _span(drawn))
         one.stairs(counts / numbers.size, edges, fill=True, color=figures.main_colour(one))
         one.set_title(title, fontsize="medium")
         words = [f"sd {numbers.std():.2g}"] + [f"{1 - drawn.size / numbers.size:.0%} are 0"] * skip

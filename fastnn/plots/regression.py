@@ -80,10 +80,10 @@ def regression_fit(net, X, y, *, ax=None):
     if y.ndim == 1:
         raise ValueError(f"y holds class codes; wanted values of shape ({net.sizes[-1]}, {X.shape[1]})")
     arguments.refuse_non_finite(y, "y", "output")
-    axes = figures.several(ax, len(y), "target")
     is_curve = net.sizes[0] == 1
     at = np.linspace(X.min(), X.max(), _GRID)[np.newaxis] if is_curve else X
     predictions = _predictions(loss, arguments.predictions(net, at))
+    axes = figures.several(ax, len(y), "target")
     for i, (one, values, prediction) in enumerate(zip(axes, y, predictions, strict=True)):
         if is_curve:
             _draw_curve(one, X[0], values, at[0], prediction)
@@ -115,10 +115,13 @@ def _predictions(loss, A):
     """The :class:`Prediction` of each target from the outputs."""
     if loss.name == "quantile":
         return [_of_levels(tables.levels(loss, len(A)), A)]
-    middle = estimates(loss, A)
+    with np.errstate(over="ignore"):  # what becomes infinite is told
+        middle = estimates(loss, A)
+        spread = 2 * np.exp(A[len(middle) :] / 2)
+    arguments.refuse_non_finite(middle, "the prediction", "target")
+    arguments.refuse_non_finite(spread, "the standard deviation", "target")
     if loss.name != "gaussian_nll":
         return [Prediction(each, "prediction", []) for each in middle]
-    spread = 2 * np.exp(A[len(middle) :] / 2)
     return [Prediction(m, "mean", [Band(m - s, m + s, "mean ± 2 sd")]) for m, s in zip(middle, spread, strict=True)]
 
 

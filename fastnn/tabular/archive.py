@@ -59,13 +59,15 @@ def from_header(header):
     names = [encoder.name for encoder in encoders] + [_part(of_target, "name", str)]
     if len(set(names)) < len(names) or not encoders:
         raise ValueError("its columns must have different names, and there must be one")
-    score = _part(header, "score", dict)
+    target, score = _target(of_target), _part(header, "score", dict)
+    if score and set(score) != set(target.scores):
+        raise ValueError(f"its scores must be {', '.join(target.scores)}, got {', '.join(score):.80}")
     for value in score.values():
         _check("a score", value, float)
     return {
         "encoders": encoders,
         "target_name": of_target["name"],
-        "target": _target(of_target),
+        "target": target,
         "score": score,
         "rows": _part(header, "rows", int),
         "tested_rows": _part(header, "tested_rows", int),

@@ -8,13 +8,21 @@ import numpy as np
 from .columns import Column
 
 MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
+_MONTHS = (
+    r"(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?"
+    r"|dec(ember)?)\.?"
+)
 _DATES = re.compile(
-    r"(\d{4}-\d{1,2}-\d{1,2}|\d{4}/\d{1,2}/\d{1,2}|\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2}))([T ]\d{1,2}:\d{2}.*)?"
-    r"|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
+    r"(\d{4}-\d{1,2}-\d{1,2}|\d{4}/\d{1,2}/\d{1,2}|\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})"
+    rf"|\d{{1,2}}\.?[ -]?{_MONTHS},?[ -]?(\d{{4}}|\d{{2}})|{_MONTHS}[ -]\d{{1,2}},?[ -]\d{{4}})"
+    r"([T ]\d{1,2}:\d{2}.*)?"
+    r"|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?",
+    re.IGNORECASE,
 )
 _WITH_COMMA = re.compile(r"[+-]?\d+(,\d+)+(\.\d*)?")
+_WITH_GAPS = re.compile(r"[+-]?\d{1,3}([ \u00a0\u202f'.]\d{3})+([.,]\d+)?")  # between thousands
 _WITH_SIGN = re.compile(r"[+-]?[$€£¥] ?[+-]?\d[\d.,]*|[+-]?\d[\d.,]* ?[%$€£¥]")
-_NUMBERS_AMONG_TEXT = 0.8  # a share of numbers from which words between them are hardly categories
+_MOST_WORDS = 0.2  # a share of words among numbers or dates up to which they are hardly categories
 
 
 def column_of_text(name, cells, missing=(), decimal="."):
@@ -87,7 +95,7 @@ def _objects(text):
 
 
 def refuse_numbers(column):
-    """Raise ValueError if a column of text was probably meant as numbers: with commas, or with a few words between."""
+    """Raise ValueError if a column of text was probably meant as numbers or dates: with commas, or few words."""
     counts = collections.Counter(cell for cell in column.values if cell is not None)
     words = [cell for cell in counts if number(cell) is None]
     if counts and not words:  # else they would have been read as numbers
@@ -101,17 +109,28 @@ def refuse_numbers(column):
             f"column {column.name!r} holds numbers with a comma, such as {with_comma[0]!r}: for a decimal comma give "
             "decimal=','; commas between thousands have to be removed"
         )
+    gaps = [cell for cell in words if _WITH_GAPS.fullmatch(cell)]
+    if gaps and all(_WITH_GAPS.fullmatch(cell) or number(cell, ",") is not None for cell in words):
+        raise ValueError(
+            f"column {column.name!r} holds numbers with something between thousands, such as {gaps[0]!r}: write them "
+            f"without it; if these are categories, categorical=[{column.name!r}]"
+        )
     if words and all(map(_WITH_SIGN.fullmatch, words)):
         raise ValueError(
             f"column {column.name!r} holds numbers with a sign, such as {words[0]!r}: write them without it; if these "
             f"are categories, categorical=[{column.name!r}]"
         )
-    words = [cell for cell in words if number(cell, ",") is None]
+    _refuse_among_words(column, counts, [cell for cell in words if number(cell, ",") is None], "numbers")
+    _refuse_among_words(column, counts, [cell for cell in counts if not _DATES.fullmatch(cell)], "dates")
+
+
+def _refuse_among_words(column, counts, words, kind):
+    """Raise ValueError if a column holds numbers or dates, but for a few words."""
     cells, others = counts.total(), sum(counts[word] for word in words)
-    if cells - others >= _NUMBERS_AMONG_TEXT * cells and len(counts) - len(words) > 10 * len(words):
+    if others <= _MOST_WORDS * cells and len(counts) - len(words) > 10 * len(words):
         some = ", ".join(map(repr, words[:3]))
         raise ValueError(
-            f"column {column.name!r} holds numbers, but {others} of {cells} cells are none: {some}; if that means "
+            f"column {column.name!r} holds {kind}, but {others} of {cells} cells are none: {some}; if that means "
             f"missing, give missing=[{some}]; if these are categories, categorical=[{column.name!r}]"
         )
 

@@ -9,7 +9,13 @@ from .cells import MISSING, number
 DELIMITERS = (";", "\t", "|", ",")  # in the order in which they are preferred: numbers may have a decimal comma
 _LINES_LOOKED_AT = 100
 _SAID = re.compile(r"sep=([^\r\n])\r?\n")
-_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # byte order marks
+_MARKS = {  # byte order marks; that of utf-32 begins as that of utf-16 does
+    b"\xef\xbb\xbf": "utf-8-sig",
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
 _OTHERS = {
     b"PK\x03\x04": "a zip archive, such as a sheet of Excel: save it as CSV",
     b"\x1f\x8b": "compressed: unpack it first",
@@ -18,7 +24,7 @@ _OTHERS = {
 }
 
 
-def read(data, delimiter=None, header=None, encoding="utf-8"):
+def read(data, delimiter=None, header=None, encoding="utf-8", decimal="."):
     """The cells of a file.
 
     Parameters
@@ -30,6 +36,8 @@ def read(data, delimiter=None, header=None, encoding="utf-8"):
         Whether the first line has names. None: it has if none of its cells is a number, and all differ.
     encoding : str
         A byte order mark goes before it.
+    decimal : {".", ","}
+        A decimal comma is no delimiter, except in a file with quotation marks, in which it can stand between them.
 
     Returns
     -------
@@ -47,7 +55,10 @@ def read(data, delimiter=None, header=None, encoding="utf-8"):
     said = _SAID.match(text)  # as Excel writes it
     if said:
         text, delimiter = text[said.end() :], delimiter or said[1]
-    rows = _rows(text, _delimiter(text) if delimiter is None else delimiter)
+    if delimiter is None:
+        known = DELIMITERS if decimal == "." or '"' in text else DELIMITERS[:-1]
+        delimiter = _delimiter(text, known)
+    rows = _rows(text, delimiter)
     if header is None:
         header = _is_header(*(cells for _, cells in rows[:2]))
     if header:
@@ -80,23 +91,28 @@ def _decoded(data, encoding):
 
 
 def _parsed(text, delimiter):
-    """Lists of cells with the number of their last line, without empty lines."""
+    """Lists of cells with the number of their last line, without empty lines.
+
+    A line of delimiters alone is a row whose cells are all missing: else predictions would be fewer than the rows.
+    """
     if delimiter == " ":  # as many as there are, also before the first
         text = "\n".join(line.strip() for line in text.splitlines())
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     for row in reader:
         if any(row):
             yield reader.line_num, [cell for cell in row if cell] if delimiter == " " else row
+        elif delimiter != " " and len(row) > 1:
+            yield reader.line_num, row
 
 
-def _delimiter(text):
-    """The delimiter of which the first lines have the same number; "," for one column."""
+def _delimiter(text, known):
+    """The one of the `known` delimiters of which the first lines have the same number; the last for one column."""
     some = text.splitlines(keepends=True)[:_LINES_LOOKED_AT]
     whole = len(some) < _LINES_LOOKED_AT
-    for delimiter in (*DELIMITERS, " "):
+    for delimiter in (*known, " "):
         counts = []
         try:
-            counts.extend(len(row) for _, row in _parsed("".join(some), delimiter))
+            counts.extend(len(row) for _, row in _parsed("".join(some), delimiter) if any(row))
         except csv.Error:  # a quoted cell may go on beyond the lines looked at
             if whole or not counts:
                 continue
@@ -104,7 +120,7 @@ def _delimiter(text):
             return delimiter
     # Lines differ: the error that names the first such line is of the delimiter that is there most often.
     first = some[0]
-    return max(DELIMITERS[::-1], key=first.count)
+    return max(known[::-1], key=first.count)
 
 
 def _rows(text, delimiter):
@@ -112,7 +128,9 @@ def _rows(text, delimiter):
     try:
         rows = []
         for line, row in _parsed(text, delimiter):
-            rows.append((line, row))
+            # What a spreadsheet leaves above a table, or of another width below it, is no row.
+            if any(row) or (rows and len(row) == len(rows[0][1])):
+                rows.append((line, row))
     except csv.Error as error:
         what = "a quotation mark is not closed" if "end of data" in str(error) else str(error)
         raise ValueError(f"after line {line}: {what}") from None

@@ -14,6 +14,9 @@ from . import cells
 from .reading import as_text
 
 _MOST_CATEGORIES = 1000
+_LARGEST = 1e150  # of a number in a column; the square is in float64
+_FARTHEST = 1e30  # of a standardised number: float32 goes on to 3e38, and weights multiply it
+_EXACT = 2.0**53  # from here on not all whole numbers are in float64
 _UNNAMED = re.compile(r"Unnamed: \d+")  # what pandas and we call a column without a name, such as a saved index
 
 
@@ -42,7 +45,7 @@ class Numbers(NamedTuple):
         str or None
             What was not seen in training.
         """
-        self._check(column)
+        column = self._of_numbers(column)
         missing = column.missing()
         rows[:, 0] = np.where(missing, self.fill, column.values)
         if self.has_missing:
@@ -55,22 +58,58 @@ class Numbers(NamedTuple):
             )
         return None
 
-    def _check(self, column):
+    def _of_numbers(self, column):
+        """The column with cells that are numbers, or ValueError."""
         if column.kind in ("date", "other"):
             raise ValueError(f"column {self.name!r} held numbers in training, and now {column.first()}")
-        if column.kind not in ("number", "boolean"):
-            place = next(i for i, value in enumerate(column.values) if value is not None and not _is_number(value))
-            told = "; for a decimal comma give decimal=','" if cells.is_with_comma(column.values[place]) else ""
-            found = f"{column.example(place)} in row {place + 1}{told}"
-            raise ValueError(f"column {self.name!r} held numbers in training, and now {found}")
+        if column.kind == "text":
+            for place, text in enumerate(column.values):
+                if text is not None and cells.number(text) is None:
+                    told = "; for a decimal comma give decimal=','" if cells.is_with_comma(text) else ""
+                    found = f"{column.example(place)} in row {place + 1}{told}"
+                    raise ValueError(f"column {self.name!r} held numbers in training, and now {found}")
+            if not column.is_category:
+                cells.refuse_numbers(column)
+            values = [np.nan if text is None else cells.number(text) for text in column.values]
+            column = column._replace(kind="number", values=np.array(values, float))
         refuse_infinite(column)
+        return column
 
 
 def refuse_infinite(column):
-    """Raise ValueError if a column of numbers holds one that is not finite."""
-    infinite = np.flatnonzero(np.isinf(column.values))
-    if len(infinite):
-        raise ValueError(f"column {column.name!r} holds an infinite number in row {infinite[0] + 1}")
+    """Raise ValueError if a column of numbers holds one that is not finite, or that cannot be squared."""
+    large = np.flatnonzero(np.abs(column.values) > _LARGEST)
+    if len(large):
+        value = column.values[large[0]]
+        what = f"{value:g}, too large a number," if np.isfinite(value) else "an infinite number"
+        raise ValueError(f"column {column.name!r} holds {what} in row {large[0] + 1}")
+
+
+def refuse_far(encoders, X, net):
+    """Raise ValueError if a number is so far from those of training that float32 has no place for it."""
+    if net.standardisation is None:  # in a file of others
+        return
+    mean, scale, *_ = net.standardisation
+    first = 0
+    for encoder in encoders:
+        if type(encoder) is Numbers:
+            far = np.flatnonzero(np.abs(X[first] - mean[first]) > _FARTHEST * scale[first])
+            if len(far):
+                raise ValueError(
+                    f"column {encoder.name!r} holds {X[first, far[0]]:g}, too far from the numbers of training"
+                )
+        first += len(encoder.inputs)
+
+
+def refuse_merged(column, what="column"):
+    """Raise ValueError if numbers that are categories are so large that different ones have become the same."""
+    if column.kind == "number":
+        large = np.flatnonzero(np.abs(column.values) >= _EXACT)
+        if len(large):
+            raise ValueError(
+                f"{what} {column.name!r} has categories that are numbers of 2^53 and more, such as "
+                f"{column.example(large[0])}, which float64 does not tell apart: write them as text, with a letter"
+            )
 
 
 class Categories(NamedTuple):
@@ -91,9 +130,10 @@ class Categories(NamedTuple):
 
     def write(self, column, rows):
         """Write the inputs of a column into `rows`, as :meth:`Numbers.write` does."""
-        if column.kind in ("date", "other"):
-            raise ValueError(f"column {self.name!r} held categories in training, and now {column.first()}")
         place = {text: i for i, text in enumerate(self.categories)}
+        # Some of the categories, such as "10:30" of "10:30" and "late", may alone look like dates.
+        if column.kind == "other" or (column.kind == "date" and set(self.categories).isdisjoint(column.values)):
+            raise ValueError(f"column {self.name!r} held categories in training, and now {column.first()}")
         if self.has_missing:
             place[None] = len(self.categories)
         found = texts(column, self.kind)
@@ -126,13 +166,40 @@ def _is_number(text):
 
 def texts(column, kind):
     """The cells as texts of categories, None where they are missing; `kind` is that of the column in training."""
-    if column.kind == "text" or (kind == "text" and column.text is not None):
-        found = column.values if column.kind == "text" else column.text
+    if column.kind in ("text", "date") or (kind == "text" and column.text is not None):
+        found = column.text if column.kind in ("number", "boolean") else column.values
         if kind == "number":
             return [as_text(float(text)) if text is not None and _is_number(text) else text for text in found]
         return list(found)
     as_bool = column.kind == "boolean"
     return [None if value != value else as_text(bool(value) if as_bool else value) for value in column.values]
+
+
+def of_rows(column):
+    """Whether a column numbers or names the rows, so that it is left out, and what there is to say of it.
+
+    Parameters
+    ----------
+    column : Column
+        All rows of the table: in a part of them numbers have gaps, and more of the texts are the only ones.
+
+    Returns
+    -------
+    (bool, str or None)
+    """
+    values, rows = column.values, len(column.values)
+    if column.kind == "text":
+        count = len({text for text in values if text is not None})
+        told = f"{count} texts in {rows} rows, which name rows rather than tell something of them"
+        return (True, f"column {column.name!r} is left out: it holds {told}") if 2 * count > rows > 2 else (False, None)
+    if column.kind != "number" or column.is_category or rows < 3 or not np.isfinite(values).all():
+        return False, None
+    # A saved index has no name; that of a table which was sorted, or of some of its rows, is in no order.
+    if _UNNAMED.fullmatch(column.name) and (values == values.round()).all() and len(np.unique(values)) == rows:
+        return True, f"column {column.name!r} is left out: it counts the rows"
+    if (np.diff(values) == 1).all():
+        return False, f"column {column.name!r} counts the rows; drop it if it says nothing else"
+    return False, None
 
 
 def learned(column, is_category):
@@ -151,7 +218,7 @@ def learned(column, is_category):
         None: the column is not used.
     """
     name, missing = column.name, column.missing()
-    count, some = len(missing), bool(missing.any())
+    some = bool(missing.any())
     if missing.all():
         return None, f"column {name!r} is left out: all its cells are missing"
     if column.kind != "text" and not (is_category or column.is_category):
@@ -159,17 +226,12 @@ def learned(column, is_category):
         found = Numbers(name, float(np.median(there)), some)
         if not some and there.min() == there.max():
             return None, f"column {name!r} is left out: all its cells are {there[0]:g}"
-        counts_rows = not some and len(there) > 2 and (np.diff(there) == 1).all()
-        if counts_rows and _UNNAMED.fullmatch(name):
-            return None, f"column {name!r} is left out: it counts the rows"
-        return found, f"column {name!r} counts the rows; drop it if it says nothing else" if counts_rows else None
+        return found, None
+    refuse_merged(column)
     there = [text for text in texts(column, column.kind) if text is not None]
     values, counts = np.unique(np.array(there, object), return_counts=True)
     if len(values) == 1 and not some:
         return None, f"column {name!r} is left out: all its cells are {values[0]!r:.60}"
-    if column.kind == "text" and not is_category and 2 * len(values) > count > 2:
-        told = f"{len(values)} texts in {count} rows, which name rows rather than tell something of them"
-        return None, f"column {name!r} is left out: it holds {told}"
     note = None
     if len(values) > _MOST_CATEGORIES:
         values = values[np.sort(np.argsort(-counts, kind="stable")[:_MOST_CATEGORIES])]

@@ -5,6 +5,7 @@ import numpy as np
 from .. import cautions, files, hints, states
 from ..network import Network
 from . import archive, settings
+from .encoding import refuse_far, refuse_infinite
 from .reading import as_table
 from .training import Fitted, train
 
@@ -15,8 +16,8 @@ class TabularModel:
     Columns of numbers and of true and false become one input each, which the network standardises; columns of
     text become one input for each category, 1 or 0. A missing number is taken as the median of its column, and where
     training rows lack some, another input says which; a missing text is a category of its own. Columns that are the
-    same in all rows, or are missing in all, and text that differs from row to row are left out; dates are refused.
-    :attr:`notes` says what was done.
+    same in all rows, or are missing in all, text that differs from row to row, and a column without a name that numbers
+    the rows are left out; dates are refused. :attr:`notes` says what was done.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ class TabularModel:
         True: train a second network with all rows for 1.5 times the epochs that were best for the first one, and keep
         that. The score is the first one's. False: keep the first.
     categorical : str or sequence of str
-        Columns of numbers that are categories, such as codes.
+        Columns of numbers below 2^53 that are categories, such as codes.
     drop : str or sequence of str
         Columns not to learn from, such as numbers of rows, or what is known only after the target.
     seed : int or None
@@ -233,7 +234,8 @@ class TabularModel:
         Raises
         ------
         ValueError, TypeError
-            If the table cannot be read, lacks a column, or has text where numbers were in training.
+            If the table cannot be read, lacks a column, has text where numbers were in training, or a number that is
+            too far from these.
 
         Warns
         -----
@@ -346,23 +348,27 @@ class TabularModel:
         if target.kind not in held:
             what = "numbers" if known.target.task == "regression" else "classes"
             raise ValueError(f"target {target.name!r} held {what} in training, and now {target.first()}")
+        if known.target.task == "regression":
+            refuse_infinite(target)
         known, X = self._inputs(table)
         return known.target.score(target.at(rows), known.target.found(known.network, X[:, rows]))
 
     def _table(self, table):
         """A table to predict: a file has a header if, and only if, that of :meth:`fit` had one."""
-        return as_table(table, None if self._known.has_header else False)
+        return as_table(table, self._known.has_header)  # not found: names may be numbers, as pandas writes them
 
     def _inputs(self, table):
         """What was learned, and X of a table; a DataWarning for each column with something new."""
         known = self._known
-        missing = [encoder.name for encoder in known.encoders if encoder.name not in table.names]
+        there = set(table.names)
+        missing = [encoder.name for encoder in known.encoders if encoder.name not in there]
         if missing:
             if len(missing) == 1:
                 raise ValueError(table.no_column(missing[0]))
             where, names = table.source or "the table", ", ".join(map(repr, missing))
             raise ValueError(f"{where} lacks {len(missing)} columns that the model needs: {names}")
         X, notes = known.inputs(table)
+        refuse_far(known.encoders, X, known.network)
         for note in notes:
             cautions.caution(note)
         return known, X

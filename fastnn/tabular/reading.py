@@ -1,5 +1,6 @@
 """Tables of any kind, as a :class:`~fastnn.tabular.columns.Table`: files, data frames, dicts, records."""
 
+import math
 import os
 import sys
 
@@ -31,7 +32,8 @@ def read_table(source, *, delimiter=None, header=None, decimal=".", encoding="ut
         Whether the first line of a CSV file has names. None: it has if none of its cells is a number and all differ.
         Without a header the columns are named "0", "1" and so on.
     decimal : {".", ","}
-        What stands before the fraction in numbers that are text.
+        What stands before the fraction in numbers that are text. A comma is then found as a delimiter only in a file
+        with quotation marks.
     encoding : str
         Of CSV; a byte order mark goes before it.
     missing : str or sequence of str
@@ -56,6 +58,8 @@ def read_table(source, *, delimiter=None, header=None, decimal=".", encoding="ut
     Notes
     -----
     Text means the same in a file and in a data frame: a column of text whose cells are all numbers holds numbers.
+    Masked cells of NumPy's masked arrays are missing. Empty lines of a file are skipped; a line of delimiters alone is
+    a row in which all is missing.
 
     Examples
     --------
@@ -123,7 +127,7 @@ def _of_delimited(source, delimiter, header, decimal, encoding, missing):
         with open(source, "rb") as file:
             data = file.read()
     try:
-        names, cells, has_header = delimited.read(data, delimiter, header, encoding)
+        names, cells, has_header = delimited.read(data, delimiter, header, encoding, decimal)
         _refuse_twice(names)
         columns = [column_of_text(*each, missing, decimal) for each in zip(names, cells, strict=True)]
     except ValueError as error:
@@ -210,9 +214,11 @@ def _of_polars(series):
 
 
 def _refuse_twice(names):
-    for i, name in enumerate(names):
-        if name in names[:i]:
+    seen = set()
+    for name in names:
+        if name in seen:
             raise ValueError(f"two columns are named {name!r}; names have to differ")
+        seen.add(name)
 
 
 def _distinct(pairs, decimal, missing):
@@ -239,6 +245,8 @@ def _column(name, cells, is_category, decimal, missing):
     if cells.ndim != 1:
         raise ValueError(f"column {name!r} must have one cell for each row, got an array of shape {cells.shape}")
     kind = cells.dtype.kind
+    if isinstance(cells, np.ma.MaskedArray):
+        cells, kind = _of_masked(cells), "O"
     if kind in "mM":
         return Column(name, "date", cells.astype(str).astype(object), None, False)
     if kind in "SUT":
@@ -250,6 +258,13 @@ def _column(name, cells, is_category, decimal, missing):
     values = cells.astype(np.float64)
     mark_missing(values, missing)
     return Column(name, "boolean" if kind == "b" else "number", values, None, is_category)
+
+
+def _of_masked(cells):
+    """Objects, None where a cell is masked; cells of bytes are text, as without a mask."""
+    found = np.asarray(cells.astype("U") if cells.dtype.kind == "S" else cells).astype(object)
+    found[np.ma.getmaskarray(cells)] = None
+    return found
 
 
 def _of_objects(name, cells, is_category, decimal, missing):
@@ -268,9 +283,16 @@ def _of_objects(name, cells, is_category, decimal, missing):
         # A number among text, such as a category 1 beside "1a".
         texts = [c if c is None or isinstance(c, str) else as_text(c) for c in clean]
         return (_categories if is_category else column_of_text)(name, texts, missing, decimal)
-    values = np.array([np.nan if c is None else float(c) for c in clean])
+    values = np.array([np.nan if c is None else _as_float(c) for c in clean])
     mark_missing(values, missing)
     return Column(name, "boolean" if kinds == {"boolean"} else "number", values, None, is_category)
+
+
+def _as_float(number):
+    try:
+        return float(number)
+    except OverflowError:  # of a whole number of Python; infinite as its text would be
+        return math.inf if number > 0 else -math.inf
 
 
 def _of_no_use(name, cells):
@@ -313,5 +335,7 @@ def as_text(value):
     """A number or a boolean as the text of a category: whole numbers without a point."""
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
+    if isinstance(value, (int, np.integer)):
+        return str(int(value))  # also one that float64 has no place for
     value = float(value)
     return str(int(value)) if value.is_integer() and abs(value) < 2**63 else repr(value)

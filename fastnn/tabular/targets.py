@@ -4,12 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .cells import refuse_numbers
-from .encoding import texts
+from .cells import number, refuse_numbers
+from .encoding import refuse_merged, texts
 
 TASKS = ("classification", "regression")
 _MOST_CLASSES_OF_NUMBERS = 20
 _ROWS_OF_A_CLASS = 5
+_BOOLEANS = {"true": True, "false": False}
 
 
 class Classes(NamedTuple):
@@ -20,6 +21,7 @@ class Classes(NamedTuple):
     most_frequent: int
 
     task = "classification"
+    scores = ("accuracy", "baseline_accuracy")
 
     @property
     def outputs(self):
@@ -58,6 +60,7 @@ class Values(NamedTuple):
     mean: float
 
     task = "regression"
+    scores = ("r2", "rmse", "baseline_rmse")
     outputs = 1
 
     def found(self, net, X):
@@ -139,7 +142,15 @@ def learned(column, task):
     if task == "regression":
         if column.values.min() == column.values.max():
             raise ValueError(f"target {name!r} is {column.values[0]:g} in all rows: there is nothing to learn")
+        largest, float32 = np.abs(column.values).max(), np.finfo(np.float32)
+        if not float32.tiny <= largest <= float32.max:
+            what = "large" if largest > 1 else "small"
+            raise ValueError(
+                f"target {name!r} holds values of up to {largest:.3g}, too {what} for predictions in float32: give "
+                "them in another unit"
+            )
         return Values(float(column.values.mean()))
+    refuse_merged(column, "target")
     labels = _labels(column, column.kind)
     found = sorted(set(labels))
     if len(found) == 1:
@@ -152,11 +163,12 @@ def learned(column, task):
 
 
 def _labels(column, kind):
-    """The cells as labels: str, bool, or numbers, whole ones as int."""
+    """The cells as labels: str, bool, or numbers, whole ones as int; None for text among numbers or booleans."""
     if kind == "text":
         return texts(column, "text")
-    if column.kind == "text":
-        return [None] * len(column.values)  # of no class, as all are numbers
+    if column.kind == "text" and kind == "boolean":
+        return [_BOOLEANS.get(text.lower()) for text in column.values]
+    values = map(number, column.values) if column.kind == "text" else column.values.tolist()
     if kind == "boolean":
-        return [bool(value) for value in column.values]
-    return [int(value) if value == int(value) else value for value in column.values.tolist()]
+        return [bool(value) for value in values]
+    return [int(value) if value is not None and value.is_integer() else value for value in values]

@@ -85,13 +85,26 @@ def _divided(table, target_name, settings):
             encoding.refuse_infinite(column)
         elif column.kind == "text" and column.name not in settings.categorical and not column.is_category:
             cells.refuse_numbers(column)
-    missing, notes = target.missing(), []
+    columns, notes = _without_names_of_rows(columns, settings.categorical)
+    missing = target.missing()
     if missing.any():
         notes.append(f"target {target.name!r}: {missing.sum()} rows are left out, where it is missing")
     rows = np.flatnonzero(~missing)
     if len(rows) < _FEWEST_ROWS:
         raise ValueError(f"the table has {len(rows)} rows with a target; {_FEWEST_ROWS} are the fewest to train on")
     return Table([column.at(rows) for column in columns]), target.at(rows), notes
+
+
+def _without_names_of_rows(columns, categorical):
+    """The columns but for those that number or name the rows: no network has them, the measured nor the kept one."""
+    found = {
+        column.name: (False, None) if column.name in categorical else encoding.of_rows(column) for column in columns
+    }
+    notes = [note for _, note in found.values() if note]
+    columns = [column for column in columns if not found[column.name][0]]
+    if not columns:
+        raise ValueError(f"no column is left to learn from: {'; '.join(notes)}")
+    return columns, notes
 
 
 def _refuse_kinds(columns):
@@ -164,7 +177,7 @@ class _Data:
         net.adapt(encoding.to_measure(encoders, X), None if self.task == "classification" else y)
         stops = {}
         if len(stopped):
-            stops["validation_data"] = self._inputs(encoders, stopped), self.y[stopped]
+            stops["validation_data"] = self._inputs(encoders, stopped, net), self.y[stopped]
             monitor = "val_loss" if self.task == "regression" else "val_brier"
             stops["metrics"] = () if self.task == "regression" else (targets.brier,)
             stops["early_stopping"] = EarlyStopping(monitor, patience=self.settings.patience)
@@ -177,7 +190,7 @@ class _Data:
         """The score of a network on some rows, and a pair of their targets and predictions."""
         target, found = (
             self.target.at(rows),
-            trained.target.found(trained.network, self._inputs(trained.encoders, rows)),
+            trained.target.found(trained.network, self._inputs(trained.encoders, rows, trained.network)),
         )
         right = self.y[rows]
         return trained.target.score(target, found), (trained.target.named(right), trained.target.named(found))
@@ -193,9 +206,13 @@ class _Data:
         encoders = [encoder for encoder, _ in used]
         return encoders, notes + encoding.of_missing(encoders, [column for _, column in used])
 
-    def _inputs(self, encoders, rows):
+    def _inputs(self, encoders, rows, net=None):
+        """X of some rows, which with a `net` must not be too far from those that it has learned from."""
         columns = [self.features.column(encoder.name).at(rows) for encoder in encoders]
-        return encoding.inputs_of(encoders, Table(columns))[0]
+        X = encoding.inputs_of(encoders, Table(columns))[0]
+        if net is not None:
+            encoding.refuse_far(encoders, X, net)
+        return X
 
     def _weight_decay(self):
         given = self.settings.weight_decay
