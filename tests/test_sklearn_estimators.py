@@ -395,7 +395,8 @@ def test_activations_of_each_layer():
 
 def test_init_dropout_norm_threads_and_optimizer_reach_the_network():
     how = {"init": ("normal", {"sd": 0.1}), "dropout": 0.25, "norm": ["batch", None], "threads": 1}
-    model = MLPRegressor(**SMALL, optimizer=fastnn.NAdam(0.01, clip_norm=1.0), **how).fit(X, VALUE)
+    how |= {"learning_rate_init": 0.001, "optimizer": fastnn.NAdam(0.01, clip_norm=1.0)}
+    model = MLPRegressor(**SMALL | how).fit(X, VALUE)
     twin = fastnn.Network(
         [6, 7, 5, 1],
         ["relu", "relu", "identity"],
@@ -448,7 +449,7 @@ def test_no_data_warning_and_none_of_convergence_by_partial_fit():
 
 def test_a_schedule_is_not_changed_by_fit():
     optimizer = fastnn.SGD(fastnn.schedules.Cosine(0.1, 10), momentum=0.5)
-    model = MLPRegressor(**SMALL, optimizer=optimizer, alpha=0.01)
+    model = MLPRegressor(**SMALL | {"optimizer": optimizer, "alpha": 0.01, "learning_rate_init": 0.001})
     rates = []
     model.set_params(callbacks=[lambda epoch, history: rates.append(history.lr[-1])]).fit(X, VALUE)
     assert len(rates) == 10
@@ -590,6 +591,13 @@ def test_what_scikit_learn_prints(capsys):
 WRONG = {
     "hidden_layer_sizes must be > 0": {"hidden_layer_sizes": (3, 0)},
     "learning_rate='adaptive' is for solver='sgd'": {"optimizer": fastnn.SGD(), "learning_rate": "adaptive"},
+    "learning_rate_init=0.1 has no effect beside optimizer": {"optimizer": fastnn.SGD(), "learning_rate_init": 0.1},
+    "momentum=0.5 has no effect beside optimizer": {
+        "optimizer": fastnn.SGD(),
+        "learning_rate_init": 0.001,
+        "momentum": 0.5,
+    },
+    "solver='sgd' has no effect beside optimizer": {"optimizer": fastnn.Adam(), "solver": "sgd"},
     r"AdamW.* has a weight decay beside alpha=0.0001: set alpha=0": {"optimizer": fastnn.AdamW()},
     "write fastnn.SGD": {"optimizer": "sgd"},
     "init: no 'glorot' here; choose sklearn or one of zeros": {"init": "glorot"},

@@ -105,7 +105,7 @@ EXTRAS = """init : str or (str, dict)
     "sklearn": scikit-learn's starting weights and biases, and its order of the samples; or an initialiser of
     :class:`fastnn.Network`, with fastnn's order.
 optimizer : SGD, Adam, AdamW, NAdam, RMSprop or Adagrad, optional
-    One of fastnn's instead of `solver`, with all of its settings and schedules.
+    One of fastnn's, with all of its settings and schedules, instead of `solver` and all parameters that are for one.
 dropout : float or sequence of float
     As for :class:`fastnn.Network`.
 norm : {None, "layer", "batch"} or sequence of them
