@@ -153,10 +153,12 @@ def test_main_reads_rows(tmp_path, rng):
     want = net.predict(np.column_stack([[1, 2, -0.3], X])).T
     np.testing.assert_allclose(rows, want, rtol=1e-5)
     assert run(tmp_path / "m", input="") == ""
-    for wrong in ("1 2", "1 2 x", "1,,2 3"):
+    given = run(tmp_path / "m", input="1,2,3,\r\n\n \n 4 5 6")
+    assert len(given.splitlines()) == 2
+    for wrong in ("1 2", "1 2 x", "1,,2 3", "1 2\n3 4\n5 6\n", "1,2,3,4\n", "1,2,3,4,5,6\n", ",1,2,3", "1;2;3"):
         done = subprocess.run([tmp_path / "m"], input=wrong, capture_output=True, text=True)
         assert (done.returncode, done.stdout) == (1, "")
-        assert "3 numbers" in done.stderr
+        assert done.stderr == "row 1 is not a line of 3 numbers\n"
 
 
 @pytest.fixture(scope="module")
