@@ -624,6 +624,15 @@ def test_a_wrong_parameter_is_named_and_nothing_has_changed(message):
     model.predict(X)
 
 
+@pytest.mark.parametrize("dtype", ["M8[s]", "m8[s]", "U", "S"])
+def test_targets_that_are_no_numbers_are_refused(dtype):
+    told = "divide by np.timedelta64" if dtype[0] in "mM" else r"write y\.astype\(float\) .* MLPClassifier"
+    for y in (np.arange(len(X)).astype(dtype), np.arange(2 * len(X)).astype(dtype).reshape(-1, 2)):
+        with pytest.raises(TypeError, match=f"y must be numbers, got .*: .*{told}"):
+            MLPRegressor(**QUICK).fit(X, y)
+    MLPRegressor(**QUICK | {"tol": 100, "n_iter_no_change": 1}).partial_fit(X, [True, False] * (len(X) // 2))
+
+
 def test_partial_fit_checks_parameters_that_have_changed():
     model = MLPRegressor(**SMALL).partial_fit(X, VALUE)
     for name, value, message in (("alpha", -1.0, "'alpha' parameter"), ("hidden_layer_sizes", (3,), "gives .* now")):

@@ -48,7 +48,17 @@ def of_training(estimator, X, y, is_first, is_numeric):
         return X, y
     how = {"accept_sparse": "csr", "multi_output": True, "y_numeric": is_numeric, "dtype": _FLOATS, "reset": is_first}
     X, y = validate_data(estimator, X, y, **how)
+    if is_numeric and y.dtype.kind not in "fiub":
+        _refuse_targets(y)
     return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def _refuse_targets(y):
+    """TypeError for y of a regressor that is not of numbers, such as dates, which NumPy would convert."""
+    told = ": subtract a date, and divide by np.timedelta64(1, 'D') or another unit" if y.dtype.kind in "mM" else ""
+    if y.dtype.kind in "US":
+        told = ": write y.astype(float) if they are numbers; classes are for MLPClassifier"
+    raise TypeError(f"y must be numbers, got {y.dtype}{told}")
 
 
 def of_prediction(estimator, X):
