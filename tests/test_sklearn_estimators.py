@@ -564,6 +564,27 @@ def test_the_fitted_network_is_an_ordinary_one():
     assert (engine.penalty, engine.loss_factor, engine.reported_factor, engine.eps_with_v) == (0, 1, 0, False)
 
 
+def test_sparse_x_of_predictions_is_checked_without_scikit_learn_where_that_is_enough(monkeypatch):
+    from scipy.sparse import csr_array, csr_matrix
+
+    model, whole = MLPClassifier(**QUICK).fit(X, LABELS), np.ceil(X)
+    want = model.predict_proba(whole)
+    for made in (csr_array, csr_matrix):
+        some = made(whole)
+        for M in (some.tocsc(), some.tocoo(), some.astype(int), some.astype(np.float32)):
+            np.testing.assert_allclose(model.predict_proba(M), want, rtol=1e-12)
+        some.data[1] = np.nan
+        for M, message in ((some, "NaN"), (made(whole[:, :4]), "4 features"), (made(whole[:0]), "0 sample")):
+            with pytest.raises(ValueError, match=message):
+                model.predict_proba(M)
+    model.feature_names_in_ = np.array(list("abcdef"), object)
+    with pytest.warns(UserWarning, match="feature names"):
+        model.predict_proba(csr_array(whole))
+    del model.feature_names_in_
+    monkeypatch.delattr("fastnn.sklearn.inputs.validate_data")
+    np.testing.assert_allclose(model.predict_proba(csr_array(whole)), want, rtol=1e-12)
+
+
 def test_sparse_x_trains_as_dense_x():
     from scipy.sparse import csr_array
 
