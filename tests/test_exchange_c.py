@@ -265,6 +265,7 @@ def test_what_is_refused_leaves_no_file(tmp_path):
     refused(tmp_path, "calibration goes with", calibration=np.ones((2, 1)))
     for X in (np.ones((3, 2)), np.ones(2), np.ones((2, 0)), np.array([["a"], ["b"]])):
         refused(tmp_path, "calibration must be samples", quantize="int8", calibration=X)
+    refused(tmp_path, r"; did you mean calibration\.T\?$", quantize="int8", calibration=np.zeros((9, 2)))
     refused(tmp_path, "calibration holds", quantize="int8", calibration=[[np.inf], [0]])
     refused(tmp_path, "to_c takes a fastnn.Network", net=[1], kind=TypeError)
     net = Network([2, 2], ["identity"], "mse", dtype="float64")

@@ -478,3 +478,9 @@ def test_it_reads_what_is_not_onnx(onnx, tmp_path):
     for data in (b"", b"\x00", b"PK\x03\x04", b"\x80\x05cos\nsystem\n", b"{}", b"\xff" * 1000):
         with pytest.raises(ValueError, match="file object"):
             from_onnx(io.BytesIO(data))
+    to_onnx(Network([2, 1], seed=0), tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    with pytest.raises(TypeError, match=r"got \d+ bytes: write io\.BytesIO"):
+        from_onnx(model.SerializeToString())
+    with pytest.raises(TypeError, match=r"write io\.BytesIO\(model\.SerializeToString\(\)\)"):
+        from_onnx(model)

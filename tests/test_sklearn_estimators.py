@@ -389,6 +389,9 @@ def test_activations_of_each_layer():
     assert MLPRegressor(hidden_layer_sizes=(), max_iter=2).fit(X, VALUE).n_layers_ == 2
     with pytest.raises(ValueError, match=r"activation has 1 entries, wanted 2"):
         MLPClassifier((4, 3), ["relu"]).fit(X, LABELS)
+    for several in (("relu", "tanh"), (("elu", {"alpha": 2.0}), "tanh")):
+        with pytest.raises(TypeError, match=r"activation must be a list .*: write \[.*'tanh'.*\]"):
+            MLPClassifier((4, 3), several).fit(X, LABELS)
     with pytest.raises(ValueError, match="activation: no 'rellu' here; did you mean 'relu'"):
         MLPClassifier(activation="rellu").fit(X, LABELS)
 
@@ -701,8 +704,10 @@ def test_wrong_data_is_refused():
 def test_a_divergence_is_an_error_and_with_early_stopping_a_warning():
     far = X * [1, 1, 1, 1, 1, 50]
     how = {"activation": "identity", "solver": "sgd", "learning_rate_init": 1.0, "random_state": 0}
-    with pytest.raises(ValueError, match=r"Solver produced non-finite parameter weights.*epoch \d"):
+    with pytest.raises(ValueError, match=r"Solver produced non-finite parameter weights.* standardize=True .*epoch \d"):
         MLPRegressor(**how).fit(far, VALUE)
+    with pytest.raises(ValueError, match=r"need to be preprocessed\. standardize=True does that"):
+        MLPRegressor(**QUICK, solver="lbfgs").fit(1e200 * X, 1e200 * VALUE)
     model = MLPRegressor(**how, early_stopping=True)
     with pytest.warns(ConvergenceWarning, match="The weights with the best validation score come back"):
         model.fit(far, VALUE)

@@ -36,6 +36,8 @@ def _activation(value, name):
 def _hidden_activations(estimator, layers):
     """A Spec for each of the hidden layers."""
     given = estimator.activation
+    if isinstance(given, tuple) and all(isinstance(value, (str, tuple)) for value in given):
+        raise TypeError(f"activation must be a list where each hidden layer has its own: write {list(given)}")
     if not isinstance(given, list):
         return [_activation(given, "activation")] * layers
     if len(given) != layers:
