@@ -648,6 +648,41 @@ def test_a_wrong_parameter_is_named_and_nothing_has_changed(message):
     model.predict(X)
 
 
+NAMES_ELSEWHERE = {
+    "lr": "learning_rate_init",
+    "epochs": "max_iter",
+    "hidden_layers": "hidden_layer_sizes",
+    "seed": "random_state",
+    "weight_decay": "alpha",
+    "n_jobs": "threads",
+    "standardise": "standardize",
+    "activations": "activation",
+}
+
+
+@pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
+def test_arguments_of_other_names_are_told(estimator):
+    for name, told in NAMES_ELSEWHERE.items():
+        with pytest.raises(
+            TypeError, match=rf"{estimator.__name__}\(\) has no argument '{name}'; did you mean '{told}'\?$"
+        ):
+            estimator(**{name: 1})
+    with pytest.raises(TypeError, match=rf"{estimator.__name__}.fit\(\) has no argument 'epochs'; it has X, y, "):
+        estimator().fit(X, VALUE, epochs=5)
+    with pytest.raises(TypeError, match=r"partial_fit\(\) has no argument 'weights'; it has X, y, sample_weight"):
+        estimator().partial_fit(X, VALUE, weights=VALUE)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'y'"):
+        estimator().fit(X)
+    with pytest.raises(AttributeError, match="partial_fit"):
+        estimator(solver="lbfgs").partial_fit
+
+
+def test_every_name_that_fastnn_points_to_is_there():
+    for module, names in fastnn.hints._IN_MODULES.items():
+        assert set(names) <= set(dir(getattr(fastnn, module)))
+    assert set(fastnn.hints._IN_MODULES["exchange"]) == set(fastnn.exchange.__all__)
+
+
 @pytest.mark.parametrize("dtype", ["M8[s]", "m8[s]", "U", "S"])
 def test_targets_that_are_no_numbers_are_refused(dtype):
     told = "divide by np.timedelta64" if dtype[0] in "mM" else r"write y\.astype\(float\) .* MLPClassifier"
