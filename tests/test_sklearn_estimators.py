@@ -624,6 +624,7 @@ WRONG = {
     "solver='sgd' has no effect beside optimizer": {"optimizer": fastnn.Adam(), "solver": "sgd"},
     r"AdamW.* has a weight decay beside alpha=0.0001: set alpha=0": {"optimizer": fastnn.AdamW()},
     "write fastnn.SGD": {"optimizer": "sgd"},
+    "loss 'cross_entropy' needs a target for each class.* MLPClassifier": {"loss": "cross_entropy"},
     "init: no 'glorot' here; choose sklearn or one of zeros": {"init": "glorot"},
     "dropout must be a share below 1": {"dropout": 1.5},
     "optimizer has no effect with solver='lbfgs'": {"optimizer": fastnn.SGD(), "solver": "lbfgs"},
