@@ -119,7 +119,8 @@ def from_torch(model, activations=None, loss=None):
     model : torch.nn.Sequential or dict
         Linear layers, each followed by BatchNorm1d or LayerNorm, an activation and Dropout, or by some of these, in
         this order; Flatten before the first, Identity and nested Sequential anywhere. Or the ``state_dict()`` of a
-        module that calls its layers in the order in which it was given them.
+        module that calls its layers in the order in which it was given them, each once, a norm before the activation:
+        weights do not say how they are used.
     activations : sequence, with a state_dict
         One for each linear layer, as for :class:`fastnn.Network`.
     loss : str, (str, dict) or callable, optional
