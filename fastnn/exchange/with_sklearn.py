@@ -16,11 +16,11 @@ def to_sklearn(net, classes=None):
     Parameters
     ----------
     net : Network
-        Or a fitted estimator that has one. With one of identity, sigmoid, tanh and relu in all hidden layers, and
-        without layer norm. A softmax or sigmoid output makes a classifier, an identity output a regressor.
+        With one of identity, sigmoid, tanh and relu in all hidden layers, and without layer norm. A softmax or
+        sigmoid output makes a classifier, an identity output a regressor. Or a fitted estimator that has one.
     classes : array_like, optional
-        The labels of the codes 0, 1, ..., sorted, each once. Default: the classes of an estimator, else the codes. Not
-        for several sigmoid outputs.
+        The labels of the codes 0, 1, ..., sorted, each once. Default: the classes of an estimator that has some, else
+        the codes. Not for several sigmoid outputs.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def to_sklearn(net, classes=None):
             raise ValueError("the estimator has loss='poisson', which MLPRegressor has in scikit-learn 1.7 or later")
     else:
         kind = neural_network.MLPClassifier
-        if classes is None and hasattr(net, "network_") and (output == "softmax" or plain.sizes[-1] == 1):
+        if classes is None and hasattr(net, "network_") and not (output == "sigmoid" and plain.sizes[-1] > 1):
             classes = getattr(net, "classes_", None)
         y, more = _first_labels(plain, classes)
         plain = _with_one_of_two(plain)
