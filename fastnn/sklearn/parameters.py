@@ -1,12 +1,15 @@
 """The parameters that both estimators have: what is legal, and what they mean."""
 
 import functools
+from inspect import signature
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions, make_constraint
 
 BY_EPOCHS = ("sgd", "adam")  # solvers
+# What an optimizer that is given as an object does not read.
+OF_SOLVERS = "solver", "learning_rate_init", "power_t", "momentum", "nesterovs_momentum", "beta_1", "beta_2", "epsilon"
 _POSITIVE, _NOT_NEGATIVE = Interval(Real, 0, None, closed="neither"), Interval(Real, 0, None, closed="left")
 _COUNT, _SHARE = Interval(Integral, 1, None, closed="left"), Interval(Real, 0, 1, closed="left")
 
@@ -58,6 +61,13 @@ def check(estimator):
         value = getattr(estimator, name)
         if not any(constraint.is_satisfied_by(value) for constraint in constraints):
             estimator._validate_params()
+
+
+def changed(estimator, names):
+    """Names and values of those parameters that have not their default."""
+    defaults = signature(type(estimator)).parameters
+    given = [(name, getattr(estimator, name)) for name in names if name in defaults]
+    return [(name, value) for name, value in given if value != defaults[name].default]
 
 
 PARAMETERS = """hidden_layer_sizes : array-like of int, or int

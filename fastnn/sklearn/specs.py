@@ -1,17 +1,14 @@
 """From an estimator's parameters to those of a Network and of its optimizer."""
 
 import copy
-from inspect import signature
 
 import numpy as np
 
 from .. import tables
 from ..network import Network
 from ..optimizers import SGD, Adam, AdamW, check_optimizer
-from . import stream
+from . import parameters, stream
 
-# What an optimizer given as an object does not read.
-_OF_SOLVERS = "solver", "learning_rate_init", "power_t", "momentum", "nesterovs_momentum", "beta_1", "beta_2", "epsilon"
 _OURS = {"logistic": "sigmoid"}  # scikit-learn's names of activations that have another one here
 
 
@@ -123,11 +120,6 @@ def _given_optimizer(estimator):
         raise ValueError(
             f"learning_rate={estimator.learning_rate!r} is for solver='sgd'; the optimizer's lr may be a schedule"
         )
-    defaults = signature(type(estimator)).parameters
-    for name in _OF_SOLVERS:
-        value = getattr(estimator, name)
-        if name in defaults and value != defaults[name].default:
-            raise ValueError(
-                f"{name}={value!r} has no effect beside optimizer={found!r}, which has settings of its own"
-            )
+    for name, value in parameters.changed(estimator, parameters.OF_SOLVERS):
+        raise ValueError(f"{name}={value!r} has no effect beside optimizer={found!r}, which has settings of its own")
     return found
