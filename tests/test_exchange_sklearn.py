@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
+import fastnn
 from fastnn import Network, datasets
 from fastnn.exchange import from_sklearn, to_sklearn
 from networks_that_travel import adapted_network, changed, drawn_network
@@ -189,6 +190,8 @@ def test_advice_for_what_holds_a_network(ours, mlp, rng, tmp_path):
         (search, r"write model\.best_estimator_"),
         (theirs, r"write to_c\(from_sklearn\(model\)\)"),
         (ours.MLPClassifier(), "none before it is fitted"),
+        (fastnn.tabular.TabularModel(), r"write model\.network, whose inputs"),
+        (mlp.MLPClassifier(), r"got MLPClassifier\(\)$"),
     ):
         with pytest.raises(TypeError, match=message):
             to_c(model, tmp_path / "m.c")
