@@ -195,13 +195,13 @@ def _read(file):
         raise ValueError("it is empty, or a file object is at its end and needs seek(0)")
     file.seek(0)
     head = file.read(9)
-    for start, what in _OTHERS.items():
-        if head.startswith(start):
-            raise ValueError(f"it is {what}")
-    if files_safetensors.is_such(head, size):
+    if files_safetensors.is_such(head, size):  # first, because its length may begin as a pickle does
         header, arrays = files_safetensors.unpacked(head + file.read())
         _check_header(header, lambda: _digest_of_tensors(header, arrays))
         return header, arrays
+    for start, what in _OTHERS.items():
+        if head.startswith(start):
+            raise ValueError(f"it is {what}")
     with zipfile.ZipFile(file) as archive:
         # The sum, because a zip directory can list the same bytes many times.
         if sum(info.file_size for info in archive.infolist()) > size:

@@ -85,6 +85,17 @@ def test_standardisation_is_part_of_it_with_means_of_any_size(tmp_path, rng, dty
         check_parity(net, X, predict(X))
 
 
+@pytest.mark.parametrize("size", [1e10, 1e18, 1e21, 1e36])
+def test_layer_norm_of_large_numbers(tmp_path, rng, dtype, size):
+    net = Network([4, 6, 3], ["tanh", "identity"], "mse", dtype=dtype, norm="layer", seed=0)
+    (W, *rest), last = net.parameters
+    net.set_parameters([(size * W, *rest), last])
+    to_c(net, tmp_path / "m.c")
+    (predict,) = functions(tmp_path, [(tmp_path / "m.c", "predict", net.sizes, net.dtype)])
+    X = ref.exact(rng.standard_normal((4, 30)), dtype)
+    np.testing.assert_allclose(predict(X), net.predict(X), atol=4e-7 if dtype == np.float32 else 1e-14)
+
+
 def test_means_and_log_variances_are_in_the_units_of_the_targets(tmp_path, rng):
     net, X = adapted_network(rng, "float64", 1.0, loss="gaussian_nll")
     to_c(net, tmp_path / "m.c")
@@ -206,6 +217,16 @@ def test_int8_is_near_what_was_quantised(tmp_path, rng, digits):
         assert np.isfinite(far).all()
 
 
+@pytest.mark.parametrize("size", [1e-44, 1e-39, 1e-30, 1e30])
+def test_int8_of_samples_of_any_size(tmp_path, rng, size):
+    net = Network([3, 4, 2], ["relu", "identity"], "mse", seed=0)
+    X = (size * rng.standard_normal((3, 50))).astype(np.float32)
+    to_c(net, tmp_path / "m.c", quantize="int8", calibration=X)
+    (predict,) = functions(tmp_path, [(tmp_path / "m.c", "predict", net.sizes, net.dtype)])
+    A = net.predict(X)
+    assert np.abs(predict(X) - A).max() <= max(0.05 * np.abs(A).max(), 1e-35)
+
+
 @pytest.mark.parametrize("command", [("aarch64-linux-gnu-gcc", "qemu-aarch64"), ("arm-none-eabi-gcc", None)])
 def test_other_processors(tmp_path, rng, command):
     compiler, emulator = command
@@ -235,7 +256,7 @@ def test_the_file_needs_nothing_but_five_functions(tmp_path, rng):
     assert not [name for kind, name in symbols if kind in "BbDd"]  # no memory that changes
 
 
-@pytest.mark.parametrize("stem", ["ü '", "%s", "#if", "a.b", "m;int main", "-o"])
+@pytest.mark.parametrize("stem", ["ü '", "%s", "#if", "a.b", "m;int main", "-o", "exp(1)", "my log(2) net"])
 def test_any_usual_file_name_does(tmp_path, stem):
     net = Network([2, 2], ["identity"], "mse", seed=0)
     to_c(net, tmp_path / f"{stem}.c")
@@ -273,6 +294,14 @@ def test_what_is_refused_leaves_no_file(tmp_path):
     refused(tmp_path, "W of layer 1 holds", net=net)
     net.set_parameters([([[1, 1e300], [0, 0]], [0, 0])])
     refused(tmp_path, "W of layer 1 has numbers that float32", net=net, dtype="float32")
+    many = {"quantize": "int8", "calibration": np.ones((2, 3)), "dtype": "float32"}
+    refused(tmp_path, "W of layer 1 has numbers that float32", net=net, **many)
+    net.set_parameters([(np.eye(2), [0, 1e300])])
+    refused(tmp_path, "b of layer 1 has numbers that float32", net=net, **many)
+    normed = Network([2, 2, 2], ["relu", "identity"], "mse", dtype="float64", norm="layer", seed=0)
+    normed.set_parameters([(*normed.parameters[0][:2], [1e300, 1], [0, 0]), normed.parameters[1]])
+    refused(tmp_path, "gamma of layer 1 has numbers that float32", net=normed, dtype="float32")
+    refused(tmp_path, "gamma of layer 1 has numbers that float32", net=normed, **many)
     net.set_parameters([(np.eye(2), [0, 0])])
     net.adapt([[0, 1e150], [0, 1]])
     refused(tmp_path, "feature 0 is standardised", net=net, dtype="float32")

@@ -139,6 +139,7 @@ def test_what_a_network_cannot_have_is_named(keras, layers):
         ((layers.Dense(3), layers.Normalization(mean=0.0, variance=1.0)), r"\(Normalization\) .* before the first"),
         ((layers.Normalization(mean=0.0, variance=1.0, invert=True), layers.Dense(3)), r"\(Normalization\) .* inverse"),
         ((layers.Rescaling(-1.0), layers.Dense(3)), r"\(Rescaling\) .* above 0"),
+        ((layers.Rescaling(np.ones((3, 1))), layers.Dense(3)), r"\(Rescaling\) .* the shape \(3, 1\)"),
         ((layers.Dropout(0.5), layers.Dense(3)), r"\(Dropout\)"),
         ((layers.Dense(3), layers.LayerNormalization()), "layer norm after its output"),
         ((Odd(3),), r"\(Odd\)"),
@@ -146,6 +147,9 @@ def test_what_a_network_cannot_have_is_named(keras, layers):
     ]:
         with pytest.raises(ValueError, match=message):
             from_keras(keras.Sequential([keras.Input((3,)), *parts]))
+    images = [keras.Input((2, 3, 4)), layers.Flatten(data_format="channels_first"), layers.Dense(2)]
+    with pytest.raises(ValueError, match=r"\(Flatten\) .* channels first"):
+        from_keras(keras.Sequential(images))
     with pytest.raises(ValueError, match="no weights yet"):
         from_keras(keras.Sequential([layers.Dense(3)]))
     with pytest.raises(TypeError, match="load_model"):

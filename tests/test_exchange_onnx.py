@@ -182,6 +182,12 @@ def test_half_is_enough_for_predict_classes_and_not_for_an_estimator(ort, tmp_pa
     wanted = estimator.classes_[estimator.network_.predict_classes(X)]
     assert set(wanted) == {"a", "b"}
     np.testing.assert_array_equal(run(ort, tmp_path / "m.onnx", X)[0], wanted)
+    estimator.classes_ = np.array([-1.0, 2.0])
+    to_onnx(estimator, tmp_path / "m.onnx")
+    np.testing.assert_array_equal(run(ort, tmp_path / "m.onnx", X)[0], np.where(wanted == "a", -1, 2))
+    estimator.classes_ = np.array([-1.0, 2.5])
+    with pytest.raises(ValueError, match="labels must be 2 labels"):
+        to_onnx(estimator, tmp_path / "m.onnx")
     to_onnx(estimator, tmp_path / "m.onnx", labels=False)
     assert [output.shape for output in run(ort, tmp_path / "m.onnx", np.ones((2, 1)))] == [(1, 1)]
     to_onnx(SimpleNamespace(network_=Network([2, 1], ["identity"])), tmp_path / "m.onnx")  # a regressor
@@ -224,7 +230,8 @@ def test_what_is_refused_leaves_no_file(onnx, tmp_path):
     net = Network([2, 3, 3])
     refused(tmp_path, "gelu needs Erf", Network([2, 2], ["gelu"], dtype="float64"))
     refused(tmp_path, "dtype must be", net, dtype="float16")
-    for labels in (["a", "b"], [1, 2, 3.5], np.ones((3, 1), int), "abc", [1, "a", None]):
+    odd = np.array([1, 2, 2**63 + 5], np.uint64)
+    for labels in (["a", "b"], [1, 2, 3.5], np.ones((3, 1), int), "abc", [1, "a", None], odd):
         refused(tmp_path, "labels must be", net, labels=labels)
     refused(tmp_path, "labels must be True", Network([2, 3], ["sigmoid"]), labels=[0, 1, 2])
     refused(tmp_path, "output is tanh", Network([2, 3], ["tanh"]), labels=True)
@@ -324,10 +331,29 @@ def test_a_node_that_no_network_has_is_named(onnx):
         ([GEMM, ("Concat", "z z", "y", {"axis": 1})], r"node 'n1' \(Concat\)"),
         ([GEMM, ("Sub", "one z", "t", {}), ("Concat", "t z", "y", {"axis": 1})], r"node 'n2' \(Concat\) .* no sigmoid"),
         ([("Gemm", "x W V", "y", {})], r"node 'n0' \(Gemm\) .* what it adds"),
+        # Numbers of the samples (m, 1), which fit a batch of 3.
+        ([("Gemm", "x W column", "y", {})], r"node 'n0' \(Gemm\) .* what it adds has the shape \(3, 1\)"),
+        ([("MatMul", "x W", "z", {}), ("Add", "z column", "y", {})], r"node 'n1' \(Add\) .* what it adds"),
+        ([("MatMul", "x W", "z", {}), ("Add", "z block", "y", {})], r"node 'n1' \(Add\) .* the shape \(1, 1, 3\)"),
+        ([("Sub", "x column", "c", {}), ("Gemm", "c W", "y", {})], r"node 'n0' \(Sub\) .* the shape \(3, 1\)"),
+        ([("Div", "x column", "c", {}), ("Gemm", "c W", "y", {})], r"node 'n0' \(Div\) .* the shape \(3, 1\)"),
+        ([GEMM, ("LayerNormalization", "z column", "n", {}), ("Gemm", "n W", "y", {})], r"node 'n1' \(LayerNorm"),
     ):
-        data = model_of(onnx, nodes, W=SQUARE, V=np.ones((2, 3)), b=b, zero=0.0, one=1.0)
+        odd = {"column": np.ones((3, 1)), "block": np.ones((1, 1, 3)), "zero": 0.0}
+        data = model_of(onnx, nodes, W=SQUARE, V=np.ones((2, 3)), b=b, one=1.0, **odd)
         with pytest.raises(ValueError, match=message):
             from_onnx(io.BytesIO(data))
+    model = onnx.load_model_from_string(
+        model_of(onnx, [("Reshape", "x s", "r", {}), ("Gemm", "r W b", "y", {})], W=SQUARE, b=b)
+    )
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1, 3]), "s"))
+    for columns in (3, 6):
+        model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = columns
+        if columns == 3:
+            assert from_onnx(io.BytesIO(model.SerializeToString())).sizes == (3, 3)
+            continue
+        with pytest.raises(ValueError, match=r"node 'n0' \(Reshape\) .* rows of 3 numbers, and a sample has 6"):
+            from_onnx(io.BytesIO(model.SerializeToString()))
     two = [GEMM, ("Relu", "z", "y", {}), ("Tanh", "z", "v", {})]
     with pytest.raises(ValueError, match=r"the outputs y, v .* 2 of them"):
         from_onnx(io.BytesIO(model_of(onnx, two, ("y", "v"), W=SQUARE, b=b)))
@@ -472,6 +498,16 @@ def test_a_small_file_makes_no_large_network(onnx):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 30 * len(data)
+
+
+@pytest.mark.parametrize("shape", [(0, 2**40), (2**40, 0), (0, 2**55)])
+def test_a_matrix_without_numbers_is_refused(onnx, shape):
+    for op in ("Gemm", "MatMul"):
+        model = onnx.load_model_from_string(model_of(onnx, [(op, "x W", "y", {})], W=SQUARE))
+        tensor = model.graph.initializer[0]
+        tensor.dims[:], tensor.raw_data = shape, b""
+        with pytest.raises(ValueError, match=r"'n0' .* W has shape"):
+            from_onnx(io.BytesIO(model.SerializeToString()))
 
 
 def test_it_reads_what_is_not_onnx(onnx, tmp_path):

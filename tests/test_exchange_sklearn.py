@@ -95,6 +95,25 @@ def test_classes(mlp, rng):
     np.testing.assert_array_equal(to_sklearn(net).predict(X.T).T, net.predict_classes(X))
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_an_estimator_keeps_its_classes(mlp, rng):
+    from fastnn.sklearn import MLPClassifier
+
+    X = rng.standard_normal((60, 4))
+    word = np.array(["no", "yes"])[(X[:, 0] > 0).astype(int)]
+    for y in (
+        word,
+        np.digitize(X[:, 1], [-0.5, 0.5]) * 10 - 3,
+        np.stack([X[:, 0] > 0, X[:, 1] > 0], axis=1).astype(int),
+    ):
+        estimator = MLPClassifier((5,), max_iter=3, random_state=0).fit(X, y)
+        model = to_sklearn(estimator)
+        np.testing.assert_array_equal(model.classes_, estimator.classes_)
+        np.testing.assert_array_equal(model.predict(X), estimator.predict(X))
+    estimator.fit(X, word)
+    assert to_sklearn(estimator, ["a", "b"]).classes_.tolist() == ["a", "b"]
+
+
 @pytest.mark.parametrize("mean", [0, 1e5])
 def test_standardisation_is_folded_in(mlp, rng, mean):
     net, X = adapted_network(rng, "float32", mean)

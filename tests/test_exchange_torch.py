@@ -167,6 +167,16 @@ def test_a_module_that_torch_trained(torch, nn, rng):
     assert history.loss[-1] < history.loss[0]
 
 
+def test_a_module_that_occurs_twice_is_read_twice(torch, nn):
+    act, square = nn.ReLU(), nn.Linear(4, 4)
+    block = nn.Sequential(nn.Linear(4, 4), act)
+    model = nn.Sequential(square, act, square, act, block, block, nn.Linear(4, 2))
+    net = from_torch(model)
+    assert net.activations == ("relu",) * 4 + ("identity",)
+    X = torch.randn(30, 4)
+    assert_near(net.predict(X.T), model(X).detach().numpy().T)
+
+
 @pytest.mark.parametrize("kind", ["float16", "bfloat16", "float64"])
 def test_other_dtypes(torch, nn, kind):
     model = nn.Sequential(nn.Linear(4, 4), nn.ELU(0.5), nn.Linear(4, 2)).to(getattr(torch, kind))
@@ -178,6 +188,8 @@ def test_other_dtypes(torch, nn, kind):
 
 
 def test_what_a_network_cannot_have_is_named(torch, nn):
+    from torch.nn.utils import prune
+
     class Odd(nn.Linear):
         def forward(self, x):
             return super().forward(x) + 1
@@ -188,6 +200,10 @@ def test_what_a_network_cannot_have_is_named(torch, nn):
 
     one, two = nn.Linear(3, 3), nn.Linear(3, 2)
     prelu = nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))
+    hooked, masked, nested = nn.Linear(3, 3), nn.Linear(3, 3), nn.Sequential(nn.Linear(3, 3))
+    for module in (hooked, nested):
+        module.register_forward_hook(lambda module, given, found: 2 * found)
+    prune.l1_unstructured(masked, "weight", amount=3)  # by a hook, whose weight is that of the last call
     for parts, message in [
         ((one, nn.ReLU(), nn.Linear(4, 2)), "Linear 2 .* takes 4 numbers, and the layer before it gives 3"),
         ((one, nn.PReLU(), two), "PReLU 1 .* no such layer"),
@@ -211,6 +227,10 @@ def test_what_a_network_cannot_have_is_named(torch, nn):
         ((prelu, two), "ParametrizedLinear 0 "),
         ((nn.Sequential(one, nn.Sequential(nn.GLU())), two), "GLU 0.1.0 "),
         ((OwnForward(one), two), "OwnForward 0. .* a forward of its own"),
+        ((hooked, two), "Linear 0 .* has hooks"),
+        ((masked, two), "Linear 0 .* prune.remove"),
+        ((nested, two), "Sequential 0. .* has hooks"),
+        ((nn.Flatten(0), one), "Flatten 0 .* dimensions 0 to -1"),
         ((nn.Conv1d(3, 3, 1), two), "Conv1d 0 "),
         ((nn.LazyLinear(3),), "LazyLinear 0 "),
         ((nn.Linear(3, 3, device="meta"),), "Linear 0 "),

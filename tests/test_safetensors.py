@@ -1,8 +1,10 @@
 """save("model.safetensors") and load: the same network, the same checks as for .npz, files of each format."""
 
 import io
+import itertools
 import json
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -74,6 +76,21 @@ def test_others_can_read_the_tensors(safetensors, tmp_path, rng):
             Network([3, 2]).save(path)
     assert fastnn.load(path).sizes == (3, 3, 2)  # the old file is whole
     assert os.listdir(tmp_path) == ["m.safetensors"]
+
+
+def test_a_file_of_any_length_of_header_comes_back(safetensors, tmp_path):
+    # The first byte is that of the JSON's length; a pickle begins with 0x80.
+    path, starts = tmp_path / "m.safetensors", set()
+    for layers, digits in itertools.product(range(1, 50), (1, 9, 17)):
+        if 0x80 not in starts:
+            net = Network([2] * (layers + 1), seed=int("1" * digits))
+            net.save(path)
+            starts.add(path.read_bytes()[0])
+            assert state_of(fastnn.load(path)) == state_of(net)
+    assert 0x80 in starts
+    path.write_bytes(pickle.dumps([b"{" * 1000]))
+    with pytest.raises(ValueError, match="a pickle"):
+        fastnn.load(path)
 
 
 def test_numbers_that_are_not_finite_come_back(safetensors, tmp_path):

@@ -86,6 +86,12 @@ def test_follows_scikit_learn(y, solver):
         np.testing.assert_allclose(b.predict_proba(X), a.predict_proba(X), atol=1e-8)
 
 
+@pytest.mark.parametrize("activation", ["identity", "logistic", "relu"])
+def test_without_hidden_layers_it_starts_as_scikit_learn_does(activation):
+    assert_same_course(*both("multiclass", hidden_layer_sizes=(), activation=activation), 1e-8)
+    MLPClassifier(hidden_layer_sizes=(), activation=[], max_iter=1).fit(X, Y["multiclass"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
@@ -109,6 +115,14 @@ def test_learning_rates_that_change(learning_rate, momentum):
     how = {"learning_rate": learning_rate, "momentum": momentum, "power_t": 0.3, "max_iter": 40, "solver": "sgd"}
     a, b = both("several outputs", tol=0.02, n_iter_no_change=2, **how)
     assert_same_course(a, b, 1e-8)
+
+
+def test_a_learning_rate_that_becomes_zero():
+    how = {"learning_rate": "invscaling", "solver": "sgd"}
+    a, b = both("one output", power_t=90.0, **how)
+    assert_same_course(a, b, 1e-8)
+    c = MLPRegressor(**SMALL | how, alpha=0.01, power_t=200.0).fit(X, VALUE)  # an OverflowError of scikit-learn's
+    np.testing.assert_allclose(c.loss_curve_, b.loss_curve_, rtol=1e-12)
 
 
 @pytest.mark.parametrize("y", ["one output", "binary", "multilabel"])
@@ -330,6 +344,9 @@ def test_coefs_can_be_assigned_and_not_changed_in_place():
         model.coefs_[0] = model.coefs_[0]
     with pytest.raises(ValueError, match="read-only"):
         model.coefs_[0][:] = 0
+    for name in ("coefs_", "intercepts_"):
+        with pytest.raises(ValueError, match=f"{name} must be a list of 3 arrays, one for each layer, got 1"):
+            setattr(model, name, getattr(model, name)[:1])
     zeros = [np.zeros_like(W) for W in model.coefs_]
     model.coefs_, model.intercepts_ = zeros, [*model.intercepts_[:2], [7.0]]
     assert model.predict(X).tolist() == [7.0] * 150
@@ -475,6 +492,22 @@ def test_class_weight_is_sample_weight():
     assert balanced.loss_curve_ == want.loss_curve_
     with pytest.raises(ValueError, match="needs all data at once"):
         MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=["no", "yes"])
+    for weight in (-1.0, np.nan):
+        with pytest.raises(ValueError, match=r"class_weight=.*weights must be finite"):
+            MLPClassifier(class_weight={"yes": weight}).fit(X, y)
+
+
+def test_class_weight_with_parts_of_the_data_that_lack_a_class():
+    y, weights = Y["binary"], {"yes": 3.0}
+    a, b = (MLPClassifier(**SMALL, class_weight=given) for given in (weights, None))
+    for part in (y == "no", y == "yes", y != ""):
+        each = np.where(y[part] == "yes", 3.0, 1.0)
+        a.partial_fit(X[part], y[part], classes=["no", "yes"])
+        b.partial_fit(X[part], y[part], each, classes=["no", "yes"])
+    assert a.loss_curve_ == b.loss_curve_
+    for wrong in ({"yes": 1.0, "nein": 2.0}, {"nein": 2.0}):
+        with pytest.raises(ValueError, match="not in class_weight"):
+            MLPClassifier(class_weight=wrong).fit(X, y)
 
 
 @pytest.mark.parametrize("y", ["several outputs", "binary"])
@@ -551,6 +584,38 @@ def test_a_warm_start_keeps_the_optimizer(solver, init):
     assert bits(steps.network_) == bits(whole.network_)
 
 
+def test_early_stopping_of_a_warm_start_goes_back_to_the_best_of_its_epochs():
+    data = (X[100:], VALUE[100:])
+    how = {"max_iter": 60, "n_iter_no_change": 100, "warm_start": True, "early_stopping": True}
+    model = MLPRegressor(**SMALL | how)
+    first = model.fit(X[:100], VALUE[:100], validation_data=data).best_validation_score_
+    model.set_params(learning_rate_init=0.1, max_iter=4).fit(X[:100], -VALUE[:100], validation_data=data)
+    scores = model.validation_scores_[-4:]
+    assert scores[-1] < max(scores) < first == model.best_validation_score_
+    assert model.score(*data) == pytest.approx(max(scores))
+
+
+def test_the_attributes_follow_a_warm_start_that_broke_off():
+    def fail(epoch, history):
+        if epoch == 2:
+            raise RuntimeError("my callback")
+
+    for early_stopping in (False, True):
+        model = MLPRegressor(**SMALL, warm_start=True, early_stopping=early_stopping)
+        model.fit(X, VALUE, validation_data=(X[:50], VALUE[:50]))
+        with pytest.raises(RuntimeError, match="my callback"):
+            model.set_params(callbacks=fail).fit(X, VALUE, validation_data=(X[:50], VALUE[:50]))
+        assert (model.n_iter_, len(model.loss_curve_), model.t_) == (3, 13, 13 * 150)
+        assert model.loss_ == model.loss_curve_[-1]
+        assert len(model.validation_loss_curve_) == 13
+        if early_stopping:
+            assert len(model.validation_scores_) == 13
+            assert model.score(X[:50], VALUE[:50]) == pytest.approx(model.best_validation_score_)
+        with pytest.raises(ValueError, match="sample_weight"):  # before its first epoch
+            model.fit(X, VALUE, np.full(150, -1.0))
+        assert (model.n_iter_, len(model.loss_curve_)) == (3, 13)
+
+
 def test_partial_fit_takes_a_changed_learning_rate():
     a, b = (MLPRegressor(**SMALL, shuffle=False).partial_fit(X, VALUE) for _ in range(2))
     a.partial_fit(X, VALUE)
@@ -614,6 +679,9 @@ def test_what_scikit_learn_prints(capsys):
 
 WRONG = {
     "hidden_layer_sizes must be > 0": {"hidden_layer_sizes": (3, 0)},
+    r"hidden_layer_sizes must be one integer or some, got \(3.0,\)": {"hidden_layer_sizes": (3.0,)},
+    "hidden_layer_sizes must be one integer or some, got True": {"hidden_layer_sizes": True},
+    r"hidden_layer_sizes must be one integer or some, got \[\[3, 4": {"hidden_layer_sizes": [[3, 4]]},
     "learning_rate='adaptive' is for solver='sgd'": {"optimizer": fastnn.SGD(), "learning_rate": "adaptive"},
     "learning_rate_init=0.1 has no effect beside optimizer": {"optimizer": fastnn.SGD(), "learning_rate_init": 0.1},
     "momentum=0.5 has no effect beside optimizer": {
@@ -710,6 +778,17 @@ def test_wrong_data_is_refused():
         fit(X, VALUE, validation_data=X)
     with pytest.raises(ValueError, match=r"validation_data\[1\] has 3 targets, wanted 1"):
         fit(X, VALUE, validation_data=(X, Y["several outputs"]))
+    with pytest.raises(ValueError, match=r"validation_data\[1\] holds \[3\], which is not among the classes.* 2\]$"):
+        MLPClassifier(**SMALL).fit(X, Y["multiclass"] % 3, validation_data=(X, Y["multiclass"]))
+    with pytest.raises(ValueError, match=r"validation_data\[1\] is of the kind"):
+        MLPClassifier(**SMALL).fit(X, Y["multiclass"], validation_data=(X, LABELS))
+    for odd in (2 * LABELS - 1, LABELS + 1):
+        with pytest.raises(ValueError, match=r"y must hold 0 or 1 .*, it has \[-?1 +[12]\]"):
+            MLPClassifier(**SMALL).fit(X, odd)
+    labels = MLPClassifier(**SMALL).partial_fit(X, LABELS, classes=range(3))
+    for call in (labels.partial_fit, lambda X, y: clone(labels).partial_fit(X, y, classes=range(3))):
+        with pytest.raises(ValueError, match=r"y has 2 labels, wanted 3: \[0 1 2\]"):
+            call(X, LABELS[:, :2])
     with pytest.raises(ValueError, match="poisson"):
         MLPRegressor("poisson", **SMALL).fit(X, VALUE)
     with pytest.raises(ValueError, match="several outputs of many classes each"):

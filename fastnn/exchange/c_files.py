@@ -158,7 +158,7 @@ class Program:
         """An array of constants: reals, or integers of 8 or 32 bits."""
         T = T.ravel()
         if T.dtype.kind == "f":
-            T = T.astype(self._dtype)
+            T = plain_layers.cast(T, self._dtype, f"{name} in the C file")
             type_name, numbers = "real", [self.number(x) for x in T.tolist()]
         else:
             type_name, numbers = f"{T.dtype.name}_t", map(str, T.tolist())
@@ -214,9 +214,11 @@ class Program:
         """The C file."""
         stack = sum(n * {"real": self._dtype.itemsize}.get(kind, 1) for kind, n in self._buffers.values())
         arrays = "".join(f"  {kind} {each}[{n}];\n" for each, (kind, n) in self._buffers.items())
+        start = (
+            f"/* {self._title()}\n   {self._bytes} bytes of constants, {stack} bytes of arrays on the stack. */\n"
+            f'#include "{stem}.h"\n\n'
+        )
         parts = [
-            f"/* {self._title()}\n   {self._bytes} bytes of constants, {stack} bytes of arrays on the stack. */",
-            f'#include "{stem}.h"\n',
             "\n".join(f"#include <{each}>" for each in sorted(self.includes)),
             f"\ntypedef {self._real} real;\n",
             *self._constants,
@@ -224,7 +226,9 @@ class Program:
             f"void {name}(const {self._real} *x, {self._real} *y)\n{{\n{arrays}" + "\n".join(self._lines) + "\n}",
         ]
         text = "\n".join(parts) + "\n" + self._main
-        return re.sub(r"\b(exp|tanh|log|log1p|erf)\(", r"\1f(", text) if self._real == "float" else text
+        if self._real == "float":
+            text = re.sub(r"\b(exp|tanh|log|log1p|erf)\(", r"\1f(", text)
+        return start + text
 
     def header(self, name):
         """The header."""

@@ -56,9 +56,14 @@ static void layer_norm(const real *gamma, const real *beta, size_t n, real *z)
   for (size_t i = 0; i < n; i++)
     var += ((double)z[i] - mean) * ((double)z[i] - mean);
   var = var / (double)n + 1e-5;
-  const real r = exp((real)-0.5 * log((real)var)); /* 1 / sqrt(var) */
+  double scale = 1; /* var may be the square of the largest real */
+  for (; var > 1e30 && var < 1e300; scale *= 1e-15)
+    var *= 1e-30;
+  double r = (double)exp((real)-0.5 * log((real)var)); /* 1 / sqrt(var), and a step of Newton's for the last digits */
+  if (r > 0)
+    r *= 1.5 - 0.5 * var * r * r;
   for (size_t i = 0; i < n; i++)
-    z[i] = (real)((double)z[i] - mean) * r * gamma[i] + beta[i];
+    z[i] = (real)(((double)z[i] - mean) * scale * r) * gamma[i] + beta[i];
 }
 """
 

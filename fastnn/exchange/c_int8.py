@@ -37,11 +37,12 @@ def write_layers(program, plain, found):
     program.includes.add("stdint.h")
     program.add_function(c.QUANTISED)
     plain = _standardised(program, plain)
+    plain.in_dtype(plain.dtype)  # refuses numbers that are too large
     for i, (layer, (low, high)) in enumerate(zip(plain.layers, found, strict=True), start=1):
         n_out, n_in = layer.W.shape
         if n_in > _MOST_INPUTS:
             raise ValueError(f"layer {i} has {n_in} inputs; sums of 32 bits hold {_MOST_INPUTS} products of int8")
-        s = (high - low) / 255 or 1.0
+        s = max((high - low) / 255, float(np.finfo(plain.dtype).tiny)) if high > low else 1.0  # 1 / s must be finite
         zero = round(-128 - low / s)
         scales = np.abs(layer.W.astype(np.float64)).max(axis=1) / 127
         scales[scales == 0] = 1.0

@@ -1,6 +1,7 @@
 """from_onnx: the Network that an ONNX file computes."""
 
 import functools
+import math
 import os
 
 import numpy as np
@@ -168,6 +169,12 @@ class _Graph:
             self.reader.refuse(f"the inputs {', '.join(names)[:200]}", "wanted one")
         return names[0]
 
+    def columns(self):
+        """How many numbers a sample has, if the file says it."""
+        info = next(info for info in self._model.input if info.name == self.input())
+        counts = [each.dim_value for each in info.type.tensor_type.shape.dim[1:]]
+        return math.prod(counts) or None if counts else None
+
     def refuse(self, node, why):
         """Refuse a node by its name and operator."""
         name = f"node {node.name!r:.80} ({node.domain and node.domain + '.'}{node.op_type})"
@@ -207,7 +214,7 @@ def _without_complement(graph, tensor):
     while node is not None and node.op_type == "Identity" and node.domain in _DOMAINS:
         tensor = node.input[0]
         node = graph.producer(tensor)
-    if node is None or node.op_type != "Concat" or len(node.input) != 2:
+    if node is None or node.op_type != "Concat" or node.domain not in _DOMAINS or len(node.input) != 2:
         return tensor
     less, p = node.input
     minus = graph.producer(less)
@@ -275,7 +282,8 @@ def _layer_normalization(graph, node):
     if more.get("axis", -1) not in (1, -1) or len(node.output) != 1:
         graph.refuse(node, "it is not over the units of a sample alone")
     gamma = _required(graph, node, node.input[1])
-    beta = _required(graph, node, node.input[2]) if len(node.input) > 2 else None
+    beta = _required(graph, node, node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    gamma, beta = (T if T is None else _vector(graph, node, T, T.size) for T in (gamma, beta))
     eps = _eps(more, gamma.dtype)
     return (lambda: graph.reader.norm(_called(node), "layer", gamma, beta, eps=eps)), node.input[0]
 
@@ -306,7 +314,8 @@ def _reshape(graph, node):
     shape = _required(graph, node, node.input[1])
     if shape.dtype != np.int64 or shape.size != 2 or shape.ravel()[0] != -1 or shape.ravel()[1] < 1:
         graph.refuse(node, "it does not keep samples apart")
-    return (lambda: graph.reader.flatten(_called(node), int(shape.ravel()[1]))), node.input[0]
+    columns = int(shape.ravel()[1])
+    return (lambda: graph.reader.flatten(_called(node), columns, graph.columns())), node.input[0]
 
 
 def _cast(graph, node):
@@ -359,7 +368,7 @@ def _required(graph, node, tensor):
 
 
 def _vector(graph, node, b, n):
-    """The b of a layer, whose shape may be (n,), (1, n) or that of one number for all units."""
-    if b.size not in (1, n) or max(b.shape, default=1) != b.size:
+    """The b of a layer, whose shape may be (n,), (1, n) or that of one number for all units; not (n, 1): of samples."""
+    if b.size not in (1, n) or (b.ndim and b.shape[-1] != b.size) or b.ndim > 2:
         graph.refuse(node, f"what it adds has the shape {b.shape}, and the layer {n} units")
     return np.broadcast_to(b.ravel(), n)

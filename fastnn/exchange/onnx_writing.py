@@ -86,9 +86,13 @@ def _checked_labels(labels, of_estimator, plain):
     labels = np.asarray(labels)
     if labels.dtype.kind == "O" and all(isinstance(each, str) for each in labels.ravel()):
         labels = labels.astype(str)
+    if labels is of_estimator and labels.dtype.kind == "f" and (labels % 1 == 0).all() and np.abs(labels).max() < 2**53:
+        labels = labels.astype(np.int64)  # such as 0.0 and 1.0; skl2onnx does so, too
     if labels.shape != (n,) or labels.dtype.kind not in "iubU" or several:
         wanted = "True: several sigmoid outputs are 0 or 1" if several else f"{n} labels, all int or all str"
         raise ValueError(f"labels must be {wanted}; got {labels!r:.200}")
+    if labels.dtype.kind == "u" and labels.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"labels must be within int64; got {labels!r:.200}")
     return labels if labels.dtype.kind == "U" else labels.astype(np.int64)
 
 

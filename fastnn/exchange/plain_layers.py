@@ -27,6 +27,11 @@ class Norm(NamedTuple):
     mean: np.ndarray | None = None
     var: np.ndarray | None = None
 
+    def in_dtype(self, dtype, i):
+        """The same with numbers of that dtype, for layer i; ValueError for one that would overflow."""
+        named = {name: T for name, T in self._asdict().items() if isinstance(T, np.ndarray)}
+        return self._replace(**{name: cast(T, dtype, f"{name} of layer {i}") for name, T in named.items()})
+
 
 class Layer(NamedTuple):
     """A layer: Z = W A_prev + b with W (n_out, n_in) and b (n_out,), then norm, activation, dropout."""
@@ -57,10 +62,9 @@ class PlainLayers(NamedTuple):
         dtype = np.dtype(dtype)
         layers = [
             layer._replace(
-                W=_cast(layer.W, dtype, f"W of layer {i}"),
-                b=_cast(layer.b, dtype, f"b of layer {i}"),
-                norm=layer.norm
-                and Norm(layer.norm.kind, *(T if T is None else T.astype(dtype) for T in layer.norm[1:])),
+                W=cast(layer.W, dtype, f"W of layer {i}"),
+                b=cast(layer.b, dtype, f"b of layer {i}"),
+                norm=layer.norm and layer.norm.in_dtype(dtype, i),
             )
             for i, layer in enumerate(self.layers, start=1)
         ]
@@ -205,7 +209,7 @@ def centred(plain, has_centre=None):
         return None, plain
     if has_centre is None:
         has_centre = (np.abs(plain.x_mean) > _MOST_SCALES * plain.x_scale).any()
-    centre = _cast(plain.x_mean, plain.dtype, "x_mean of standardisation") if has_centre else np.zeros(1)
+    centre = cast(plain.x_mean, plain.dtype, "x_mean of standardisation") if has_centre else np.zeros(1)
     W, b = (T.astype(np.float64) for T in plain.layers[0][:2])
     b = b - W @ ((plain.x_mean - centre) / plain.x_scale)
     first = plain.layers[0]._replace(W=W / scale_within(plain), b=b)
@@ -225,7 +229,7 @@ def scale_within(plain):
     return plain.x_scale
 
 
-def _cast(T, dtype, what):
+def cast(T, dtype, what):
     """T in a dtype; ValueError if a number is finite only in the wider one."""
     with np.errstate(all="ignore"):
         cast = T.astype(dtype, order="C")  # a copy, in one layout: BLAS rounds differently in another one
@@ -262,7 +266,10 @@ class Reader:
         """
         if self._layers:
             self.refuse(name, "numbers are subtracted or divided before the first layer alone")
-        mean, scale = (np.asarray(T, np.float64).ravel() for T in (mean, scale))
+        mean, scale = (np.asarray(T, np.float64) for T in (mean, scale))
+        if any(T.size > 1 and T.shape[-1] != T.size for T in (mean, scale)):
+            self.refuse(name, f"its numbers have the shape {max(mean.shape, scale.shape, key=len)}, wanted (n_0,)")
+        mean, scale = mean.ravel(), scale.ravel()
         if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
             self.refuse(name, "its numbers must be finite, and scales above 0")
         if self._input is not None:
@@ -277,17 +284,24 @@ class Reader:
     def linear(self, name, W, b=None, *, is_trainable=True):
         """Z = W A_prev + b with W (n_out, n_in); without b it is 0."""
         W = self._array(name, "W", W)
+        if W.ndim != 2 or not W.size:
+            self.refuse(name, f"W has shape {W.shape}, wanted (n_out, n_in)")
         b = np.zeros(len(W), W.dtype) if b is None else self._array(name, "b", b)
-        if W.ndim != 2 or not W.size or b.size != len(W) or b.ndim > 2:
-            self.refuse(name, f"W has shape {W.shape} and b {b.shape}, wanted (n_out, n_in) and (n_out,)")
+        if b.size != len(W) or b.ndim > 2:
+            self.refuse(name, f"b has shape {b.shape}, wanted (n_out,) for W {W.shape}")
         n_prev = len(self._layers[-1].b) if self._layers else W.shape[1]
         if W.shape[1] != n_prev:
             self.refuse(name, f"it takes {W.shape[1]} numbers, and the layer before it gives {n_prev}")
         self._layers.append(Layer(W, b.ravel(), tables.IDENTITY, is_trainable=is_trainable))
         self._has_activation = False
 
-    def flatten(self, name, columns=None):
-        """A change of shape that does nothing to samples that are rows: before the first layer, or to its columns."""
+    def flatten(self, name, columns=None, of_input=None):
+        """A change of shape that does nothing to samples that are rows: before the first layer, or to its columns.
+
+        `of_input` is how many numbers a sample has, if that is known.
+        """
+        if not self._layers and None not in (columns, of_input) and columns != of_input:
+            self.refuse(name, f"it makes rows of {columns} numbers, and a sample has {of_input}")
         if self._layers and columns != len(self._layers[-1].b):
             self.refuse(name, f"it comes after a layer with weights, of {len(self._layers[-1].b)} units")
 

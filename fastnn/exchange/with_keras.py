@@ -259,6 +259,12 @@ def _rescaling(keras, reader, name, layer):
     reader.standardise(name, -offset / scale, 1 / scale)
 
 
+def _flatten(keras, reader, name, layer):
+    if layer.data_format == "channels_first" and len(layer.input.shape) > 3:
+        reader.refuse(name, "it moves the channels first: do so with the samples, and give them as rows")
+    reader.flatten(name)
+
+
 def _relu(keras, reader, name, layer):
     if layer.max_value is not None or layer.threshold:
         reader.refuse(name, "it has a greatest value or a threshold")
@@ -286,7 +292,7 @@ _READ = {
     ),
     "ELU": lambda _, reader, name, layer: reader.activation(name, ("elu", {"alpha": float(layer.alpha)})),
     "Dropout": lambda _, reader, name, layer: reader.dropout(name, layer.rate),
-    "Flatten": lambda _, reader, name, layer: reader.flatten(name),
+    "Flatten": _flatten,
     "Identity": lambda *_: None,
     "InputLayer": lambda *_: None,
 }

@@ -162,9 +162,11 @@ def from_torch(model, activations=None, loss=None):
 
 
 def _read_modules(torch, reader, model, prefix):
+    name = f"{type(model).__name__} {prefix}".strip()
     if type(model).forward is not torch.nn.Sequential.forward:
-        reader.refuse(f"{type(model).__name__} {prefix}".strip(), "it has a forward of its own")
-    for key, module in model.named_children():
+        reader.refuse(name, "it has a forward of its own")
+    _refuse_hooks(reader, name, model)
+    for key, module in model._modules.items():  # named_children() has a module that occurs twice once
         name = f"{type(module).__name__} {prefix}{key}"
         if isinstance(module, torch.nn.Sequential):
             _read_modules(torch, reader, module, f"{prefix}{key}.")
@@ -172,8 +174,15 @@ def _read_modules(torch, reader, model, prefix):
             _read_module(torch, reader, name, module)
 
 
+def _refuse_hooks(reader, name, module):
+    """Refuse a module whose hooks may change what goes in, what comes out, or the weight, as old weight_norm does."""
+    if module._forward_hooks or module._forward_pre_hooks:
+        reader.refuse(name, "it has hooks: remove them, those of pruning and weight_norm by prune.remove and the like")
+
+
 def _read_module(torch, reader, name, module):
     nn, kind = torch.nn, type(module)  # not isinstance: a subclass may compute something else
+    _refuse_hooks(reader, name, module)
     if kind is nn.Linear:
         W, b = _array(reader, name, module.weight), _array(reader, name, module.bias)
         reader.linear(name, W, b, is_trainable=module.weight.requires_grad)
@@ -188,6 +197,8 @@ def _read_module(torch, reader, name, module):
     elif kind is nn.Dropout:
         reader.dropout(name, module.p)
     elif kind is nn.Flatten:
+        if (module.start_dim, module.end_dim) != (1, -1):
+            reader.refuse(name, f"it is of the dimensions {module.start_dim} to {module.end_dim}, wanted 1 to -1")
         reader.flatten(name)
     elif kind is not nn.Identity:
         reader.activation(name, _spec(torch, reader, name, module))

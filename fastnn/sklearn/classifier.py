@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 
@@ -152,14 +152,20 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return task, task.codes_of(y, is_warm_start=self.warm_start and not incremental)
 
     def _known(self, task, y):
-        return task.codes_of(y, is_warm_start=False)
+        return task.codes_of(y, is_warm_start=False, name="validation_data[1]")
 
-    def _weights_to_train(self, y, weights, incremental):
+    def _weights_to_train(self, task, y, targets, weights, incremental):
         if self.class_weight is None:
             return weights
         if incremental and isinstance(self.class_weight, str):
             raise ValueError('class_weight="balanced" needs all data at once: give partial_fit a dict')
-        of_classes = compute_sample_weight(self.class_weight, y)
+        if isinstance(self.class_weight, dict) and task.kind != "multilabel-indicator":
+            # From all classes, because a part of the data may lack some.
+            of_classes = compute_class_weight(self.class_weight, classes=task.classes, y=task.classes)[targets]
+        else:
+            of_classes = compute_sample_weight(self.class_weight, y)
+        if not (np.isfinite(of_classes) & (of_classes >= 0)).all():
+            raise ValueError(f"class_weight={self.class_weight!r:.200}: weights must be finite and at least 0")
         return of_classes if weights is None else weights * of_classes
 
     def _take(self, net, task, record, optimizer, of_lbfgs=None):

@@ -70,10 +70,16 @@ class Epochs:
             caution("Training interrupted by user.", UserWarning)
         except FloatingPointError as error:
             if self.watch.best.state is None:
+                self._keep_curve(error.history)
                 raise ValueError(f"{not_finite(self.estimator)} ({error})") from error
             history = error.history
             self.watch.diverged()
             caution(f"{error}. The weights with the best validation score come back.", ConvergenceWarning)
+        except Exception as error:  # of a callback
+            self.watch.best.restore(self.net._trainable)
+            if hasattr(error, "history"):
+                self._keep_curve(error.history)
+            raise
         self.watch.best.restore(self.net._trainable)
         self._keep_curve(history)
         return self.watch.is_stopped or self.record.epochs < epochs

@@ -73,13 +73,15 @@ class Labels:
             return cls("multilabel-indicator", classes, sparse.issparse(y))
         return cls(_kind_of_classes(classes), classes)
 
-    def codes_of(self, y, is_warm_start):
+    def codes_of(self, y, is_warm_start, name="y"):
         """The codes of `y`, whose classes must be known; with warm_start it must hold all of them."""
         kind = _kind_of(y)
         if (kind == "multilabel-indicator") != (self.kind == "multilabel-indicator"):
-            raise ValueError(f"y is of the kind {kind!r}, and at the first fit it was {self.kind!r}")
+            raise ValueError(f"{name} is of the kind {kind!r}, and at the first fit y was {self.kind!r}")
         if kind == "multilabel-indicator":
             found = np.arange(y.shape[1])
+            if len(found) < len(self.classes):
+                raise ValueError(f"{name} has {len(found)} labels, wanted {len(self.classes)}: {self.classes}")
         else:
             found, codes = np.unique(y, return_inverse=True)
         if is_warm_start and not np.array_equal(found, self.classes):
@@ -89,17 +91,20 @@ class Labels:
             )
         strange = np.setdiff1d(found, self.classes)
         if len(strange):
+            told = "; give all of them to the first partial_fit, as classes=" if name == "y" else ""
             raise ValueError(
-                f"y holds {strange}, which is not among the classes of the first call, {self.classes}; give all of "
-                "them to the first partial_fit, as classes="
+                f"{name} holds {strange}, which is not among the classes of the first call, {self.classes}{told}"
             )
         if kind == "multilabel-indicator":
-            return self._indicator(y)
+            return self._indicator(y, name)
         return np.searchsorted(self.classes, found)[codes.reshape(-1)]
 
     @staticmethod
-    def _indicator(y):
-        return y.toarray() if sparse.issparse(y) else y
+    def _indicator(y, name="y"):
+        y = y.toarray() if sparse.issparse(y) else y
+        if not np.isin(y, (0, 1)).all():
+            raise ValueError(f"{name} must hold 0 or 1 for each of several labels, it has {np.unique(y)[:5]}")
+        return y
 
     def targets(self, codes, dtype):
         """Targets for the network: codes of many classes, else values."""

@@ -105,7 +105,7 @@ momentum, nesterovs_momentum : float, bool
     Of "sgd".
 early_stopping, validation_fraction : bool, float
     Whether to keep a share of the samples (of two classes each its share), or `validation_data` of fit, and to go back
-    to the weights with the best score on them: accuracy or R^2.
+    to the weights with the best score on them: accuracy or R^2. With warm_start to the best ones of this call.
 beta_1, beta_2, epsilon : float
     Of "adam".
 max_fun : int

@@ -32,6 +32,11 @@ class _Snapshots(list):
         return list, (list(self),)
 
 
+def _check_count(name, given, layers):
+    if len(given) != len(layers):
+        raise ValueError(f"{name} must be a list of {len(layers)} arrays, one for each layer, got {len(given)}")
+
+
 class Perceptron(BaseEstimator):
     """A multilayer perceptron as an estimator; the base of the two classes."""
 
@@ -61,7 +66,7 @@ class Perceptron(BaseEstimator):
         X, y = self._checked(X, y, is_first=not goes_on)
         task, targets = self._task_of(y, goes_on, incremental, classes)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
-        data = Data(X, targets, weights, self._weights_to_train(y, weights, incremental))
+        data = Data(X, targets, weights, self._weights_to_train(task, y, targets, weights, incremental))
         validation = None if validation_data is None else self._validation(validation_data, task)
         random_state = check_random_state(self.random_state)
         if goes_on:
@@ -77,7 +82,12 @@ class Perceptron(BaseEstimator):
             return self
         training = Epochs(self, net, task, record, data, validation, random_state, optimizer)
         self._standardise(net, task, data, training.places)
-        ended = training.run(1 if incremental else self.max_iter)
+        try:
+            ended = training.run(1 if incremental else self.max_iter)
+        except BaseException:
+            if goes_on and record.epochs:  # the network has gone on, and so have the attributes
+                self._take(net, task, record, optimizer)
+            raise
         self._take(net, task, record, optimizer)
         if not ended and not incremental:
             caution(
@@ -113,7 +123,7 @@ class Perceptron(BaseEstimator):
         """X and y, checked; of one target y is (m,)."""
         return inputs.of_training(self, X, y, is_first, self._is_numeric)
 
-    def _weights_to_train(self, y, weights, incremental):
+    def _weights_to_train(self, task, y, targets, weights, incremental):
         return weights
 
     def _validation(self, given, task):
@@ -161,9 +171,9 @@ class Perceptron(BaseEstimator):
 
     @coefs_.setter
     def coefs_(self, coefs):
-        layers = self._network("coefs_").parameters
-        given = [(np.asarray(W).T, *rest) for W, (_, *rest) in zip(coefs, layers, strict=True)]
-        self.network_.set_parameters(given)
+        layers, coefs = self._network("coefs_").parameters, list(coefs)
+        _check_count("coefs_", coefs, layers)
+        self.network_.set_parameters([(np.asarray(W).T, *rest) for W, (_, *rest) in zip(coefs, layers, strict=True)])
 
     @property
     def intercepts_(self):
@@ -172,7 +182,8 @@ class Perceptron(BaseEstimator):
 
     @intercepts_.setter
     def intercepts_(self, intercepts):
-        layers = self._network("intercepts_").parameters
+        layers, intercepts = self._network("intercepts_").parameters, list(intercepts)
+        _check_count("intercepts_", intercepts, layers)
         self.network_.set_parameters([(W, b, *rest) for b, (W, _, *rest) in zip(intercepts, layers, strict=True)])
 
     def _network(self, assigned=None):

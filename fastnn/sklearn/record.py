@@ -39,10 +39,8 @@ class Record:
         self.best_loss = min(self.best_loss, loss)
 
     def compare_score(self, score, tol):
-        """Count the epochs since the best score; return whether this one is better than all before."""
+        """Count the epochs since the best score."""
         self.validation_scores.append(score)
         self.no_improvement = self.no_improvement + 1 if score < self.best_score + tol else 0
-        if not score > self.best_score:
-            return False
-        self.best_score = score
-        return True
+        if score > self.best_score:
+            self.best_score = score

@@ -1,8 +1,7 @@
 """From an estimator's parameters to those of a Network and of its optimizer."""
 
 import copy
-
-import numpy as np
+import numbers
 
 from .. import tables
 from ..network import Network
@@ -20,7 +19,9 @@ def is_sklearn(init):
 def _hidden_sizes(estimator):
     given = estimator.hidden_layer_sizes
     sizes = list(given) if hasattr(given, "__iter__") else [given]
-    if np.any(np.array(sizes) <= 0):
+    if not all(isinstance(size, numbers.Integral) and not isinstance(size, bool) for size in sizes):
+        raise TypeError(f"hidden_layer_sizes must be one integer or some, got {given!r:.80}")
+    if any(size <= 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return sizes
 
@@ -42,13 +43,21 @@ def _hidden_activations(estimator, layers):
     return [_activation(value, f"activation[{i}]") for i, value in enumerate(given)]
 
 
+def _before_output(estimator, g):
+    """The activation that says the factor of the output layer's weights; in scikit-learn also if no layer has it."""
+    if g or isinstance(estimator.activation, list):
+        return g[-1] if g else tables.IDENTITY
+    return _activation(estimator.activation, "activation")
+
+
 def network(estimator, n_features, task, dtype, random_state):
     """A new network for `task`, Labels or Values, with its starting weights."""
     hidden = _hidden_sizes(estimator)
     g = _hidden_activations(estimator, len(hidden))
     sizes, init = [n_features, *hidden, task.units], estimator.init
     if is_sklearn(init):
-        layers, init = stream.starting_parameters(random_state, sizes, [each.name for each in g]), "zeros"
+        names = [each.name for each in (*g, _before_output(estimator, g))]
+        layers, init = stream.starting_parameters(random_state, sizes, names), "zeros"
     elif isinstance(init, str) and init not in tables.INITIALISERS:
         raise ValueError(f"init: no {init!r} here; choose sklearn or one of {', '.join(tables.INITIALISERS)}")
     net = Network(

@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 _LOGISTIC, _OTHERS = 2.0, 6.0  # in the bound of the starting weights, sqrt(factor / (n_in + n_out))
 
 
-def starting_parameters(random_state, sizes, hidden):
+def starting_parameters(random_state, sizes, names):
     """W and b of every layer, both from U(-r, r) with r = sqrt(factor / (n_in + n_out)), in float64.
 
     X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010.
@@ -19,14 +19,13 @@ def starting_parameters(random_state, sizes, hidden):
     random_state : numpy.random.RandomState
     sizes : sequence of int
         Units per layer, the input first.
-    hidden : sequence of str
-        Names of the hidden activations; the output layer's factor is that of the last one.
+    names : sequence of str
+        Of the layers, the activations that their factors are for.
 
     Returns
     -------
     list of (ndarray (n_l, n_{l-1}), ndarray (n_l,))
     """
-    names = [*hidden, hidden[-1]] if hidden else [""]
     layers = []
     for name, (n_in, n_out) in zip(names, itertools.pairwise(sizes), strict=True):
         r = np.sqrt((_LOGISTIC if name == "sigmoid" else _OTHERS) / (n_in + n_out))

@@ -5,6 +5,7 @@ import math
 from ..stopping import Kept
 
 _LONGEST = 10_000  # epochs
+_LEAST_PACE = 1e-200  # no step is as small; the losses are divided by it
 _SLOWEST = 1e-6  # the learning rate at which learning_rate="adaptive" ends
 
 
@@ -39,7 +40,8 @@ class Watch:
         if self.schedule == "constant":
             record.pace = 1.0
         terms.set_pace(record.pace)
-        self.trainable, self.best, self.is_stopped = net._trainable, Kept(), False
+        self.trainable, self.is_stopped = net._trainable, False
+        self.best, self.best_score = Kept(), -math.inf  # of this call; the record has the best score of all calls
         self.looks = score is not None
 
     def calm(self):
@@ -64,7 +66,7 @@ class Watch:
         else:
             self._note_score(self.score())
         if self.schedule == "invscaling":
-            self._set_pace((record.seen + 1) ** -self.power_t)
+            self._set_pace(max((record.seen + 1) ** -self.power_t, _LEAST_PACE))
         if record.no_improvement > self.patience:
             self.is_stopped = self._ends()
 
@@ -82,8 +84,10 @@ class Watch:
     def _note_score(self, score):
         if self.verbose:
             print(f"Validation score: {score:f}")
-        if self.record.compare_score(score, self.tol):
+        self.record.compare_score(score, self.tol)
+        if score > self.best_score:
             self.best.keep(self.trainable)
+            self.best_score = score
 
     def _set_pace(self, pace):
         self.record.pace = pace
