@@ -54,7 +54,7 @@ def __getattr__(name):
     elif name == "sklearn":  # not in dir(): without scikit-learn it cannot be imported
         import fastnn.sklearn as module
     else:
-        told = hints.did_you_mean(name, [*__all__, *_WHEN_ASKED_FOR])
+        told = hints.in_module(name) or hints.did_you_mean(name, [*__all__, *_WHEN_ASKED_FOR])
         raise AttributeError(f"module {__name__!r} has no {name!r}{told}")
     return module
 

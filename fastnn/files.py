@@ -21,7 +21,22 @@ _HEADER = "header.json"
 _PATHS = (str, bytes, os.PathLike)
 _LONGEST_PATH = 4096
 # First bytes of other kinds of files, and what the error says about them.
-_OTHERS = {b"\x80": "a pickle: write pickle.load", b"\x1f\x8b": "compressed: write gzip.open", b"\x93NUMPY": "an array"}
+_OTHERS = {
+    b"\x80": "a pickle: write pickle.load, or joblib.load",
+    b"\x1f\x8b": "compressed: write gzip.open",
+    b"\x93NUMPY": "an array",
+}
+_TORCH = "; for torch's weights write fastnn.exchange.from_torch(torch.load(path), activations=[...])"
+_KERAS = "; for Keras's models write fastnn.exchange.from_keras(keras.models.load_model(path))"
+_READERS = {  # by suffix
+    ".onnx": "; write fastnn.exchange.from_onnx(path)",
+    ".pt": _TORCH,
+    ".pth": _TORCH,
+    ".keras": _KERAS,
+    ".h5": _KERAS,
+    files_safetensors.SUFFIX: "; for torch's weights write "
+    "fastnn.exchange.from_torch(safetensors.torch.load_file(path), activations=[...])",
+}
 
 
 def save(target, header, arrays):
@@ -144,15 +159,20 @@ def load(source):
         with _opened(os.fsdecode(source)) as file:
             return _read(file if file.seekable() else io.BytesIO(file.read()))
     except ValueError as error:
-        raise ValueError(f"{name} is not a readable fastnn model: {error}") from error
+        raise ValueError(f"{name} is not a readable fastnn model: {error}{_what_reads(name)}") from error
     # zipfile raises any of these for a damaged file.
     except (zipfile.BadZipFile, struct.error, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
-        what = f"{type(error).__name__}: {error}"
+        what = f"{type(error).__name__}: {error}{_what_reads(name)}"
         raise ValueError(f"{name} is not a readable fastnn model: {what}") from error
     except OSError as error:
         if error.errno != errno.EINVAL:  # EINVAL: a damaged zip directory points outside the file
             raise
         raise ValueError(f"{name} is not a readable fastnn model: {error}") from error
+
+
+def _what_reads(name):
+    """The advice of an error about a file that cannot be read, by its suffix."""
+    return _READERS.get(os.path.splitext(str(name).strip("'\""))[1].lower(), "")
 
 
 def _opened(path):

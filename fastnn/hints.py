@@ -416,6 +416,14 @@ def did_you_mean(name, choices):
     return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
+def _did_you_mean_theirs(name, choices):
+    """The same where the choices are scikit-learn's names, as those of the estimators are: such of the same meaning."""
+    found = [choice for choice in choices if set(ours(choice)) & set(ours(name))]
+    if "learning_rate_init" in found:
+        found = ["learning_rate_init"]  # learning_rate is the name of a schedule there
+    return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
 def with_value(name, parameter, value):
     """What to write instead of a parameter's value, which is one of another library; else ""."""
     number = _VALUES.get((parameter, value)) if isinstance(value, (str, bool)) else None
@@ -425,6 +433,21 @@ def with_value(name, parameter, value):
 def is_setting_elsewhere(name):
     """Whether `name` is a setting or weights, here or in another library, and hardly ever means anything else."""
     return ours(name)[0] in _PLACES and _plain(name) not in _WORDS
+
+
+_IN_MODULES = {
+    "sklearn": ("MLPClassifier", "MLPRegressor"),
+    "exchange": ("from_keras", "from_onnx", "from_sklearn", "from_torch", "to_c", "to_keras", "to_onnx", "to_sklearn")
+    + ("to_torch",),
+    "callbacks": ("CSVLog", "Checkpoint"),
+    "tabular": ("TabularModel",),
+}
+
+
+def in_module(name):
+    """Such as ``": write fastnn.exchange.to_onnx"`` for a name that fastnn has in one of its modules; else ""."""
+    found = [module for module, names in _IN_MODULES.items() if name in names]
+    return f": write fastnn.{found[0]}.{name}" if found else ""
 
 
 def assignment(name):
@@ -458,7 +481,8 @@ def argument(function, name, accepted):
     if function in _OPTIMIZERS and _plain(name) in _ONE_VALUE:
         return f"{text}: {_ONE_VALUE[_plain(name)]}"
     if our in accepted or our not in _PLACES or function not in _TRAINERS:
-        return text + (did_you_mean(name, accepted) or f"; it has {', '.join(accepted)}")
+        told = did_you_mean(name, accepted) or _did_you_mean_theirs(name, accepted)
+        return text + (told or f"; it has {', '.join(accepted)}")
     return f"{text}; write {_PLACES[our]}"
 
 
@@ -548,6 +572,8 @@ def _misfit(function, args, kwargs):
     owner, _, name = function.__qualname__.rpartition(".")
     if name == "__init__":
         name = owner
+    elif function.__module__.startswith("fastnn.sklearn."):
+        name = f"{owner}.{name}"  # no method of a network
     accepted = [p for p in names if p != "self"]
     for key in kwargs:
         if key not in names:

@@ -164,10 +164,12 @@ def test_main_reads_rows(tmp_path, rng):
     want = net.predict(np.column_stack([[1, 2, -0.3], X])).T
     np.testing.assert_allclose(rows, want, rtol=1e-5)
     assert run(tmp_path / "m", input="") == ""
-    for wrong in ("1 2", "1 2 x", "1,,2 3"):
+    given = run(tmp_path / "m", input="1,2,3,\r\n\n \n 4 5 6")
+    assert len(given.splitlines()) == 2
+    for wrong in ("1 2", "1 2 x", "1,,2 3", "1 2\n3 4\n5 6\n", "1,2,3,4\n", "1,2,3,4,5,6\n", ",1,2,3", "1;2;3"):
         done = subprocess.run([tmp_path / "m"], input=wrong, capture_output=True, text=True)
         assert (done.returncode, done.stdout) == (1, "")
-        assert "3 numbers" in done.stderr
+        assert done.stderr == "row 1 is not a line of 3 numbers\n"
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +286,7 @@ def test_what_is_refused_leaves_no_file(tmp_path):
     refused(tmp_path, "calibration goes with", calibration=np.ones((2, 1)))
     for X in (np.ones((3, 2)), np.ones(2), np.ones((2, 0)), np.array([["a"], ["b"]])):
         refused(tmp_path, "calibration must be samples", quantize="int8", calibration=X)
+    refused(tmp_path, r"; did you mean calibration\.T\?$", quantize="int8", calibration=np.zeros((9, 2)))
     refused(tmp_path, "calibration holds", quantize="int8", calibration=[[np.inf], [0]])
     refused(tmp_path, "to_c takes a fastnn.Network", net=[1], kind=TypeError)
     net = Network([2, 2], ["identity"], "mse", dtype="float64")

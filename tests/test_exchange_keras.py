@@ -156,10 +156,46 @@ def test_what_a_network_cannot_have_is_named(keras, layers):
         from_keras("model.keras")
     x = keras.Input((3,))
     functional = keras.Model(x, layers.Dense(2)(layers.Dense(3)(x)))
-    with pytest.raises(TypeError, match=r"keras.Sequential\(model.layers\)"):
-        from_keras(functional)
-    assert from_keras(keras.Sequential(functional.layers)).sizes == (3, 3, 2)
+    assert from_keras(functional).sizes == from_keras(keras.Sequential(functional.layers)).sizes == (3, 3, 2)
     with pytest.raises(ValueError, match="layer 1 is gelu in tanh's form"):
         to_keras(Network([2, 2], [("gelu", {"approximate": 1})]))
     with pytest.raises(TypeError, match="logits must be"):
         to_keras(Network([2, 2]), logits="yes")
+
+
+def test_a_functional_model(keras, layers, rng):
+    X = rng.standard_normal((4, 20)).astype(np.float32)
+    inputs = keras.Input((4,))
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(4, "tanh")])
+    twice, relu = layers.Dense(4, bias_initializer="normal"), layers.ReLU()
+    hidden = relu(twice(relu(twice(inner(inputs)))))
+    tensor = layers.Dropout(0.25)(hidden, training=False)
+    model = keras.Model(inputs, layers.Dense(3, "softmax")(inputs=tensor))
+    net = from_keras(model)
+    assert (net.sizes, net.activations) == ((4, 4, 4, 4, 3), ("tanh", "relu", "relu", "softmax"))
+    assert net.dropout == (0.0, 0.0, 0.25)
+    assert_near(net.predict(X), outputs(keras, model, X))
+    assert bits(from_keras(keras.Sequential([keras.Input((4,)), model]))) == bits(net)
+    half = keras.Model(inputs, hidden)
+    assert_near(from_keras(half).predict(X), outputs(keras, half, X))
+
+
+def test_a_functional_model_that_does_not_follow_one_line_is_named(keras, layers):
+    inputs = keras.Input((4,))
+    tensor = layers.Dense(4)(inputs)
+    for outputs_, message in (
+        (layers.Dense(2)(keras.ops.relu(tensor)), r"layer 'relu\w*' \(Relu\) .* no such layer"),
+        (layers.Add()([inputs, tensor]), r"\(Add\) .* takes 2 tensors"),
+        ([tensor, layers.Dense(2)(tensor)], "1 inputs and 2 outputs"),
+        (layers.BatchNormalization()(tensor, training=True), r"\(BatchNormalization\) .* called with more than"),
+        (keras.ops.multiply(tensor, 2.0), r"\(Multiply\) .* called with more than"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            from_keras(keras.Model(inputs, outputs_))
+
+    class Own(keras.Model):
+        def call(self, x):
+            return 2 * x
+
+    with pytest.raises(TypeError, match=r"got Own: if it only calls its layers in turn, .*Sequential\(model\.layers\)"):
+        from_keras(Own())

@@ -193,6 +193,19 @@ def test_half_is_enough_for_predict_classes_and_not_for_an_estimator(ort, tmp_pa
     to_onnx(SimpleNamespace(network_=Network([2, 1], ["identity"])), tmp_path / "m.onnx")  # a regressor
 
 
+def test_a_poisson_estimator_gives_rates(ort, tmp_path, rng):
+    ours = pytest.importorskip("fastnn.sklearn")
+    X = rng.standard_normal((40, 3))
+    estimator = ours.MLPRegressor("poisson", (4,), tol=100, n_iter_no_change=1, random_state=0).fit(
+        X, rng.poisson(3, 40)
+    )
+    to_onnx(estimator, tmp_path / "m.onnx")
+    session = ort.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"X": X})[0].ravel(), estimator.predict(X), rtol=1e-12)
+    with pytest.raises(ValueError, match="Exp"):
+        from_onnx(tmp_path / "m.onnx")
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.onnx")), ids=lambda path: path.stem)
 def test_files_of_torch_and_scikit_learn(onnx, path):
     expected = np.load(FOLDER / "expected.npz")
@@ -501,3 +514,9 @@ def test_it_reads_what_is_not_onnx(onnx, tmp_path):
     for data in (b"", b"\x00", b"PK\x03\x04", b"\x80\x05cos\nsystem\n", b"{}", b"\xff" * 1000):
         with pytest.raises(ValueError, match="file object"):
             from_onnx(io.BytesIO(data))
+    to_onnx(Network([2, 1], seed=0), tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    with pytest.raises(TypeError, match=r"got \d+ bytes: write io\.BytesIO"):
+        from_onnx(model.SerializeToString())
+    with pytest.raises(TypeError, match=r"write io\.BytesIO\(model\.SerializeToString\(\)\)"):
+        from_onnx(model)

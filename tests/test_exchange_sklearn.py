@@ -5,10 +5,12 @@ import warnings
 import numpy as np
 import pytest
 
+import fastnn
 from fastnn import Network, datasets
 from fastnn.exchange import from_sklearn, to_sklearn
 from networks_that_travel import adapted_network, changed, drawn_network
 
+QUICK = {"hidden_layer_sizes": (4,), "tol": 100, "n_iter_no_change": 1}  # the loss improves too little at once
 HIDDEN = ["identity", "sigmoid", "tanh", "relu"]
 
 
@@ -149,3 +151,78 @@ def test_what_cannot_be_had_is_named(mlp):
         if model.out_activation_ != "identity":
             with pytest.raises(ValueError, match=r"layer 2 .* activation 'exp'"):
                 from_sklearn(model)
+
+
+@pytest.fixture(scope="module")
+def ours(mlp):
+    return pytest.importorskip("fastnn.sklearn")
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "c"], ["no", "yes"], [3, 7, 1]], ids=str)
+def test_an_estimator_keeps_its_labels(ours, rng, labels):
+    X = rng.standard_normal((60, 3))
+    y = np.array(labels)[X[:, : len(labels)].argmax(axis=1)]
+    estimator = ours.MLPClassifier((8,), solver="lbfgs", tol=0.01, random_state=0).fit(X, y)
+    model = to_sklearn(estimator)
+    np.testing.assert_array_equal(model.classes_, estimator.classes_)
+    np.testing.assert_array_equal(model.predict(X), estimator.predict(X))
+    assert len(np.unique(model.predict(X))) > 1
+    names = np.resize(["x", "y", "z"], len(estimator.classes_))
+    if len(names) == 3:
+        np.testing.assert_array_equal(to_sklearn(estimator, names).classes_, names)
+
+
+def test_an_estimator_of_labels_and_its_feature_names(ours, rng):
+    pandas = pytest.importorskip("pandas")
+    X = pandas.DataFrame(rng.standard_normal((40, 3)), columns=["u", "v", "w"])
+    estimator = ours.MLPClassifier(**QUICK).fit(X, (X > 0).astype(int))
+    model = to_sklearn(estimator)
+    np.testing.assert_array_equal(model.predict(X), estimator.predict(X))
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(X[["v", "u", "w"]])
+
+
+def test_a_poisson_estimator_predicts_rates_there(ours, mlp, rng):
+    X, y = rng.standard_normal((40, 3)), rng.poisson(3, 40)
+    estimator = ours.MLPRegressor("poisson", random_state=0, **QUICK).fit(X, y)
+    if "loss" in mlp.MLPRegressor().get_params():
+        assert_near(to_sklearn(estimator).predict(X), estimator.predict(X))
+    else:
+        with pytest.raises(ValueError, match=r"loss='poisson', which .* 1\.7"):
+            to_sklearn(estimator)
+    assert_near(np.exp(to_sklearn(estimator.network_).predict(X)), estimator.predict(X))
+
+
+def test_advice_for_what_holds_a_network(ours, mlp, rng, tmp_path):
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from fastnn.exchange import to_c
+
+    X, y = rng.standard_normal((20, 3)), np.resize([0, 1], 20)
+    estimator, theirs = ours.MLPClassifier(**QUICK).fit(X, y), mlp.MLPClassifier(**QUICK).fit(X, y)
+    pipeline = make_pipeline(StandardScaler(), estimator).fit(X, y)
+    search = GridSearchCV(estimator, {"alpha": [0]}, cv=2).fit(X, y)
+    for model, message in (
+        (pipeline, r"write model\[-1\], whose network does not contain the steps before"),
+        (search, r"write model\.best_estimator_"),
+        (theirs, r"write to_c\(from_sklearn\(model\)\)"),
+        (ours.MLPClassifier(), "none before it is fitted"),
+        (fastnn.tabular.TabularModel(), r"write model\.network, whose inputs"),
+        (mlp.MLPClassifier(), r"got MLPClassifier\(\)$"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            to_c(model, tmp_path / "m.c")
+    for model, message in (
+        (estimator, r"of fastnn: its network is model\.network_"),
+        (pipeline, r"write from_sklearn\(model\[-1\]\)"),
+        (search, r"write from_sklearn\(model\.best_estimator_\)"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            from_sklearn(model)
+    poisson = ours.MLPRegressor("poisson", **QUICK).fit(X, y)
+    with pytest.raises(ValueError, match="predicts exp of what its network gives"):
+        to_c(poisson, tmp_path / "m.c")
+    assert not list(tmp_path.iterdir())
+    to_c(poisson.network_, tmp_path / "m.c")

@@ -267,6 +267,13 @@ def test_a_state_dict(torch, nn):
         from_torch(model.state_dict())
     with pytest.raises(ValueError, match="one for each of its 2 linear layers"):
         from_torch(model.state_dict(), ["relu"])
+    for wrong in ({"first": "relu", "last": "sigmoid"}, (name for name in ("relu", "sigmoid")), "relu"):
+        with pytest.raises(ValueError, match="give a list of one for each of its 2 linear layers"):
+            from_torch(model.state_dict(), wrong)
+    with pytest.raises(TypeError, match=r"got 'net': OrderedDict: write from_torch\(model\['net'\], \.\.\.\)"):
+        from_torch({"net": model.state_dict(), "epoch": 3}, ["relu", "sigmoid"])
+    with pytest.raises(TypeError, match=r"got 'epoch': int$"):
+        from_torch({"epoch": 3}, ["relu", "sigmoid"])
     with pytest.raises(ValueError, match=r"first\.more .* no part of"):
         from_torch({**model.state_dict(), "first.more": X}, ["relu", "sigmoid"])
     with pytest.raises(TypeError, match="tensors by name"):

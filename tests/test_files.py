@@ -548,3 +548,24 @@ def test_h10_spawned_workers(backend, rng, monkeypatch):
         results = pool.map(net.forward, Xs)
     for A, X in zip(results, Xs, strict=True):
         np.testing.assert_array_equal(A, net.forward(X))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("m.onnx", r"from_onnx\(path\)"),
+        ("m.pt", r"from_torch\(torch.load\(path\), activations"),
+        ("m.PTH", "from_torch"),
+        ("m.keras", r"from_keras\(keras.models.load_model\(path\)\)"),
+        ("m.h5", "from_keras"),
+        ("m.safetensors", r"from_torch\(safetensors.torch.load_file\(path\), activations"),
+    ],
+)
+def test_a_file_of_another_library_is_told_who_reads_it(tmp_path, name, told):
+    for data in (b"\x08\x08\x12\x06fastnn", b"PK\x05\x06" + 18 * b"\0", b"\x80\x04N."):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ValueError, match=f"not a readable fastnn model: .*; .*write fastnn.exchange.{told}"):
+            fastnn.load(tmp_path / name)
+    (tmp_path / "m.npz").write_bytes(b"PK\x05\x06" + 18 * b"\0")
+    with pytest.raises(ValueError, match=r"'header\.json'$"):
+        fastnn.load(tmp_path / "m.npz")

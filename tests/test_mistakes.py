@@ -271,7 +271,6 @@ def test_names_of_the_package():
     assert fastnn.datasets.load_digits()[0].shape == (64, 1797)
     assert "datasets" in dir(fastnn)
     for name, told in {
-        "MLPClassifier": "'Network'",
         "Sequential": "'Network'",
         "nn": "'Network'",
         "Dense": "'Network'",
@@ -285,6 +284,8 @@ def test_names_of_the_package():
         "network_": "'Network'",
     }.items():
         refused(lambda n=name: getattr(fastnn, n), AttributeError, name, f"did you mean {told}")
+    for name, module in {"MLPClassifier": "sklearn", "to_onnx": "exchange", "Checkpoint": "callbacks"}.items():
+        refused(lambda n=name: getattr(fastnn, n), AttributeError, f"has no {name!r}: write fastnn.{module}.{name}")
     refused(lambda: fastnn.qqq, AttributeError, "has no 'qqq'")
     assert not hasattr(fastnn, "__path_of_nothing__")
 

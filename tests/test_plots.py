@@ -4,6 +4,7 @@ import itertools
 import subprocess
 import sys
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -615,6 +616,16 @@ MISTAKES = {
     "no history": (lambda: plots.loss_curve(BINARY), TypeError, "history must be the History.*history = net.fit"),
     "no epoch": (lambda: plots.loss_curve(EMPTY), ValueError, "history has no epoch"),
     "no run": (lambda: plots.loss_curve({}), ValueError, "history is an empty dict"),
+    "an estimator": (
+        lambda: plots.loss_curve(SimpleNamespace(loss_curve_=[1.0])),
+        TypeError,
+        r"plt\.plot\(model\.loss_curve_\)",
+    ),
+    "an estimator's network": (
+        lambda: plots.decision_boundary(SimpleNamespace(network_=BINARY), X, CODES),
+        TypeError,
+        r"net must be a fastnn.Network, .*: write model\.network_, and X\.T",
+    ),
     "a run": (lambda: plots.loss_curve({"a": [1.0]}), TypeError, r"history\['a'\] must be the History.*list"),
     "metric": (lambda: plots.loss_curve(HISTORY, ["acuracy"]), ValueError, r"metrics\[0\].*acuracy"),
     "metrics": (lambda: plots.loss_curve(HISTORY, "accuracy"), TypeError, r"write \['accuracy'\]"),

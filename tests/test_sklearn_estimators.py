@@ -406,13 +406,17 @@ def test_activations_of_each_layer():
     assert MLPRegressor(hidden_layer_sizes=(), max_iter=2).fit(X, VALUE).n_layers_ == 2
     with pytest.raises(ValueError, match=r"activation has 1 entries, wanted 2"):
         MLPClassifier((4, 3), ["relu"]).fit(X, LABELS)
+    for several in (("relu", "tanh"), (("elu", {"alpha": 2.0}), "tanh")):
+        with pytest.raises(TypeError, match=r"activation must be a list .*: write \[.*'tanh'.*\]"):
+            MLPClassifier((4, 3), several).fit(X, LABELS)
     with pytest.raises(ValueError, match="activation: no 'rellu' here; did you mean 'relu'"):
         MLPClassifier(activation="rellu").fit(X, LABELS)
 
 
 def test_init_dropout_norm_threads_and_optimizer_reach_the_network():
     how = {"init": ("normal", {"sd": 0.1}), "dropout": 0.25, "norm": ["batch", None], "threads": 1}
-    model = MLPRegressor(**SMALL, optimizer=fastnn.NAdam(0.01, clip_norm=1.0), **how).fit(X, VALUE)
+    how |= {"learning_rate_init": 0.001, "optimizer": fastnn.NAdam(0.01, clip_norm=1.0)}
+    model = MLPRegressor(**SMALL | how).fit(X, VALUE)
     twin = fastnn.Network(
         [6, 7, 5, 1],
         ["relu", "relu", "identity"],
@@ -465,7 +469,7 @@ def test_no_data_warning_and_none_of_convergence_by_partial_fit():
 
 def test_a_schedule_is_not_changed_by_fit():
     optimizer = fastnn.SGD(fastnn.schedules.Cosine(0.1, 10), momentum=0.5)
-    model = MLPRegressor(**SMALL, optimizer=optimizer, alpha=0.01)
+    model = MLPRegressor(**SMALL | {"optimizer": optimizer, "alpha": 0.01, "learning_rate_init": 0.001})
     rates = []
     model.set_params(callbacks=[lambda epoch, history: rates.append(history.lr[-1])]).fit(X, VALUE)
     assert len(rates) == 10
@@ -628,6 +632,27 @@ def test_the_fitted_network_is_an_ordinary_one():
     assert (engine.penalty, engine.loss_factor, engine.reported_factor, engine.eps_with_v) == (0, 1, 0, False)
 
 
+def test_sparse_x_of_predictions_is_checked_without_scikit_learn_where_that_is_enough(monkeypatch):
+    from scipy.sparse import csr_array, csr_matrix
+
+    model, whole = MLPClassifier(**QUICK).fit(X, LABELS), np.ceil(X)
+    want = model.predict_proba(whole)
+    for made in (csr_array, csr_matrix):
+        some = made(whole)
+        for M in (some.tocsc(), some.tocoo(), some.astype(int), some.astype(np.float32)):
+            np.testing.assert_allclose(model.predict_proba(M), want, rtol=1e-12)
+        some.data[1] = np.nan
+        for M, message in ((some, "NaN"), (made(whole[:, :4]), "4 features"), (made(whole[:0]), "0 sample")):
+            with pytest.raises(ValueError, match=message):
+                model.predict_proba(M)
+    model.feature_names_in_ = np.array(list("abcdef"), object)
+    with pytest.warns(UserWarning, match="feature names"):
+        model.predict_proba(csr_array(whole))
+    del model.feature_names_in_
+    monkeypatch.delattr("fastnn.sklearn.inputs.validate_data")
+    np.testing.assert_allclose(model.predict_proba(csr_array(whole)), want, rtol=1e-12)
+
+
 def test_sparse_x_trains_as_dense_x():
     from scipy.sparse import csr_array
 
@@ -658,8 +683,16 @@ WRONG = {
     "hidden_layer_sizes must be one integer or some, got True": {"hidden_layer_sizes": True},
     r"hidden_layer_sizes must be one integer or some, got \[\[3, 4": {"hidden_layer_sizes": [[3, 4]]},
     "learning_rate='adaptive' is for solver='sgd'": {"optimizer": fastnn.SGD(), "learning_rate": "adaptive"},
+    "learning_rate_init=0.1 has no effect beside optimizer": {"optimizer": fastnn.SGD(), "learning_rate_init": 0.1},
+    "momentum=0.5 has no effect beside optimizer": {
+        "optimizer": fastnn.SGD(),
+        "learning_rate_init": 0.001,
+        "momentum": 0.5,
+    },
+    "solver='sgd' has no effect beside optimizer": {"optimizer": fastnn.Adam(), "solver": "sgd"},
     r"AdamW.* has a weight decay beside alpha=0.0001: set alpha=0": {"optimizer": fastnn.AdamW()},
     "write fastnn.SGD": {"optimizer": "sgd"},
+    "loss 'cross_entropy' needs a target for each class.* MLPClassifier": {"loss": "cross_entropy"},
     "init: no 'glorot' here; choose sklearn or one of zeros": {"init": "glorot"},
     "dropout must be a share below 1": {"dropout": 1.5},
     "optimizer has no effect with solver='lbfgs'": {"optimizer": fastnn.SGD(), "solver": "lbfgs"},
@@ -682,6 +715,50 @@ def test_a_wrong_parameter_is_named_and_nothing_has_changed(message):
         model.set_params(**WRONG[message]).fit(X[:, :4], VALUE)
     assert (bits(model.network_), model.loss_, model.n_features_in_) == (before, loss, 6)
     model.predict(X)
+
+
+NAMES_ELSEWHERE = {
+    "lr": "learning_rate_init",
+    "epochs": "max_iter",
+    "hidden_layers": "hidden_layer_sizes",
+    "seed": "random_state",
+    "weight_decay": "alpha",
+    "n_jobs": "threads",
+    "standardise": "standardize",
+    "activations": "activation",
+}
+
+
+@pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
+def test_arguments_of_other_names_are_told(estimator):
+    for name, told in NAMES_ELSEWHERE.items():
+        with pytest.raises(
+            TypeError, match=rf"{estimator.__name__}\(\) has no argument '{name}'; did you mean '{told}'\?$"
+        ):
+            estimator(**{name: 1})
+    with pytest.raises(TypeError, match=rf"{estimator.__name__}.fit\(\) has no argument 'epochs'; it has X, y, "):
+        estimator().fit(X, VALUE, epochs=5)
+    with pytest.raises(TypeError, match=r"partial_fit\(\) has no argument 'weights'; it has X, y, sample_weight"):
+        estimator().partial_fit(X, VALUE, weights=VALUE)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'y'"):
+        estimator().fit(X)
+    with pytest.raises(AttributeError, match="partial_fit"):
+        estimator(solver="lbfgs").partial_fit
+
+
+def test_every_name_that_fastnn_points_to_is_there():
+    for module, names in fastnn.hints._IN_MODULES.items():
+        assert set(names) <= set(dir(getattr(fastnn, module)))
+    assert set(fastnn.hints._IN_MODULES["exchange"]) == set(fastnn.exchange.__all__)
+
+
+@pytest.mark.parametrize("dtype", ["M8[s]", "m8[s]", "U", "S"])
+def test_targets_that_are_no_numbers_are_refused(dtype):
+    told = "divide by np.timedelta64" if dtype[0] in "mM" else r"write y\.astype\(float\) .* MLPClassifier"
+    for y in (np.arange(len(X)).astype(dtype), np.arange(2 * len(X)).astype(dtype).reshape(-1, 2)):
+        with pytest.raises(TypeError, match=f"y must be numbers, got .*: .*{told}"):
+            MLPRegressor(**QUICK).fit(X, y)
+    MLPRegressor(**QUICK | {"tol": 100, "n_iter_no_change": 1}).partial_fit(X, [True, False] * (len(X) // 2))
 
 
 def test_partial_fit_checks_parameters_that_have_changed():
@@ -742,8 +819,10 @@ def test_wrong_data_is_refused():
 def test_a_divergence_is_an_error_and_with_early_stopping_a_warning():
     far = X * [1, 1, 1, 1, 1, 50]
     how = {"activation": "identity", "solver": "sgd", "learning_rate_init": 1.0, "random_state": 0}
-    with pytest.raises(ValueError, match=r"Solver produced non-finite parameter weights.*epoch \d"):
+    with pytest.raises(ValueError, match=r"Solver produced non-finite parameter weights.* standardize=True .*epoch \d"):
         MLPRegressor(**how).fit(far, VALUE)
+    with pytest.raises(ValueError, match=r"need to be preprocessed\. standardize=True does that"):
+        MLPRegressor(**QUICK, solver="lbfgs").fit(1e200 * X, 1e200 * VALUE)
     model = MLPRegressor(**how, early_stopping=True)
     with pytest.warns(ConvergenceWarning, match="The weights with the best validation score come back"):
         model.fit(far, VALUE)

@@ -32,7 +32,8 @@ def to_c(net, path, *, dtype=None, name="predict", main=False, quantize=None, ca
     name : str
         Of the function: "predict", or a name that begins so and goes on with "_", for programs with several networks.
     main : bool
-        True: with a ``main`` that reads rows from stdin, separated by white space or commas, and writes the outputs.
+        True: with a ``main`` that reads rows from stdin, each a line of n_0 numbers that white space or commas
+        separate, and writes the outputs.
     quantize : {None, "int8"}
         "int8": weights and the inputs of layers are integers of 8 bits, sums of 32 bits; each row of W has a scale of
         its own, and each layer's input one scale. Biases, activations and norms stay numbers of `dtype`.

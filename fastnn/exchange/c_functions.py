@@ -157,26 +157,38 @@ static real softplus(real z)
 
 MAIN = """\
 
-/* Reads rows of {n_in} numbers from stdin, separated by white space or commas, and writes {n_out} numbers for each. */
+static int after_blanks(void)
+{{
+  int c = getchar();
+  while (c == ' ' || c == '\\t' || c == '\\r')
+    c = getchar();
+  return c;
+}}
+
+/* Reads rows from stdin, each a line of {n_in} numbers that white space or commas separate, and writes {n_out} numbers
+   for each. */
 int main(void)
 {{
   static real x[{n_in}], y[{n_out}];
-  for (;;) {{
-    for (size_t i = 0; i < {n_in}; i++) {{
-      if (scanf("{read}", &x[i]) != 1) {{
-        if (i == 0 && feof(stdin))
-          return 0;
-        fprintf(stderr, "a row has fewer than {n_in} numbers, or something that is no number\\n");
-        return 1;
-      }}
-      int c = getchar();
-      while (c == ' ' || c == '\\t')
-        c = getchar();
-      if (c != ',' && c != EOF)
-        ungetc(c, stdin);
+  for (unsigned long row = 1;; row++) {{
+    int c = after_blanks();
+    while (c == '\\n')
+      c = after_blanks();
+    if (c == EOF)
+      return 0;
+    size_t i = 0;
+    while (i < {n_in} && c != '\\n' && c != EOF && ungetc(c, stdin) == c && scanf("{read}", &x[i]) == 1) {{
+      i++;
+      c = after_blanks();
+      if (c == ',')
+        c = after_blanks();
+    }}
+    if (i < {n_in} || (c != '\\n' && c != EOF)) {{
+      fprintf(stderr, "row %lu is not a line of {n_in} numbers\\n", row);
+      return 1;
     }}
     {name}(x, y);
-    for (size_t i = 0; i < {n_out}; i++)
+    for (i = 0; i < {n_out}; i++)
       printf("{write}%c", (double)y[i], i + 1 < {n_out} ? ' ' : '\\n');
   }}
 }}

@@ -18,7 +18,8 @@ def ranges(net, X):
     """For each layer the least and the greatest number that it gets as input from samples X (n_0, m), 0 included."""
     X = np.asarray(X)
     if X.dtype.kind not in "fiub" or X.ndim != 2 or X.shape[0] != net.sizes[0] or not X.shape[1]:
-        raise ValueError(f"calibration must be samples ({net.sizes[0]}, m) of numbers, got {X.dtype} {X.shape}")
+        told = "; did you mean calibration.T?" if X.ndim == 2 and X.shape[1] == net.sizes[0] else ""
+        raise ValueError(f"calibration must be samples ({net.sizes[0]}, m) of numbers, got {X.dtype} {X.shape}{told}")
     found = np.zeros((len(net.sizes) - 1, 2))
     for k in range(0, X.shape[1], _COLUMNS):
         if not np.isfinite(X[:, k : k + _COLUMNS]).all():

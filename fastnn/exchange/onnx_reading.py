@@ -51,13 +51,16 @@ def from_onnx(path, loss=None):
     (('elu', {'alpha': 1.0}), 'softmax')
     """
     onnx = foreign("onnx", "from_onnx")
+    if isinstance(path, bytes) and b"\0" in path:
+        raise TypeError(f"path must be a path or a binary file object, got {len(path)} bytes: write io.BytesIO(...)")
     if isinstance(path, (str, bytes, os.PathLike)):
         with open(path, "rb") as file:
             data, name = file.read(), repr(os.fsdecode(path))
     elif hasattr(path, "read"):
         data, name = path.read(), "the file object"
     else:
-        raise TypeError(f"path must be a path or a binary file object, got {path!r:.80}")
+        told = ": write io.BytesIO(model.SerializeToString())" if hasattr(path, "SerializeToString") else ""
+        raise TypeError(f"path must be a path or a binary file object, got {path!r:.80}{told}")
     if not isinstance(data, bytes):
         raise TypeError(f"path must be a binary file object, whose read() gives bytes, got {data!r:.40}")
     protobuf = foreign("google.protobuf.message", "from_onnx")

@@ -24,7 +24,7 @@ def to_onnx(net, path, *, dtype=None, labels=None):
     Parameters
     ----------
     net : Network
-        Or a fitted estimator that has one.
+        Or a fitted estimator that has one; with loss="poisson" the file ends in exp, and gives rates.
     path : path-like
         An existing file is replaced as a whole or not at all.
     dtype : {"float32", "float64"}, optional
@@ -55,12 +55,14 @@ def to_onnx(net, path, *, dtype=None, labels=None):
     onnx = foreign("onnx", "to_onnx")
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(f"path must be a path, got {path!r:.80}")
-    plain = plain_layers.without_batch_norm(plain_layers.of_network(net, "to_onnx"))
+    plain = plain_layers.without_batch_norm(plain_layers.of_network(net, "to_onnx", may_be_exp=True))
     plain = plain._replace(dtype=plain.dtype if dtype is None else checked_dtype(dtype))
     is_estimator = hasattr(net, "network_")
     classes = _checked_labels(labels, getattr(net, "classes_", None) if is_estimator else None, plain)
     graph = _Graph(onnx, plain.dtype)
     here = _write_layers(graph, plain)
+    if plain_layers.predicts_exp(net):
+        here = graph.node("Exp", [here])
     outputs = [("A", here, plain.sizes[-1])]
     if classes is not None:
         outputs = _write_labels(graph, plain, here, classes, is_estimator)

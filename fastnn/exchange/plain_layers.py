@@ -74,14 +74,23 @@ class PlainLayers(NamedTuple):
 # --- from and to a Network ------------------------------------------------------------------------------------------
 
 
-def of_network(net, function):
+def of_network(net, function, *, may_be_exp=False):
     """The plain layers of a Network, or of a fitted estimator that has one; `function` is named in errors.
 
-    The standardisation of targets is folded into the last layer, whose activation is then the identity.
+    The standardisation of targets is folded into the last layer, whose activation is then the identity. `may_be_exp`:
+    the caller adds the exp that is missing where `predicts_exp`.
     """
-    net = getattr(net, "network_", net)
+    if predicts_exp(net) and not may_be_exp:
+        raise ValueError(
+            f"{type(net).__name__} predicts exp of what its network gives, with loss='poisson', and {function} has no "
+            "exp: give it the estimator's network_, and take exp of the outputs, which are logarithms of rates"
+        )
+    given, net = net, getattr(net, "network_", net)
     if not isinstance(net, Network):
-        raise TypeError(f"{function} takes a fastnn.Network, or a fitted estimator that has one, got {net!r:.80}")
+        raise TypeError(
+            f"{function} takes a fastnn.Network, or a fitted estimator that has one, got {given!r:.80}"
+            f"{_what_to_write(given, function)}"
+        )
     net = copy.copy(net)  # one state, whatever another thread trains meanwhile
     activations = [tables.spec(g, tables.ACTIVATIONS, "activations") for g in net.activations]
     each = (net.parameters, activations, net.running_statistics, (*net.norm, None), (*net.dropout, 0.0), net.trainable)
@@ -97,6 +106,29 @@ def of_network(net, function):
         W, b = layers[-1].W.astype(np.float64), layers[-1].b.astype(np.float64)
         layers[-1] = layers[-1]._replace(W=a_scale[:, np.newaxis] * W, b=a_scale * b + a_shift)
     return PlainLayers(net.dtype, layers, x_mean, x_scale)
+
+
+def predicts_exp(net):
+    """Whether it is an estimator whose predictions are exp of its network's outputs."""
+    return hasattr(net, "network_") and getattr(net, "out_activation_", None) == "exp"
+
+
+def _what_to_write(model, function):
+    """The advice of an error about a model that holds, or may become, a network."""
+    if hasattr(model, "best_estimator_"):
+        return ": write model.best_estimator_"
+    if hasattr(model, "steps"):
+        return (
+            ": write model[-1], whose network does not contain the steps before it; "
+            "fastnn's estimators scale by themselves with standardize=True, and that travels"
+        )
+    if hasattr(model, "coefs_") and hasattr(model, "out_activation_"):  # scikit-learn's
+        return f": write {function}(from_sklearn(model))"
+    if type(model).__name__ == "TabularModel":
+        return ": write model.network, whose inputs model.inputs names"
+    if any(kind.__module__.startswith("fastnn.sklearn.") for kind in type(model).__mro__):
+        return ", which has none before it is fitted"
+    return ""
 
 
 def to_network(plain, loss=None):

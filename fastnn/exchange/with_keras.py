@@ -113,9 +113,10 @@ def from_keras(model, loss=None):
 
     Parameters
     ----------
-    model : keras.Sequential
+    model : keras.Sequential, or keras.Model of inputs and outputs
         Dense layers, each followed by BatchNormalization or LayerNormalization, an activation and Dropout, or by some
-        of these, in this order; Flatten, Rescaling and Normalization before the first; nested Sequential anywhere.
+        of these, in this order; Flatten, Rescaling and Normalization before the first; nested models anywhere. In a
+        functional model each takes what the one before it gives, and nothing else.
     loss : str, (str, dict) or callable, optional
         As for :class:`fastnn.Network`. If the model ends in a layer without activation and the loss needs softmax or
         sigmoid outputs, the network has them: it predicts probabilities where the model gives logits.
@@ -141,23 +142,56 @@ def from_keras(model, loss=None):
     ((4, 4, 3), (('elu', {'alpha': 1.0}), 'softmax'))
     """
     keras = foreign("keras", "from_keras")
-    if type(model) is not keras.Sequential:
+    if not _is_read(keras, model):
         told = ""
         if isinstance(model, keras.Model):
-            told = ": if its layers follow one another, write from_keras(keras.Sequential(model.layers))"
+            told = ": if it only calls its layers in turn, write from_keras(keras.Sequential(model.layers))"
         elif isinstance(model, str):
             told = ": read a file with keras.models.load_model"
-        raise TypeError(f"model must be a keras.Sequential, got {type(model).__name__}{told}")
+        wanted = "a keras.Sequential or a keras.Model of inputs and outputs"
+        raise TypeError(f"model must be {wanted}, got {type(model).__name__}{told}")
     reader = plain_layers.Reader("the Keras model")
     _read_layers(keras, reader, model)
     return plain_layers.to_network(reader.result(), loss)
 
 
+def _is_read(keras, model):
+    """Whether it is a model without a `call` of its own."""
+    kind = type(model)
+    is_functional = kind.__name__ == "Functional" and kind.__module__.partition(".")[0] == "keras"
+    return isinstance(model, keras.Model) and (kind is keras.Sequential or is_functional)
+
+
+def _name(layer):
+    return f"layer {layer.name!r:.80} ({type(layer).__name__})"
+
+
+def _in_turn(keras, reader, model):
+    """The layers in the order in which they are called, also operations that are none, such as keras.ops.relu."""
+    if type(model) is keras.Sequential:
+        return model.layers
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        counts = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
+        reader.refuse(f"model {model.name!r:.80}", f"it has {counts}, wanted one of each")
+    found, tensor = [], model.outputs[0]
+    while tensor is not model.inputs[0]:
+        layer, place, _ = tensor._keras_history
+        node = layer._inbound_nodes[place]
+        found.append(layer)
+        if len(node.input_tensors) != 1:
+            reader.refuse(_name(layer), f"it takes {len(node.input_tensors)} tensors, wanted one")
+        tensor = node.input_tensors[0]
+        given = *node.arguments.args, *node.arguments.kwargs.values()
+        if any(value is not tensor and value is not None and value is not False for value in given):
+            reader.refuse(_name(layer), "it is called with more than a tensor")
+    return found[::-1]
+
+
 def _read_layers(keras, reader, model):
     readers = {getattr(keras.layers, kind): read for kind, read in _READ.items()}
-    for layer in model.layers:
-        name = f"layer {layer.name!r:.80} ({type(layer).__name__})"
-        if type(layer) is keras.Sequential:
+    for layer in _in_turn(keras, reader, model):
+        name = _name(layer)
+        if _is_read(keras, layer):
             _read_layers(keras, reader, layer)
             continue
         read = readers.get(type(layer))  # a subclass may compute something else

@@ -27,8 +27,9 @@ def to_sklearn(net, classes=None):
     sklearn.neural_network.MLPClassifier or MLPRegressor
         With the weights, in float64 if the network standardises. Of two softmax outputs it has one logistic unit,
         with the same probabilities. Batch norm and standardisation are folded in; dropout is left out, and the
-        optimizer's state. Outputs are as they are: those of a poisson network are logarithms of rates. Where a
-        single probability is 0.5 exactly, scikit-learn predicts the first class, `predict_classes` the second.
+        optimizer's state. Outputs are as they are: those of a poisson network are logarithms of rates. Of an estimator
+        with loss="poisson" the model predicts rates (scikit-learn 1.7 or later). Where a single probability is 0.5
+        exactly, scikit-learn predicts the first class, `predict_classes` the second.
 
     Raises
     ------
@@ -47,7 +48,8 @@ def to_sklearn(net, classes=None):
     True
     """
     neural_network = foreign("sklearn.neural_network", "to_sklearn")
-    plain = plain_layers.without_batch_norm(plain_layers.of_network(net, "to_sklearn"))
+    is_exp = plain_layers.predicts_exp(net)
+    plain = plain_layers.without_batch_norm(plain_layers.of_network(net, "to_sklearn", may_be_exp=True))
     if plain.x_mean is not None:
         plain = plain_layers.centred(plain.in_dtype(np.float64), has_centre=False)[1]
     plain = plain.in_dtype(plain.dtype)
@@ -59,13 +61,17 @@ def to_sklearn(net, classes=None):
             raise ValueError("classes are for softmax and sigmoid outputs; the network's output is the identity")
         kind, y = neural_network.MLPRegressor, np.zeros((1, plain.sizes[-1]) if plain.sizes[-1] > 1 else 1)
         more = {}
+        if is_exp and "loss" not in kind().get_params():
+            raise ValueError("the estimator has loss='poisson', which MLPRegressor has in scikit-learn 1.7 or later")
     else:
         kind = neural_network.MLPClassifier
         if classes is None and hasattr(net, "network_") and not (output == "sigmoid" and plain.sizes[-1] > 1):
             classes = getattr(net, "classes_", None)
         y, more = _first_labels(plain, classes)
         plain = _with_one_of_two(plain)
-    model = kind(hidden_layer_sizes=plain.sizes[1:-1], activation=_hidden_activation(plain), random_state=0)
+    settings = {"loss": "poisson"} if is_exp else {}
+    settings |= {"hidden_layer_sizes": plain.sizes[1:-1], "activation": _hidden_activation(plain)}
+    model = kind(**settings, random_state=0)
     # One sample makes all that a fitted estimator has, whatever the release; then come our weights.
     model.partial_fit(np.zeros((1, plain.sizes[0]), plain.dtype), y, **more)
     model.random_state = None
@@ -74,6 +80,8 @@ def to_sklearn(net, classes=None):
     del model._optimizer  # partial_fit makes a new one, whose moments are 0
     model.n_iter_, model.t_, model.loss_curve_ = getattr(net, "epochs_done", 0), 0, []
     model.loss_, model.best_loss_, model._no_improvement_count = np.nan, np.inf, 0
+    if hasattr(net, "feature_names_in_"):
+        model.feature_names_in_ = net.feature_names_in_
     return model
 
 
@@ -146,7 +154,14 @@ def from_sklearn(model):
     """
     neural_network = foreign("sklearn.neural_network", "from_sklearn")
     if not isinstance(model, (neural_network.MLPClassifier, neural_network.MLPRegressor)):
-        raise TypeError(f"model must be scikit-learn's MLPClassifier or MLPRegressor, got {type(model).__name__}")
+        told = ""
+        if hasattr(model, "network_"):
+            told = " of fastnn: its network is model.network_"
+        elif hasattr(model, "steps"):
+            told = ": write from_sklearn(model[-1]), which does not contain the steps before it"
+        elif hasattr(model, "best_estimator_"):
+            told = ": write from_sklearn(model.best_estimator_)"
+        raise TypeError(f"model must be scikit-learn's MLPClassifier or MLPRegressor, got {type(model).__name__}{told}")
     if not hasattr(model, "coefs_"):
         raise ValueError("model is not fitted")
     reader = plain_layers.Reader("the scikit-learn model")

@@ -119,7 +119,8 @@ def from_torch(model, activations=None, loss=None):
     model : torch.nn.Sequential or dict
         Linear layers, each followed by BatchNorm1d or LayerNorm, an activation and Dropout, or by some of these, in
         this order; Flatten before the first, Identity and nested Sequential anywhere. Or the ``state_dict()`` of a
-        module that calls its layers in the order in which it was given them.
+        module that calls its layers in the order in which it was given them, each once, a norm before the activation:
+        weights do not say how they are used.
     activations : sequence, with a state_dict
         One for each linear layer, as for :class:`fastnn.Network`.
     loss : str, (str, dict) or callable, optional
@@ -232,11 +233,12 @@ def _read_weights(torch, reader, weights, activations):
     groups = {}
     for key, T in weights.items():
         if not isinstance(key, str) or not isinstance(T, torch.Tensor):
-            raise TypeError(f"a state_dict holds tensors by name, got {key!r:.80}: {type(T).__name__}")
+            told = f": write from_torch(model[{key!r:.80}], ...)" if _are_weights(torch, T) else ""
+            raise TypeError(f"a state_dict holds tensors by name, got {key!r:.80}: {type(T).__name__}{told}")
         owner, _, part = key.rpartition(".")
         groups.setdefault(owner, {})[part] = _array(reader, key, T)
     linear = [owner for owner, parts in groups.items() if getattr(parts.get("weight"), "ndim", 0) == 2]
-    if activations is None or isinstance(activations, str) or len(activations) != len(linear):
+    if not isinstance(activations, (list, tuple)) or len(activations) != len(linear):
         raise ValueError(
             f"a state_dict does not say its activations: give a list of one for each of its {len(linear)} linear layers"
         )
@@ -256,6 +258,11 @@ def _read_weights(torch, reader, weights, activations):
             reader.norm(name, "layer" if mean is None else "batch", W, b, mean, var)
     if last is not None:
         reader.activation(linear[-1], last)
+
+
+def _are_weights(torch, T):
+    """Whether it is a state_dict, such as one that a checkpoint holds."""
+    return isinstance(T, Mapping) and bool(T) and all(isinstance(value, torch.Tensor) for value in T.values())
 
 
 def _array(reader, name, T):

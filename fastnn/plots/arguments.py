@@ -10,13 +10,16 @@ from ..network import Network
 def check_network(net):
     """Raise TypeError if `net` is no network."""
     if not isinstance(net, Network):
-        raise TypeError(f"net must be a fastnn.Network, got {type(net).__name__} {net!r:.60}")
+        told = ": write model.network_, and X.T, as its columns are samples" if hasattr(net, "network_") else ""
+        raise TypeError(f"net must be a fastnn.Network, got {type(net).__name__} {net!r:.60}{told}")
 
 
 def check_history(history, name="history"):
     """Raise an error if `history` is none, or if it has no epoch."""
     if not isinstance(history, History):
         told = ": fit returns one, history = net.fit(X, y)" if isinstance(history, Network) else ""
+        if hasattr(history, "loss_curve_"):
+            told = ": an estimator has a list of losses, plt.plot(model.loss_curve_)"
         raise TypeError(
             f"{name} must be the History that fit returns, got {type(history).__name__} {history!r:.60}{told}"
         )

@@ -8,6 +8,7 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 
+from .. import hints
 from .labels import Labels
 from .parameters import CONSTRAINTS, documented
 from .perceptron import Perceptron
@@ -61,6 +62,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     _parameter_constraints: ClassVar = CONSTRAINTS | {"class_weight": "no_validation"}
     _is_numeric = False
 
+    @hints.explained
     def __init__(
         self,
         hidden_layer_sizes=(100,),
@@ -98,6 +100,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     ):
         self._keep(locals())
 
+    @hints.explained
     def fit(self, X, y, sample_weight=None, *, validation_data=None):
         """Train on all of the data.
 
@@ -117,6 +120,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
     @available_if(lambda estimator: estimator._is_stochastic())
+    @hints.explained
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """One more epoch, over these data.
 

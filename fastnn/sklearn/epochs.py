@@ -8,7 +8,7 @@ from ..cautions import caution
 from . import specs, stream
 from .watch import Watch
 
-NOT_FINITE = (
+_NOT_FINITE = (  # scikit-learn's
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
 _FLOAT64 = np.dtype(np.float64)
@@ -71,7 +71,7 @@ class Epochs:
         except FloatingPointError as error:
             if self.watch.best.state is None:
                 self._keep_curve(error.history)
-                raise ValueError(f"{NOT_FINITE} ({error})") from error
+                raise ValueError(f"{not_finite(self.estimator)} ({error})") from error
             history = error.history
             self.watch.diverged()
             caution(f"{error}. The weights with the best validation score come back.", ConvergenceWarning)
@@ -125,6 +125,11 @@ class Epochs:
             told = f"batch_size is {wanted}, and {self.samples} samples are there to train on: all are one batch"
             caution(told, UserWarning)
         return int(wanted)
+
+
+def not_finite(estimator):
+    """What an error says after a training that has come to no numbers."""
+    return _NOT_FINITE if estimator.standardize else f"{_NOT_FINITE} standardize=True does that within the estimator."
 
 
 def standardise(net, task, data):

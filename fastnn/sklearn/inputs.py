@@ -1,6 +1,7 @@
 """X as an estimator gets it: a quick check of plain arrays, and scikit-learn's own check of all others."""
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .. import backend as backends
@@ -24,12 +25,30 @@ def _is_plain(X, known):
     """
     return (
         type(X) is np.ndarray
-        and X.ndim == 2
+        and _fits(X, known)
         and X.dtype in _FLOATS
-        and X.shape[1] == known.get("n_features_in_", X.shape[1]) > 0
-        and len(X) > 0
-        and "feature_names_in_" not in known
         and backends.default.largest(X.T, len(X)) < np.inf
+    )
+
+
+def _is_plain_csr(X, known):
+    """The same for one of SciPy's matrices or arrays."""
+    return (
+        sparse.issparse(X)
+        and X.format == "csr"
+        and _fits(X, known)
+        and X.dtype in _FLOATS
+        and bool(np.isfinite(X.data).all())
+    )
+
+
+def _fits(X, known):
+    """Whether X is of two dimensions, has rows and as many columns as are known, of which no names are known."""
+    return (
+        X.ndim == 2
+        and X.shape[1] == known.get("n_features_in_", X.shape[1]) > 0
+        and X.shape[0] > 0
+        and "feature_names_in_" not in known
     )
 
 
@@ -48,7 +67,17 @@ def of_training(estimator, X, y, is_first, is_numeric):
         return X, y
     how = {"accept_sparse": "csr", "multi_output": True, "y_numeric": is_numeric, "dtype": _FLOATS, "reset": is_first}
     X, y = validate_data(estimator, X, y, **how)
+    if is_numeric and y.dtype.kind not in "fiub":
+        _refuse_targets(y)
     return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def _refuse_targets(y):
+    """TypeError for y of a regressor that is not of numbers, such as dates, which NumPy would convert."""
+    told = ": subtract a date, and divide by np.timedelta64(1, 'D') or another unit" if y.dtype.kind in "mM" else ""
+    if y.dtype.kind in "US":
+        told = ": write y.astype(float) if they are numbers; classes are for MLPClassifier"
+    raise TypeError(f"y must be numbers, got {y.dtype}{told}")
 
 
 def of_prediction(estimator, X):
@@ -56,4 +85,6 @@ def of_prediction(estimator, X):
     known = vars(estimator)
     if "network_" not in known:
         check_is_fitted(estimator)
-    return X if _is_plain(X, known) else validate_data(estimator, X, accept_sparse="csr", reset=False)
+    if _is_plain(X, known) or _is_plain_csr(X, known):
+        return X
+    return validate_data(estimator, X, accept_sparse="csr", reset=False)

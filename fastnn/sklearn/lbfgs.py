@@ -5,7 +5,7 @@ from scipy import optimize
 from sklearn.exceptions import ConvergenceWarning
 
 from ..cautions import caution
-from .epochs import NOT_FINITE
+from .epochs import not_finite
 
 
 class _Objective:
@@ -62,7 +62,7 @@ def minimise(estimator, net, task, data):
         callback=_Teller(objective) if estimator.verbose else None,
     )
     if not (np.isfinite(found.x).all() and np.isfinite(found.fun)):
-        raise ValueError(NOT_FINITE)
+        raise ValueError(not_finite(estimator))
     net.set_flat_parameters(found.x)
     count = min(int(found.nit), estimator.max_iter)
     if found.status:

@@ -1,12 +1,15 @@
 """The parameters that both estimators have: what is legal, and what they mean."""
 
 import functools
+from inspect import signature
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions, make_constraint
 
 BY_EPOCHS = ("sgd", "adam")  # solvers
+# What an optimizer that is given as an object does not read.
+OF_SOLVERS = "solver", "learning_rate_init", "power_t", "momentum", "nesterovs_momentum", "beta_1", "beta_2", "epsilon"
 _POSITIVE, _NOT_NEGATIVE = Interval(Real, 0, None, closed="neither"), Interval(Real, 0, None, closed="left")
 _COUNT, _SHARE = Interval(Integral, 1, None, closed="left"), Interval(Real, 0, 1, closed="left")
 
@@ -60,6 +63,13 @@ def check(estimator):
             estimator._validate_params()
 
 
+def changed(estimator, names):
+    """Names and values of those parameters that have not their default."""
+    defaults = signature(type(estimator)).parameters
+    given = [(name, getattr(estimator, name)) for name in names if name in defaults]
+    return [(name, value) for name, value in given if value != defaults[name].default]
+
+
 PARAMETERS = """hidden_layer_sizes : array-like of int, or int
     Units of each hidden layer.
 activation : {"identity", "logistic", "tanh", "relu"}, another name, (name, dict), or list
@@ -105,7 +115,7 @@ EXTRAS = """init : str or (str, dict)
     "sklearn": scikit-learn's starting weights and biases, and its order of the samples; or an initialiser of
     :class:`fastnn.Network`, with fastnn's order.
 optimizer : SGD, Adam, AdamW, NAdam, RMSprop or Adagrad, optional
-    One of fastnn's instead of `solver`, with all of its settings and schedules.
+    One of fastnn's, with all of its settings and schedules, instead of `solver` and all parameters that are for one.
 dropout : float or sequence of float
     As for :class:`fastnn.Network`.
 norm : {None, "layer", "batch"} or sequence of them

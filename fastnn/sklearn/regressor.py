@@ -7,6 +7,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
+from .. import hints
 from .parameters import CONSTRAINTS, documented
 from .perceptron import Perceptron
 from .values import Values
@@ -58,6 +59,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
     _parameter_constraints: ClassVar = CONSTRAINTS | {"loss": "no_validation"}
     _is_numeric = True
 
+    @hints.explained
     def __init__(
         self,
         loss="squared_error",
@@ -95,6 +97,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
     ):
         self._keep(locals())
 
+    @hints.explained
     def fit(self, X, y, sample_weight=None, *, validation_data=None):
         """Train on all of the data.
 
@@ -113,6 +116,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
     @available_if(lambda estimator: estimator._is_stochastic())
+    @hints.explained
     def partial_fit(self, X, y, sample_weight=None):
         """One more epoch, over these data.
 

@@ -6,7 +6,7 @@ import numbers
 from .. import tables
 from ..network import Network
 from ..optimizers import SGD, Adam, AdamW, check_optimizer
-from . import stream
+from . import parameters, stream
 
 _OURS = {"logistic": "sigmoid"}  # scikit-learn's names of activations that have another one here
 
@@ -34,6 +34,8 @@ def _activation(value, name):
 def _hidden_activations(estimator, layers):
     """A Spec for each of the hidden layers."""
     given = estimator.activation
+    if isinstance(given, tuple) and all(isinstance(value, (str, tuple)) for value in given):
+        raise TypeError(f"activation must be a list where each hidden layer has its own: write {list(given)}")
     if not isinstance(given, list):
         return [_activation(given, "activation")] * layers
     if len(given) != layers:
@@ -127,4 +129,6 @@ def _given_optimizer(estimator):
         raise ValueError(
             f"learning_rate={estimator.learning_rate!r} is for solver='sgd'; the optimizer's lr may be a schedule"
         )
+    for name, value in parameters.changed(estimator, parameters.OF_SOLVERS):
+        raise ValueError(f"{name}={value!r} has no effect beside optimizer={found!r}, which has settings of its own")
     return found

@@ -42,6 +42,8 @@ class Values:
         self.spec = _spec(loss)
         self.loss, name = self.spec.public(), self.spec.name
         row = tables.LOSSES[name]
+        if name == "cross_entropy" and targets == 1:
+            raise ValueError("loss 'cross_entropy' needs a target for each class, and y has one: use MLPClassifier")
         self.units = targets
         if row.targets == "means":
             self.units = 2 * targets
