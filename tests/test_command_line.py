@@ -224,6 +224,23 @@ def test_a_report_picture(table, run):
         assert Path(f"{target}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_a_report_picture_draws(table, plt):
+    from fastnn.commands import pictures
+
+    for target in ("price", "kind"):
+        model, figure = TabularModel(epochs=3).fit(table, target), plt.figure()
+        losses, found = pictures.draw_training(figure, model)
+        right, predicted = model.tested
+        np.testing.assert_array_equal(losses.lines[0].get_ydata(), model.history.loss)
+        assert f"{model.score.get('rmse', model.score.get('accuracy')):.3g}"[:3] in found.get_title()
+        if target == "price":
+            np.testing.assert_array_equal(found.collections[0].get_offsets(), np.transpose([right, predicted]))
+        else:
+            counts = [[np.sum((right == a) & (predicted == b)) for b in model.classes] for a in model.classes]
+            np.testing.assert_array_equal(found.images[0].get_array(), counts)
+            assert [text.get_text() for text in found.get_xticklabels()] == model.classes.tolist()
+
+
 def test_names_that_steer_a_terminal(tmp_path, run):
     path = tmp_path / "t.csv"
     path.write_text("\n".join(["größe,a\x1b[31m", *[f"{i % 7},{i % 5 * 1.5}" for i in range(40)]]), "utf-8")

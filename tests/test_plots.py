@@ -544,6 +544,62 @@ def test_texts_can_be_read(plt, drawn_texts, name, style):
         assert width < 2 or height < 2, f"{one} and {other} lie on each other"
 
 
+def test_a_title_of_a_diagram_is_clear_of_its_legend_and_units(plt):
+    two_tall = Network([2, 4, 1], seed=0)
+    for size, panels in (((6.4, 4.8), 1), ((9.0, 3.0), 3)):
+        figure, axes = plt.subplots(1, panels, figsize=size, layout="constrained", squeeze=False)
+        for ax in axes[0]:
+            plots.network_diagram(two_tall, ax=ax).set_title("A title")
+        figure.canvas.draw()
+        for ax in axes[0]:
+            legend, title = ax.get_legend().get_window_extent(), ax.title.get_window_extent()
+            assert title.y0 >= legend.y1 - 1
+            assert legend.y0 >= max(circle.get_window_extent().y1 for circle in ax.patches) - 1
+
+
+@pytest.mark.parametrize(
+    ("size", "panels", "layout", "is_beside"),
+    [((9, 3), 3, "constrained", False), ((9, 3), 2, None, False), ((11, 4.6), 2, "constrained", True)],
+)
+def test_the_legend_of_a_boundary_stays_clear_of_other_panels(plt, size, panels, layout, is_beside):
+    figure, axes = plt.subplots(1, panels, figsize=size, layout=layout)
+    for ax in axes:
+        plots.decision_boundary(THREE, X, CODES, resolution=5, ax=ax)
+    figure.canvas.draw()
+    for ax, other in itertools.pairwise(axes):
+        legend, box = ax.get_legend().get_window_extent(), ax.get_window_extent()
+        assert legend.x1 <= other.get_window_extent().x0
+        assert (legend.x0 >= box.x1) == is_beside
+
+
+def test_dots_in_a_legend_are_large_enough_to_see(plt):
+    rng = np.random.default_rng(0)
+    many, codes = rng.standard_normal((2, 3000)), rng.integers(0, 3, 3000)
+    legend = plots.decision_boundary(THREE, many, codes, resolution=5).get_legend()
+    assert [(handle.get_sizes().min(), handle.get_alpha()) for handle in legend.legend_handles] == [(28, 1)] * 3
+
+
+def test_ticks_of_narrow_histograms_do_not_touch(plt):
+    figure, axes = plt.subplots(1, 4, figsize=(9.6, 2.3), layout="constrained")
+    rng = np.random.default_rng(1)
+    deep = Network([64, 80, 80, 80, 10], ["tanh", "tanh", "tanh", "softmax"], init="xavier", seed=0)
+    plots.gradient_histograms(deep, rng.uniform(-1, 1, (64, 400)), rng.integers(0, 10, 400), ax=axes)
+    for ax, ends in zip(axes, (0.06, 0.055, 0.052, 0.05), strict=True):
+        ax.set_xlim(-ends, ends)
+    figure.canvas.draw()
+    for ax in axes:
+        low, high = ax.get_xlim()
+        boxes = [t.get_window_extent() for t in ax.get_xticklabels() if low <= t.get_position()[0] <= high]
+        assert len(boxes) > 1
+        for left, right in itertools.pairwise(boxes):
+            assert right.x0 - left.x1 > 3
+
+
+def test_one_kind_of_line_has_no_entry_of_its_own(plt):
+    run = history_of(loss=[3.0, 2.0])
+    assert labels(plots.loss_curve({"a": run, "b": run})) == ["a", "b"]
+
+
 def test_colours_of_axes_of_another_style(plt):
     with plt.style.context("dark_background"):
         dark = plt.figure().subplots()
