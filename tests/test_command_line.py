@@ -99,6 +99,8 @@ def test_help_fits_a_screen(command, run):
         (["bench", "--nets", "3"], "--nets: a net is sizes and batch such as 64-32-10x32"),
         (["bench", "--libraries", "torhc"], "--libraries: 'torhc' is none of fastnn, numpy, torch, jax, sklearn; did"),
         (["bench", "--seconds", "0"], "--seconds must be above 0"),
+        (["train", "t.csv", "--target", "y", "-o", "-"], "-: it cannot be written to stdout; name a file"),
+        (["export", "m.npz", "--to", "c", "-o", "-"], "-: it cannot be written to stdout; name a file"),
     ],
 )
 def test_usage(argv, message, run):
@@ -118,6 +120,9 @@ def test_train_predict_inspect(table, run):
     assert err[0] == f"{table}: 80 rows, 3 columns"
     model = TabularModel.load("m.npz")
     assert (model.settings["epochs"], model.network.sizes) == (20, (3, 8, 4, 1))
+    epochs = re.match(r"trained +80 rows, (\d+) epochs \(chosen in a first training of (\d+)\), ", out[4])
+    assert int(epochs[1]) == model.network.epochs_done
+    assert int(epochs[2]) <= 20
     assert out[1] == f"rmse       {model.score['rmse']:.4g}, on 16 rows that were not trained on"
 
     code, out, err = run("predict", "m.npz", table)
@@ -203,6 +208,8 @@ def test_stdin(table, model, run, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(table.read_bytes())))
     code, out, _ = run("predict", model, "-")
     assert (code, len(out)) == (0, 81)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    assert run("train", "-", "--target", "x") == (1, [], ["fastnn train: error: stdin: it is empty"])
     monkeypatch.setattr(sys, "stdin", None)
     code, _, err = run("predict", model, "-")
     assert (code, err) == (1, ["fastnn predict: error: stdin is closed; name a file"])
@@ -272,6 +279,11 @@ def test_names_that_steer_a_terminal(tmp_path, run):
         ("predict none.npz table.csv", "none.npz: No such file or directory"),
         ("predict model.npz one.csv", "one.csv lacks 2 columns that the model needs: 'size', 'kind'"),
         ("predict model.npz table.csv -o model.npz", "model.npz would be overwritten"),
+        (
+            "predict model.npz capitals.csv",
+            "lacks 2 columns that the model needs: 'size', 'kind'; it has 'Size', 'KIND': ",
+        ),
+        ("predict model.npz near.csv", "near.csv lacks a column that the model needs: 'kind'"),
         ("predict net.npz table.csv", "net.npz holds a network without a table"),
         ("inspect .", ".: Is a directory"),
         ("inspect empty.csv", "it is empty"),
@@ -282,6 +294,8 @@ def test_mistakes(argv, message, table, model, run):
     files = {
         "empty.csv": b"",
         "one.csv": b"x\n1\n2",
+        "capitals.csv": b"Size,KIND\n1,a",
+        "near.csv": b"size,kid\n1,a",
         "comma.csv": b"x;y\n" + b"1,5;2\n2,5;3\n" * 20,
         "dates.csv": b"day,x\n" + b"2024-01-01,3\n" * 20,
         "latin.csv": b"a,x\n\xfc,3",
@@ -294,6 +308,24 @@ def test_mistakes(argv, message, table, model, run):
     assert (code, out) == (1, [])
     assert re.match(rf"fastnn {argv.split()[0]}: error: .*{re.escape(message)}", err[-1])
     assert {path.name: path.read_bytes() for path in table.parent.iterdir()} == before
+
+
+def test_the_model_goes_first(table, model, run):
+    code, out, err = run("predict", "table.csv", model)
+    assert (code, out) == (2, [])
+    assert err[-1] == "fastnn predict: error: the model goes first: predict model.npz table.csv"
+
+
+def test_a_column_that_the_model_has_is_not_suggested(table, run):
+    table.write_text("\n".join(["kind1,kind2,y", *(f"{i % 7},{i % 5},{i % 3 * 1.5}" for i in range(40))]))
+    assert run("train", table, "--target", "y", "--epochs", 2, "-o", "m.npz")[0] == 0
+    Path("less.csv").write_text("kind1\n1")
+    code, _, err = run("predict", "m.npz", "less.csv")
+    assert (code, err) == (1, ["fastnn predict: error: less.csv lacks a column that the model needs: 'kind2'"])
+
+
+def test_version(run):
+    assert run("--version") == (0, [f"fastnn {fastnn.__version__}"], [])
 
 
 def test_probabilities_of_numbers(table, model, run):

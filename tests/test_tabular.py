@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import fastnn
 from conftest import alone
 from fastnn import files
-from fastnn.tabular import TabularModel, encoding, read_table
+from fastnn.tabular import TabularModel, encoding, read_table, training
 from fastnn.tabular.delimited import read
 from fastnn.tabular.targets import brier
 
@@ -58,15 +58,16 @@ def expected():
 # --- tables of all kinds --------------------------------------------------------------------------
 
 
-SLOW_TO_IMPORT = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("polars", "parquet")]
+SLOW_TO_IMPORT = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("polars", "parquet", "parquet stream")]
 
 
 @pytest.mark.parametrize("kind", ["pandas", "records", "structured", "csv", "file", "objects", *SLOW_TO_IMPORT])
 def test_each_kind_of_table_gives_the_same_model(kind, expected, tmp_path):
     path = tmp_path / "table.csv"
-    if kind == "parquet":
+    if kind.startswith("parquet"):
         table = tmp_path / "table.parquet"
         frame("polars").write_parquet(table)
+        table = io.BytesIO(table.read_bytes()) if kind == "parquet stream" else table
     elif kind == "csv":
         path.write_text(csv())
         table = path
@@ -80,7 +81,7 @@ def test_each_kind_of_table_gives_the_same_model(kind, expected, tmp_path):
     assert found.inputs == ["size", "place=coast", "place=land", "place=town", "new"]
     assert found.notes == expected.notes
     np.testing.assert_array_equal(found.network.flat_parameters, expected.network.flat_parameters)
-    again = table if kind != "file" else io.BytesIO(csv().encode())
+    again = io.BytesIO(table.getvalue()) if isinstance(table, io.BytesIO) else table
     np.testing.assert_array_equal(found.predict(again), expected.predict(TABLE))
 
 
@@ -146,7 +147,6 @@ def test_encodings(encoding):
         (b"a,b\n1,\0\n", "zero bytes"),
         (b"PK\x03\x04...", "Excel"),
         (b"\x1f\x8b...", "compressed"),
-        (b"PAR1...", "Parquet"),
         (b"a,a\n1,2\n", "two columns are named 'a'"),
     ],
 )
@@ -279,7 +279,7 @@ def test_what_is_neither_number_nor_text_is_refused_where_it_is_needed(cell):
     [
         ([f"{i},5" for i in range(40)], "numbers with a comma, such as '0,5': for a decimal comma give decimal=','"),
         (["1,234.5"] * 20 + ["2"] * 20, "numbers with a comma, such as '1,234.5'"),
-        ([*map(str, range(38)), "old", "old"], r"2 of 40 cells are none: 'old'; .* missing=\['old'\]"),
+        ([*map(str, range(38)), "old", "old"], r"2 of 40 cells are no numbers: 'old'; .* missing=\['old'\]"),
         ([f"{i}%" for i in range(38)] + ["3", "7"], "numbers with a sign, such as '0%': write them without it"),
         (["$1,200.50", "€ 7"] * 20, r"numbers with a sign, such as '\$1,200.50'"),
         ([np.inf] + [1.0] * 39, "holds an infinite number in row 1"),
@@ -390,6 +390,18 @@ def test_columns_that_count_rows():
     text = csv({"": np.arange(N), "a": SIZE, "y": PRICE})
     model = TabularModel(**QUICK).fit(io.BytesIO(text.encode()), "y")
     assert model.columns == ["a"]
+    assert "column 'Unnamed: 0' is left out: it counts the rows" in model.notes
+
+
+def test_an_index_is_no_input_of_the_network_that_is_measured(monkeypatch):
+    # In a table in the order of its classes the index tells the class; rows without a target leave gaps in it.
+    order = np.argsort(SIZE)
+    y = np.where(SIZE[order] > 120, "large", "small").astype(object)
+    y[[3, 50]] = None
+    seen = []
+    monkeypatch.setattr(training.Network, "adapt", lambda net, X, *args: seen.append(len(X)))
+    model = TabularModel(**QUICK).fit({"Unnamed: 0": np.arange(N), "a": SIZE[order], "y": y}, "y")
+    assert (model.columns, seen) == (["a"], [1, 1])
     assert "column 'Unnamed: 0' is left out: it counts the rows" in model.notes
 
 
@@ -664,8 +676,12 @@ def test_a_failed_fit_changes_nothing(expected):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"size": [1], "plaze": ["town"], "new": [True]}, "no column 'place'; did you mean 'plaze'"),
+        (
+            {"size": [1], "plaze": ["town"], "new": [True]},
+            "lacks a column that the model needs: 'place'; did you mean 'plaze'",
+        ),
         ({"size": [1]}, "the table lacks 2 columns that the model needs: 'place', 'new'"),
+        (io.BytesIO(b"5,town,1\n6,land,0"), "'new'; it has '0', '1', '2', as it has no line of names"),
         (
             {"size": ["big"], "place": ["town"], "new": [True]},
             "'size' held numbers in training, and now 'big' in row 1",
@@ -861,6 +877,11 @@ def test_parquet_without_a_reader(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="Parquet files are read by polars, or by pandas"):
         read_table(path)
+    with pytest.raises(ImportError, match="Parquet files are read by polars, or by pandas"):
+        read_table(io.BytesIO(b"PAR1"))  # of stdin, which has no name to tell
+    path.rename(tmp_path / "t.csv")
+    with pytest.raises(ValueError, match=r"it is a Parquet file: name it \.parquet"):
+        read_table(tmp_path / "t.csv")
     path.write_bytes(b"a,b")
     with pytest.raises(ValueError, match="it is not a Parquet file"):
         read_table(path)

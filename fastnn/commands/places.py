@@ -8,6 +8,7 @@ from .. import files
 from ..network import load
 from ..tabular import TabularModel, read_table
 from ..tabular.reading import PARQUET
+from . import UsageError
 
 
 def table(data, header, delimiter, decimal, encoding, missing):
@@ -18,13 +19,17 @@ def table(data, header, delimiter, decimal, encoding, missing):
         return read_table(data, **given)
     if sys.stdin is None:
         raise ValueError("stdin is closed; name a file")
-    return read_table(io.BytesIO(sys.stdin.buffer.read()), **given)
+    stream = io.BytesIO(sys.stdin.buffer.read())
+    stream.name = "stdin"  # in messages
+    return read_table(stream, **given)
 
 
-def check_output(path, *inputs):
-    """Raise OSError or ValueError if a file cannot be written to `path`, or is one of those that are read."""
-    if path is None or path == "-":
+def check_output(path, *inputs, or_stdout=False):
+    """Raise an error if a file cannot be written to `path`, or is one of those that are read; "-" may be stdout."""
+    if path is None or (path == "-" and or_stdout):
         return
+    if path == "-":
+        raise UsageError("-: it cannot be written to stdout; name a file")
     folder = os.path.dirname(path) or os.curdir
     if os.path.isdir(path) or not path:
         raise IsADirectoryError(21, "it is a folder; name a file", path)
@@ -41,6 +46,15 @@ def model(path):
     if not isinstance(found, TabularModel):
         raise ValueError(f"{path} holds a network without a table; 'fastnn train' makes models of tables")
     return found
+
+
+def is_model(path):
+    """Whether a file holds a model or a network."""
+    try:
+        files.load(path)
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def any_model(path):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 
 import numpy as np
 
@@ -11,8 +12,13 @@ from . import Data, UsageError, places
 
 def lines(say, model, data, output, probabilities, header, delimiter, decimal, encoding, missing):
     """Predict; yield the lines of a CSV file, or write them to `output`."""
-    places.check_output(output, model, data)
-    known = places.model(model)
+    places.check_output(output, model, data, or_stdout=True)
+    try:
+        known = places.model(model)
+    except ValueError:
+        if data != "-" and places.is_model(data):
+            raise UsageError(f"the model goes first: predict {shlex.join([data, model])}") from None
+        raise
     if probabilities and known.task != "classification":
         raise UsageError(f"--probabilities: the model predicts numbers, {known.target!r}, and no classes")
     if header is None and not known.has_header and not places.is_parquet(data):

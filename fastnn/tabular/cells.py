@@ -111,8 +111,8 @@ def refuse_numbers(column):
     if cells - others >= _NUMBERS_AMONG_TEXT * cells and len(counts) - len(words) > 10 * len(words):
         some = ", ".join(map(repr, words[:3]))
         raise ValueError(
-            f"column {column.name!r} holds numbers, but {others} of {cells} cells are none: {some}; if that means "
-            f"missing, give missing=[{some}]; if these are categories, categorical=[{column.name!r}]"
+            f"column {column.name!r} holds numbers, but {others} of {cells} cells are no numbers: {some}; if that "
+            f"means missing, give missing=[{some}]; if these are categories, categorical=[{column.name!r}]"
         )
 
 

@@ -135,7 +135,13 @@ def texts(column, kind):
     return [None if value != value else as_text(bool(value) if as_bool else value) for value in column.values]
 
 
-def learned(column, is_category):
+def counts_rows(column):
+    """Whether the numbers of all rows of a table count them: each is one more than that before it."""
+    is_number = column.kind == "number" and not column.is_category and len(column.values) > 2
+    return is_number and bool((np.diff(column.values) == 1).all())
+
+
+def learned(column, is_category, is_counter):
     """What is learned of a column, and what there is to say of it.
 
     Parameters
@@ -144,6 +150,8 @@ def learned(column, is_category):
         The rows to learn from.
     is_category : bool
         Whether the user says so; a column of text always is one.
+    is_counter : bool
+        Whether it counts the rows of the table, of which these may be a part.
 
     Returns
     -------
@@ -159,10 +167,9 @@ def learned(column, is_category):
         found = Numbers(name, float(np.median(there)), some)
         if not some and there.min() == there.max():
             return None, f"column {name!r} is left out: all its cells are {there[0]:g}"
-        counts_rows = not some and len(there) > 2 and (np.diff(there) == 1).all()
-        if counts_rows and _UNNAMED.fullmatch(name):
+        if is_counter and _UNNAMED.fullmatch(name):
             return None, f"column {name!r} is left out: it counts the rows"
-        return found, f"column {name!r} counts the rows; drop it if it says nothing else" if counts_rows else None
+        return found, f"column {name!r} counts the rows; drop it if it says nothing else" if is_counter else None
     there = [text for text in texts(column, column.kind) if text is not None]
     values, counts = np.unique(np.array(there, object), return_counts=True)
     if len(values) == 1 and not some:

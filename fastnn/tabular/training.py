@@ -53,7 +53,8 @@ def train(table, target_name, settings, progress):
     Fitted
     """
     features, target, notes = _divided(table, target_name, settings)
-    data = _Data(features, target, settings)
+    counters = {name for name in features.names if encoding.counts_rows(table.column(name))}
+    data = _Data(features, target, settings, counters)
     everything = np.arange(features.rows)
     kept, tested = data.split(everything, settings.test_split, "test_split")
     learned, stopped = data.split(kept, settings.validation_split, "validation_split")
@@ -90,7 +91,8 @@ def _divided(table, target_name, settings):
         notes.append(f"target {target.name!r}: {missing.sum()} rows are left out, where it is missing")
     rows = np.flatnonzero(~missing)
     if len(rows) < _FEWEST_ROWS:
-        raise ValueError(f"the table has {len(rows)} rows with a target; {_FEWEST_ROWS} are the fewest to train on")
+        what = f"{len(rows)} row{'s' * (len(rows) != 1)} with a target"
+        raise ValueError(f"the table has {what}; {_FEWEST_ROWS} are the fewest to train on")
     return Table([column.at(rows) for column in columns]), target.at(rows), notes
 
 
@@ -131,9 +133,12 @@ class _Data:
     target : Column
         Without missing cells.
     settings : Settings
+    counters : set of str
+        The columns that count the rows of the whole table.
     """
 
-    def __init__(self, features, target, settings):
+    def __init__(self, features, target, settings, counters):
+        self.counters = counters
         self.features, self.target, self.settings = features, target, settings
         self.task, why = targets.task_of(target, settings.task)
         self.notes = [f"target {target.name!r}: {self.task}, because {why}"] if why else []
@@ -185,7 +190,10 @@ class _Data:
     def _encoders(self, rows):
         """What is learned of each column, without those that are not used; and notes."""
         columns = [self.features.column(name).at(rows) for name in self.features.names]
-        found = [encoding.learned(column, column.name in self.settings.categorical) for column in columns]
+        found = [
+            encoding.learned(column, column.name in self.settings.categorical, column.name in self.counters)
+            for column in columns
+        ]
         notes = [note for _, note in found if note]
         used = [(encoder, column) for (encoder, _), column in zip(found, columns, strict=True) if encoder is not None]
         if not used:
