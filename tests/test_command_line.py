@@ -248,6 +248,15 @@ def test_what_a_report_picture_draws(table, plt):
             assert [text.get_text() for text in found.get_xticklabels()] == model.classes.tolist()
 
 
+@pytest.mark.parametrize("name", ["report.xyz", "report"])
+def test_a_picture_of_no_format_is_refused_before_the_work(name, table, run, plt):
+    code, out, err = run("train", table, "--target", "price", "-o", "m.npz", "--plot", name)
+    assert (code, out) == (2, [])
+    assert err[-1].endswith(f"--plot: {name!r} must end in .png, .svg, .pdf or the like")
+    assert run("bench", "--plot", name)[0] == 2
+    assert sorted(path.name for path in table.parent.iterdir()) == ["table.csv"]
+
+
 def test_names_that_steer_a_terminal(tmp_path, run):
     path = tmp_path / "t.csv"
     path.write_text("\n".join(["größe,a\x1b[31m", *[f"{i % 7},{i % 5 * 1.5}" for i in range(40)]]), "utf-8")

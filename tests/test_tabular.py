@@ -163,7 +163,8 @@ def test_what_is_no_table(data, message):
         ([], TypeError, "table must be"),
         ({}, ValueError, "no columns"),
         ({"a": [1, 2], "b": [1]}, ValueError, "column 'a' has 2 rows, column 'b' 1"),
-        ({"a": "text"}, TypeError, "must be a sequence of cells"),
+        ({"a": "text"}, TypeError, r"must be a sequence of cells, got 'text': write \['text'\]"),
+        ({"a": 5.1}, TypeError, r"must be a sequence of cells, got 5.1: write \[5.1\]"),
         ({1: [1], "1": [2]}, ValueError, "two columns are named '1'"),
         ({None: [1]}, TypeError, "names of columns must be strings"),
         (io.StringIO("a,b"), TypeError, "open it with 'rb'"),
@@ -671,6 +672,15 @@ def test_a_failed_fit_changes_nothing(expected):
     with pytest.raises(TypeError, match="target must be the name of a column"):
         model.fit(TABLE, PRICE)
     np.testing.assert_array_equal(model.predict(TABLE), expected.predict(TABLE))
+
+
+def test_habits_of_estimators():
+    with pytest.raises(TypeError, match="got ndarray: put the target into the table, as a column"):
+        TabularModel(**QUICK).fit({"size": SIZE}, PRICE)
+    with pytest.raises(TypeError, match=r"fit\(\) has no argument 'epochs'; write TabularModel\(epochs=...\)"):
+        TabularModel().fit(TABLE, "price", epochs=3)
+    with pytest.raises(TypeError, match=r"fit\(\) has no argument 'verbose'"):
+        TabularModel().fit(TABLE, "price", verbose=3)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ def lines(say, json, plot, libraries, nets, seconds):
     places.check_output(plot)
     if plot is not None:
         from . import pictures  # before the work, as matplotlib may be missing
+
+        pictures.check(plot)
     results = measured(say, libraries, nets, seconds)
     if plot is not None:
         pictures.of_times(results, plot)

@@ -1,13 +1,25 @@
 """Pictures for ``--plot``, by matplotlib."""
 
+import os
+
 import numpy as np
 
 try:
+    from matplotlib.backend_bases import FigureCanvasBase
     from matplotlib.figure import Figure
 except ImportError as error:
     raise ImportError(f"--plot needs matplotlib, which cannot be imported: {error}") from None
 
 from ..plots import classification, figures, loss_curve, regression
+from . import UsageError
+
+
+def check(path):
+    """Refuse a path that does not end as a picture does; before the work, so that no work is lost."""
+    known = FigureCanvasBase.get_supported_filetypes()
+    ending = os.path.splitext(path)[1][1:].lower()
+    if ending not in known:
+        raise UsageError(f"--plot: {path!r} must end in .png, .svg, .pdf or the like")
 
 
 def of_training(model, path):

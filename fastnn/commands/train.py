@@ -17,6 +17,8 @@ def lines(say, data, target, output, plot, header, delimiter, decimal, encoding,
     places.check_output(plot, data)
     if plot is not None:
         from . import pictures  # before the work, as matplotlib may be missing
+
+        pictures.check(plot)
     table = places.table(data, header, delimiter, decimal, encoding, missing)
     columns = len(table.names)
     names = "" if table.has_header else f"; no header, columns are called 0 to {columns - 1}"

@@ -213,7 +213,8 @@ class TabularModel:
         array(['high', 'low'], dtype='<U4')
         """
         if not isinstance(target, (str, int, np.integer)) or isinstance(target, bool):
-            raise TypeError(f"target must be the name of a column of the table, got {type(target).__name__}")
+            told = "" if isinstance(target, (bool, type(None))) else ": put the target into the table, as a column"
+            raise TypeError(f"target must be the name of a column of the table, got {type(target).__name__}{told}")
         self._fitted = train(as_table(table), str(target), self._settings, progress)
         return self
 

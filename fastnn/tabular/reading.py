@@ -193,7 +193,8 @@ def _of_sequence(name, cells):
     if library in ("pandas", "polars") and type(cells).__name__ == "Series":
         return _of_pandas(cells) if library == "pandas" else _of_polars(cells)
     if isinstance(cells, (str, bytes, dict)) or not hasattr(cells, "__len__"):
-        raise TypeError(f"column {name!r} must be a sequence of cells, got {cells!r:.80}")
+        told = "" if isinstance(cells, dict) else f": write [{cells!r:.60}]"
+        raise TypeError(f"column {name!r} must be a sequence of cells, got {cells!r:.80}{told}")
     if isinstance(cells, np.ndarray):
         return cells
     found = np.empty(len(cells), object)
