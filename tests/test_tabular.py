@@ -382,6 +382,22 @@ def test_points_where_commas_are_expected():
         TabularModel(**QUICK).fit(table, "y")
 
 
+@pytest.mark.parametrize("decimal", [",", "."])
+@pytest.mark.parametrize("target", ["price", "size"])
+def test_points_between_thousands(decimal, target):
+    cells = [f"{i}.5{i:02},5" if i % 3 else f"{i},5" for i in range(20)]
+    table = read_table({"price": cells, "size": np.arange(20)}, decimal=decimal)
+    told = r"column 'price' holds numbers with points between thousands, such as '1\.501,5': remove these points, and"
+    with pytest.raises(ValueError, match=told):
+        TabularModel(**QUICK).fit(table, target)
+
+
+def test_what_a_target_of_numbers_and_words_can_be():
+    price = [*map(str, range(38)), "old", "old"]
+    with pytest.raises(ValueError, match=r"missing=\['old'\]; if these are categories, task='classification'"):
+        TabularModel(**QUICK).fit({"x": np.arange(40.0) % 7, "price": price}, "price")
+
+
 def test_texts_that_name_rows_can_be_asked_for():
     assert len(learned([f"name {i}" for i in range(20)], categorical="x").inputs) == 21
 
@@ -650,7 +666,7 @@ def test_settings(settings, error, message):
         ({}, "zzz", "the table has no column 'zzz'; it has 'size', 'place', 'new', 'price'"),
         ({}, 3, "the table has no column '3'"),
         ({"drop": "prce"}, "price", "no column 'prce'; did you mean 'price'"),
-        ({"drop": "price"}, "price", "drop has the target"),
+        ({"drop": "price"}, "price", "is the target, so it cannot be dropped"),
         ({"categorical": "plac"}, "price", "no column 'plac'; did you mean 'place'"),
         ({"categorical": "price"}, "price", "categorical has 'price', which is the target or dropped"),
         ({"drop": ["size", "place", "new"]}, "price", "no column beside 'new', 'place', 'price', 'size'"),

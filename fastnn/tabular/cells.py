@@ -13,6 +13,7 @@ _DATES = re.compile(
     r"|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
 )
 _WITH_COMMA = re.compile(r"[+-]?\d+(,\d+)+(\.\d*)?")
+_WITH_POINTS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d+")  # between thousands, and a decimal comma
 _WITH_SIGN = re.compile(r"[+-]?[$€£¥] ?[+-]?\d[\d.,]*|[+-]?\d[\d.,]* ?[%$€£¥]")
 _NUMBERS_AMONG_TEXT = 0.8  # a share of numbers from which words between them are hardly categories
 
@@ -86,8 +87,12 @@ def _objects(text):
     return found
 
 
-def refuse_numbers(column):
-    """Raise ValueError if a column of text was probably meant as numbers: with commas, or with a few words between."""
+def refuse_numbers(column, remedy=None):
+    """Raise ValueError if a column of text was probably meant as numbers: with commas, or with a few words between.
+
+    `remedy` is what to write if the text is right; None: that of a column to learn from.
+    """
+    remedy = f"categorical=[{column.name!r}]" if remedy is None else remedy
     counts = collections.Counter(cell for cell in column.values if cell is not None)
     words = [cell for cell in counts if number(cell) is None]
     if counts and not words:  # else they would have been read as numbers
@@ -96,6 +101,12 @@ def refuse_numbers(column):
             "decimal=','"
         )
     with_comma = [cell for cell in words if is_with_comma(cell)]
+    with_points = [cell for cell in words if _WITH_POINTS.fullmatch(cell)]
+    if with_points and len(with_points) + len(with_comma) == len(words):
+        raise ValueError(
+            f"column {column.name!r} holds numbers with points between thousands, such as {with_points[0]!r}: remove "
+            "these points, and for the decimal comma give decimal=','"
+        )
     if with_comma and len(with_comma) == len(words):
         raise ValueError(
             f"column {column.name!r} holds numbers with a comma, such as {with_comma[0]!r}: for a decimal comma give "
@@ -104,7 +115,7 @@ def refuse_numbers(column):
     if words and all(map(_WITH_SIGN.fullmatch, words)):
         raise ValueError(
             f"column {column.name!r} holds numbers with a sign, such as {words[0]!r}: write them without it; if these "
-            f"are categories, categorical=[{column.name!r}]"
+            f"are categories, {remedy}"
         )
     words = [cell for cell in words if number(cell, ",") is None]
     cells, others = counts.total(), sum(counts[word] for word in words)
@@ -112,7 +123,7 @@ def refuse_numbers(column):
         some = ", ".join(map(repr, words[:3]))
         raise ValueError(
             f"column {column.name!r} holds numbers, but {others} of {cells} cells are no numbers: {some}; if that "
-            f"means missing, give missing=[{some}]; if these are categories, categorical=[{column.name!r}]"
+            f"means missing, give missing=[{some}]; if these are categories, {remedy}"
         )
 
 

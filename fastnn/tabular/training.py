@@ -73,7 +73,7 @@ def _divided(table, target_name, settings):
     target = table.column(target_name)
     dropped = {table.column(name).name for name in settings.drop}
     if target.name in dropped:
-        raise ValueError(f"drop has the target, {target.name!r}")
+        raise ValueError(f"column {target.name!r} is the target, so it cannot be dropped")
     columns = [table.column(name) for name in table.names if name not in {target.name, *dropped}]
     for name in settings.categorical:
         if table.column(name) not in columns:
