@@ -432,6 +432,21 @@ def test_bench_in_a_table_and_in_json(monkeypatch, run, tmp_path):
     assert (code, err[-1]) == (1, "fastnn bench: error: fastnn itself could not be timed: it broke")
 
 
+def test_what_the_picture_of_times_draws(plt):
+    from fastnn.commands import pictures
+
+    rows = [("30-2x4", "fastnn", 4.4e-6), ("30-2x4", "numpy", 38e-6), ("9-2x4", "fastnn", 3.6e-6)]
+    rows = [dict(zip(("net", "library", "seconds"), row, strict=True)) for row in rows]
+    figure = plt.figure(layout="constrained")
+    ax = figure.subplots()
+    pictures.draw_times(ax, {"cpu": "A CPU", "rows": rows})
+    figure.canvas.draw()
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], [4.4, 3.6, 38])
+    assert [text.get_text() for text in ax.texts] == ["4.4", "3.6", "38"]
+    assert ax.get_ylim()[0] == 1
+    assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1
+
+
 @pytest.mark.slow
 def test_bench_runs(run, tmp_path):
     pytest.importorskip("matplotlib")

@@ -60,18 +60,28 @@ def _confusion(axes, model):
 
 
 def of_times(results, path):
-    """Bars of the time of a step, for each network one group."""
+    """Write a picture of the times of a step."""
+    nets = {row["net"] for row in results["rows"]}
+    figure = Figure(figsize=(2.5 + 1.8 * len(nets), 4.5), layout="constrained")
+    draw_times(figure.subplots(), results)
+    figure.savefig(path, dpi=120)
+
+
+def draw_times(axes, results):
+    """Bars with their numbers: for each network one group, in microseconds, on a logarithmic axis."""
     nets = list(dict.fromkeys(row["net"] for row in results["rows"]))
     libraries = list(dict.fromkeys(row["library"] for row in results["rows"]))
-    figure = Figure(figsize=(1.5 + 1.6 * len(nets), 4.5), layout="constrained")
-    axes = figure.subplots()
-    colours = figures.categories(axes, len(libraries))
-    width = 0.8 / len(libraries)
+    colours, width = figures.categories(axes, len(libraries)), 0.8 / len(libraries)
     for i, library in enumerate(libraries):
         times = {row["net"]: 1e6 * row["seconds"] for row in results["rows"] if row["library"] == library}
         places = [j + (i - (len(libraries) - 1) / 2) * width for j, net in enumerate(nets) if net in times]
-        axes.bar(places, [times[net] for net in nets if net in times], width, label=library, color=colours[i])
+        bars = axes.bar(places, [times[net] for net in nets if net in times], width, label=library, color=colours[i])
+        axes.bar_label(
+            bars, [f"{bar.get_height():.{1 if bar.get_height() < 10 else 0}f}" for bar in bars], size="small"
+        )
     axes.set_xticks(range(len(nets)), nets)
     axes.set(yscale="log", ylabel="microseconds a training step (shorter is better)", title=results["cpu"])
-    axes.legend()
-    figure.savefig(path, dpi=120)
+    axes.yaxis.set_major_formatter("{x:g}")
+    # From a power of ten: from just below the shortest bar on, that bar would look like nothing.
+    axes.set_ylim(bottom=10 ** np.floor(np.log10(min(1e6 * row["seconds"] for row in results["rows"]))))
+    figures.legend(axes, outside=True)  # inside it covers bars
