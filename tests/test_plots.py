@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+import types
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -31,6 +32,7 @@ def trained(sizes, y, *args, X=X, epochs=5, **settings):
 
 
 BINARY = trained([2, 8, 1], CODES > 0)
+ESTIMATOR = types.SimpleNamespace(network_=None)
 THREE = trained([2, 8, 3], CODES)
 REGRESSION = trained([2, 8, 1], VALUES, None, "mse")
 HISTORY = Network([2, 8, 3], seed=1).fit(
@@ -687,6 +689,11 @@ MISTAKES = {
         lambda: plots.confusion_matrix(THREE, X, CODES, normalise=True),
         ValueError,
         "normalise.*'true'.*True",
+    ),
+    "an estimator": (
+        lambda: plots.confusion_matrix(ESTIMATOR, X, CODES),
+        TypeError,
+        r"got SimpleNamespace .*: write model\.network_, and X = rows\.T",
     ),
     "normalize": (lambda: plots.confusion_matrix(THREE, X, CODES, normalize="true"), TypeError, "mean 'normalise'"),
     "of_class": (lambda: plots.calibration(THREE, X, CODES, 3), ValueError, r"of_class must be within 0\.\.2, got 3"),

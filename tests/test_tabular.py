@@ -940,3 +940,16 @@ def test_any_cells_are_learned_or_a_value_error(rows):
     model.save(again)
     again.seek(0)
     np.testing.assert_array_equal(TabularModel.load(again).predict(table), model.predict(table))
+
+
+def test_a_model_in_the_place_of_its_network(plt, tmp_path):
+    model = TabularModel(**QUICK).fit(TABLE, "place")
+    with pytest.raises(TypeError, match=r": write model\.network, and X = model\.encode\(table\)"):
+        fastnn.plots.confusion_matrix(model, TABLE, [0])
+    with pytest.raises(TypeError, match=r": write model\.history"):
+        fastnn.plots.loss_curve(model)
+    with pytest.raises(TypeError, match=r"to_c takes .*: write model\.network, whose X is model\.encode\(table\)"):
+        fastnn.exchange.to_c(model, tmp_path / "model.c")
+    ax = fastnn.plots.confusion_matrix(model.network, model.encode(TABLE), np.unique(PLACE, return_inverse=True)[1])
+    assert ax.images[0].get_array().sum() == N
+    assert list(tmp_path.iterdir()) == []

@@ -77,7 +77,8 @@ def of_network(net, function):
     """
     net = getattr(net, "network_", net)
     if not isinstance(net, Network):
-        raise TypeError(f"{function} takes a fastnn.Network, or a fitted estimator that has one, got {net!r:.80}")
+        told = ": write model.network, whose X is model.encode(table)" if hasattr(type(net), "encode") else ""
+        raise TypeError(f"{function} takes a fastnn.Network, or a fitted estimator that has one, got {net!r:.80}{told}")
     net = copy.copy(net)  # one state, whatever another thread trains meanwhile
     activations = [tables.spec(g, tables.ACTIVATIONS, "activations") for g in net.activations]
     each = (net.parameters, activations, net.running_statistics, (*net.norm, None), (*net.dropout, 0.0), net.trainable)

@@ -10,13 +10,19 @@ from ..network import Network
 def check_network(net):
     """Raise TypeError if `net` is no network."""
     if not isinstance(net, Network):
-        raise TypeError(f"net must be a fastnn.Network, got {type(net).__name__} {net!r:.60}")
+        told = ""
+        if hasattr(type(net), "encode"):  # a TabularModel
+            told = ": write model.network, and X = model.encode(table)"
+        elif hasattr(net, "network_"):  # one of fastnn.sklearn's estimators
+            told = ": write model.network_, and X = rows.T"
+        raise TypeError(f"net must be a fastnn.Network, got {type(net).__name__} {net!r:.60}{told}")
 
 
 def check_history(history, name="history"):
     """Raise an error if `history` is none, or if it has no epoch."""
     if not isinstance(history, History):
         told = ": fit returns one, history = net.fit(X, y)" if isinstance(history, Network) else ""
+        told = ": write model.history" if hasattr(type(history), "history") else told
         raise TypeError(
             f"{name} must be the History that fit returns, got {type(history).__name__} {history!r:.60}{told}"
         )
