@@ -26,7 +26,7 @@ commands:
   inspect   show what a model file holds
   export    write a model as ONNX, C or for PyTorch
 
-'%(prog)s COMMAND --help' tells more."""
+'%(prog)s COMMAND --help' tells more; --version is the release."""
 # Which arguments of Python's functions are options of the command, in messages of the former.
 _OPTIONS = "batch_size|categorical|decimal|delimiter|dropout|drop|encoding|epochs|hidden|lr|missing|patience|task"
 _MODULES = (demo, info, bench, train, predict, inspect, export)
@@ -263,7 +263,7 @@ def _train(commands):
     parser.add_argument("--task", metavar="T", help="classification or regression (else by the target)")
     parser.add_argument("--hidden", type=_sizes, metavar="N,N", help="units of the hidden layers (64,32)")
     for name, kind, told in (
-        ("--epochs", int, "the most passes over the data (300)"),
+        ("--epochs", int, "the most passes over the data, in a first training (300)"),
         ("--lr", float, "learning rate (0.001)"),
         ("--dropout", float, "share of units to drop in training (0)"),
         ("--patience", int, "epochs without a gain that end training (20)"),

@@ -577,6 +577,8 @@ def _misfit(function, args, kwargs):
     accepted = [p for p in names if p != "self"]
     for key in kwargs:
         if key not in names:
+            if owner not in ("", "Network", name) and args and key in inspect.signature(type(args[0])).parameters:
+                return f"{name}() has no argument {key!r}; write {owner}({key}=...)"  # a setting of the object
             return argument(name, key, accepted)
         if key in names[: len(args)]:
             if accepted[0] == "lr":

@@ -443,7 +443,7 @@ class Network:
 
         Examples
         --------
-        >>> batches = [([[0.0, 1.0]], [0.0, 2.0]), ([[2.0, 3.0]], [4.0, 6.0])]
+        >>> batches = [([[0.0, 3.0]], [0.0, 6.0]), ([[2.0, 1.0]], [4.0, 2.0])]
         >>> net = Network([1, 1], ["identity"], seed=0)
         >>> history = net.fit(batches, epochs=50, optimizer=SGD(lr=0.05))
         >>> net.predict([[4.0]]).round(1)

@@ -6,6 +6,7 @@ replacement by a GUI or a logger), fit continues without it.
 
 import sys
 import time
+import warnings
 
 _PLAIN_SECONDS = 1.0
 
@@ -41,7 +42,9 @@ class Progress:
         if wanted is None and not is_terminal:
             return
         try:
-            from tqdm.auto import tqdm
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # in a notebook without ipywidgets it warns, and draws plain bars
+                from tqdm.auto import tqdm
         except ImportError:
             self._plain = wanted is True
             self._start = time.monotonic()

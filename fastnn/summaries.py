@@ -28,8 +28,9 @@ def last_line(net, backend):
     norm = f", norm {', '.join(kind or 'none' for kind in net.norm)}" if any(net.norm) else ""
     given = net.standardisation
     adapted = "" if given is None else ", standardises X" if given.y_mean is None else ", standardises X and y"
+    inputs = f"{net.sizes[0]} input{'s' * (net.sizes[0] > 1)}"
     return (
-        f"{net.sizes[0]} inputs, {net.n_params:,} parameters, {net.dtype}, loss {_short(net.loss_name)}, "
+        f"{inputs}, {net.n_params:,} parameters, {net.dtype}, loss {_short(net.loss_name)}, "
         f"{backend} backend{dropout}{norm}{adapted}"
     )
 

@@ -106,6 +106,7 @@ def test_version(run):
         (["bench", "--libraries", "torhc"], "--libraries: 'torhc' is none of fastnn, numpy, torch, jax, sklearn; did"),
         (["bench", "--seconds", "0"], "--seconds must be above 0"),
         (["train", "t.csv", "--target", "y", "-o", "-"], "'-' is stdout, which is for text: name a file"),
+        (["export", "m.npz", "--to", "c", "-o", "-"], "'-' is stdout, which is for text: name a file"),
         (["bench", "--plot", "-"], "'-' is stdout, which is for text: name a file"),
     ],
 )
@@ -126,6 +127,9 @@ def test_train_predict_inspect(table, run):
     assert err[0] == f"{table}: 80 rows, 3 columns"
     model = TabularModel.load("m.npz")
     assert (model.settings["epochs"], model.network.sizes) == (20, (3, 8, 4, 1))
+    epochs = re.match(r"trained +80 rows, (\d+) epochs \(chosen in a first training of (\d+)\), ", out[4])
+    assert int(epochs[1]) == model.network.epochs_done
+    assert int(epochs[2]) <= 20
     assert out[1] == f"rmse       {model.score['rmse']:.4g}, on 16 rows that were not trained on"
 
     code, out, err = run("predict", "m.npz", table)
@@ -228,6 +232,8 @@ def test_stdin(table, model, run, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(table.read_bytes())))
     code, out, _ = run("predict", model, "-")
     assert (code, len(out)) == (0, 81)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    assert run("train", "-", "--target", "x") == (1, [], ["fastnn train: error: stdin: it is empty"])
     monkeypatch.setattr(sys, "stdin", None)
     code, _, err = run("predict", model, "-")
     assert (code, err) == (1, ["fastnn predict: error: stdin is closed; name a file"])
@@ -260,8 +266,9 @@ def test_a_picture_that_cannot_be_written_is_told_before_the_work(plot, table, r
     if "m.png" in plot:
         assert err[-1] == f"fastnn train: error: -o and --plot name the same file, {plot}"
         return
-    assert err[-1].startswith(f"fastnn train: error: --plot: {plot} has to end in .png")
+    assert err[-1] == f"fastnn train: error: --plot: {plot!r} must end in .png, .svg, .pdf or the like"
     assert run("bench", "--plot", plot)[0] == 2
+    assert sorted(path.name for path in table.parent.iterdir()) == ["table.csv"]
 
 
 def test_a_model_that_cannot_be_written_is_told_before_the_work(table, run, monkeypatch):
@@ -318,6 +325,23 @@ def test_names_with_signs_of_dollars(tmp_path, monkeypatch):
     assert drawn[1].axes[1].xaxis.label._preprocess_math(drawn[1].axes[1].get_xlabel())[0] == target
 
 
+def test_what_a_report_picture_draws(table, plt):
+    from fastnn.commands import pictures
+
+    for target in ("price", "kind"):
+        model, figure = TabularModel(epochs=3).fit(table, target), plt.figure()
+        losses, found = pictures.draw_training(figure, model)
+        right, predicted = model.tested
+        np.testing.assert_array_equal(losses.lines[0].get_ydata(), model.history.loss)
+        assert f"{model.score.get('rmse', model.score.get('accuracy')):.3g}"[:3] in found.get_title()
+        if target == "price":
+            np.testing.assert_array_equal(found.collections[0].get_offsets(), np.transpose([right, predicted]))
+        else:
+            counts = [[np.sum((right == a) & (predicted == b)) for b in model.classes] for a in model.classes]
+            np.testing.assert_array_equal(found.images[0].get_array(), counts)
+            assert [text.get_text() for text in found.get_xticklabels()] == model.classes.tolist()
+
+
 def test_names_that_steer_a_terminal(tmp_path, run):
     path = tmp_path / "t.csv"
     path.write_text("\n".join(["größe,a\x1b[31m", *[f"{i % 7},{i % 5 * 1.5}" for i in range(40)]]), "utf-8")
@@ -349,6 +373,11 @@ def test_names_that_steer_a_terminal(tmp_path, run):
         ("predict none.npz table.csv", "none.npz: No such file or directory"),
         ("predict model.npz one.csv", "one.csv lacks 2 columns that the model needs: 'size', 'kind'"),
         ("predict model.npz table.csv -o model.npz", "model.npz would be overwritten"),
+        (
+            "predict model.npz capitals.csv",
+            "lacks 2 columns that the model needs: 'size', 'kind'; it has 'Size', 'KIND': ",
+        ),
+        ("predict model.npz near.csv", "near.csv lacks a column that the model needs: 'kind'"),
         ("predict net.npz table.csv", "net.npz holds a network without a table"),
         ("inspect .", ".: Is a directory"),
         ("inspect empty.csv", "it is empty"),
@@ -359,6 +388,8 @@ def test_mistakes(argv, message, table, model, run):
     files = {
         "empty.csv": b"",
         "one.csv": b"x\n1\n2",
+        "capitals.csv": b"Size,KIND\n1,a",
+        "near.csv": b"size,kid\n1,a",
         "comma.csv": b"x;y\n" + b"1,5;2\n2,5;3\n" * 20,
         "dates.csv": b"day,x\n" + b"2024-01-01,3\n" * 20,
         "latin.csv": b"a,x\n\xfc,3",
@@ -381,6 +412,20 @@ def test_what_a_message_says_can_be_written(table, run):
     (told,) = re.findall(r"(--drop .*) leaves them out", err[-1])
     assert code == 1
     assert run("train", table, "--target", "y", "--epochs", 1, *shlex.split(told))[0] == 0
+
+
+def test_the_model_goes_first(table, model, run):
+    code, out, err = run("predict", "table.csv", model)
+    assert (code, out) == (2, [])
+    assert err[-1] == "fastnn predict: error: the model goes first: predict model.npz table.csv"
+
+
+def test_a_column_that_the_model_has_is_not_suggested(table, run):
+    table.write_text("\n".join(["kind1,kind2,y", *(f"{i % 7},{i % 5},{i % 3 * 1.5}" for i in range(40))]))
+    assert run("train", table, "--target", "y", "--epochs", 2, "-o", "m.npz")[0] == 0
+    Path("less.csv").write_text("kind1\n1")
+    code, _, err = run("predict", "m.npz", "less.csv")
+    assert (code, err) == (1, ["fastnn predict: error: less.csv lacks a column that the model needs: 'kind2'"])
 
 
 def test_probabilities_of_numbers(table, model, run):
@@ -484,6 +529,21 @@ def test_bench_in_a_table_and_in_json(monkeypatch, run, tmp_path):
     timed["fastnn"] = {"error": "it broke"}
     code, _, err = run("bench", "--nets", "4-3-2x5")
     assert (code, err[-1]) == (1, "fastnn bench: error: fastnn itself could not be timed: it broke")
+
+
+def test_what_the_picture_of_times_draws(plt):
+    from fastnn.commands import pictures
+
+    rows = [("30-2x4", "fastnn", 4.4e-6), ("30-2x4", "numpy", 38e-6), ("9-2x4", "fastnn", 3.6e-6)]
+    rows = [dict(zip(("net", "library", "seconds"), row, strict=True)) for row in rows]
+    figure = plt.figure(layout="constrained")
+    ax = figure.subplots()
+    pictures.draw_times(ax, {"cpu": "A CPU", "rows": rows})
+    figure.canvas.draw()
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], [4.4, 3.6, 38])
+    assert [text.get_text() for text in ax.texts] == ["4.4", "3.6", "38"]
+    assert ax.get_ylim()[0] == 1
+    assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1
 
 
 @pytest.mark.slow

@@ -3,10 +3,12 @@
 Sphinx is not needed here; .ci/run builds the pages, and a warning of Sphinx is an error there.
 """
 
+import doctest
 import importlib
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 
 import fastnn
 from conftest import alone
+from fastnn import command_line
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -80,6 +83,30 @@ def test_scripts(script, plt, tmp_path):
         pytest.skip(f"needs {', '.join(missing)}")
     environment = {**os.environ, "PYTHONPATH": str(Path(fastnn.__file__).parents[1]), "MPLBACKEND": "agg"}
     subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+@alone
+def test_commands_on_tables_print_what_is_shown(tmp_path, monkeypatch, capsys):
+    page = DOCS / "tables.rst"
+    if fastnn.info()["backend"] != "compiled":
+        pytest.skip("the page names the compiled backend")
+    monkeypatch.chdir(tmp_path)
+    code = "".join(example.source for example in doctest.DocTestParser().get_examples(text_of(page)))
+    exec(code.partition("from fastnn")[0], {})  # makes the table
+    count = 0
+    for session in "".join(blocks(page, "console")).split("$ fastnn ")[1:]:
+        command, _, shown = session.partition("\n")
+        assert command_line.main(shlex.split(command)) == 0
+        printed = capsys.readouterr()
+        found, shown = (printed.err + printed.out).rstrip("\n").split("\n"), shown.rstrip("\n").split("\n")
+        assert [without_figures(line) for line in found] == [without_figures(line) for line in shown]
+        count += 1
+    assert count == 3
+
+
+def without_figures(line):
+    """A line without those of its numbers that depend on the instruction set, or on the time."""
+    return re.sub(r"[\d.]+", "#", line) if re.match("rmse|r2|trained", line) else line
 
 
 SHELL = sorted({block for page in (ROOT / "README.md", *PAGES) for block in blocks(page, "sh")})

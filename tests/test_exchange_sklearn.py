@@ -209,7 +209,7 @@ def test_advice_for_what_holds_a_network(ours, mlp, rng, tmp_path):
         (search, r"write model\.best_estimator_"),
         (theirs, r"write to_c\(from_sklearn\(model\)\)"),
         (ours.MLPClassifier(), "none before it is fitted"),
-        (fastnn.tabular.TabularModel(), r"write model\.network, whose inputs"),
+        (fastnn.tabular.TabularModel(), r"write model\.network, whose X is model\.encode"),
         (mlp.MLPClassifier(), r"got MLPClassifier\(\)$"),
     ):
         with pytest.raises(TypeError, match=message):

@@ -591,6 +591,20 @@ def test_e06_progress_output(backend, tqdm, epochs, callbacks, monkeypatch):
     assert "loss" in text
 
 
+def test_what_tqdm_says_of_a_notebook_without_widgets_is_not_shown(rng, monkeypatch, tmp_path):
+    (tmp_path / "tqdm").mkdir()
+    (tmp_path / "tqdm" / "__init__.py").touch()
+    (tmp_path / "tqdm" / "auto.py").write_text(
+        "import warnings\nwarnings.warn('IProgress not found')\nmade = []\n"
+        "class tqdm:\n    def __init__(self, **options):\n        made.append(options)\n"
+    )
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tqdm"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    Network([2, 1], seed=0).fit(rng.standard_normal((2, 9)), np.arange(9) % 2, epochs=2, progress=True)
+    assert len(sys.modules["tqdm.auto"].made) == 1
+
+
 @pytest.mark.parametrize("with_tqdm", [True, False])
 def test_the_bar_moves_within_an_epoch_and_shows_the_numbers(backend, rng, monkeypatch, with_tqdm):
     if not with_tqdm:

@@ -32,6 +32,7 @@ def trained(sizes, y, *args, X=X, epochs=5, **settings):
 
 
 BINARY = trained([2, 8, 1], CODES > 0)
+ESTIMATOR = SimpleNamespace(network_=None)
 THREE = trained([2, 8, 3], CODES)
 REGRESSION = trained([2, 8, 1], VALUES, None, "mse")
 HISTORY = Network([2, 8, 3], seed=1).fit(
@@ -572,6 +573,62 @@ def test_texts_can_be_read(plt, drawn_texts, name, style):
         assert width < 2 or height < 2, f"{one} and {other} lie on each other"
 
 
+def test_a_title_of_a_diagram_is_clear_of_its_legend_and_units(plt):
+    two_tall = Network([2, 4, 1], seed=0)
+    for size, panels in (((6.4, 4.8), 1), ((9.0, 3.0), 3)):
+        figure, axes = plt.subplots(1, panels, figsize=size, layout="constrained", squeeze=False)
+        for ax in axes[0]:
+            plots.network_diagram(two_tall, ax=ax).set_title("A title")
+        figure.canvas.draw()
+        for ax in axes[0]:
+            legend, title = ax.get_legend().get_window_extent(), ax.title.get_window_extent()
+            assert title.y0 >= legend.y1 - 1
+            assert legend.y0 >= max(circle.get_window_extent().y1 for circle in ax.patches) - 1
+
+
+@pytest.mark.parametrize(
+    ("size", "panels", "layout", "is_beside"),
+    [((9, 3), 3, "constrained", False), ((9, 3), 2, None, False), ((11, 4.6), 2, "constrained", True)],
+)
+def test_the_legend_of_a_boundary_stays_clear_of_other_panels(plt, size, panels, layout, is_beside):
+    figure, axes = plt.subplots(1, panels, figsize=size, layout=layout)
+    for ax in axes:
+        plots.decision_boundary(THREE, X, CODES, resolution=5, ax=ax)
+    figure.canvas.draw()
+    for ax, other in itertools.pairwise(axes):
+        legend, box = ax.get_legend().get_window_extent(), ax.get_window_extent()
+        assert legend.x1 <= other.get_window_extent().x0
+        assert (legend.x0 >= box.x1) == is_beside
+
+
+def test_dots_in_a_legend_are_large_enough_to_see(plt):
+    rng = np.random.default_rng(0)
+    many, codes = rng.standard_normal((2, 3000)), rng.integers(0, 3, 3000)
+    legend = plots.decision_boundary(THREE, many, codes, resolution=5).get_legend()
+    assert [(handle.get_sizes().min(), handle.get_alpha()) for handle in legend.legend_handles] == [(28, 1)] * 3
+
+
+def test_ticks_of_narrow_histograms_do_not_touch(plt):
+    figure, axes = plt.subplots(1, 4, figsize=(9.6, 2.3), layout="constrained")
+    rng = np.random.default_rng(1)
+    deep = Network([64, 80, 80, 80, 10], ["tanh", "tanh", "tanh", "softmax"], init="xavier", seed=0)
+    plots.gradient_histograms(deep, rng.uniform(-1, 1, (64, 400)), rng.integers(0, 10, 400), ax=axes)
+    for ax, ends in zip(axes, (0.06, 0.055, 0.052, 0.05), strict=True):
+        ax.set_xlim(-ends, ends)
+    figure.canvas.draw()
+    for ax in axes:
+        low, high = ax.get_xlim()
+        boxes = [t.get_window_extent() for t in ax.get_xticklabels() if low <= t.get_position()[0] <= high]
+        assert len(boxes) > 1
+        for left, right in itertools.pairwise(boxes):
+            assert right.x0 - left.x1 > 3
+
+
+def test_one_kind_of_line_has_no_entry_of_its_own(plt):
+    run = history_of(loss=[3.0, 2.0])
+    assert labels(plots.loss_curve({"a": run, "b": run})) == ["a", "b"]
+
+
 def test_colours_of_axes_of_another_style(plt):
     with plt.style.context("dark_background"):
         dark = plt.figure().subplots()
@@ -621,11 +678,6 @@ MISTAKES = {
         TypeError,
         r"plt\.plot\(model\.loss_curve_\)",
     ),
-    "an estimator's network": (
-        lambda: plots.decision_boundary(SimpleNamespace(network_=BINARY), X, CODES),
-        TypeError,
-        r"net must be a fastnn.Network, .*: write model\.network_, and X\.T",
-    ),
     "a run": (lambda: plots.loss_curve({"a": [1.0]}), TypeError, r"history\['a'\] must be the History.*list"),
     "metric": (lambda: plots.loss_curve(HISTORY, ["acuracy"]), ValueError, r"metrics\[0\].*acuracy"),
     "metrics": (lambda: plots.loss_curve(HISTORY, "accuracy"), TypeError, r"write \['accuracy'\]"),
@@ -669,6 +721,11 @@ MISTAKES = {
         lambda: plots.confusion_matrix(THREE, X, CODES, normalise=True),
         ValueError,
         "normalise.*'true'.*True",
+    ),
+    "an estimator's network": (
+        lambda: plots.confusion_matrix(ESTIMATOR, X, CODES),
+        TypeError,
+        r"net must be a fastnn.Network, got SimpleNamespace .*: write model\.network_, and X\.T",
     ),
     "normalize": (lambda: plots.confusion_matrix(THREE, X, CODES, normalize="true"), TypeError, "mean 'normalise'"),
     "of_class": (lambda: plots.calibration(THREE, X, CODES, 3), ValueError, r"of_class must be within 0\.\.2, got 3"),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import fastnn
 from conftest import alone
 from fastnn import files
-from fastnn.tabular import TabularModel, encoding, read_table
+from fastnn.tabular import TabularModel, encoding, read_table, training
 from fastnn.tabular.delimited import read
 from fastnn.tabular.targets import brier
 
@@ -58,15 +58,16 @@ def expected():
 # --- tables of all kinds --------------------------------------------------------------------------
 
 
-SLOW_TO_IMPORT = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("polars", "parquet")]
+SLOW_TO_IMPORT = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("polars", "parquet", "parquet stream")]
 
 
 @pytest.mark.parametrize("kind", ["pandas", "records", "structured", "csv", "file", "objects", *SLOW_TO_IMPORT])
 def test_each_kind_of_table_gives_the_same_model(kind, expected, tmp_path):
     path = tmp_path / "table.csv"
-    if kind == "parquet":
+    if kind.startswith("parquet"):
         table = tmp_path / "table.parquet"
         frame("polars").write_parquet(table)
+        table = io.BytesIO(table.read_bytes()) if kind == "parquet stream" else table
     elif kind == "csv":
         path.write_text(csv())
         table = path
@@ -80,7 +81,7 @@ def test_each_kind_of_table_gives_the_same_model(kind, expected, tmp_path):
     assert found.inputs == ["size", "place=coast", "place=land", "place=town", "new"]
     assert found.notes == expected.notes
     np.testing.assert_array_equal(found.network.flat_parameters, expected.network.flat_parameters)
-    again = table if kind != "file" else io.BytesIO(csv().encode())
+    again = io.BytesIO(table.getvalue()) if isinstance(table, io.BytesIO) else table
     np.testing.assert_array_equal(found.predict(again), expected.predict(TABLE))
 
 
@@ -164,7 +165,6 @@ def test_encodings(encoding):
         (b"a,b\n1,\0\n", "zero bytes"),
         (b"PK\x03\x04...", "Excel"),
         (b"\x1f\x8b...", "compressed"),
-        (b"PAR1...", "Parquet"),
         (b"a,a\n1,2\n", "two columns are named 'a'"),
     ],
 )
@@ -181,7 +181,8 @@ def test_what_is_no_table(data, message):
         ([], TypeError, "table must be"),
         ({}, ValueError, "no columns"),
         ({"a": [1, 2], "b": [1]}, ValueError, "column 'a' has 2 rows, column 'b' 1"),
-        ({"a": "text"}, TypeError, "must be a sequence of cells"),
+        ({"a": "text"}, TypeError, r"must be a sequence of cells, got 'text': write \['text'\]"),
+        ({"a": 5.1}, TypeError, r"must be a sequence of cells, got 5.1: write \[5.1\]"),
         ({1: [1], "1": [2]}, ValueError, "two columns are named '1'"),
         ({None: [1]}, TypeError, "names of columns must be strings"),
         (io.StringIO("a,b"), TypeError, "open it with 'rb'"),
@@ -328,7 +329,7 @@ def test_what_is_neither_number_nor_text_is_refused_where_it_is_needed(cell):
     [
         ([f"{i},5" for i in range(40)], "numbers with a comma, such as '0,5': for a decimal comma give decimal=','"),
         (["1,234.5"] * 20 + ["2"] * 20, "numbers with a comma, such as '1,234.5'"),
-        ([*map(str, range(38)), "old", "old"], r"2 of 40 cells are none: 'old'; .* missing=\['old'\]"),
+        ([*map(str, range(38)), "old", "old"], r"2 of 40 cells are no numbers: 'old'; .* missing=\['old'\]"),
         (
             [*(f"2024-01-{i % 28 + 1}" for i in range(38)), "n.d.", "n.d."],
             r"holds dates, but 2 of 40 .* missing=\['n.d.'\]",
@@ -337,7 +338,6 @@ def test_what_is_neither_number_nor_text_is_refused_where_it_is_needed(cell):
             ["1 000", "12\u00a0500", "7"] + ["3"] * 37,
             "something between thousands, such as '1 000': write them without",
         ),
-        (["1.234,5", "12", "0,5"] + ["3"] * 37, "something between thousands, such as '1.234,5'"),
         ([f"{i}%" for i in range(38)] + ["3", "7"], "numbers with a sign, such as '0%': write them without it"),
         (["$1,200.50", "€ 7"] * 20, r"numbers with a sign, such as '\$1,200.50'"),
         ([np.inf] + [1.0] * 39, "holds an infinite number in row 1"),
@@ -443,6 +443,22 @@ def test_points_where_commas_are_expected():
         TabularModel(**QUICK).fit(table, "y")
 
 
+@pytest.mark.parametrize("decimal", [",", "."])
+@pytest.mark.parametrize("target", ["price", "size"])
+def test_points_between_thousands(decimal, target):
+    cells = [f"{i}.5{i:02},5" if i % 3 else f"{i},5" for i in range(20)]
+    table = read_table({"price": cells, "size": np.arange(20)}, decimal=decimal)
+    told = r"with something between thousands, such as '1\.501,5': write them without it, and for the decimal comma"
+    with pytest.raises(ValueError, match=told):
+        TabularModel(**QUICK).fit(table, target)
+
+
+def test_what_a_target_of_numbers_and_words_can_be():
+    price = [*map(str, range(38)), "old", "old"]
+    with pytest.raises(ValueError, match=r"missing=\['old'\]; if these are categories, task='classification'"):
+        TabularModel(**QUICK).fit({"x": np.arange(40.0) % 7, "price": price}, "price")
+
+
 def test_texts_that_name_rows_can_be_asked_for():
     assert len(learned([f"name {i}" for i in range(20)], categorical="x").inputs) == 21
 
@@ -464,16 +480,24 @@ def test_columns_that_count_rows():
 
 
 def test_the_score_is_of_a_network_with_the_same_columns():
-    # The number of the row tells the target, as the table is sorted; the model that is kept does not have it.
-    text = csv({"": np.arange(N), "a": RNG.standard_normal(N), "y": np.sort(PRICE)})
-    model = TabularModel(epochs=100).fit(io.BytesIO(text.encode()), "y")
-    assert model.score["r2"] < 0.5
     # Texts of which there are fewer than half as many as rows, but not in the part that the first network learns from.
     words = [f"w{i % 55}" for i in range(N)]
     model = TabularModel(epochs=200, lr=0.01).fit({"w": words, "y": np.arange(N) % 55 * 1.0}, "y")
     assert model.columns == ["w"]
     with pytest.raises(ValueError, match="column 'w' is left out: it holds 55 texts in 109 rows"):
         TabularModel(**QUICK).fit({"w": words[:109], "y": PRICE[:109]}, "y")
+
+
+def test_an_index_is_no_input_of_the_network_that_is_measured(monkeypatch):
+    # In a table in the order of its classes the index tells the class; rows without a target leave gaps in it.
+    order = np.argsort(SIZE)
+    y = np.where(SIZE[order] > 120, "large", "small").astype(object)
+    y[[3, 50]] = None
+    seen = []
+    monkeypatch.setattr(training.Network, "adapt", lambda net, X, *args: seen.append(len(X)))
+    model = TabularModel(**QUICK).fit({"Unnamed: 0": np.arange(N), "a": SIZE[order], "y": y}, "y")
+    assert (model.columns, seen) == (["a"], [1, 1])
+    assert "column 'Unnamed: 0' is left out: it counts the rows" in model.notes
 
 
 def test_very_many_categories(monkeypatch):
@@ -759,7 +783,7 @@ def test_settings(settings, error, message):
         ({}, "zzz", "the table has no column 'zzz'; it has 'size', 'place', 'new', 'price'"),
         ({}, 3, "the table has no column '3'"),
         ({"drop": "prce"}, "price", "no column 'prce'; did you mean 'price'"),
-        ({"drop": "price"}, "price", "drop has the target"),
+        ({"drop": "price"}, "price", "is the target, so it cannot be dropped"),
         ({"categorical": "plac"}, "price", "no column 'plac'; did you mean 'place'"),
         ({"categorical": "price"}, "price", "categorical has 'price', which is the target or dropped"),
         ({"drop": ["size", "place", "new"]}, "price", "no column beside 'new', 'place', 'price', 'size'"),
@@ -783,11 +807,24 @@ def test_a_failed_fit_changes_nothing(expected):
     np.testing.assert_array_equal(model.predict(TABLE), expected.predict(TABLE))
 
 
+def test_habits_of_estimators():
+    with pytest.raises(TypeError, match="got ndarray: put the target into the table, as a column"):
+        TabularModel(**QUICK).fit({"size": SIZE}, PRICE)
+    with pytest.raises(TypeError, match=r"fit\(\) has no argument 'epochs'; write TabularModel\(epochs=...\)"):
+        TabularModel().fit(TABLE, "price", epochs=3)
+    with pytest.raises(TypeError, match=r"fit\(\) has no argument 'verbose'"):
+        TabularModel().fit(TABLE, "price", verbose=3)
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"size": [1], "plaze": ["town"], "new": [True]}, "no column 'place'; did you mean 'plaze'"),
+        (
+            {"size": [1], "plaze": ["town"], "new": [True]},
+            "lacks a column that the model needs: 'place'; did you mean 'plaze'",
+        ),
         ({"size": [1]}, "the table lacks 2 columns that the model needs: 'place', 'new'"),
+        (io.BytesIO(b"5,town,1\n6,land,0"), "'new'; it has '0', '1', '2', as it has no line of names"),
         (
             {"size": ["big"], "place": ["town"], "new": [True]},
             "'size' held numbers in training, and now 'big' in row 1",
@@ -1043,6 +1080,11 @@ def test_parquet_without_a_reader(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="Parquet files are read by polars, or by pandas"):
         read_table(path)
+    with pytest.raises(ImportError, match="Parquet files are read by polars, or by pandas"):
+        read_table(io.BytesIO(b"PAR1"))  # of stdin, which has no name to tell
+    path.rename(tmp_path / "t.csv")
+    with pytest.raises(ValueError, match=r"it is a Parquet file: name it \.parquet"):
+        read_table(tmp_path / "t.csv")
     path.write_bytes(b"a,b")
     with pytest.raises(ValueError, match="it is not a Parquet file"):
         read_table(path)
@@ -1075,3 +1117,16 @@ def test_any_cells_are_learned_or_a_value_error(rows):
     model.save(again)
     again.seek(0)
     np.testing.assert_array_equal(TabularModel.load(again).predict(table), model.predict(table))
+
+
+def test_a_model_in_the_place_of_its_network(plt, tmp_path):
+    model = TabularModel(**QUICK).fit(TABLE, "place")
+    with pytest.raises(TypeError, match=r": write model\.network, and X = model\.encode\(table\)"):
+        fastnn.plots.confusion_matrix(model, TABLE, [0])
+    with pytest.raises(TypeError, match=r": write model\.history"):
+        fastnn.plots.loss_curve(model)
+    with pytest.raises(TypeError, match=r"to_c takes .*: write model\.network, whose X is model\.encode\(table\)"):
+        fastnn.exchange.to_c(model, tmp_path / "model.c")
+    ax = fastnn.plots.confusion_matrix(model.network, model.encode(TABLE), np.unique(PLACE, return_inverse=True)[1])
+    assert ax.images[0].get_array().sum() == N
+    assert list(tmp_path.iterdir()) == []

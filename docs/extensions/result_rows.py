@@ -35,7 +35,7 @@ class Results(SphinxDirective):
         self.env.note_dependency(str(results.RESULTS))
         rows = results.newest(command)[: self.options.get("most", 2)]
         if not rows:
-            return self._text("There is no row of ", nodes.literal("", command), " yet.")
+            return self._text("Not measured yet. ", nodes.literal("", command), " prints the figures of your machine.")
         items = [dict(self._figures(row)) for row in rows]
         only = self.options.get("only", "").split()
         wanted = [what for what in items[0] if not only or what.split()[0] in only]

@@ -100,12 +100,13 @@ for name in names:
 
 depth = np.arange(1, 11)
 _, ax = plt.subplots(layout="constrained")
-for name, z in (("sigmoid", 0.0), ("sigmoid", 2.0), ("tanh", 0.5), ("relu", 0.5)):
+at_z = (("sigmoid", 0.0), ("sigmoid", 2.0), ("tanh", 0.5), ("relu", 0.5))
+for (name, z), look in zip(at_z, ("o-", "s--", "^-.", "D:"), strict=True):
     at = np.array([[z]])
     A = kernels.activation_forward(at, name)
     slope = kernels.activation_backward([[1.0]], A, name).item()
     ax.semilogy(
-        depth, slope**depth, "o-", label=f"{name} at z = {z:g}: slope {slope:.2f}"
+        depth, slope**depth, look, label=f"{name} at z = {z:g}: slope {slope:.2f}"
     )
 ax.set_xlabel("layers")
 ax.set_ylabel("product of the slopes")

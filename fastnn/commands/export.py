@@ -10,9 +10,9 @@ _SUFFIXES = {"onnx": ".onnx", "c": ".c", "torch": ".pt"}
 
 def lines(say, model, to, output):
     """Write the file; yield its name."""
-    known = places.any_model(model)
     output = os.path.splitext(model)[0] + _SUFFIXES[to] if output is None else output
     places.check_output(output, model)
+    known = places.any_model(model)
     try:
         import fastnn.exchange as exchange
     except ImportError as error:

@@ -19,7 +19,9 @@ def table(data, header, delimiter, decimal, encoding, missing):
         return read_table(data, **given)
     if sys.stdin is None:
         raise ValueError("stdin is closed; name a file")
-    return read_table(io.BytesIO(sys.stdin.buffer.read()), **given)
+    stream = io.BytesIO(sys.stdin.buffer.read())
+    stream.name = "stdin"  # in messages
+    return read_table(stream, **given)
 
 
 def check_output(path, *inputs):
@@ -66,6 +68,15 @@ def model(path):
     if not isinstance(found, TabularModel):
         raise ValueError(f"{path} holds a network without a table; 'fastnn train' makes models of tables")
     return found
+
+
+def is_model(path):
+    """Whether a file holds a model or a network."""
+    try:
+        files.load(path)
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def any_model(path):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 
 import numpy as np
 
@@ -13,7 +14,12 @@ def lines(say, model, data, output, probabilities, header, delimiter, decimal, e
     """Predict; yield the lines of a CSV file, or write them to `output`."""
     output = None if output == "-" else output
     places.check_output(output, model, data)
-    known = places.model(model)
+    try:
+        known = places.model(model)
+    except ValueError:
+        if data != "-" and places.is_model(data):
+            raise UsageError(f"the model goes first: predict {shlex.join([data, model])}") from None
+        raise
     if probabilities and known.task != "classification":
         raise UsageError(f"--probabilities: the model predicts numbers, {known.target!r}, and no classes")
     if header is None and not places.is_parquet(data):

@@ -18,7 +18,7 @@ def lines(say, data, target, output, plot, header, delimiter, decimal, encoding,
     table = places.table(data, header, delimiter, decimal, encoding, missing)
     columns = len(table.names)
     names = "" if table.has_header else f"; no header, columns are called 0 to {columns - 1}"
-    say(f"{data}: {table.rows} row{'s' * (table.rows != 1)}, {columns} column{'s' * (columns != 1)}{names}")
+    say(f"{table.source}: {table.rows} row{'s' * (table.rows != 1)}, {columns} column{'s' * (columns != 1)}{names}")
     start = time.perf_counter()
     model.fit(table, target)
     seconds = time.perf_counter() - start
@@ -31,7 +31,8 @@ def lines(say, data, target, output, plot, header, delimiter, decimal, encoding,
 
         pictures.of_training(model, plot)
     yield from report(model)
-    yield f"trained    {model.rows} rows, {model.network.epochs_done} epochs, {seconds:.2f} s"
+    first = f" (chosen in a first training of {len(model.history.loss)})"
+    yield f"trained    {model.rows} rows, {model.network.epochs_done} epochs{first}, {seconds:.2f} s"
     if output is None:
         say("the model is not kept; -o model.npz does")
     else:

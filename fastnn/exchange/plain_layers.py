@@ -125,7 +125,7 @@ def _what_to_write(model, function):
     if hasattr(model, "coefs_") and hasattr(model, "out_activation_"):  # scikit-learn's
         return f": write {function}(from_sklearn(model))"
     if type(model).__name__ == "TabularModel":
-        return ": write model.network, whose inputs model.inputs names"
+        return ": write model.network, whose X is model.encode(table)"
     if any(kind.__module__.startswith("fastnn.sklearn.") for kind in type(model).__mro__):
         return ", which has none before it is fitted"
     return ""

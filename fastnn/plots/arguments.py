@@ -10,7 +10,11 @@ from ..network import Network
 def check_network(net):
     """Raise TypeError if `net` is no network."""
     if not isinstance(net, Network):
-        told = ": write model.network_, and X.T, as its columns are samples" if hasattr(net, "network_") else ""
+        told = ""
+        if hasattr(type(net), "encode"):  # a TabularModel
+            told = ": write model.network, and X = model.encode(table)"
+        elif hasattr(net, "network_"):  # one of fastnn.sklearn's estimators
+            told = ": write model.network_, and X.T, as its columns are samples"
         raise TypeError(f"net must be a fastnn.Network, got {type(net).__name__} {net!r:.60}{told}")
 
 
@@ -20,6 +24,8 @@ def check_history(history, name="history"):
         told = ": fit returns one, history = net.fit(X, y)" if isinstance(history, Network) else ""
         if hasattr(history, "loss_curve_"):
             told = ": an estimator has a list of losses, plt.plot(model.loss_curve_)"
+        elif hasattr(type(history), "history"):  # a TabularModel
+            told = ": write model.history"
         raise TypeError(
             f"{name} must be the History that fit returns, got {type(history).__name__} {history!r:.60}{told}"
         )

@@ -35,7 +35,8 @@ def decision_boundary(net, X, y, *, features=None, classes=None, resolution=200,
     -------
     Axes
         Regions have the colours of the classes, stronger where the predicted class has a higher probability. A line is
-        where two classes have the same output.
+        where two classes have the same output. The legend is beside the Axes; in narrow panels, and in figures
+        without ``layout="constrained"``, it is inside.
 
     Raises
     ------
@@ -62,6 +63,7 @@ def decision_boundary(net, X, y, *, features=None, classes=None, resolution=200,
     classes = arguments.names(classes, count, "classes", "class")
     features = _two_features(features, net.sizes[0])
     resolution = arrays.whole_number(resolution, "resolution", 2, 5000)
+    is_own = ax is None
     ax = figures.one(ax)
     colours = figures.categories(ax, count)
     x, z = (_range(X[feature], resolution) for feature in features)
@@ -70,8 +72,10 @@ def decision_boundary(net, X, y, *, features=None, classes=None, resolution=200,
     drawn = _draw_samples(ax, X[list(features)], y, labels, colours)
     ax.set_xlabel(f"feature {features[0]}")
     ax.set_ylabel(f"feature {features[1]}")
-    names = [label for _, label in drawn]
-    legend = figures.legend(ax, outside=True, handles=[dots for dots, _ in drawn], labels=[" "] * len(names))
+    beside = is_own or figures.has_room_beside(ax)  # inside it covers samples
+    names, more = [label for _, label in drawn], {} if beside else {"fontsize": "small"}
+    more |= {"handles": [dots for dots, _ in drawn], "labels": [" "] * len(names)}
+    legend = figures.legend(ax, outside=beside, points=X.shape[1], **more)
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_text(name)  # not at first, as matplotlib leaves out labels that begin with "_"
     return ax
@@ -205,16 +209,20 @@ def confusion_matrix(net, X, y, *, classes=None, normalise=None, ax=None):
         axis = {"true": 1, "predicted": 0, "all": None}[normalise]
         with np.errstate(invalid="ignore"):
             table = table / table.sum(axis=axis, keepdims=True)
-    ax = figures.one(ax)
+    return draw_confusion(figures.one(ax), table, classes)
+
+
+def draw_confusion(ax, table, classes):
+    """Draw a table of counts or of shares, a row for each true class; returns `ax`."""
     from matplotlib.colors import PowerNorm
 
     norm = PowerNorm(0.5, vmin=0, vmax=np.nanmax(table))  # so that few mistakes among many hits are seen, too
     image = ax.imshow(table, cmap=figures.amount(ax), norm=norm, interpolation="nearest")
     ax.grid(False)  # some styles have lines, which would cross the numbers
-    if count <= _MOST_NUMBERS:
+    if len(classes) <= _MOST_NUMBERS:
         _write_numbers(ax, image, table)
     else:
-        figures.colorbar(ax, image, "samples" if normalise is None else "share")
+        figures.colorbar(ax, image, "share" if table.dtype.kind == "f" else "samples")
     _name_classes(ax, classes)
     return ax
 

@@ -13,6 +13,8 @@ _ON_DARK = (SKY, VERMILLION, GREEN, YELLOW, PURPLE, ORANGE, GREY, BLUE)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # so that classes differ without colours, too
 _PANEL = 0.5, 0.6  # width and height of one of several panels, in those of a default figure
 _PANELS_A_ROW = 4
+_DOT_OF_LEGEND = 28.0  # its least area, square points
+_WIDE = 3.5  # inches
 _MOST_FOR_BEST = 5000  # points that a legend keeps out of the way of; with many more matplotlib warns that this is slow
 
 
@@ -169,7 +171,21 @@ def legend(ax, outside=False, points=0, corner="upper left", **more):
         more["loc"] = corner
     if outside:
         more |= {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
-    return ax.legend(labelcolor=here.text, facecolor=here.back, edgecolor=here.muted, **more)
+    made = ax.legend(labelcolor=here.text, facecolor=here.back, edgecolor=here.muted, **more)
+    for handle in made.legend_handles:
+        if hasattr(handle, "set_sizes"):  # dots of many samples are too small and pale to tell the entries apart
+            handle.set_sizes(np.maximum(handle.get_sizes(), _DOT_OF_LEGEND))
+            handle.set_alpha(1.0)
+    return made
+
+
+def has_room_beside(ax):
+    """Whether a legend to the right of an Axes that was given stays clear of what is there, and leaves enough of it."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure = ax.get_figure()
+    wide = ax.get_window_extent().width / figure.dpi > _WIDE
+    return wide and isinstance(figure.canvas.figure.get_layout_engine(), ConstrainedLayoutEngine)
 
 
 def colorbar(ax, image, label):

@@ -11,6 +11,7 @@ from . import arguments, figures
 
 _FEWEST_PLACES = 4  # the height of a diagram in units, so that two units are not as large as the picture
 _ROUNDING = 1e-13  # relative; float64 has no room for the bins of a histogram in it
+_LEGEND = 22.0  # the height of its line, points
 _BOUNDED = {"sigmoid": (0, 1), "softmax": (0, 1), "tanh": (-1, 1)}  # the same axis for each layer of this kind
 
 
@@ -72,10 +73,18 @@ def network_diagram(net, *, inputs=None, outputs=None, weights=True, most=10, ax
     _name_units(ax, columns, step, sides)
     _describe_layers(ax, net, step, -tallest / 2 - 0.3)
     ax.set_aspect("equal")
-    ax.set_xlim(-0.6, step * (len(net.sizes) - 1) + 0.6)
-    ax.set_ylim(-tallest / 2 - 0.3, tallest / 2 + 0.1)
+    width, height = step * (len(net.sizes) - 1) + 1.2, tallest + 0.4
+    ax.set_xlim(-0.6, width - 0.6)
+    ax.set_ylim(-tallest / 2 - 0.3, tallest / 2 + 0.1 + weights * _room_of_legend(ax, width, height))
     ax.set_axis_off()
     return ax
+
+
+def _room_of_legend(ax, width, height):
+    """How much of y the legend needs above a diagram of this width and height: inside, as a title is written above."""
+    box, points = ax.get_window_extent(), 72 / ax.get_figure().dpi
+    unit = min(box.width * points / width, (box.height * points - _LEGEND) / height)
+    return _LEGEND / max(unit, 1.0)
 
 
 def _places(n, most):
@@ -107,7 +116,7 @@ def _draw_connections(ax, net, columns, step, weights):
     if weights:
         for name, end in (("weight above 0", 1.0), ("below 0", 0.0)):
             ax.plot([], [], color=colours(end), label=name)
-        figures.legend(ax, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize="small")
+        figures.legend(ax, loc="upper center", borderaxespad=0.0, ncols=2, frameon=False, fontsize="small")
 
 
 def _draw_units(ax, net, columns, step):
@@ -373,7 +382,7 @@ def _histograms(ax, values, titles, spans, skips, bins):
         one.set_title(title, fontsize="medium")
         words = [f"sd {numbers.std():.2g}"] + [f"{1 - drawn.size / numbers.size:.0%} are 0"] * skip
         one.text(0.97, 0.95, "\n".join(words), ha="right", va="top", transform=one.transAxes, color=here.text)
-        one.locator_params(axis="x", nbins=4)
+        one.locator_params(axis="x", nbins=3)  # more would touch each other: "-0.025", "0.000", "0.025"
         one.margins(y=0.35)
         one.set_ylim(bottom=0)
     axes[0].set_ylabel("share")

@@ -88,7 +88,7 @@ def regression_fit(net, X, y, *, ax=None):
         if is_curve:
             _draw_curve(one, X[0], values, at[0], prediction)
         else:
-            _draw_against_truth(one, values, prediction)
+            draw_against_truth(one, values, prediction)
         if len(y) > 1:
             one.set_title(f"target {i}", fontsize="medium")
     figures.legend(axes[0], points=X.shape[1], fontsize="small" if len(y) > 1 else None)
@@ -145,7 +145,8 @@ def _draw_curve(ax, x, y, at, prediction):
     ax.set_ylabel("target")
 
 
-def _draw_against_truth(ax, y, prediction):
+def draw_against_truth(ax, y, prediction):
+    """Draw a :class:`Prediction` of each sample over the true value."""
     area, opacity = figures.dots(len(y))
     colour, muted = figures.main_colour(ax), figures.theme(ax).muted
     drawn = [y]

@@ -140,7 +140,8 @@ def _legend_of_runs(axes, runs):
     drawn = {line.get_label().rpartition(", ")[2] for ax in axes for line in ax.lines}
     looks = {"training": {"linestyle": "-"}, "validation": {"linestyle": "--"}}
     looks["best epoch"] = {"linestyle": "", "marker": "o"}
-    entries += [Line2D([], [], color=text, label=what, **look) for what, look in looks.items() if what in drawn]
+    if drawn != {"training"}:  # one kind of line needs no entry
+        entries += [Line2D([], [], color=text, label=what, **look) for what, look in looks.items() if what in drawn]
     figures.legend(axes[-1], outside=True, handles=entries)
 
 

@@ -94,8 +94,12 @@ def _objects(text):
     return found
 
 
-def refuse_numbers(column):
-    """Raise ValueError if a column of text was probably meant as numbers or dates: with commas, or few words."""
+def refuse_numbers(column, remedy=None):
+    """Raise ValueError if a column of text was probably meant as numbers or dates: with commas, or few words.
+
+    `remedy` is what to write if the text is right; None: that of a column to learn from.
+    """
+    remedy = f"categorical=[{column.name!r}]" if remedy is None else remedy
     counts = collections.Counter(cell for cell in column.values if cell is not None)
     words = [cell for cell in counts if number(cell) is None]
     if counts and not words:  # else they would have been read as numbers
@@ -111,27 +115,28 @@ def refuse_numbers(column):
         )
     gaps = [cell for cell in words if _WITH_GAPS.fullmatch(cell)]
     if gaps and all(_WITH_GAPS.fullmatch(cell) or number(cell, ",") is not None for cell in words):
+        told = ", and for the decimal comma give decimal=','" if any("," in cell for cell in words) else ""
         raise ValueError(
             f"column {column.name!r} holds numbers with something between thousands, such as {gaps[0]!r}: write them "
-            f"without it; if these are categories, categorical=[{column.name!r}]"
+            f"without it{told}; if these are categories, {remedy}"
         )
     if words and all(map(_WITH_SIGN.fullmatch, words)):
         raise ValueError(
             f"column {column.name!r} holds numbers with a sign, such as {words[0]!r}: write them without it; if these "
-            f"are categories, categorical=[{column.name!r}]"
+            f"are categories, {remedy}"
         )
-    _refuse_among_words(column, counts, [cell for cell in words if number(cell, ",") is None], "numbers")
-    _refuse_among_words(column, counts, [cell for cell in counts if not _DATES.fullmatch(cell)], "dates")
+    _refuse_among_words(column, counts, [cell for cell in words if number(cell, ",") is None], "numbers", remedy)
+    _refuse_among_words(column, counts, [cell for cell in counts if not _DATES.fullmatch(cell)], "dates", remedy)
 
 
-def _refuse_among_words(column, counts, words, kind):
+def _refuse_among_words(column, counts, words, kind, remedy):
     """Raise ValueError if a column holds numbers or dates, but for a few words."""
     cells, others = counts.total(), sum(counts[word] for word in words)
     if others <= _MOST_WORDS * cells and len(counts) - len(words) > 10 * len(words):
         some = ", ".join(map(repr, words[:3]))
         raise ValueError(
-            f"column {column.name!r} holds {kind}, but {others} of {cells} cells are none: {some}; if that means "
-            f"missing, give missing=[{some}]; if these are categories, categorical=[{column.name!r}]"
+            f"column {column.name!r} holds {kind}, but {others} of {cells} cells are no {kind}: {some}; if that means "
+            f"missing, give missing=[{some}]; if these are categories, {remedy}"
         )
 
 

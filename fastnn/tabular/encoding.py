@@ -21,7 +21,17 @@ _UNNAMED = re.compile(r"Unnamed: \d+")  # what pandas and we call a column witho
 
 
 class Numbers(NamedTuple):
-    """What is learned of a column of numbers: what missing cells become, and whether there were any."""
+    """What is learned of a column of numbers.
+
+    Attributes
+    ----------
+    name : str
+        Of the column.
+    fill : float
+        What a missing cell becomes.
+    has_missing : bool
+        Whether cells were missing in training. Then one more input says of each cell whether it is.
+    """
 
     name: str
     fill: float
@@ -113,9 +123,18 @@ def refuse_merged(column, what="column"):
 
 
 class Categories(NamedTuple):
-    """What is learned of a column of categories: their texts, whether cells were missing, and what its cells were.
+    """What is learned of a column of categories.
 
-    `kind` is "text", "number" or "boolean".
+    Attributes
+    ----------
+    name : str
+        Of the column.
+    categories : tuple of str
+        Each has an input.
+    has_missing : bool
+        Whether cells were missing in training. Then they have an input, too.
+    kind : {"text", "number", "boolean"}
+        What the cells were.
     """
 
     name: str

@@ -214,7 +214,8 @@ class TabularModel:
         array(['high', 'low'], dtype='<U4')
         """
         if not isinstance(target, (str, int, np.integer)) or isinstance(target, bool):
-            raise TypeError(f"target must be the name of a column of the table, got {type(target).__name__}")
+            told = "" if isinstance(target, (bool, type(None))) else ": put the target into the table, as a column"
+            raise TypeError(f"target must be the name of a column of the table, got {type(target).__name__}{told}")
         self._fitted = train(as_table(table), str(target), self._settings, progress)
         return self
 
@@ -363,10 +364,7 @@ class TabularModel:
         there = set(table.names)
         missing = [encoder.name for encoder in known.encoders if encoder.name not in there]
         if missing:
-            if len(missing) == 1:
-                raise ValueError(table.no_column(missing[0]))
-            where, names = table.source or "the table", ", ".join(map(repr, missing))
-            raise ValueError(f"{where} lacks {len(missing)} columns that the model needs: {names}")
+            raise ValueError(_of_missing(missing, table, self.columns))
         X, notes = known.inputs(table)
         refuse_far(known.encoders, X, known.network)
         for note in notes:
@@ -436,6 +434,26 @@ class TabularModel:
     def __repr__(self):
         if self._fitted is None:
             return f"<TabularModel: not fitted, {self._settings}>"
-        known = self._fitted
+        known, count = self._fitted, len(self._fitted.encoders)
+        columns = f"{count} column{'s' * (count > 1)}"
         score = "".join(f", {name} {value:.4g}" for name, value in known.score.items())
-        return f"<TabularModel: {self.task} of {known.target_name!r} from {len(known.encoders)} columns{score}>"
+        return f"<TabularModel: {self.task} of {known.target_name!r} from {columns}{score}>"
+
+
+def _of_missing(missing, table, needed):
+    """The message that a table lacks columns; it names those of the others that may be meant."""
+    where, names = table.source or "the table", ", ".join(map(repr, missing))
+    others = [name for name in table.names if name not in needed]
+    plain = {name.strip().casefold(): name for name in others}
+    meant = [plain.get(name.strip().casefold()) for name in missing]
+    what = "a column" if len(missing) == 1 else f"{len(missing)} columns"
+    told = ""
+    if len(missing) == 1:
+        told = hints.did_you_mean(missing[0], others)
+    elif all(meant):
+        found = ", ".join(map(repr, meant))
+        told = f"; it has {found}: write the names as in training, with the same capitals and spaces"
+    if not told and not set(needed) & set(table.names):
+        shown = ", ".join(map(repr, table.names[:12])) + (", ..." if len(table.names) > 12 else "")
+        told = f"; it has {shown}" + ("" if table.has_header else ", as it has no line of names")
+    return f"{where} lacks {what} that the model needs: {names}{told}"

@@ -1,5 +1,6 @@
 """Tables of any kind, as a :class:`~fastnn.tabular.columns.Table`: files, data frames, dicts, records."""
 
+import io
 import math
 import os
 import sys
@@ -11,6 +12,7 @@ from .cells import MISSING, column_of_text, mark_missing
 from .columns import Column, Table
 
 PARQUET = (".parquet", ".pq")
+_PARQUET = b"PAR1"  # its first bytes
 _TIMES = (np.datetime64, np.timedelta64)
 _EXPECTED = (
     "a path to a CSV or Parquet file, a data frame of pandas or polars, a dict of columns, a list of dicts, or a NumPy "
@@ -24,7 +26,8 @@ def read_table(source, *, delimiter=None, header=None, decimal=".", encoding="ut
     Parameters
     ----------
     source : path-like, binary file object, data frame, dict, list of dict, ndarray
-        A path that ends in .parquet is read by pandas or polars, any other as CSV. A dict has one sequence for each
+        A path that ends in .parquet, or a file object with such a file, is read by pandas or polars, any other as
+        CSV. A dict has one sequence for each
         column, a list one dict for each row (a name that a row lacks is a missing cell), an array named fields.
     delimiter : str, optional
         Of CSV; one character. None: found in the first lines, of ``; tab | ,`` and spaces.
@@ -79,9 +82,18 @@ def read_table(source, *, delimiter=None, header=None, decimal=".", encoding="ut
     if isinstance(source, Table):
         raise TypeError("table is read already; give the settings when it is read")
     if _is_of_file(source):
-        if not _is_parquet(source):
-            return _of_delimited(source, delimiter, header, decimal, encoding, missing)
-        source, name = _parquet(os.fsdecode(source)), os.fsdecode(source)
+        if hasattr(source, "read"):
+            data, name = _content(source), str(getattr(source, "name", ""))
+            if data[:4] != _PARQUET:
+                return _of_delimited(data, name, delimiter, header, decimal, encoding, missing)
+            source = _parquet(io.BytesIO(data), name or "the table")
+        elif _is_parquet(source):
+            name = os.fsdecode(source)
+            source = _parquet(name, name)
+        else:
+            with open(source, "rb") as file:
+                data = file.read()
+            return _of_delimited(data, os.fsdecode(source), delimiter, header, decimal, encoding, missing)
     else:
         name = ""
     if delimiter is not None or header is not None:
@@ -117,15 +129,14 @@ def _is_of_file(source):
     return isinstance(source, (str, bytes, os.PathLike)) or (hasattr(source, "read") and not isinstance(source, type))
 
 
-def _of_delimited(source, delimiter, header, decimal, encoding, missing):
-    if hasattr(source, "read"):
-        data, name = source.read(), str(getattr(source, "name", ""))
-        if isinstance(data, str):
-            raise TypeError("table must be a path or a binary file object, got a text file: open it with 'rb'")
-    else:
-        name = os.fsdecode(source)
-        with open(source, "rb") as file:
-            data = file.read()
+def _content(file):
+    data = file.read()
+    if isinstance(data, str):
+        raise TypeError("table must be a path or a binary file object, got a text file: open it with 'rb'")
+    return data
+
+
+def _of_delimited(data, name, delimiter, header, decimal, encoding, missing):
     try:
         names, cells, has_header = delimited.read(data, delimiter, header, encoding, decimal)
         _refuse_twice(names)
@@ -135,27 +146,28 @@ def _of_delimited(source, delimiter, header, decimal, encoding, missing):
     return Table(columns, name, has_header)
 
 
-def _parquet(path):
+def _parquet(source, name):
     """A data frame of pandas or polars, whichever is installed and can read it."""
-    with open(path, "rb") as file:
-        if file.read(4) != b"PAR1":
-            raise ValueError(f"{path}: it is not a Parquet file, whatever its name")
+    if isinstance(source, str):
+        with open(source, "rb") as file:
+            if file.read(4) != _PARQUET:
+                raise ValueError(f"{name}: it is not a Parquet file, whatever its name")
     try:
         import polars
 
-        return polars.read_parquet(path)
+        return polars.read_parquet(source)
     except ImportError:
         pass
     except Exception as error:  # of polars' own kinds
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{name}: {error}") from None
     try:
         import pandas
 
-        return pandas.read_parquet(path)
+        return pandas.read_parquet(source)
     except ImportError:
         raise ImportError("Parquet files are read by polars, or by pandas with pyarrow: install one") from None
     except Exception as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _columns(source):
@@ -185,7 +197,8 @@ def _of_sequence(name, cells):
     if library in ("pandas", "polars") and type(cells).__name__ == "Series":
         return _of_pandas(cells) if library == "pandas" else _of_polars(cells)
     if isinstance(cells, (str, bytes, dict)) or not hasattr(cells, "__len__"):
-        raise TypeError(f"column {name!r} must be a sequence of cells, got {cells!r:.80}")
+        told = "" if isinstance(cells, dict) else f": write [{cells!r:.60}]"
+        raise TypeError(f"column {name!r} must be a sequence of cells, got {cells!r:.80}{told}")
     if isinstance(cells, np.ndarray):
         return cells
     found = np.empty(len(cells), object)

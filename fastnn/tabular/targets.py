@@ -112,13 +112,14 @@ def task_of(column, task):
     if column.kind == "other":
         raise ValueError(f"target {name!r} holds {column.first()}; wanted numbers, true and false, or text")
     if column.kind == "text" and task != "classification" and not column.is_category:
-        refuse_numbers(column)
+        refuse_numbers(column, "task='classification'")
     if task == "regression" and column.kind != "number":
         raise ValueError(f"target {name!r} holds {column.kind}, such as {column.example(0)}, and no numbers")
     if task != "auto":
         return task, ""
     if column.kind != "number" or column.is_category:
-        return "classification", f"it holds {'categories' if column.kind == 'number' else column.kind}"
+        kinds = {"number": "categories", "boolean": "true and false"}
+        return "classification", f"it holds {kinds.get(column.kind, column.kind)}"
     values = np.unique(column.values)
     count = len(values)
     whole = (values == np.round(values)).all()

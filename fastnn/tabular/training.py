@@ -72,7 +72,7 @@ def _divided(table, target_name, settings):
     target = table.column(target_name)
     dropped = {table.column(name).name for name in settings.drop}
     if target.name in dropped:
-        raise ValueError(f"drop has the target, {target.name!r}")
+        raise ValueError(f"column {target.name!r} is the target, so it cannot be dropped")
     columns = [table.column(name) for name in table.names if name not in {target.name, *dropped}]
     for name in settings.categorical:
         if table.column(name) not in columns:
@@ -91,7 +91,8 @@ def _divided(table, target_name, settings):
         notes.append(f"target {target.name!r}: {missing.sum()} rows are left out, where it is missing")
     rows = np.flatnonzero(~missing)
     if len(rows) < _FEWEST_ROWS:
-        raise ValueError(f"the table has {len(rows)} rows with a target; {_FEWEST_ROWS} are the fewest to train on")
+        what = f"{len(rows)} row{'s' * (len(rows) != 1)} with a target"
+        raise ValueError(f"the table has {what}; {_FEWEST_ROWS} are the fewest to train on")
     return Table([column.at(rows) for column in columns]), target.at(rows), notes
 
 
