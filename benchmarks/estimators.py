@@ -3,7 +3,8 @@
 
 The calls alternate in one process; a figure is the median of the pairs' ratios, scikit-learn's time over ours, and for
 Network.fit what the estimator takes longer. All train with Adam, batches of 200 and the same number of epochs, and the
-losses are compared first. Fashion-MNIST is left out where its files are not there.
+losses are compared first; for predictions scikit-learn's gets our weights. Fashion-MNIST is left out where its files
+are not there.
 
     python benchmarks/estimators.py [--data digits rows fashion] [--epochs 20] [--seconds 5]
 
@@ -18,7 +19,7 @@ import warnings
 import numpy as np
 
 import fastnn
-from fastnn import datasets
+from fastnn import datasets, exchange
 from roofline import begin, options, pairs, print_row, ratio
 
 BATCH = 200
@@ -76,6 +77,7 @@ def figures_of(name, epochs, dtype, seconds):
     found = pairs(lambda: ours.fit(X, y), by_network(X, y, hidden, epochs, dtype), seconds)
     more = statistics.median(a - b for a, b in found)
     yield f"{name}: {more * 1e3:+.2f} ms over Network.fit ({more / statistics.median(b for _, b in found):+.1%})"
+    theirs = exchange.to_sklearn(ours)  # the same weights: those of two trainings in float32 part after many steps
     for count in (1, 1000):
         some = X[:count]
         np.testing.assert_array_equal(theirs.predict(some), ours.predict(some))

@@ -241,21 +241,35 @@ static double scale_of(const fnn_worker *me) {
   return 1.0 / me->weight < most ? 1.0 / me->weight : most;
 }
 
-/* The sum of the squares of all W, in a fixed order. Each thread computes it, so that all decide alike. */
-static double squares_of_weights(const fnn_worker *me) {
+/* The sums of the squares of all W. Each thread makes a part of them, as it makes a part of the updates: these numbers
+   are in its cache. */
+static void square_weights(const fnn_worker *me) {
   const fnn_net *net = me->job->net;
   const fnn_update as_they_are = {.scale = 1, .clip_value = INFINITY};
-  double total = 0;
+  double *squares = me->job->work->of_weights;
   for (int l = 0; l < net->layers; l++) {
     const fnn_layer_state *y = &net->layer[l];
     const ptrdiff_t n = fnn_updated_rows(y) * fnn_updated_padded(net->K, y); /* the padding is 0 */
-    for (ptrdiff_t i = 0; i < n; i += FNN_SQUARES) {
-      double squares;
-      net->K->squares(&as_they_are, &squares, fnn_at(net->K, fnn_updated_weights(y), i), fnn_min(FNN_SQUARES, n - i));
-      total += squares;
-    }
+    ptrdiff_t from, to;
+    fnn_share(n, FNN_SQUARES, me->threads, me->thread, &from, &to);
+    const void *W = fnn_at(net->K, fnn_updated_weights(y), from);
+    if (from < to) net->K->squares(&as_they_are, squares + from / FNN_SQUARES, W, to - from);
+    squares += fnn_squares(n);
   }
-  return total;
+}
+
+/* What the squares of all W add to the loss, in a fixed order. */
+static double penalty_of(const fnn_worker *me) {
+  const fnn_net *net = me->job->net;
+  const double *squares = me->job->work->of_weights;
+  double total = 0;
+  for (int l = 0; l < net->layers; l++) {
+    const fnn_layer_state *y = &net->layer[l];
+    const ptrdiff_t blocks = fnn_squares(fnn_updated_rows(y) * fnn_updated_padded(net->K, y));
+    for (ptrdiff_t i = 0; i < blocks; i++) total += squares[i];
+    squares += blocks;
+  }
+  return me->job->fit->penalty / 2 * total;
 }
 
 static enum fnn_step_result decide(fnn_worker *me) {
@@ -266,7 +280,8 @@ static enum fnn_step_result decide(fnn_worker *me) {
     return FNN_STEP_DONE;
   }
   const double factor = fnn_loss_factor(job->fit);
-  me->loss = (job->fit->reported_factor > 0 ? job->fit->reported_factor : factor) * me->loss + me->penalty;
+  me->loss *= job->fit->reported_factor > 0 ? job->fit->reported_factor : factor;
+  if (job->fit->penalty > 0) me->loss += penalty_of(me);
   if (me->loss - me->loss != 0) return FNN_STEP_FAILED; /* a loss, or their sum, is inf or NaN */
   const fnn_optimizer *o = &job->optimizer;
   fnn_optimizer with_penalty;
@@ -446,10 +461,10 @@ enum fnn_step_result fnn_step(fnn_worker *me, const uint32_t *order, ptrdiff_t f
     fnn_barrier(me->member);
     return FNN_STEP_DONE;
   }
-  me->m = m, me->order = order, me->first = first, me->penalty = 0;
+  me->m = m, me->order = order, me->first = first;
   if (me->job->fit && me->job->fit->penalty > 0) {
     fnn_barrier(me->member); /* the last step's update is done; the next one is made after FNN_DECIDE */
-    me->penalty = me->job->fit->penalty / 2 * squares_of_weights(me);
+    square_weights(me);
   }
   fnn_share_rows(me->job->net, m, me->threads, me->thread, &me->from, &me->to);
   plan_step(me);

@@ -164,7 +164,6 @@ typedef struct {
   ptrdiff_t first;       /* place of its first sample in the epoch */
   const uint32_t *order; /* of the epoch; NULL: samples as they stand */
   double weight, loss;   /* of the batch: sum of w_i, sum of w_i L_i */
-  double penalty;        /* in that loss */
   uint64_t steps;        /* of the optimizer */
   uint64_t updates;      /* of the network */
   double lr;             /* the learning rate of the batch */
