@@ -237,6 +237,10 @@ def test_stdin(table, model, run, monkeypatch):
     monkeypatch.setattr(sys, "stdin", None)
     code, _, err = run("predict", model, "-")
     assert (code, err) == (1, ["fastnn predict: error: stdin is closed; name a file"])
+    for library in ("polars", "pandas"):
+        monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"PAR1")))  # which has no header
+    assert run("predict", model, "-")[2][0].startswith("fastnn predict: error: Parquet files are read by polars")
 
 
 def test_what_was_not_in_training_is_said(table, model, run):
