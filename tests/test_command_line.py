@@ -237,6 +237,11 @@ def test_stdin(table, model, run, monkeypatch):
     monkeypatch.setattr(sys, "stdin", None)
     code, _, err = run("predict", model, "-")
     assert (code, err) == (1, ["fastnn predict: error: stdin is closed; name a file"])
+    reader = types.SimpleNamespace(read_parquet=lambda source: {"size": [1.0, 2.0], "kind": ["a", "b"]})
+    monkeypatch.setitem(sys.modules, "polars", reader)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"PAR1")))  # Parquet, which has no header
+    code, out, _ = run("predict", model, "-")
+    assert (code, len(out)) == (0, 3)
 
 
 def test_what_was_not_in_training_is_said(table, model, run):

@@ -824,7 +824,8 @@ def test_habits_of_estimators():
             "lacks a column that the model needs: 'place'; did you mean 'plaze'",
         ),
         ({"size": [1]}, "the table lacks 2 columns that the model needs: 'place', 'new'"),
-        (io.BytesIO(b"5,town,1\n6,land,0"), "'new'; it has '0', '1', '2', as it has no line of names"),
+        (io.BytesIO(b"5,town,1\n6,land,0"), "'new'; it has '5', 'town', '1'$"),
+        (read_table(io.BytesIO(b"5,town,1\n6,land,0"), header=False), "'1', '2', as it has no line of names"),
         (
             {"size": ["big"], "place": ["town"], "new": [True]},
             "'size' held numbers in training, and now 'big' in row 1",

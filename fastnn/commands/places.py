@@ -6,22 +6,22 @@ import sys
 
 from .. import files, files_safetensors
 from ..network import load
-from ..tabular import TabularModel, read_table
-from ..tabular.reading import PARQUET
+from ..tabular import TabularModel
+from ..tabular.reading import as_table
 from . import UsageError
 
 
-def table(data, header, delimiter, decimal, encoding, missing):
-    """The table of a path, or of stdin for "-"."""
+def table(data, header, delimiter, decimal, encoding, missing, usual_header=None):
+    """The table of a path, or of stdin for "-"; `usual_header` is that of a CSV file, where `header` is None."""
     given = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding, "missing": missing, "header": header}
     given = {name: value for name, value in given.items() if value is not None}
     if data != "-":
-        return read_table(data, **given)
+        return as_table(data, usual_header, **given)
     if sys.stdin is None:
         raise ValueError("stdin is closed; name a file")
     stream = io.BytesIO(sys.stdin.buffer.read())
     stream.name = "stdin"  # in messages
-    return read_table(stream, **given)
+    return as_table(stream, usual_header, **given)
 
 
 def check_output(path, *inputs):
@@ -83,8 +83,3 @@ def any_model(path):
     """The TabularModel, or else the Network, of a file."""
     header, _ = files.load(path)
     return TabularModel.load(path) if "table" in header else load(path)
-
-
-def is_parquet(path):
-    """Whether a path is read as a Parquet file, which has no question of a header."""
-    return path.lower().endswith(PARQUET)

@@ -22,9 +22,7 @@ def lines(say, model, data, output, probabilities, header, delimiter, decimal, e
         raise
     if probabilities and known.task != "classification":
         raise UsageError(f"--probabilities: the model predicts numbers, {known.target!r}, and no classes")
-    if header is None and not places.is_parquet(data):
-        header = known.has_header
-    table = places.table(data, header, delimiter, decimal, encoding, missing)
+    table = places.table(data, header, delimiter, decimal, encoding, missing, known.has_header)
     skipped = [f"{name} (the target)" if name == known.target else name for name in table.names]
     skipped = [name for name in skipped if name.removesuffix(" (the target)") not in known.columns]
     found = [known.predict(table)]

@@ -11,7 +11,7 @@ from . import delimited
 from .cells import MISSING, column_of_text, mark_missing
 from .columns import Column, Table
 
-PARQUET = (".parquet", ".pq")
+_PARQUET_NAMES = (".parquet", ".pq")
 _PARQUET = b"PAR1"  # its first bytes
 _TIMES = (np.datetime64, np.timedelta64)
 _EXPECTED = (
@@ -101,15 +101,27 @@ def read_table(source, *, delimiter=None, header=None, decimal=".", encoding="ut
     return Table(_distinct(_columns(source), decimal, missing), name)
 
 
-def as_table(source, header=None):
-    """`source` itself if it is a Table, else what :func:`read_table` makes of it; `header` is for CSV files."""
+def as_table(source, usual_header=None, **given):
+    """`source` itself if it is a Table, else what :func:`read_table` makes of it.
+
+    `usual_header` is the `header` of CSV files, where none is given.
+    """
     if isinstance(source, Table):
         return source
-    return read_table(source, header=header if _is_of_file(source) and not _is_parquet(source) else None)
+    if usual_header is not None and "header" not in given and _is_of_file(source):
+        if hasattr(source, "read"):
+            data, name = _content(source), getattr(source, "name", "")
+            source, is_csv = io.BytesIO(data), data[:4] != _PARQUET
+            source.name = name
+        else:
+            is_csv = not _is_parquet(source)
+        if is_csv:
+            given["header"] = usual_header
+    return read_table(source, **given)
 
 
 def _is_parquet(source):
-    return not hasattr(source, "read") and os.fsdecode(source).lower().endswith(PARQUET)
+    return not hasattr(source, "read") and os.fsdecode(source).lower().endswith(_PARQUET_NAMES)
 
 
 def strings(value, argument):
