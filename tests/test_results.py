@@ -119,9 +119,12 @@ def test_pictures_show_the_rows():
 
 def test_the_picture_in_the_repository_is_of_the_newest_rows():
     """The texts in an SVG are outlines: so the dates are looked for in what the drawing script wrote beside them."""
-    shown = (ROOT / "docs" / "_static" / "kernels_vs_numpy.svg").read_text()
+    folder = ROOT / "docs" / "_static"
+    shown = (folder / "kernels_vs_numpy.svg").read_text()
     for row in results.newest("python benchmarks/kernels_vs_numpy.py --threads 1")[:2]:
         assert f"<!-- {draw_results.short(row)} -->" in shown
+    row = results.newest("python benchmarks/peers.py")[0]
+    assert f"<!-- {row.machine}, {row.date} -->" in (folder / "time_per_step.svg").read_text()
 
 
 @pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="a checkout has them, an sdist has not")
