@@ -93,15 +93,17 @@ def test_commands_on_tables_print_what_is_shown(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     code = "".join(example.source for example in doctest.DocTestParser().get_examples(text_of(page)))
     exec(code.partition("from fastnn")[0], {})  # makes the table
-    count = 0
+    count, commands = 0, []
     for session in "".join(blocks(page, "console")).split("$ fastnn ")[1:]:
         command, _, shown = session.partition("\n")
+        commands.append(f"$ fastnn {command}")
         assert command_line.main(shlex.split(command)) == 0
         printed = capsys.readouterr()
         found, shown = (printed.err + printed.out).rstrip("\n").split("\n"), shown.rstrip("\n").split("\n")
         assert [without_figures(line) for line in found] == [without_figures(line) for line in shown]
         count += 1
     assert count == 3
+    assert {line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines()} <= set(commands)
 
 
 def without_figures(line):

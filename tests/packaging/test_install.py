@@ -221,6 +221,7 @@ def test_g03_musl_and_no_compiler(wheels, tmp_path):
 
 
 PART = ["parity", "lecture", "sharing", "steps", "backend"]
+THEY_NEED = ["pytest>=8", "pytest-timeout", "hypothesis", "pandas", "threadpoolctl"]  # of the extra `test`
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,7 @@ def test_g04_numpy_1_x_and_2_x(wheels, tmp_path, python, numpy):
     if not interpreter(python):
         pytest.skip(f"no Python {python} here")
     asked = "numpy" if numpy == "newest" else f"numpy=={numpy}.*"
-    environment = wheels.environment(python, f"{wheels.wheel(python)}[test]", asked)
+    environment = wheels.environment(python, wheels.wheel(python), *THEY_NEED, asked)
     if numpy != "newest":
         version = run(environment, "-c", "import numpy; print(numpy.__version__)", cwd=tmp_path).stdout
         assert version.startswith(f"{numpy}.")
