@@ -807,6 +807,13 @@ def test_a_failed_fit_changes_nothing(expected):
     np.testing.assert_array_equal(model.predict(TABLE), expected.predict(TABLE))
 
 
+def test_the_score_is_no_method():
+    model = TabularModel(**QUICK).fit(TABLE, "price")
+    with pytest.raises(TypeError, match=r"write model\.evaluate\(table\)"):
+        model.score(TABLE)
+    assert type(pickle.loads(pickle.dumps(model.score))) is dict
+
+
 def test_habits_of_estimators():
     with pytest.raises(TypeError, match="got ndarray: put the target into the table, as a column"):
         TabularModel(**QUICK).fit({"size": SIZE}, PRICE)

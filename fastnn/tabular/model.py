@@ -10,6 +10,16 @@ from .reading import as_table
 from .training import Fitted, train
 
 
+class _Score(dict):
+    """A dict whose call raises an explanation, because estimators of scikit-learn have a method `score`."""
+
+    def __call__(self, *args, **kwargs):
+        raise TypeError("model.score is a dict, from the training; of another table write model.evaluate(table)")
+
+    def __reduce__(self):
+        return dict, (dict(self),)  # pickled as a plain dict
+
+
 class TabularModel:
     """A network for tables as people have them: it learns what to do with each column, and keeps it.
 
@@ -144,7 +154,7 @@ class TabularModel:
     @property
     def score(self):
         """What :meth:`evaluate` gives for the rows of `test_split`, for a network that has not seen them."""
-        return dict(self._known.score)
+        return _Score(self._known.score)
 
     @property
     def rows(self):
