@@ -72,7 +72,7 @@ def test_info(tmp_path):
 
 
 def test_info_prints_one_line_each(monkeypatch, capsys):
-    facts = {"reason": "Zürich:\nno such file", "cpu": "Core™ \x1b[31m"}
+    facts = {"reason": "Zürich:\nno such file", "nothing": "", "cpu": "Core™ \x1b[31m"}
     monkeypatch.setattr(info.information, "info", lambda: facts)
     assert command_line.main(["info"]) == 0
     assert capsys.readouterr().out == "reason: Zürich: no such file\ncpu: Core™ \\x1b[31m\n"
