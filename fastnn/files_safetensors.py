@@ -3,7 +3,6 @@
 The header is JSON in the metadata, under "fastnn"; tensors have the names that arrays have in an .npz file.
 """
 
-import importlib
 import json
 
 import numpy as np
@@ -49,12 +48,10 @@ def unpacked(data):
 
 
 def package():
-    """The module safetensors.numpy, or an ImportError that says what to install.
-
-    By its name in a string, so that programs that are packed need not contain it.
-    """
+    """The module safetensors.numpy, or an ImportError that says what to install."""
     try:
-        return importlib.import_module("safetensors.numpy")
+        import safetensors.numpy as module
     except ModuleNotFoundError:
         told = "files that end in .safetensors need the package safetensors: pip install safetensors, or save as .npz"
         raise ImportError(told) from None
+    return module
