@@ -133,7 +133,9 @@ for call in (lambda: net.save(new), lambda: fastnn.load(stored)):
     except ImportError as error:
         print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=FOLDER.parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(fastnn.__file__).parents[1]
+    )
     assert done.stdout.count("pip install safetensors, or save as .npz") == 2, done.stderr
     assert os.listdir(tmp_path) == ["m.npz"]
 
