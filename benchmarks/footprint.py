@@ -2,8 +2,8 @@
 """How large is the installed package, how large would its wheel be, and how long does an import take?
 
 Sizes are of the files of the package without bytecode and sources of the extension; a wheel is a zip file of them. The
-import is that of a new process which has imported NumPy before: CPU time of the thread that imports (those of NumPy's BLAS
-still wait, in a loop), the median of several processes.
+import is that of a new process which has imported NumPy before: CPU time of the thread that imports (those of NumPy's
+BLAS wait in a loop), the median of several processes.
 
     python benchmarks/footprint.py [--processes 20]
 
