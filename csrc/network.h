@@ -68,7 +68,8 @@ typedef struct {
   ptrdiff_t plan_bytes;
   int32_t *codes;
   double *weights, *losses;
-  double *of_weights;  /* the sums of the squares of all W, each of FNN_SQUARES numbers */
+  double *of_weights; /* the sums of the squares of all W, each of FNN_SQUARES numbers */
+  ptrdiff_t of_weights_count;
   fnn_norm_room *norm; /* of each layer; NULL: no layer has a norm */
   void *norm_rows;
   ptrdiff_t norm_bytes;     /* of one thread */

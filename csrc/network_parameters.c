@@ -230,10 +230,10 @@ static ptrdiff_t lay_out_workspace(const fnn_net *net, fnn_workspace *w, char *b
   w->codes = piece(block, &used, fnn_times(m, sizeof *w->codes));
   w->weights = piece(block, &used, fnn_times(m, sizeof *w->weights));
   w->losses = piece(block, &used, fnn_times(m, sizeof *w->losses));
-  ptrdiff_t of_weights = 0;
+  w->of_weights_count = 0;
   for (int l = 0; l < net->layers; l++)
-    of_weights += fnn_squares(fnn_updated_rows(&net->layer[l]) * fnn_updated_padded(K, &net->layer[l]));
-  w->of_weights = piece(block, &used, fnn_times(of_weights, sizeof *w->of_weights));
+    w->of_weights_count += fnn_squares(fnn_updated_rows(&net->layer[l]) * fnn_updated_padded(K, &net->layer[l]));
+  w->of_weights = piece(block, &used, fnn_times(w->of_weights_count, sizeof *w->of_weights));
   w->heads = piece(block, &used, fnn_times(w->threads, fnn_head_bytes(net)));
   w->packed = NULL;
   if (K->packs && m <= MOST_PACKED) w->packed = piece(block, &used, matrix_bytes(K, w->threads * K->chunk, m));

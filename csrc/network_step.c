@@ -259,17 +259,10 @@ static void square_weights(const fnn_worker *me) {
 }
 
 /* What the squares of all W add to the loss, in a fixed order. */
-static double penalty_of(const fnn_worker *me) {
-  const fnn_net *net = me->job->net;
-  const double *squares = me->job->work->of_weights;
+static double penalty_of(const fnn_train_job *job) {
   double total = 0;
-  for (int l = 0; l < net->layers; l++) {
-    const fnn_layer_state *y = &net->layer[l];
-    const ptrdiff_t blocks = fnn_squares(fnn_updated_rows(y) * fnn_updated_padded(net->K, y));
-    for (ptrdiff_t i = 0; i < blocks; i++) total += squares[i];
-    squares += blocks;
-  }
-  return me->job->fit->penalty / 2 * total;
+  for (ptrdiff_t i = 0; i < job->work->of_weights_count; i++) total += job->work->of_weights[i];
+  return job->fit->penalty / 2 * total;
 }
 
 static enum fnn_step_result decide(fnn_worker *me) {
@@ -281,7 +274,7 @@ static enum fnn_step_result decide(fnn_worker *me) {
   }
   const double factor = fnn_loss_factor(job->fit);
   me->loss *= job->fit->reported_factor > 0 ? job->fit->reported_factor : factor;
-  if (job->fit->penalty > 0) me->loss += penalty_of(me);
+  if (job->fit->penalty > 0) me->loss += penalty_of(job);
   if (me->loss - me->loss != 0) return FNN_STEP_FAILED; /* a loss, or their sum, is inf or NaN */
   const fnn_optimizer *o = &job->optimizer;
   fnn_optimizer with_penalty;
