@@ -167,18 +167,15 @@ static void FN(update_mended)(const fnn_update *u, REAL *w, REAL *m1, REAL *m2, 
 }
 
 #define SQUARE_LANES 16
-#define DOUBLE_LANES (FNN_VECTOR_BYTES / 8)
-typedef double FN(doubles_vector) __attribute__((vector_size(FNN_VECTOR_BYTES)));
 
 /* lanes[i] += x_i^2 in double, for the 16 numbers x of a gradient that begin at s. */
 FNN_INLINE void FN(add_squares)(const int cuts, FN(doubles_vector) * lanes, const REAL *s, REAL scale, REAL most) {
 #pragma GCC unroll 8
-  for (int i = 0; i < SQUARE_LANES / DOUBLE_LANES; i++) {
-    typedef REAL part __attribute__((vector_size(DOUBLE_LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
-    part x = *(const part *)(s + DOUBLE_LANES * i) * scale;
+  for (int i = 0; i < SQUARE_LANES / FNN_DOUBLE_LANES; i++) {
+    FN(narrow_vector) x = *(const FN(narrow_vector) *)(s + FNN_DOUBLE_LANES * i) * scale;
     if (cuts)
-      for (int j = 0; j < DOUBLE_LANES; j++) x[j] = FN(cut)(x[j], most);
-    const FN(doubles_vector) wide = __builtin_convertvector(x, FN(doubles_vector));
+      for (int j = 0; j < FNN_DOUBLE_LANES; j++) x[j] = FN(cut)(x[j], most);
+    const FN(doubles_vector) wide = FN(widen)(x);
     lanes[i] += wide * wide;
   }
 }
@@ -190,7 +187,7 @@ static void FN(squares)(const fnn_update *u, double *squares, const void *sums, 
   const int cuts = most < (REAL)INFINITY;
   for (ptrdiff_t from = 0; from < n; from += FNN_SQUARES) {
     const ptrdiff_t to = fnn_min(from + FNN_SQUARES, n), whole = from + (to - from) / SQUARE_LANES * SQUARE_LANES;
-    FN(doubles_vector) lanes[SQUARE_LANES / DOUBLE_LANES] = {{0}};
+    FN(doubles_vector) lanes[SQUARE_LANES / FNN_DOUBLE_LANES] = {{0}};
     if (cuts)
       for (ptrdiff_t j = from; j < whole; j += SQUARE_LANES) FN(add_squares)(1, lanes, s + j, scale, most);
     else
@@ -207,7 +204,6 @@ static void FN(squares)(const fnn_update *u, double *squares, const void *sums, 
 }
 
 #undef SQUARE_LANES
-#undef DOUBLE_LANES
 
 static void FN(average)(void *average, const void *parameters, double share, ptrdiff_t n) {
   REAL *a = average;

@@ -105,6 +105,22 @@ FNN_INLINE void FN(doubles)(double *to, V x) {
   for (int i = 0; i < VL; i++) to[i] = (double)x[i];
 }
 
+/* As many numbers as a vector has room for doubles, and these numbers as doubles. Without the instruction named, gcc 12
+   converts each half by itself. */
+#define FNN_DOUBLE_LANES (FNN_VECTOR_BYTES / 8)
+typedef REAL FN(narrow_vector)
+    __attribute__((vector_size(FNN_DOUBLE_LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+typedef double FN(doubles_vector) __attribute__((vector_size(FNN_VECTOR_BYTES)));
+FNN_INLINE FN(doubles_vector) FN(widen)(FN(narrow_vector) x) {
+#if !FNN_DOUBLE && FNN_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  return (FN(doubles_vector))_mm512_cvtps_pd((__m256)x);
+#elif !FNN_DOUBLE && FNN_VECTOR_BYTES == 32 && defined(__FMA__)
+  return (FN(doubles_vector))_mm256_cvtps_pd((__m128)x);
+#else
+  return __builtin_convertvector(x, FN(doubles_vector));
+#endif
+}
+
 /* Transposes the square whose rows are the VL vectors of x. Each round exchanges blocks across the diagonal; they are
    half as large as in the round before. */
 #if defined(__clang__)
