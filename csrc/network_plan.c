@@ -369,6 +369,18 @@ static void compile_moves(compiler *c) {
   }
 }
 
+/* An operation on each layer's given dW, split as the product dW is: those that `backward` gave are in the same caches.
+   And the updates of the other parameters, if it is an update. */
+static void compile_given(compiler *c, enum fnn_step_operation what) {
+  for (int l = 0; l < c->net->layers; l++) {
+    const fnn_layer_state *y = &c->net->layer[l];
+    if (y->frozen) continue;
+    fnn_operation_of_step *o = add(c, what, l, 0);
+    share_update(c, o, fnn_updated_rows(y), fnn_updated_columns(y));
+    if (what == FNN_MOVE_GIVEN) compile_moves_of_b(c, l);
+  }
+}
+
 /* The first layer's gradient and what becomes of it, where X is sparse: each thread has its own features. */
 static void compile_sparse(compiler *c) {
   /* The zeros of a standardised X need db, whose columns the threads have summed. */
@@ -386,12 +398,10 @@ static void compile_gradient(compiler *c, int l) {
   if (!l) c->plan->first_products[1] = &o->gradient.factors;
 }
 
-/* dX out to the caller. */
+/* dX out to the caller. All threads have copied W, and waited. */
 static void compile_dX(compiler *c) {
   const fnn_layer_state *y = &c->net->layer[0];
-  fnn_operation_of_step *o = add(c, FNN_COPY_FIRST_W, 0, 0);
-  share_update(c, o, y->n_in, y->n_out);
-  o = add(c, FNN_GO_BACK_TO_X, 0, 1);
+  fnn_operation_of_step *o = add(c, FNN_GO_BACK_TO_X, 0, 0);
   o->backward = (fnn_backward){.factors = {.m = c->key->m,
                                            .n = y->n_in,
                                            .k = y->n_out,
@@ -413,6 +423,7 @@ static int lowest_trained(const compiler *c) {
 
 /* The gradients of all layers from their dZ: used for the update, stored for it, or given to the caller. */
 static void compile_gradients(compiler *c) {
+  if (c->key->first_W) compile_dX(c); /* first: so an update finds dW in the caches */
   for (int l = c->net->layers - 1; l >= 0; l--) {
     if (c->key->trains && c->net->layer[l].frozen) continue;
     compile_b(c, l);
@@ -424,7 +435,6 @@ static void compile_gradients(compiler *c) {
     else
       compile_gradient(c, l);
   }
-  if (c->key->first_W) compile_dX(c);
 }
 
 /* Forward and backward: dZ of all layers. */
@@ -443,6 +453,7 @@ static void compile_passes(compiler *c) {
   for (int l = layers - 1; l > c->plan->lowest; l--) compile_backward(c, l);
   c->plan->begins[FNN_UPDATE_PART] = c->count;
   if (c->key->is_cautious) add(c, FNN_MEASURE, 0, 0);
+  if (c->key->first_W) share_update(c, add(c, FNN_COPY_FIRST_W, 0, 0), c->net->layer[0].n_in, c->net->layer[0].n_out);
 }
 
 /* All that follows when dZ of all layers are there, or given gradients are stored. */
@@ -451,7 +462,10 @@ static void compile_rest(compiler *c) {
   add(c, FNN_DECIDE, 0, 1); /* after this wait all of them are complete */
   if (key->source != FNN_GIVEN_GRADIENTS) compile_gradients(c);
   if (key->clips || key->diagnoses) compile_norms(c);
-  if (key->stores) compile_moves(c);
+  if (key->stores)
+    compile_moves(c);
+  else if (key->source == FNN_GIVEN_GRADIENTS)
+    compile_given(c, FNN_MOVE_GIVEN);
   if (key->averages) {
     fnn_operation_of_step *o = add(c, FNN_AVERAGE, 0, 1);
     fnn_share((ptrdiff_t)c->net->parameter_bytes / c->K->size, FNN_LINE, key->threads, key->thread, &o->i0, &o->i1);
@@ -466,11 +480,12 @@ void fnn_compile_step(fnn_plan *plan, const fnn_train_job *job, const fnn_plan_k
   plan->first_products[0] = plan->first_products[1] = &plan->no_product;
   fnn_share_rows(c.net, key->m, key->threads, key->thread, &c.from, &c.to);
   if (key->source == FNN_GIVEN_GRADIENTS)
-    add(&c, FNN_TAKE_GRADIENTS, 0, 0);
+    add(&c, FNN_TAKE_GRADIENTS, 0, 0), compile_given(&c, FNN_TAKE_DW);
   else
     compile_passes(&c);
   if (!key->is_forward) compile_rest(&c);
-  add(&c, FNN_END, 0, 1); /* wait: the next step writes to memory that other threads may still read in this one */
+  /* Wait: the next step writes to memory that other threads may still read in this one. */
+  add(&c, FNN_END, 0, key->trains);
   plan->store = (fnn_update){.kind = FNN_STORE};
   plan->key = *key;
 }
