@@ -398,10 +398,17 @@ static void compile_gradient(compiler *c, int l) {
   if (!l) c->plan->first_products[1] = &o->gradient.factors;
 }
 
-/* dX out to the caller. All threads have copied W, and waited. */
+/* dX out to the caller. Each thread has some features of all samples, and copies their weights for itself: what another
+   core has just written would take longer to read than to copy. */
 static void compile_dX(compiler *c) {
   const fnn_layer_state *y = &c->net->layer[0];
-  fnn_operation_of_step *o = add(c, FNN_GO_BACK_TO_X, 0, 0);
+  ptrdiff_t p0, p1;
+  own_panels(c, y->n_in, &p0, &p1);
+  if (p0 == p1) return;
+  fnn_operation_of_step *o = add(c, FNN_COPY_FIRST_W, 0, 0);
+  o->i0 = p0 * c->K->nr, o->i1 = fnn_min(p1 * c->K->nr, y->n_in);
+  o->p0 = 0, o->p1 = fnn_panels(c->K, y->n_out);
+  o = add(c, FNN_GO_BACK_TO_X, 0, 0);
   o->backward = (fnn_backward){.factors = {.m = c->key->m,
                                            .n = y->n_in,
                                            .k = y->n_out,
@@ -410,8 +417,9 @@ static void compile_dX(compiler *c) {
                                            .B = c->job->first_W,
                                            .b_in_panels = 1},
                                .g = fnn_identity};
-  o->p0 = 0, o->p1 = fnn_panels(c->K, y->n_in);
-  add(c, FNN_GIVE_DX, 0, 0);
+  o->i0 = 0, o->i1 = c->key->m, o->p0 = p0, o->p1 = p1;
+  o = add(c, FNN_GIVE_DX, 0, 0);
+  o->i0 = 0, o->i1 = c->key->m, o->p0 = p0 * c->K->nr, o->p1 = fnn_min(p1 * c->K->nr, y->n_in);
 }
 
 /* The first layer that is not frozen; the last layer if all are. */
@@ -453,7 +461,6 @@ static void compile_passes(compiler *c) {
   for (int l = layers - 1; l > c->plan->lowest; l--) compile_backward(c, l);
   c->plan->begins[FNN_UPDATE_PART] = c->count;
   if (c->key->is_cautious) add(c, FNN_MEASURE, 0, 0);
-  if (c->key->first_W) share_update(c, add(c, FNN_COPY_FIRST_W, 0, 0), c->net->layer[0].n_in, c->net->layer[0].n_out);
 }
 
 /* All that follows when dZ of all layers are there, or given gradients are stored. */

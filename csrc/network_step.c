@@ -154,7 +154,8 @@ static void take_dA(const fnn_worker *me, int l) {
   K->gather(dA, ld, job->dA, NULL, me->from, me->to - me->from, n);
   K->derivative(dZ, ld, dA, ld, dZ, ld, &y->activation, me->to - me->from, n);
   const size_t rest = (size_t)((fnn_padded(K, n) - n) * K->size); /* g' of padding may be NaN */
-  for (ptrdiff_t i = 0; rest && i < me->to - me->from; i++) memset(fnn_at(K, dZ, i * ld + n), 0, rest);
+  for (ptrdiff_t i = 0; rest && y->activation.kind != FNN_IDENTITY && i < me->to - me->from; i++)
+    memset(fnn_at(K, dZ, i * ld + n), 0, rest);
 }
 
 /* Begins this thread's report of the caller's gradients, with those that are columns of numbers: whole layers. */
@@ -252,9 +253,10 @@ static void go_back_to_X(const fnn_worker *me, fnn_operation_of_step *o) {
 static void give_dX(const fnn_worker *me, const fnn_operation_of_step *o) {
   const fnn_train_job *job = me->job;
   const fnn_kernels *K = job->net->K;
+  fnn_matrix dX = *job->dX;
+  dX.data = fnn_at(K, dX.data, o->p0 * dX.row_step);
   if (job->dX_rows != job->dX->data)
-    K->scatter(job->dX, o->i0, fnn_at(K, job->dX_rows, o->i0 * job->dX_step), job->dX_step, o->i1 - o->i0,
-               job->net->layer[0].n_in);
+    K->scatter(&dX, o->i0, fnn_at(K, job->dX_rows, o->p0), job->dX_step, o->i1 - o->i0, o->p1 - o->p0);
 }
 
 static void give_dW(const fnn_worker *me, fnn_operation_of_step *o) {

@@ -226,11 +226,11 @@ def test_each_number_of_given_gradients_is_checked(isa, dtype):
     zeros = [tuple(np.zeros_like(T) for T in layer) for layer in net.parameters]
     net.update(zeros, Adam())
     before = state_of(net)
-    for layout, l in itertools.product((np.array, np.asfortranarray, strided), range(4)):
-        for i, j in ((0, 0), (-1, -1), (LARGE[l + 1] // 2, LARGE[l] // 2)):
-            bad = [tuple(layout(T) for T in layer) for layer in zeros]
-            bad[l][0][i, j] = np.nan
-            with pytest.raises(ValueError, match=rf"gradients\[{l}\] dW has 1 non-finite value"):
+    for layout, layer in itertools.product((np.array, np.asfortranarray, strided), range(4)):
+        for i, j in ((0, 0), (-1, -1), (LARGE[layer + 1] // 2, LARGE[layer] // 2)):
+            bad = [tuple(layout(T) for T in each) for each in zeros]
+            bad[layer][0][i, j] = np.nan
+            with pytest.raises(ValueError, match=rf"gradients\[{layer}\] dW has 1 non-finite value"):
                 net.update(bad)
     assert state_of(net) == before
 
