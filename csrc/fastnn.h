@@ -326,8 +326,8 @@ int fnn_net_restore(fnn_net *net, const void *from);
 
 /* From now on use exactly so many threads, even if other programs keep cores busy; 0: as many as pay. */
 void fnn_net_force_threads(fnn_net *net, int threads);
-/* How many threads to use for m samples, or for training with such batches: the forced number, else as many as pay;
-   within 1..limit. */
+/* How many threads to use for m samples, or for training with such batches (of 0 samples: for fnn_net_update): the
+   forced number, else as many as pay; within 1..limit. */
 int fnn_net_forward_threads(const fnn_net *net, ptrdiff_t m, int limit);
 int fnn_net_train_threads(const fnn_net *net, ptrdiff_t batch, int limit);
 /* The same for a call of many batches. It may be more: the call itself measures whether a team pays. */
@@ -431,6 +431,8 @@ int fnn_net_end_step(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, pt
                      int threads);
 /* One update from the caller's gradients, which are as fnn_net_gradients gives them. Running statistics stay. */
 int fnn_net_update(fnn_net *net, const fnn_matrix *gradients, fnn_fit *fit, int threads);
+/* Whether a dW of this layer is written and read faster if its rows, not its columns, are in one piece each. */
+int fnn_net_gradient_by_rows(const fnn_net *net, int layer);
 
 /* --- the same functions without linking: a table of them, for packages that find fastnn at run time --- */
 

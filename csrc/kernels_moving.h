@@ -143,11 +143,18 @@ static void FN(pack)(void *panels, const fnn_matrix *from, ptrdiff_t k, ptrdiff_
     if (from->row_step == 1) {
       FN(copy_padded)(to, width, in, from->column_step, k, columns);
     } else {
-      for (ptrdiff_t r = 0; r < k; r++)
-        for (ptrdiff_t j = 0; j < columns; j++) to[r * width + j] = in[r * from->row_step + j * from->column_step];
+      ptrdiff_t r = 0;
+      if (from->column_step == 1 && from->row_step > 0) { /* by whole vectors, as long as other rows follow */
+        const ptrdiff_t beyond = (width - columns + from->row_step - 1) / from->row_step;
+        for (; r < k - beyond; r++)
+          for (ptrdiff_t v = 0; v < width; v += VL)
+            FN(store)(to + r * width + v,
+                      FN(select)(FN(inside)(v, columns), FN(load)(in + r * from->row_step + v), (V){0}));
+      }
+      for (; r < k; r++)
+        for (ptrdiff_t j = 0; j < width; j++)
+          to[r * width + j] = j < columns ? in[r * from->row_step + j * from->column_step] : 0;
     }
-    for (ptrdiff_t r = 0; r < k && columns < width; r++)
-      for (ptrdiff_t j = columns; j < width; j++) to[r * width + j] = 0;
     to += k * width;
   }
 }

@@ -161,8 +161,6 @@ static inline int fnn_is_readable(const fnn_net *net, const fnn_matrix *X) {
    slopes in layers whose slope is FROM_Z; with `keeps_slopes` in every hidden layer whose activation has slopes. With
    `copies_X` there is room for X. */
 int fnn_reserve(const fnn_net *net, fnn_workspace *work, ptrdiff_t m, int threads, int keeps_slopes, int copies_X);
-/* Copies a gradient dW of layer l, a matrix, to the layout of fnn_workspace.dW. */
-void fnn_pack_gradient(const fnn_net *net, int l, void *panels, const fnn_matrix *dW);
 /* Gives `work` memory for the gradients of all weights (dW), and for sums of squares. */
 int fnn_reserve_gradients(const fnn_net *net, fnn_workspace *work);
 void fnn_release_workspace(fnn_workspace *work);

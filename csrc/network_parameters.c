@@ -328,9 +328,7 @@ static void take_panels(const fnn_kernels *K, const fnn_layer_state *y, const vo
     K->unpack(&WT, panels, y->n_in, y->n_out);
 }
 
-void fnn_pack_gradient(const fnn_net *net, int l, void *panels, const fnn_matrix *dW) {
-  put_panels(net->K, &net->layer[l], panels, net->layer[l].turned, dW);
-}
+int fnn_net_gradient_by_rows(const fnn_net *net, int layer) { return net->layer[layer].turned; }
 
 int fnn_net_parameters(const fnn_net *net, int layer) {
   return layer >= 0 && layer < net->layers && net->layer[layer].norm ? FNN_BETA + 1 : FNN_B + 1;

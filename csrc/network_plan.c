@@ -369,6 +369,18 @@ static void compile_moves(compiler *c) {
   }
 }
 
+/* An operation on each layer's given dW, split as the product dW is: those that `backward` gave are in the same caches.
+   And the updates of the other parameters, if it is an update. */
+static void compile_given(compiler *c, enum fnn_step_operation what) {
+  for (int l = 0; l < c->net->layers; l++) {
+    const fnn_layer_state *y = &c->net->layer[l];
+    if (y->frozen) continue;
+    fnn_operation_of_step *o = add(c, what, l, 0);
+    share_update(c, o, fnn_updated_rows(y), fnn_updated_columns(y));
+    if (what == FNN_MOVE_GIVEN) compile_moves_of_b(c, l);
+  }
+}
+
 /* The first layer's gradient and what becomes of it, where X is sparse: each thread has its own features. */
 static void compile_sparse(compiler *c) {
   /* The zeros of a standardised X need db, whose columns the threads have summed. */
@@ -386,12 +398,17 @@ static void compile_gradient(compiler *c, int l) {
   if (!l) c->plan->first_products[1] = &o->gradient.factors;
 }
 
-/* dX out to the caller. */
+/* dX out to the caller. Each thread has some features of all samples, and copies their weights for itself: what another
+   core has just written would take longer to read than to copy. */
 static void compile_dX(compiler *c) {
   const fnn_layer_state *y = &c->net->layer[0];
+  ptrdiff_t p0, p1;
+  own_panels(c, y->n_in, &p0, &p1);
+  if (p0 == p1) return;
   fnn_operation_of_step *o = add(c, FNN_COPY_FIRST_W, 0, 0);
-  share_update(c, o, y->n_in, y->n_out);
-  o = add(c, FNN_GO_BACK_TO_X, 0, 1);
+  o->i0 = p0 * c->K->nr, o->i1 = fnn_min(p1 * c->K->nr, y->n_in);
+  o->p0 = 0, o->p1 = fnn_panels(c->K, y->n_out);
+  o = add(c, FNN_GO_BACK_TO_X, 0, 0);
   o->backward = (fnn_backward){.factors = {.m = c->key->m,
                                            .n = y->n_in,
                                            .k = y->n_out,
@@ -400,8 +417,9 @@ static void compile_dX(compiler *c) {
                                            .B = c->job->first_W,
                                            .b_in_panels = 1},
                                .g = fnn_identity};
-  o->p0 = 0, o->p1 = fnn_panels(c->K, y->n_in);
-  add(c, FNN_GIVE_DX, 0, 0);
+  o->i0 = 0, o->i1 = c->key->m, o->p0 = p0, o->p1 = p1;
+  o = add(c, FNN_GIVE_DX, 0, 0);
+  o->i0 = 0, o->i1 = c->key->m, o->p0 = p0 * c->K->nr, o->p1 = fnn_min(p1 * c->K->nr, y->n_in);
 }
 
 /* The first layer that is not frozen; the last layer if all are. */
@@ -413,6 +431,7 @@ static int lowest_trained(const compiler *c) {
 
 /* The gradients of all layers from their dZ: used for the update, stored for it, or given to the caller. */
 static void compile_gradients(compiler *c) {
+  if (c->key->first_W) compile_dX(c); /* first: so an update finds dW in the caches */
   for (int l = c->net->layers - 1; l >= 0; l--) {
     if (c->key->trains && c->net->layer[l].frozen) continue;
     compile_b(c, l);
@@ -424,7 +443,6 @@ static void compile_gradients(compiler *c) {
     else
       compile_gradient(c, l);
   }
-  if (c->key->first_W) compile_dX(c);
 }
 
 /* Forward and backward: dZ of all layers. */
@@ -451,7 +469,10 @@ static void compile_rest(compiler *c) {
   add(c, FNN_DECIDE, 0, 1); /* after this wait all of them are complete */
   if (key->source != FNN_GIVEN_GRADIENTS) compile_gradients(c);
   if (key->clips || key->diagnoses) compile_norms(c);
-  if (key->stores) compile_moves(c);
+  if (key->stores)
+    compile_moves(c);
+  else if (key->source == FNN_GIVEN_GRADIENTS)
+    compile_given(c, FNN_MOVE_GIVEN);
   if (key->averages) {
     fnn_operation_of_step *o = add(c, FNN_AVERAGE, 0, 1);
     fnn_share((ptrdiff_t)c->net->parameter_bytes / c->K->size, FNN_LINE, key->threads, key->thread, &o->i0, &o->i1);
@@ -466,11 +487,12 @@ void fnn_compile_step(fnn_plan *plan, const fnn_train_job *job, const fnn_plan_k
   plan->first_products[0] = plan->first_products[1] = &plan->no_product;
   fnn_share_rows(c.net, key->m, key->threads, key->thread, &c.from, &c.to);
   if (key->source == FNN_GIVEN_GRADIENTS)
-    add(&c, FNN_TAKE_GRADIENTS, 0, 0);
+    add(&c, FNN_TAKE_GRADIENTS, 0, 0), compile_given(&c, FNN_TAKE_DW);
   else
     compile_passes(&c);
   if (!key->is_forward) compile_rest(&c);
-  add(&c, FNN_END, 0, 1); /* wait: the next step writes to memory that other threads may still read in this one */
+  /* Wait: the next step writes to memory that other threads may still read in this one. */
+  add(&c, FNN_END, 0, key->trains);
   plan->store = (fnn_update){.kind = FNN_STORE};
   plan->key = *key;
 }

@@ -36,8 +36,8 @@ static void plan_step(fnn_worker *me) {
                             .in_training = job->in_training,
                             /* The forward part of a step does not know it. */
                             .is_plain = job->source == FNN_TARGETS && job->fit && job->fit->plain,
-                            .stores = job->source == FNN_GIVEN_GRADIENTS ||
-                                      (job->fit && fnn_stores(job->fit, &job->optimizer)),
+                            .stores =
+                                job->fit && fnn_stores(job->fit, &job->optimizer, job->source == FNN_GIVEN_GRADIENTS),
                             .clips = job->fit && job->optimizer.clip_norm > 0,
                             .averages = job->fit && net->average_share > 0,
                             .diagnoses = job->fit ? job->fit->diagnostics != NULL : job->notes,
@@ -154,34 +154,89 @@ static void take_dA(const fnn_worker *me, int l) {
   K->gather(dA, ld, job->dA, NULL, me->from, me->to - me->from, n);
   K->derivative(dZ, ld, dA, ld, dZ, ld, &y->activation, me->to - me->from, n);
   const size_t rest = (size_t)((fnn_padded(K, n) - n) * K->size); /* g' of padding may be NaN */
-  for (ptrdiff_t i = 0; rest && i < me->to - me->from; i++) memset(fnn_at(K, dZ, i * ld + n), 0, rest);
+  for (ptrdiff_t i = 0; rest && y->activation.kind != FNN_IDENTITY && i < me->to - me->from; i++)
+    memset(fnn_at(K, dZ, i * ld + n), 0, rest);
 }
 
-/* Stores the caller's gradients of this thread's layers, with their largest number for the bounds. */
+/* Begins this thread's report of the caller's gradients, with those that are columns of numbers: whole layers. */
 static void take_gradients(const fnn_worker *me) {
   const fnn_train_job *job = me->job;
   const fnn_kernels *K = job->net->K;
   const fnn_workspace *w = job->work;
-  fnn_report *mine = &w->reports[me->thread];
-  *mine = (fnn_report){.largest_A = 1};
+  double largest = 0;
   for (int l = me->thread; l < job->net->layers; l += me->threads) {
     const fnn_layer_state *y = &job->net->layer[l];
     const fnn_matrix *given = &job->gradients[y->before];
-    if (y->frozen) continue;
-    fnn_pack_gradient(job->net, l, w->dW[l], &given[FNN_W]);
-    K->gather(w->db[l], 0, &given[FNN_B], NULL, 0, 1, y->n_out);
-    if (y->norm) {
-      K->gather(w->norm[l].dgamma, 0, &given[FNN_GAMMA], NULL, 0, 1, y->n_out);
-      K->gather(w->norm[l].dbeta, 0, &given[FNN_BETA], NULL, 0, 1, y->n_out);
+    void *const to[] = {NULL, w->db[l], y->norm ? w->norm[l].dgamma : NULL, y->norm ? w->norm[l].dbeta : NULL};
+    for (int i = FNN_B; i < fnn_net_parameters(job->net, l) && !y->frozen; i++) {
+      K->gather(to[i], 0, &given[i], NULL, 0, 1, y->n_out);
+      largest = fnn_larger(largest, K->magnitude(to[i], 0, 1, y->n_out));
     }
-    const ptrdiff_t all = fnn_updated_rows(y) * fnn_updated_padded(K, y);
-    double largest = fnn_larger(K->magnitude(w->dW[l], 0, 1, all), K->magnitude(w->db[l], 0, 1, y->n_out));
-    if (y->norm) {
-      largest = fnn_larger(largest, K->magnitude(w->norm[l].dgamma, 0, 1, y->n_out));
-      largest = fnn_larger(largest, K->magnitude(w->norm[l].dbeta, 0, 1, y->n_out));
-    }
-    mine->largest_dZ = fnn_larger(mine->largest_dZ, largest);
   }
+  w->reports[me->thread] = (fnn_report){.largest_A = 1, .largest_dZ = largest};
+}
+
+/* The caller's dW of a layer, from row i and panel p on, as the weights that the update changes. */
+static fnn_matrix given_from(const fnn_worker *me, int l, ptrdiff_t i, ptrdiff_t p) {
+  const fnn_kernels *K = me->job->net->K;
+  const fnn_layer_state *y = &me->job->net->layer[l];
+  const fnn_matrix x = me->job->gradients[y->before + FNN_W];
+  const ptrdiff_t row_step = y->turned ? x.row_step : x.column_step, step = y->turned ? x.column_step : x.row_step;
+  return (fnn_matrix){fnn_at(K, x.data, i * row_step + p * K->nr * step), row_step, step, x.dtype};
+}
+
+/* The largest number of a matrix. */
+static double magnitude(const fnn_kernels *K, const fnn_matrix *x, ptrdiff_t rows, ptrdiff_t columns) {
+  double largest = 0;
+  if (x->column_step == 1) return K->magnitude(x->data, x->row_step, rows, columns);
+  if (x->row_step == 1) return K->magnitude(x->data, x->column_step, columns, rows);
+  for (ptrdiff_t i = 0; i < rows; i++)
+    largest = fnn_larger(largest, K->magnitude(fnn_at(K, x->data, i * x->row_step), x->column_step, columns, 1));
+  return largest;
+}
+
+/* An update of numbers laid out as the weights that the update changes with this thread's part of the caller's dW,
+   block by block; and of the copy of the weights, unless it is NULL. Blocks of the same rows follow each other: a line
+   of memory holds a row of dW, or several. */
+static void move_by_given(const fnn_worker *me, const fnn_operation_of_step *o, const fnn_update *u, void *W, void *m1,
+                          void *m2, void *copy) {
+  enum {
+    BYTES = 2048 /* of a block: whole vectors of rows */
+  };
+  _Alignas(FNN_LINE) char room[BYTES];
+  const fnn_kernels *K = me->job->net->K;
+  const fnn_layer_state *y = &me->job->net->layer[o->layer];
+  const ptrdiff_t m = fnn_updated_rows(y), n = fnn_updated_columns(y), most = BYTES / (K->nr * K->size);
+  for (ptrdiff_t i = o->i0, rows; i < o->i1; i += rows) {
+    rows = fnn_min(most, o->i1 - i);
+    for (ptrdiff_t p = o->p0; p < o->p1; p++) {
+      const ptrdiff_t columns = fnn_min(n - p * K->nr, K->nr), width = fnn_round_up(columns, K->vl);
+      const ptrdiff_t at = p * K->nr * m + i * width;
+      const fnn_matrix given = given_from(me, o->layer, i, p);
+      const int is_panel = given.column_step == 1 && given.row_step == width && columns == width;
+      if (!is_panel) K->pack(room, &given, rows, columns);
+      K->update(u, fnn_at(K, W, at), fnn_at(K, m1, at), fnn_at(K, m2, at), is_panel ? given.data : room, rows * width);
+      if (copy) K->turn(copy, W, m, n, i, i + rows, p, p + 1);
+    }
+  }
+}
+
+/* This thread's part of the caller's dW: its largest number for the bounds; stored if that is wanted. */
+static void take_dW(const fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_kernels *K = me->job->net->K;
+  const fnn_matrix given = given_from(me, o->layer, o->i0, o->p0);
+  const ptrdiff_t n = fnn_updated_columns(&me->job->net->layer[o->layer]);
+  double *largest = &me->job->work->reports[me->thread].largest_dZ;
+  const ptrdiff_t columns = fnn_min(o->p1 * K->nr, n) - o->p0 * K->nr;
+  if (o->i0 >= o->i1 || columns <= 0) return;
+  *largest = fnn_larger(*largest, magnitude(K, &given, o->i1 - o->i0, columns));
+  void *dW = me->job->work->dW ? me->job->work->dW[o->layer] : NULL;
+  if (me->plan->key.stores) move_by_given(me, o, &me->plan->store, dW, dW, dW, NULL);
+}
+
+static void move_given(const fnn_worker *me, const fnn_operation_of_step *o) {
+  const fnn_layer_state *y = &me->job->net->layer[o->layer];
+  move_by_given(me, o, &me->plan->update, fnn_updated_weights(y), y->moment[0], y->moment[1], y->turned ? y->WT : y->W);
 }
 
 static void copy_first_W(const fnn_worker *me, const fnn_operation_of_step *o) {
@@ -198,9 +253,10 @@ static void go_back_to_X(const fnn_worker *me, fnn_operation_of_step *o) {
 static void give_dX(const fnn_worker *me, const fnn_operation_of_step *o) {
   const fnn_train_job *job = me->job;
   const fnn_kernels *K = job->net->K;
+  fnn_matrix dX = *job->dX;
+  dX.data = fnn_at(K, dX.data, o->p0 * dX.row_step);
   if (job->dX_rows != job->dX->data)
-    K->scatter(job->dX, o->i0, fnn_at(K, job->dX_rows, o->i0 * job->dX_step), job->dX_step, o->i1 - o->i0,
-               job->net->layer[0].n_in);
+    K->scatter(&dX, o->i0, fnn_at(K, job->dX_rows, o->p0), job->dX_step, o->i1 - o->i0, o->p1 - o->p0);
 }
 
 static void give_dW(const fnn_worker *me, fnn_operation_of_step *o) {
@@ -396,6 +452,8 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
     case FNN_GO_OUT: go_out(me, o->layer); break;
     case FNN_TAKE_DA: take_dA(me, o->layer); break;
     case FNN_TAKE_GRADIENTS: take_gradients(me); break;
+    case FNN_TAKE_DW: take_dW(me, o); break;
+    case FNN_MOVE_GIVEN: move_given(me, o); break;
     case FNN_GO_BACK: K->backward(&o->backward, o->i0, o->i1, o->p0, o->p1); break;
     case FNN_GO_BACK_WHOLE: go_back_whole(me, o->layer); break;
     case FNN_MEASURE: fnn_measure_rows(me); break;
@@ -444,8 +502,9 @@ static enum fnn_step_result run_plan(fnn_worker *me) {
 static void take_statistics(const fnn_worker *me) {
   const fnn_workspace *w = me->job->work;
   char *rows = w->norm_rows;
-  if (me->thread && w->norm_bytes) memcpy(rows + me->thread * w->norm_bytes, rows, (size_t)w->norm_bytes);
-  if (me->threads > 1) fnn_barrier(me->member);
+  if (me->threads == 1 || !w->norm_bytes) return;
+  if (me->thread) memcpy(rows + me->thread * w->norm_bytes, rows, (size_t)w->norm_bytes);
+  fnn_barrier(me->member);
 }
 
 enum fnn_step_result fnn_step(fnn_worker *me, const uint32_t *order, ptrdiff_t first, ptrdiff_t m) {

@@ -68,7 +68,9 @@ enum fnn_step_operation {
   FNN_TAKE_LOSS,      /* losses, and dZ of the last layer */
   FNN_GO_OUT,         /* the last layer's activation, and its A out to the caller */
   FNN_TAKE_DA,        /* dZ of the last layer from the caller's dA */
-  FNN_TAKE_GRADIENTS, /* the caller's gradients into the memory where they are stored; whole layers */
+  FNN_TAKE_GRADIENTS, /* the caller's gradients: those that are columns into the memory where they are stored; */
+  FNN_TAKE_DW,        /* and dW: its largest number; into that memory, too, if all of it must be known first; */
+  FNN_MOVE_GIVEN,     /* else the update of W with it, and the other copy of W */
   FNN_GO_BACK,        /* dZ of the layer before, by a product */
   FNN_DROP_BACK,      /* after it, dropout's factors, where the derivative is one of whole rows */
   FNN_GO_BACK_WHOLE,  /* after it, the derivative of an activation of whole rows */

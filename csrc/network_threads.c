@@ -48,7 +48,7 @@ static double forward_threads(const fnn_net *net, ptrdiff_t m, double terms) {
 }
 
 static double training_threads(const fnn_net *net, ptrdiff_t batch, double terms) {
-  return microseconds(net, batch, 3, terms) / (US_PER_PHASE * (net->layers + 1));
+  return microseconds(net, batch, 3, terms) / (US_PER_PHASE * (batch ? net->layers + 1 : 1));
 }
 
 static double fit_threads(double threads) { return threads < 2 && threads > 0.35 ? 2 : threads; }

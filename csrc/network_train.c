@@ -61,7 +61,8 @@ static void end_epoch(const fnn_worker *me, progress *at) {
 }
 
 /* Stores the network's bounds: those of a cautious training; else the largest numbers, which all threads measure now;
-   or INFINITY if the caller wants no check. */
+   or INFINITY if the caller wants no check. The wait in it is also for all to have read where to start, before thread 0
+   changes that. */
 static void note_bounds(const fnn_worker *me) {
   fnn_train_job *job = me->job;
   const fnn_fit *fit = job->fit;
@@ -90,7 +91,6 @@ static void train_task(void *arg, fnn_member *member) {
   me.steps = net->steps, me.updates = net->updates, me.lr = job->optimizer.lr;
   memcpy(me.bound, net->bound, sizeof me.bound);
   const fnn_mode mode = fnn_flush_subnormals();
-  fnn_barrier(member); /* all threads have read where to start, before thread 0 changes it */
   while (at.batches < fit->max_batches && at.epochs < fit->max_epochs && !interrupted) {
     draw_order(&me, &at);
     const ptrdiff_t rows = fnn_min(fit->batch, job->m - at.position);
@@ -176,7 +176,7 @@ static int run_training(fnn_net *net, fnn_train_job job, fnn_fit *given, int thr
     return FNN_NO_MEMORY;
   if (is_sparse && fnn_reserve_sparse(net, job.work, fnn_sparse_of(job.X), batch, fit.samples != NULL))
     return FNN_NO_MEMORY;
-  const int stores = job.source == FNN_GIVEN_GRADIENTS || fnn_stores(&fit, &job.optimizer);
+  const int stores = fnn_stores(&fit, &job.optimizer, job.source == FNN_GIVEN_GRADIENTS);
   if (stores && fnn_reserve_gradients(net, job.work)) return FNN_NO_MEMORY;
   net->first_loss = NAN;
   const uint64_t size = threads > 1 ? size_of(&job, batch) : 0;

@@ -202,6 +202,7 @@ cdef extern from "fastnn.h" nogil:
     int fnn_net_end_step(fnn_net *net, const fnn_matrix *X, const fnn_matrix *dA, ptrdiff_t m, double weight,
                          fnn_fit *fit, int threads)
     int fnn_net_update(fnn_net *net, const fnn_matrix *gradients, fnn_fit *fit, int threads)
+    int fnn_net_gradient_by_rows(const fnn_net *net, int layer)
     int fnn_net_normalise(const fnn_net *net, int layer, const fnn_matrix *out, const fnn_matrix *Z, ptrdiff_t m)
     int fnn_net_finite(fnn_net *net)
     double fnn_net_first_loss(const fnn_net *net)

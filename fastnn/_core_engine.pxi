@@ -83,6 +83,22 @@ cdef fnn_matrix *_matrices(layers) except NULL:
     return all
 
 
+cdef double _sum_of_losses(cnp.ndarray losses, ptrdiff_t m) except? -1:
+    """The sum of m losses of float32 or float64."""
+    cdef double[FEW] few
+    cdef const char *at = <const char *>cnp.PyArray_DATA(losses)
+    cdef ptrdiff_t i, step = cnp.PyArray_STRIDE(losses, 0)
+    cdef bint is_double = cnp.PyArray_TYPE(losses) == cnp.NPY_DOUBLE
+    if m <= FEW:  # the arrays of the other way take longer than the sum
+        for i in range(m):
+            few[i] = (<const double *>(at + i * step))[0] if is_double else (<const float *>(at + i * step))[0]
+        return fnn_shares(few, m, 1)
+    losses = cnp.PyArray_GETCONTIGUOUS(losses)
+    if not is_double:
+        losses = cnp.PyArray_Cast(losses, cnp.NPY_DOUBLE)
+    return fnn_shares(<const double *>cnp.PyArray_DATA(losses), m, 1)
+
+
 cdef class Engine:
     """Weights, moments and step count of one network, and the computations with them."""
 
@@ -416,31 +432,35 @@ cdef class Engine:
         dA = dA if self.standards is None else _standardisation.of_derivatives(self.standards, dA)
         cdef fnn_sparse lists
         cdef fnn_matrix x = _input(X, &lists), da = _matrix(dA)
+        return self._backward(&x, X.shape[1], &da, weight, training)
+
+    cdef tuple _backward(self, const fnn_matrix *x, ptrdiff_t m, const fnn_matrix *da, double weight, bint training):
         cdef operand dx
-        cdef ptrdiff_t m = X.shape[1]
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
         cdef PyThreadState *state
         cdef fnn_matrix *outs = _room(len(self.norm))
         try:
-            layers, dX = self._gradients_by_columns(outs), _new(self.type_num, self.n_in, m, None, &dx)
+            layers, dX = self._new_gradients(outs), _new(self.type_num, self.n_in, m, None, &dx)
             state = _release(3 * m * self.flop)
-            status = fnn_net_backward(self.net, outs, &dx.matrix, &x, &da, m, weight, training, self.seed, threads)
+            status = fnn_net_backward(self.net, outs, &dx.matrix, x, da, m, weight, training, self.seed, threads)
             _acquire(state)
             _done(status)
         finally:
             free(outs)
         return layers, dX if self.standards is None else _standardisation.derivatives_in_units(self.standards, dX)
 
-    cdef list _gradients_by_columns(self, fnn_matrix *outs):
-        """New arrays for the gradients of every layer, in Fortran order: the products store dW^T. Fills `outs`."""
+    cdef list _new_gradients(self, fnn_matrix *outs):
+        """New arrays for the gradients of every layer, in the order in which the products store dW. Fills `outs`."""
         cdef int i, parameter, count = 0
         cdef operand x
+        cdef bint by_columns
         cdef list layers = [], layer
-        for i in range(len(self.norm)):
+        for i in range(len(<tuple>self.norm)):
             layer = []
+            by_columns = not fnn_net_gradient_by_rows(self.net, i)
             for parameter in range(fnn_net_parameters(self.net, i)):
-                layer.append(_new(self.type_num, fnn_net_width(self.net, i + 1),
-                                  fnn_net_width(self.net, i) if parameter == FNN_W else 1, None, &x))
+                layer.append(_new_in_order(self.type_num, fnn_net_width(self.net, i + 1),
+                                           fnn_net_width(self.net, i) if parameter == FNN_W else 1, by_columns, &x))
                 outs[count] = x.matrix
                 count += 1
             layers.append(tuple(layer))
@@ -455,7 +475,9 @@ cdef class Engine:
             return None
         guard.enter(READ)
         try:
-            return self.backward(X, dA, <double>x.columns, training)
+            if self.standards is not None:
+                return self.backward(X, dA, <double>x.columns, training)
+            return self._backward(&x.matrix, x.columns, &da.matrix, <double>x.columns, training)
         finally:
             guard.leave(READ)
 
@@ -468,11 +490,13 @@ cdef class Engine:
             return False
         guard.enter(STEP)
         try:
-            if not self._goes_on(optimizer) or not self._are_plain(<list>gradients):
+            if not self._goes_on(optimizer):
                 return False
-            given = _matrices(gradients)
-            self._set_fit(&fit, &self.step_settings, None)
+            given = _room(len(self.norm))
             try:
+                if not self._take_plain(<list>gradients, given):
+                    return False
+                self._set_fit(&fit, &self.step_settings, None)
                 self._one(None, NULL, 1, given, &fit)
             finally:
                 free(given)
@@ -480,9 +504,9 @@ cdef class Engine:
         finally:
             guard.leave(STEP)
 
-    cdef bint _are_plain(self, list gradients):
-        """Whether these are the gradients of every layer as backward gives them."""
-        cdef int i, parameter
+    cdef bint _take_plain(self, list gradients, fnn_matrix *given):
+        """Whether these are the gradients of every layer as backward gives them; if so fill `given`."""
+        cdef int i, parameter, count = 0
         cdef operand x
         for i in range(len(gradients)):
             layer = gradients[i]
@@ -492,6 +516,8 @@ cdef class Engine:
                 if not _plain((<tuple>layer)[parameter], self.type_num, fnn_net_width(self.net, i + 1),
                               fnn_net_width(self.net, i) if parameter == FNN_W else 1, &x):
                     return False
+                given[count] = x.matrix
+                count += 1
         return True
 
     cpdef begin_step(self, X, bint notes=False):
@@ -517,7 +543,6 @@ cdef class Engine:
         quick_begin read; returns the mean loss. None: nothing was changed, and end_step can do it."""
         cdef operand da
         cdef fnn_fit fit
-        cdef cnp.ndarray losses
         cdef ptrdiff_t m
         cdef double total
         if type(result) is not tuple or len(<tuple>result) != 2 or A is not self.begun_A:
@@ -530,10 +555,7 @@ cdef class Engine:
             return None
         if _type(each) < 0 or not _readable(each, _type(each), 1) or cnp.PyArray_DIM(<cnp.ndarray>each, 0) != m:
             return None
-        losses = cnp.PyArray_GETCONTIGUOUS(<cnp.ndarray>each)
-        if _type(each) != cnp.NPY_DOUBLE:
-            losses = cnp.PyArray_Cast(losses, cnp.NPY_DOUBLE)
-        total = fnn_shares(<const double *>cnp.PyArray_DATA(losses), m, 1)
+        total = _sum_of_losses(<cnp.ndarray>each, m)
         if total - total != 0 or not fnn_magnitude(_isa, &da.matrix, self.n_out, m) <= DBL_MAX:
             return None
         self._set_fit(&fit, &self.step_settings, None)
@@ -599,7 +621,7 @@ cdef class Engine:
         cdef int status, threads
         cdef PyThreadState *state
         if gradients != NULL:
-            threads = self._threads(fnn_net_train_threads(self.net, 1, MOST_THREADS))
+            threads = self._threads(fnn_net_train_threads(self.net, 0, MOST_THREADS))
             state = _release(10 * self.flop)
             status = fnn_net_update(self.net, gradients, fit, threads)
         else:

@@ -108,8 +108,11 @@ cdef inline bint _fit(out, int dtype, ptrdiff_t n, ptrdiff_t m, operand *to) noe
 
 cdef cnp.ndarray _new(int dtype, ptrdiff_t n, ptrdiff_t m, like, operand *to):
     """A new array (n, m) in the memory order of the array `like`; in Fortran order if `like` is None."""
+    return _new_in_order(dtype, n, m, like is None or cnp.PyArray_IS_F_CONTIGUOUS(<cnp.ndarray>like), to)
+
+
+cdef cnp.ndarray _new_in_order(int dtype, ptrdiff_t n, ptrdiff_t m, bint by_columns, operand *to):
     cdef cnp.npy_intp[2] shape = [n, m]
-    cdef bint by_columns = like is None or cnp.PyArray_IS_F_CONTIGUOUS(<cnp.ndarray>like)
     cdef cnp.ndarray a = cnp.PyArray_EMPTY(2, shape, dtype, by_columns)
     _describe(a, to)
     return a

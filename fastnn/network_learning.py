@@ -183,7 +183,7 @@ class Network:
         """
         if training is not False:
             check_flag("training", training)
-        found = self._engine.quick_backward(X, dA, bool(training), self._guard)
+        found = self._engine.quick_backward(X, dA, training, self._guard)
         return given_gradients.backward(self._trainable, X, dA, bool(training)) if found is None else found
 
     @hints.explained

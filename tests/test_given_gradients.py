@@ -196,6 +196,45 @@ def test_gradients_of_any_dtype_and_layout(backend):
         assert state_of(net) == wanted
 
 
+def strided(T):
+    return np.repeat(np.repeat(T, 2, axis=0), 3, axis=1)[::2, ::3]
+
+
+LARGE = (70, 130, 128, 40, 3)  # panels of all kinds; some layers are stored turned
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer.kind)
+def test_update_has_the_same_bits_for_any_threads_and_layout(isa, dtype, optimizer):
+    """Also where it stores the gradients first, as it does for clip_norm."""
+    rng, wanted = np.random.default_rng(5), None
+    given = [rng.standard_normal((2, n, k)).astype(dtype) for k, n in itertools.pairwise(LARGE)]
+    stored = copy.deepcopy(optimizer)
+    stored.clip_norm = optimizer.clip_norm or 1e30
+    ways = [(t, layout, optimizer) for t in (1, 2, 5) for layout in (np.array, np.asfortranarray, strided)]
+    for threads, layout, chosen in [*ways, (1, np.array, stored)]:
+        net = net_of(LARGE, ("tanh", "identity"), dtype=dtype, threads=threads, backend="compiled")
+        net.trainable = [True, True, False, True]
+        for i in (0, 1):
+            net.update([(layout(T[i]), layout(T[1 - i][:, :1])) for T in given], chosen)
+        parameters = net.flat_parameters.tobytes()
+        wanted = wanted or parameters
+        assert parameters == wanted
+
+
+def test_each_number_of_given_gradients_is_checked(isa, dtype):
+    net = net_of(LARGE, ("tanh", "identity"), dtype=dtype, threads=3, backend="compiled")
+    zeros = [tuple(np.zeros_like(T) for T in layer) for layer in net.parameters]
+    net.update(zeros, Adam())
+    before = state_of(net)
+    for layout, layer in itertools.product((np.array, np.asfortranarray, strided), range(4)):
+        for i, j in ((0, 0), (-1, -1), (LARGE[layer + 1] // 2, LARGE[layer] // 2)):
+            bad = [tuple(layout(T) for T in each) for each in zeros]
+            bad[layer][0][i, j] = np.nan
+            with pytest.raises(ValueError, match=rf"gradients\[{layer}\] dW has 1 non-finite value"):
+                net.update(bad)
+    assert state_of(net) == before
+
+
 @around_the_kernels
 def test_an_update_that_would_diverge_changes_nothing(backend, dtype):
     net = net_of((3, 4, 2), ("tanh", "identity"), dtype=dtype, backend=backend)
