@@ -470,6 +470,8 @@ cdef class Engine:
         try:
             if not self._goes_on(optimizer) or not self._are_plain(<list>gradients):
                 return False
+            if self.step_settings.clip_value:
+                return False  # it would make an infinite gradient a finite one
             given = _matrices(gradients)
             self._set_fit(&fit, &self.step_settings, None)
             try:

@@ -32,13 +32,15 @@ def update(trainable, gradients, optimizer):
         clean = checked(gradients, trainable)
         settings = optimizer.frozen(engine.dtype)
         one_step.refuse_schedule_of_epochs(settings, "update")
+        if settings.clip_value:  # which would make an infinite gradient a finite one
+            _refuse_non_finite(clean, engine.dtype, trainable.frozen)
         with guard.writing:
             one_step.make(
                 trainable,
                 optimizer,
                 settings,
                 lambda state: engine.update(clean, settings, state),
-                lambda: _refuse_non_finite(clean, engine.dtype),
+                lambda: _refuse_non_finite(clean, engine.dtype, trainable.frozen),
             )
 
 
@@ -89,9 +91,11 @@ def _checked(T, name, shape, dtype):
     return arrays.operand(array.reshape(shape), name, 2, dtype)
 
 
-def _refuse_non_finite(gradients, dtype):
-    """Raise ValueError if a gradient is not finite."""
+def _refuse_non_finite(gradients, dtype, frozen):
+    """Raise ValueError if a gradient of a layer that is trained is not finite."""
     for i, layer in enumerate(gradients):
+        if frozen[i]:
+            continue
         for name, T in zip(norms.NAMES, layer, strict=False):
             found = arrays.first_non_finite(T, dtype, None)
             if found:

@@ -218,6 +218,26 @@ def test_an_update_that_would_diverge_changes_nothing(backend, dtype):
 
 
 @around_the_kernels
+@pytest.mark.parametrize("optimizer", [SGD(lr=0.1, clip_value=0.5), Adam(clip_value=0.5, clip_norm=1.0)], ids=repr)
+def test_clip_value_makes_no_finite_number_of_an_infinite_gradient(backend, dtype, optimizer):
+    net = net_of((3, 4, 2), ("tanh", "identity"), dtype=dtype, backend=backend)
+    zeros = [tuple(np.zeros_like(T) for T in layer) for layer in net.parameters]
+    for _ in range(2):  # with a new state, and with one that goes on
+        before = state_of(net)
+        for bad in (np.inf, -np.inf, np.nan):
+            gradients = copy.deepcopy(zeros)
+            gradients[0][1][3, 0] = bad
+            with pytest.raises(ValueError, match=r"gradients\[0\] db has 1 non-finite value"):
+                net.update(gradients, optimizer)
+            assert state_of(net) == before
+        net.update(zeros, optimizer)
+    net.trainable = [False, True]
+    net.update(gradients, optimizer)  # those of frozen layers are not used
+    with pytest.raises(ValueError, match=r"gradients\[1\] dW has 8 non-finite values"):
+        net.update([gradients[0], (np.full((2, 4), np.nan), np.zeros(2))], optimizer)
+
+
+@around_the_kernels
 def test_wrong_arguments(backend):
     net = net_of((3, 4, 2), ("tanh", "identity"), backend=backend)
     X, dA = data(net.sizes, 6)
