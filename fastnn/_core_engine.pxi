@@ -411,8 +411,8 @@ cdef class Engine:
         """A[L] (n_L, m) as the next update would have it, with X as its batch."""
         return self._forward_part(X, False, False)
 
-    def backward(self, X, dA, double weight, bint training=False):
-        """The gradients of every layer's parameters, and dX (n_0, m)."""
+    def backward(self, X, dA, double weight, bint training=False, bint moves=False):
+        """The gradients of every layer's parameters, and dX (n_0, m); with `moves` running statistics move, too."""
         dA = dA if self.standards is None else _standardisation.of_derivatives(self.standards, dA)
         cdef fnn_sparse lists
         cdef fnn_matrix x = _input(X, &lists), da = _matrix(dA)
@@ -421,10 +421,11 @@ cdef class Engine:
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
         cdef PyThreadState *state
         cdef fnn_matrix *outs = _room(len(self.norm))
+        cdef int how = FNN_MOVES_RUNNING if moves else training
         try:
             layers, dX = self._gradients_by_columns(outs), _new(self.type_num, self.n_in, m, None, &dx)
             state = _release(3 * m * self.flop)
-            status = fnn_net_backward(self.net, outs, &dx.matrix, &x, &da, m, weight, training, self.seed, threads)
+            status = fnn_net_backward(self.net, outs, &dx.matrix, &x, &da, m, weight, how, self.seed, threads)
             _acquire(state)
             _done(status)
         finally:
