@@ -350,7 +350,9 @@ int fnn_net_training_gradients(const fnn_net *net, double *total, const fnn_matr
                                const fnn_targets *targets, ptrdiff_t m, uint64_t mask_seed, int threads);
 /* From dA (n_L x m, either dtype), the derivatives of each sample's w_i L_i by the outputs, where the sum of w_i is
    `weight`: gradients[] as fnn_net_gradients gives them, and dX (n_0 x m), the derivatives of each sample's w_i L_i by
-   X, unless it is NULL. With in_training as fnn_net_training_gradients. */
+   X, unless it is NULL. With in_training as fnn_net_training_gradients. With FNN_MOVES_RUNNING, too, and the running
+   statistics of batch norm move as in that update: then no other call may use the network meanwhile. */
+#define FNN_MOVES_RUNNING 2
 int fnn_net_backward(const fnn_net *net, const fnn_matrix *gradients, const fnn_matrix *dX, const fnn_matrix *X,
                      const fnn_matrix *dA, ptrdiff_t m, double weight, int in_training, uint64_t mask_seed,
                      int threads);

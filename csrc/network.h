@@ -104,6 +104,7 @@ struct fnn_net {
   int next_part;
   ptrdiff_t begun;
   int begun_with_lists; /* whether X of that step is sparse */
+  uint64_t begun_seed;  /* of its masks */
   uint64_t steps;
   uint64_t updates;            /* in the network's life */
   double bound[1 + FNN_SLOTS]; /* of |parameter|: bound[0]; of |moment| of slot i: bound[1 + i]; INFINITY: not known */

@@ -291,7 +291,8 @@ static void compile_b(compiler *c, int l) {
   const int trains = c->key->trains;
   ptrdiff_t from, to;
   fnn_share(fnn_padded(c->K, c->net->layer[l].n_out), c->K->vl, c->key->threads, c->key->thread, &from, &to);
-  if (trains && has_batch_statistics(c, l)) compile_running(c, l, from, to);
+  const int moves = trains || c->key->in_training == FNN_MOVES_RUNNING;
+  if (moves && has_batch_statistics(c, l)) compile_running(c, l, from, to);
   if (from >= to) return;
   add_columns(c, has_batch_statistics(c, l) ? FNN_CLEAR_B : FNN_SUM_B, l, from, to);
   if (c->net->layer[l].norm) add_columns(c, FNN_SUM_NORM, l, from, to)->norm = norm_of(c, l);

@@ -158,7 +158,7 @@ static int run_training(fnn_net *net, fnn_train_job job, fnn_fit *given, int thr
   threads = fnn_threads(threads);
   if (is_sparse) threads = fnn_sparse_threads(net, use, job.X, batch, threads);
   job.net = net, job.work = &net->work, job.trained = net, job.fit = &fit;
-  job.in_training = 1, job.mask_seed = fit.mask_seed;
+  job.in_training = 1, job.mask_seed = job.part == FNN_WHOLE_STEP ? fit.mask_seed : net->begun_seed;
   if (!FNN_TAKE(job.optimizer, fit.optimizer, eps)) return FNN_REFUSED;
   if (!fnn_is_optimizer(job.optimizer.kind) || fnn_slots_of(job.optimizer.kind) > net->slots) return FNN_REFUSED;
   if (job.optimizer.schedule) {
@@ -256,7 +256,8 @@ int fnn_net_begin_step(fnn_net *net, const fnn_matrix *A, const fnn_matrix *X, p
   net->next_part = FNN_WHOLE_STEP;
   const int status = run_forward_part(net, &net->work, A, X, m, mask_seed, threads, notes);
   if (status == FNN_OK)
-    net->next_part = FNN_BACKWARD_PART, net->begun = m, net->begun_with_lists = X->dtype == FNN_SPARSE;
+    net->next_part = FNN_BACKWARD_PART, net->begun = m, net->begun_with_lists = X->dtype == FNN_SPARSE,
+    net->begun_seed = mask_seed;
   return status;
 }
 

@@ -50,6 +50,7 @@ cdef extern from "fastnn.h" nogil:
     enum: FNN_SGD, FNN_MOMENTUM, FNN_NESTEROV, FNN_ADAM, FNN_ADAMW, FNN_NADAM
     enum: FNN_RMSPROP, FNN_RMSPROP_MOMENTUM, FNN_ADAGRAD
     enum: FNN_W, FNN_B, FNN_RUNNING_MEAN, FNN_RUNNING_VAR
+    enum: FNN_MOVES_RUNNING
     ctypedef struct fnn_spec:
         int kind
         double parameters[2]

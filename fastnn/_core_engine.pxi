@@ -427,14 +427,14 @@ cdef class Engine:
         """A[L] (n_L, m) as the next update would have it, with X as its batch."""
         return self._forward_part(X, False, False)
 
-    def backward(self, X, dA, double weight, bint training=False):
-        """The gradients of every layer's parameters, and dX (n_0, m)."""
+    def backward(self, X, dA, double weight, bint training=False, bint moves=False):
+        """The gradients of every layer's parameters, and dX (n_0, m); with `moves` running statistics move, too."""
         dA = dA if self.standards is None else _standardisation.of_derivatives(self.standards, dA)
         cdef fnn_sparse lists
         cdef fnn_matrix x = _input(X, &lists), da = _matrix(dA)
-        return self._backward(&x, X.shape[1], &da, weight, training)
+        return self._backward(&x, X.shape[1], &da, weight, FNN_MOVES_RUNNING if moves else training)
 
-    cdef tuple _backward(self, const fnn_matrix *x, ptrdiff_t m, const fnn_matrix *da, double weight, bint training):
+    cdef tuple _backward(self, const fnn_matrix *x, ptrdiff_t m, const fnn_matrix *da, double weight, int how):
         cdef operand dx
         cdef int threads = self._threads(fnn_net_train_threads(self.net, m, MOST_THREADS)), status
         cdef PyThreadState *state
@@ -442,7 +442,7 @@ cdef class Engine:
         try:
             layers, dX = self._new_gradients(outs), _new(self.type_num, self.n_in, m, None, &dx)
             state = _release(3 * m * self.flop)
-            status = fnn_net_backward(self.net, outs, &dx.matrix, x, da, m, weight, training, self.seed, threads)
+            status = fnn_net_backward(self.net, outs, &dx.matrix, x, da, m, weight, how, self.seed, threads)
             _acquire(state)
             _done(status)
         finally:
@@ -492,6 +492,8 @@ cdef class Engine:
         try:
             if not self._goes_on(optimizer):
                 return False
+            if self.step_settings.clip_value:
+                return False  # it would make an infinite gradient a finite one
             given = _room(len(self.norm))
             try:
                 if not self._take_plain(<list>gradients, given):

@@ -810,7 +810,7 @@ class Engine:
         return standardisation.in_units(self.standards, A)
 
     @_quiet
-    def backward(self, X, dA, weight, training=False):
+    def backward(self, X, dA, weight, training=False, moves=False):
         """The gradients of every layer's parameters, and dX (n_0, m).
 
         Parameters
@@ -821,10 +821,14 @@ class Engine:
             The sum of w_i, by which the gradients are divided.
         training : bool
             As for :meth:`gradients`.
+        moves : bool
+            With `training`: the running statistics move as in the next update.
         """
         X, masks = self._cast(X), self._masks(X.shape[1]) if training else None
         layers = self._forward(X, masks, training)
         gradients, dZ = self._backward_from(X, layers, self._output_dZ(layers[-1], dA), weight, masks)
+        if moves:
+            self._running = [self._moved(pair, layer.norm) for pair, layer in zip(self._running, layers, strict=True)]
         return gradients, standardisation.derivatives_in_units(self.standards, self._parameters[0][0].T @ dZ)
 
     def quick_backward(self, X, dA, training, guard):

@@ -83,7 +83,7 @@ class Checkpoint(_OfOneFit):
         super().__init__(path)
         check_flag("best", best)
         self.best, self.every = bool(best), arrays.whole_number(every, "every", 1)
-        self._lowest = math.inf
+        self._lowest = None  # the loss of the file; None: this fit has saved none
 
     def __repr__(self):
         return f"Checkpoint({self.path!r}, best={self.best}, every={self.every})"
@@ -92,14 +92,16 @@ class Checkpoint(_OfOneFit):
         """Before the first epoch of a fit: OSError if the file cannot be there."""
         super().begin(net)
         optimizers.spec(net._trainable.optimizer)  # refused now, not after many epochs: an lr that no file can store
-        self._lowest = math.inf
+        self._lowest = None
 
     def __call__(self, epoch, history):
         """After an epoch."""
         net, loss = self._network(), (history.val_loss or history.loss)[-1]
-        if (epoch + 1) % self.every == 0 and not (self.best and loss >= self._lowest):
+        if (epoch + 1) % self.every:
+            return
+        if not self.best or self._lowest is None or loss < self._lowest:
             net.save(self.path, optimizer=True)
-            self._lowest = loss
+            self._lowest = math.inf if math.isnan(loss) else loss  # a loss that is NaN is not lower than any
 
 
 class CSVLog(_OfOneFit):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import arrays, hints, norms, one_step, passes
+from . import arrays, cautions, hints, norms, one_step, passes, standardisation
 from .optimizers import check_optimizer
 
 
@@ -19,8 +19,40 @@ def backward(trainable, X, dA, training):
         raise ValueError(f"dA has shape {np.shape(given)}, wanted (n_L, m) = {wanted}: columns are samples{told}")
     if not arrays.is_plain(dA):
         dA = arrays.columns_as(dA, slice(None), dtype)
+    if training and trainable.has_batch_norm:
+        with trainable.guard.writing:
+            return _backward_of_batch(trainable, X, dA, m)
     with trainable.guard.reading:
         return passes.backward(trainable.engine, X, dA, float(m), training)
+
+
+def _backward_of_batch(trainable, X, dA, m):
+    """As :func:`backward` in training, with batch norm: its running statistics move."""
+    engine = trainable.engine
+    before = engine.running_statistics()
+    try:
+        found = passes.backward(engine, X, dA, float(m), training=True, moves=True)
+        moved = engine.running_statistics()
+        if not all(np.isfinite(T).all() for pair in moved if pair for T in pair):
+            engine.set_running_statistics(before)
+            _refuse_statistics(trainable, X)
+    except BaseException:  # Ctrl-C, too
+        engine.set_running_statistics(before)
+        raise
+    trainable.set_running_statistics(moved)
+    return found
+
+
+def _refuse_statistics(trainable, X):
+    """Raise the error for running statistics that would not be finite."""
+    found = arrays.first_non_finite(X, standardisation.dtype_of(trainable.engine), "feature")
+    if found:
+        raise ValueError(f"X has {found}; nothing was changed")
+    trainable.refuse_non_finite(moments=False)
+    raise FloatingPointError(
+        "the running statistics of batch norm would not be finite: weights or X are too large. "
+        f"{cautions.remedy(trainable, X, None, None, cautions.SMALLER_WEIGHTS)}; nothing was changed"
+    )
 
 
 def update(trainable, gradients, optimizer):
@@ -32,13 +64,15 @@ def update(trainable, gradients, optimizer):
         clean = checked(gradients, trainable)
         settings = optimizer.frozen(engine.dtype)
         one_step.refuse_schedule_of_epochs(settings, "update")
+        if settings.clip_value:  # which would make an infinite gradient a finite one
+            _refuse_non_finite(clean, engine.dtype, trainable.frozen)
         with guard.writing:
             one_step.make(
                 trainable,
                 optimizer,
                 settings,
                 lambda state: engine.update(clean, settings, state),
-                lambda: _refuse_non_finite(clean, engine.dtype),
+                lambda: _refuse_non_finite(clean, engine.dtype, trainable.frozen),
             )
 
 
@@ -89,9 +123,11 @@ def _checked(T, name, shape, dtype):
     return arrays.operand(array.reshape(shape), name, 2, dtype)
 
 
-def _refuse_non_finite(gradients, dtype):
-    """Raise ValueError if a gradient is not finite."""
+def _refuse_non_finite(gradients, dtype, frozen):
+    """Raise ValueError if a gradient of a layer that is trained is not finite."""
     for i, layer in enumerate(gradients):
+        if frozen[i]:
+            continue
         for name, T in zip(norms.NAMES, layer, strict=False):
             found = arrays.first_non_finite(T, dtype, None)
             if found:

@@ -148,7 +148,8 @@ class Network:
             For each sample the derivative of its loss by its outputs A[L], without 1/m.
         training : bool
             True: compute as the next update would, with all of X as one batch: with its dropout masks,
-            and with the statistics of X in batch norm. Nothing changes.
+            and with the statistics of X in batch norm, whose running statistics move as in that update.
+            Nothing else changes, and without batch norm nothing.
 
         Returns
         -------
@@ -163,7 +164,9 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            If `X` or `dA` does not fit.
+            If `X` or `dA` does not fit; where running statistics move, also if X is not finite.
+        FloatingPointError
+            If the running statistics would not be finite; nothing is then changed.
 
         Notes
         -----
@@ -183,7 +186,8 @@ class Network:
         """
         if training is not False:
             check_flag("training", training)
-        found = self._engine.quick_backward(X, dA, training, self._guard)
+        moves = training and self._trainable.has_batch_norm
+        found = None if moves else self._engine.quick_backward(X, dA, training, self._guard)
         return given_gradients.backward(self._trainable, X, dA, bool(training)) if found is None else found
 
     @hints.explained
@@ -520,7 +524,7 @@ class Network:
         -----
         With the gradients of a loss it is the update of :meth:`train_step`; with the same bits if the number
         of samples is a power of two (train_step rounds once where the mean is rounded before). Running
-        statistics of batch norm stay: they belong to a batch.
+        statistics of batch norm stay: :meth:`backward` with ``training=True`` has moved them, by its batch.
 
         Examples
         --------

@@ -79,10 +79,11 @@ def _weighted_mean(before, more, share):
     return loss, [tuple((1 - share) * a + share * b for a, b in zip(*two, strict=True)) for two in layers]
 
 
-def backward(engine, X, dA, weight, training=False):
+def backward(engine, X, dA, weight, training=False, moves=False):
     """The gradients of every layer's parameters and dX, of checked X and of dA that an engine can read.
 
-    `dA` are the derivatives of w_i L_i, and `weight` is the sum of w_i. With `training` X is one batch.
+    `dA` are the derivatives of w_i L_i, and `weight` is the sum of w_i. With `training` X is one batch,
+    and with `moves` the running statistics of batch norm move, as in the next update.
     """
     in_place, found, dX = arrays.in_place(X, None), None, None
     slices = [slice(None)] if training else list(_slices(engine, X, in_place))
@@ -90,7 +91,7 @@ def backward(engine, X, dA, weight, training=False):
         dX = np.empty((engine.sizes[0], X.shape[1]), engine.dtype, order="F")
     for columns in slices:
         part = readable(engine, X, columns, in_place)
-        layers, dX_part = engine.backward(part, dA[:, columns], weight, training)
+        layers, dX_part = engine.backward(part, dA[:, columns], weight, training, moves)
         if dX is None:
             return layers, dX_part
         dX[:, columns] = dX_part

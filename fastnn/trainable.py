@@ -30,6 +30,7 @@ class Trainable:
         self.loss, self.output, self.seed, self.sizes = loss, activations[-1].name, seed, sizes
         self.activations, self.norm, self.shapes = activations, norm, norms.shapes(sizes, norm)
         self.checked_loss = None  # the function of the last train_step(loss=f)
+        self.has_batch_norm = "batch" in norm
         self.is_own = engine.has_own_loss = isinstance(loss, OwnLoss)
         # Number of weights and biases, of gamma and beta.
         self.n_params = sum(n * m for layer in self.shapes for n, m in layer)

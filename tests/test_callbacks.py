@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import math
 import os
 import pickle
 import signal
@@ -15,7 +16,7 @@ import pytest
 import fastnn
 from case_helpers import bits, state_of
 from conftest import DEFAULT
-from fastnn import Adam, Network
+from fastnn import Adam, History, Network
 from fastnn.callbacks import Checkpoint, CSVLog
 
 VARIANTS = DEFAULT  # what is tested here is around the kernels
@@ -115,6 +116,31 @@ def test_the_best_checkpoint_has_the_lowest_loss(backend, tmp_path, validated):
         history = net.fit(X, Y, epochs, optimizer=Adam(lr=0.1), callbacks=[keep, checkpoint], **data, **QUIET)
         losses = history.val_loss if validated else history.loss
         assert bits(fastnn.load(path, backend=backend)) == kept[int(np.argmin(losses))]
+
+
+@pytest.mark.parametrize(
+    ("losses", "saved"),
+    [
+        ([2.0, math.nan, 3.0, 1.0, math.nan, 1.0], [0, 3]),
+        ([math.inf, math.inf, 5.0, math.inf], [0, 2]),
+        ([math.nan, math.nan, 4.0, 5.0], [0, 2]),
+    ],
+)
+def test_a_loss_that_is_no_number_is_not_the_best(backend, tmp_path, losses, saved):
+    """A validation loss may overflow where the training loss does not."""
+    path, net = tmp_path / "net.npz", net_of(backend)
+    path.write_bytes(b"of an earlier fit")
+    checkpoint, found, history = Checkpoint(path, best=True), [], History()
+    checkpoint.begin(net)
+    for epoch, loss in enumerate(losses):
+        history.loss.append(1.0)
+        history.val_loss.append(loss)
+        before = path.read_bytes()
+        net.train_step(X, Y)
+        checkpoint(epoch, history)
+        if path.read_bytes() != before:
+            found.append(epoch)
+    assert found == saved
 
 
 @pytest.mark.parametrize("kind", [Checkpoint, CSVLog])

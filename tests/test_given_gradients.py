@@ -72,7 +72,54 @@ def test_backward_with_norms(backend, dtype, kind):
     for training in (False, True):
         norms = [(kind, None if training or kind == "layer" else pair) for pair in running[:-1]] + [None]
         assert_like_reference(net, X, dA, net.backward(X, dA, training=training), norms)
-    assert state_of(net) == before
+        if not training or kind == "layer":
+            assert state_of(net) == before
+
+
+def running_of(net):
+    return [T for pair in net.running_statistics if pair for T in pair]
+
+
+@pytest.mark.parametrize("sizes", [(7, 12, 9, 4), (20, 130, 70, 3)], ids=str)
+def test_backward_in_training_moves_running_statistics(backend, dtype, sizes):
+    """As the steps that it is a part of, to the same bits; each call by its own batch."""
+    how = {"dtype": dtype, "backend": backend, "norm": ("batch", "batch"), "dropout": 0.2}
+    net, twin = (net_of(sizes, ("tanh", "sigmoid"), **how) for _ in range(2))
+    for frozen in (False, True):
+        for each in (net, twin):
+            each.trainable = [not frozen, True, True]
+        for m in (40, 1, 133):  # statistics of one sample are none
+            X, dA = data(sizes, m, dtype)
+            before = [T.copy() for T in running_of(net)]
+            gradients, _ = net.backward(X, dA, training=True)
+            twin.train_step(X, dA, SGD(lr=0.0), loss=lambda A, y: (np.zeros(A.shape[1]), y))
+            for i, (T, U, old) in enumerate(zip(running_of(net), running_of(twin), before, strict=True)):
+                np.testing.assert_array_equal(T, U)
+                assert (old == T).all() == (m == 1 or (frozen and i < 2))
+            net.update(gradients, SGD(lr=0.0))  # which counts the masks, and moves no statistics
+            for T, U in zip(running_of(net), running_of(twin), strict=True):
+                np.testing.assert_array_equal(T, U)
+            np.testing.assert_array_equal(net.predict(X), twin.predict(X))
+            net.gradients(X, dA, training=True)
+            net.backward(X, dA)
+            assert state_of(net) == state_of(twin)
+
+
+@around_the_kernels
+def test_running_statistics_that_would_not_be_finite_stay(backend, dtype):
+    net = net_of((3, 4, 2), ("tanh", "identity"), dtype=dtype, backend=backend, norm="batch")
+    X, dA = data(net.sizes, 6, dtype)
+    net.backward(X, dA, training=True)
+    before = state_of(net), [T.tobytes() for T in running_of(net)]
+    bad = X.copy()
+    bad[1, 4] = np.nan
+    with pytest.raises(ValueError, match=r"X has 1 non-finite value, first .*; nothing was changed"):
+        net.backward(bad, dA, training=True)
+    assert (state_of(net), [T.tobytes() for T in running_of(net)]) == before
+    with pytest.raises(FloatingPointError, match=r"the running statistics .* nothing was changed"):
+        net.backward(X * (np.finfo(dtype).max / 16), dA, training=True)
+    assert (state_of(net), [T.tobytes() for T in running_of(net)]) == before
+    assert np.isnan(net.backward(bad, dA)[1][:, 4]).all()
 
 
 def test_any_layout_of_X_and_dA(backend, dtype):
@@ -254,6 +301,26 @@ def test_an_update_that_would_diverge_changes_nothing(backend, dtype):
         assert state_of(net) == before
     net.update([tuple(np.full_like(T, 1e-3) for T in layer) for layer in zeros], SGD(lr=1e-3))
     assert state_of(net) != before
+
+
+@around_the_kernels
+@pytest.mark.parametrize("optimizer", [SGD(lr=0.1, clip_value=0.5), Adam(clip_value=0.5, clip_norm=1.0)], ids=repr)
+def test_clip_value_makes_no_finite_number_of_an_infinite_gradient(backend, dtype, optimizer):
+    net = net_of((3, 4, 2), ("tanh", "identity"), dtype=dtype, backend=backend)
+    zeros = [tuple(np.zeros_like(T) for T in layer) for layer in net.parameters]
+    for _ in range(2):  # with a new state, and with one that goes on
+        before = state_of(net)
+        for bad in (np.inf, -np.inf, np.nan):
+            gradients = copy.deepcopy(zeros)
+            gradients[0][1][3, 0] = bad
+            with pytest.raises(ValueError, match=r"gradients\[0\] db has 1 non-finite value"):
+                net.update(gradients, optimizer)
+            assert state_of(net) == before
+        net.update(zeros, optimizer)
+    net.trainable = [False, True]
+    net.update(gradients, optimizer)  # those of frozen layers are not used
+    with pytest.raises(ValueError, match=r"gradients\[1\] dW has 8 non-finite values"):
+        net.update([gradients[0], (np.full((2, 4), np.nan), np.zeros(2))], optimizer)
 
 
 @around_the_kernels

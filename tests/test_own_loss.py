@@ -55,6 +55,8 @@ OPTIONS = [
     {"norm": "layer", "dropout": 0.3},
     {"dropout": (0.2, 0.4), "norm": ("batch", None)},
 ]
+# The derivative of softmax is one of whole columns: it needs the masks again, after the loss.
+OF_WHOLE_COLUMNS = {"dropout": (0.2, 0.4), "activations": ["softmax", "softmax", "tanh"]}
 OPTIMIZERS = [
     SGD(lr=0.05),
     Adam(lr=0.01, clip_norm=0.5, average=0.9),
@@ -65,7 +67,7 @@ OPTIMIZERS = [
 ]
 
 
-@pytest.mark.parametrize("more", OPTIONS, ids=str)
+@pytest.mark.parametrize("more", [*OPTIONS, OF_WHOLE_COLUMNS], ids=str)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=[str(i) for i in range(len(OPTIMIZERS))])
 def test_fit_is_that_with_our_loss(backend, more, optimizer):
     own, ours = nets(backend, **more)
