@@ -14,6 +14,8 @@ import pytest
 import threadpoolctl
 from hypothesis import HealthCheck, settings
 
+import alike
+
 with warnings.catch_warnings():
     # Without the extension the import warns; tests/test_backend.py asserts that it does.
     warnings.filterwarnings("ignore", "fastnn runs on its NumPy backend", RuntimeWarning)
@@ -90,6 +92,16 @@ def isa(request):
     COMPILED.force_isa(request.param)
     yield request.param
     COMPILED.force_isa(before)
+
+
+def pytest_addoption(parser):
+    """`--note-alike` and `--but-for`."""
+    alike.add_options(parser)
+
+
+def pytest_configure(config):
+    """See tests/alike.py."""
+    alike.configure(config)
 
 
 def pytest_collection_finish(session):
@@ -173,4 +185,4 @@ def wheels(tmp_path_factory):
     """Wheels of this tree and environments with them, built as they are asked for: see tests/packaging."""
     from wheelhouse import Wheelhouse
 
-    return Wheelhouse(tmp_path_factory.mktemp("wheels"))
+    return Wheelhouse(Path(os.environ.get("FASTNN_WHEELHOUSE") or tmp_path_factory.mktemp("wheels")))
