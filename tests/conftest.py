@@ -16,7 +16,10 @@ from hypothesis import HealthCheck, settings
 
 import alike
 
-with warnings.catch_warnings():
+with warnings.catch_warnings(), pytest.MonkeyPatch.context() as settings_of_the_import:
+    # OpenMP's threads, which read this as they are loaded, leave the core to the other workers between two calls,
+    # instead of waiting on it: tests of many threads take half the time. Child processes do as users' do.
+    settings_of_the_import.setenv("OMP_WAIT_POLICY", os.environ.get("OMP_WAIT_POLICY", "passive"))
     # Without the extension the import warns; tests/test_backend.py asserts that it does.
     warnings.filterwarnings("ignore", "fastnn runs on its NumPy backend", RuntimeWarning)
     import fastnn
@@ -85,7 +88,15 @@ alone = pytest.mark.thread_unsafe(reason="looks at, or changes, what belongs to 
 DTYPES = [np.dtype("float32"), np.dtype("float64")]
 
 
-@pytest.fixture(params=COMPILED.isas() if COMPILED else [])
+ISAS = COMPILED.isas() if COMPILED else []
+# For a dear test of what is decided above the kernels, such as how a team shares a step: each instruction set, and all
+# but the best one in slow runs only.
+each_isa_slowly = pytest.mark.parametrize(
+    "isa", [*(pytest.param(name, marks=pytest.mark.slow) for name in ISAS[:-1]), *ISAS[-1:]], indirect=True
+)
+
+
+@pytest.fixture(params=ISAS)
 def isa(request):
     """Each instruction set of this machine, forced."""
     before = COMPILED.current_isa()

@@ -5,7 +5,7 @@ import pytest
 
 import fastnn
 from case_helpers import bits, state_of
-from conftest import COMPILED
+from conftest import COMPILED, each_isa_slowly
 from roofline import NETS as TABLE
 
 pytestmark = pytest.mark.skipif(COMPILED is None, reason="a promise of the compiled backend")
@@ -63,6 +63,7 @@ def test_threads_do_not_change_bits_in_the_table(sizes, batch, dtype, optimizer,
 @with_each
 @pytest.mark.parametrize("batches", [5, longer])
 @pytest.mark.usefixtures("isa")
+@each_isa_slowly
 def test_threads_do_not_change_bits(sizes, activations, batch, dtype, optimizer, batches):
     assert_threads_do_not_change_bits(sizes, activations, batch, dtype, optimizer, batches)
 

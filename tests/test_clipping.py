@@ -10,6 +10,7 @@ import pytest
 import fastnn
 import reference as ref
 from case_helpers import bits, state_of
+from conftest import each_isa_slowly
 from fastnn import SGD, Adam, AdamW, Network, kernels
 
 RNG = np.random.default_rng(33)
@@ -89,6 +90,7 @@ def test_both_backends_train_alike(dtype, extras, isa):
 
 
 @each
+@each_isa_slowly
 def test_the_same_bits_at_any_number_of_threads(dtype, extras, isa):
     nets = []
     for threads in (1, 2, 3, 5):
