@@ -82,6 +82,13 @@ def around_the_kernels(test):
     return test
 
 
+def lesser_are_slow(test):
+    """For a dear test of `VARIANTS`: the instruction sets that are not the best in slow runs only."""
+    slow = pytest.mark.slow
+    test.variants = [name if name in BACKENDS else pytest.param(name, marks=slow) for name in VARIANTS]
+    return test
+
+
 # For pytest-run-parallel, which runs each test in many threads at once.
 alone = pytest.mark.thread_unsafe(reason="looks at, or changes, what belongs to the whole process")
 
@@ -89,8 +96,7 @@ DTYPES = [np.dtype("float32"), np.dtype("float64")]
 
 
 ISAS = COMPILED.isas() if COMPILED else []
-# For a dear test of what is decided above the kernels, such as how a team shares a step: each instruction set, and all
-# but the best one in slow runs only.
+# The same for a dear test that asks for an `isa`.
 each_isa_slowly = pytest.mark.parametrize(
     "isa", [*(pytest.param(name, marks=pytest.mark.slow) for name in ISAS[:-1]), *ISAS[-1:]], indirect=True
 )
