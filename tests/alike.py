@@ -2,8 +2,8 @@
 
 Where the extension is absent, and where it is there but FASTNN_BACKEND=numpy is set, the same Python code runs, except
 for what asks for the extension, or starts a process, which may ask. So the first run notes the tests that passed, but
-for those of files of which anything did that (`--note-alike FILE`); the second leaves these out (`--but-for FILE`).
-What the first one skipped, or did not have, is run in the second.
+for those of files of which anything did that (`--note-alike=FILE`); the second leaves these out (`--but-for=FILE`).
+What the first one skipped, or did not have, is run in the second. (With a space, pytest takes FILE for one of tests.)
 """
 
 import sys

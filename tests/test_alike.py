@@ -90,9 +90,9 @@ def run(folder, *options, second=False):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
 def test_what_is_left_out(tmp_path):
     pytest.importorskip("xdist")
-    first, _ = run(tmp_path, "--note-alike", "noted", "-p", "xdist", "-n", "2", "--dist", "loadfile")
+    first, _ = run(tmp_path, "--note-alike=noted", "-p", "xdist", "-n", "2", "--dist", "loadfile")
     assert set((tmp_path / "noted").read_text().split()) == LEFT_OUT
-    second, told = run(tmp_path, "--but-for", "noted", second=True)
+    second, told = run(tmp_path, "--but-for=noted", second=True)
     assert second == first - LEFT_OUT | {"test_plain.py::test_in_second_run_only"}
     assert "2 skipped" in told
     assert "2 deselected" in told
