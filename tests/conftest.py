@@ -14,7 +14,12 @@ import pytest
 import threadpoolctl
 from hypothesis import HealthCheck, settings
 
-with warnings.catch_warnings():
+import alike
+
+with warnings.catch_warnings(), pytest.MonkeyPatch.context() as settings_of_the_import:
+    # OpenMP's threads, which read this as they are loaded, leave the core to the other workers between two calls,
+    # instead of waiting on it: tests of many threads take half the time. Child processes do as users' do.
+    settings_of_the_import.setenv("OMP_WAIT_POLICY", os.environ.get("OMP_WAIT_POLICY", "passive"))
     # Without the extension the import warns; tests/test_backend.py asserts that it does.
     warnings.filterwarnings("ignore", "fastnn runs on its NumPy backend", RuntimeWarning)
     import fastnn
@@ -77,19 +82,43 @@ def around_the_kernels(test):
     return test
 
 
+def lesser_are_slow(test):
+    """For a dear test of `VARIANTS`: the instruction sets that are not the best in slow runs only."""
+    slow = pytest.mark.slow
+    test.variants = [name if name in BACKENDS else pytest.param(name, marks=slow) for name in VARIANTS]
+    return test
+
+
 # For pytest-run-parallel, which runs each test in many threads at once.
 alone = pytest.mark.thread_unsafe(reason="looks at, or changes, what belongs to the whole process")
 
 DTYPES = [np.dtype("float32"), np.dtype("float64")]
 
 
-@pytest.fixture(params=COMPILED.isas() if COMPILED else [])
+ISAS = COMPILED.isas() if COMPILED else []
+# The same for a dear test that asks for an `isa`.
+each_isa_slowly = pytest.mark.parametrize(
+    "isa", [*(pytest.param(name, marks=pytest.mark.slow) for name in ISAS[:-1]), *ISAS[-1:]], indirect=True
+)
+
+
+@pytest.fixture(params=ISAS)
 def isa(request):
     """Each instruction set of this machine, forced."""
     before = COMPILED.current_isa()
     COMPILED.force_isa(request.param)
     yield request.param
     COMPILED.force_isa(before)
+
+
+def pytest_addoption(parser):
+    """`--note-alike` and `--but-for`."""
+    alike.add_options(parser)
+
+
+def pytest_configure(config):
+    """See tests/alike.py."""
+    alike.configure(config)
 
 
 def pytest_collection_finish(session):
@@ -173,4 +202,4 @@ def wheels(tmp_path_factory):
     """Wheels of this tree and environments with them, built as they are asked for: see tests/packaging."""
     from wheelhouse import Wheelhouse
 
-    return Wheelhouse(tmp_path_factory.mktemp("wheels"))
+    return Wheelhouse(Path(os.environ.get("FASTNN_WHEELHOUSE") or tmp_path_factory.mktemp("wheels")))

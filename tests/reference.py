@@ -755,6 +755,10 @@ def assert_close(got, pair, dtype, what):
     if isinstance(got, np.ndarray):
         assert (got.shape, got.dtype) == (T.shape, dtype), f"{what}: {got.shape} {got.dtype}, not {T.shape} {dtype}"
     bound, got = BOUND[dtype], np.asarray(got, np.float64)
+    with np.errstate(all="ignore"):
+        error = np.abs(got - T)
+        if (error <= 0.99 * bound * S).all() and np.isfinite(error).all():
+            return  # nearly always; of all else, the rest decides
     finite = np.isfinite(T)
     odd = ~finite & ~((got == T) | (np.isnan(got) & np.isnan(T)))
     if odd.any():

@@ -79,6 +79,10 @@ def test_roofline_checks_what_it_times(dtype):
     assert roofline.step_seconds((6, 5, 3), 4, dtype, seconds=0) > 0
 
 
+# With NumPy all of them take a minute: the test of how many batches they train on has each of them once.
+FEW_OPTIONS = "" if COMPILED else " --options momentum Adam"
+
+
 @pytest.mark.parametrize(
     ("script", "arguments"),
     [
@@ -99,7 +103,7 @@ def test_roofline_checks_what_it_times(dtype):
         (overheads, "subnormal --nets 6-5-3x4 --dtype float64"),
         pytest.param(overheads, "fork --nets 6-5-3x4", marks=may_fork),
         (own_steps, "--nets 6-5-3x4"),
-        (training_options, "--nets 6-5-3x4"),
+        (training_options, f"--nets 6-5-3x4{FEW_OPTIONS}"),
         pytest.param(sparse, "--features 50 --units 3 --share 0.3", marks=needs_scipy),
         pytest.param(estimators, "--data rows --epochs 2", marks=needs_sklearn),
         (scale, "--curves width depth --points 4 --passes 1"),

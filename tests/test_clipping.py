@@ -10,6 +10,7 @@ import pytest
 import fastnn
 import reference as ref
 from case_helpers import bits, state_of
+from conftest import each_isa_slowly, lesser_are_slow
 from fastnn import SGD, Adam, AdamW, Network, kernels
 
 RNG = np.random.default_rng(33)
@@ -50,6 +51,7 @@ def mended(gradients, parameters, clip_norm=None, clip_value=None, l1=0.0):
     return [(dW + l1 * np.sign(W), db) for (dW, db), (W, _) in zip(pairs, parameters, strict=True)]
 
 
+@lesser_are_slow
 @each
 @pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW"])
 def test_steps_are_those_of_the_formulas(backend, dtype, kind, extras):
@@ -89,6 +91,7 @@ def test_both_backends_train_alike(dtype, extras, isa):
 
 
 @each
+@each_isa_slowly
 def test_the_same_bits_at_any_number_of_threads(dtype, extras, isa):
     nets = []
     for threads in (1, 2, 3, 5):

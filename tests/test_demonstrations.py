@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from conftest import lesser_are_slow
 from fastnn import SGD, Network, kernels
 
 
@@ -67,6 +68,7 @@ VANISHING = {
 }
 
 
+@lesser_are_slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", VANISHING)
 def test_five_sigmoid_layers(backend, dtype, name, seed):

@@ -10,7 +10,7 @@ import pytest
 import fastnn
 import reference as ref
 from case_helpers import bits, state_of
-from conftest import COMPILED
+from conftest import COMPILED, lesser_are_slow
 from fastnn import SGD, Adam, EarlyStopping, Network, _philox
 
 RNG = np.random.default_rng(21)
@@ -74,6 +74,7 @@ def step_by_hand(net, x, Y, lr, update):
     return new[::-1], loss
 
 
+@lesser_are_slow
 @pytest.mark.parametrize("pair", list(itertools.pairwise([*ref.ALL_ACTIVATIONS, ref.ALL_ACTIVATIONS[0]])), ids=str)
 def test_a_step_is_that_by_hand(backend, pair):
     for dtype, rtol in (("float32", 2e-5), ("float64", 1e-12)):

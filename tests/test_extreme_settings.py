@@ -12,7 +12,7 @@ import pytest
 import fastnn
 import reference as ref
 from case_helpers import assert_faultless, bits, python, state_of
-from conftest import DTYPES, PROFILE
+from conftest import DTYPES, PROFILE, each_isa_slowly
 from fastnn import SGD, Adagrad, Adam, AdamW, NAdam, Network, RMSprop, kernels, optimizers, training
 
 SMALL = [5e-324, 1e-300, 1e-45, 1e-40, 1e-38]
@@ -143,6 +143,7 @@ def disagreement(how, dtype, softmax, optimizer):
     return ""
 
 
+@each_isa_slowly
 @pytest.mark.parametrize("how", ["step", "fit"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_both_backends_agree(isa, kind, how):

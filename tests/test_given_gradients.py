@@ -9,7 +9,7 @@ import pytest
 
 import reference as ref
 from case_helpers import assert_refused, state_of
-from conftest import COMPILED, alone, around_the_kernels
+from conftest import COMPILED, alone, around_the_kernels, each_isa_slowly, lesser_are_slow
 from fastnn import SGD, Adam, NAdam, Network, RMSprop, given_gradients, passes, schedules
 from layouts import LAYOUTS, laid_out
 
@@ -53,6 +53,7 @@ def assert_like_reference(net, X, dA, found, norms=None):
     ref.assert_close(found[1], dX, dtype, "dX")
 
 
+@lesser_are_slow
 @pytest.mark.parametrize("activations", ACTIVATIONS, ids=str)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_backward_is_the_reference(backend, dtype, sizes, activations):
@@ -132,6 +133,7 @@ def test_any_layout_of_X_and_dA(backend, dtype):
         assert [T.shape for T in got[0][0]] == [T.shape for T in wanted[0][0]]
 
 
+@each_isa_slowly
 @pytest.mark.parametrize("threads", [2, 3, 5])
 def test_threads_give_the_same_bits(isa, dtype, threads):
     for sizes, norm in itertools.product([(9, 64, 20, 5), (64, 130, 128, 40)], [None, "batch", "layer"]):

@@ -10,6 +10,7 @@ import pytest
 import fastnn
 import reference as ref
 from case_helpers import each
+from conftest import lesser_are_slow
 from fastnn import Network
 
 PAIRS = [(g, loss) for loss, known in ref.LOSSES.items() for g in ref.ACTIVATIONS if known.output in (None, g)]
@@ -116,6 +117,7 @@ def assert_gradients(gradients, wanted, atol):
             np.testing.assert_allclose(got, want, rtol=0, atol=atol * max(1, largest), err_msg=f"{name}{i}")
 
 
+@lesser_are_slow
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("hidden", "output", "loss", "n"), with_slow_ones(CASES))
 def test_gradients(backend, hidden, output, loss, n, weighted):
@@ -139,6 +141,7 @@ def test_gradients(backend, hidden, output, loss, n, weighted):
         assert_gradients(gradients, differences(own, case.parameters), 1e-8)
 
 
+@lesser_are_slow
 @pytest.mark.parametrize(("output", "loss", "n"), with_slow_ones(OUTPUTS))
 def test_gradient_check(backend, dtype, output, loss, n):
     case = a_case(("tanh", "tanh"), output, loss, n)
@@ -181,6 +184,7 @@ def test_d12_gradients_do_not_depend_on_the_batch_size(backend, dtype):
         assert db == pytest.approx(-2.5, rel=1e-6)
 
 
+@lesser_are_slow
 @each("weighted", [False, True])
 @each("of", OUTPUTS)
 def test_d12_gradients_of_tiled_data(backend, dtype, of, weighted):

@@ -12,7 +12,7 @@ import pytest
 import fastnn
 import reference as ref
 from case_helpers import bits
-from conftest import COMPILED
+from conftest import COMPILED, lesser_are_slow
 from fastnn import SGD, Adam, Network, kernels
 
 TORCH = np.load(Path(__file__).parent / "data" / "torch_losses.npz")
@@ -134,6 +134,7 @@ def test_a_log_rate_that_is_too_large_is_a_divergence(backend):
 # --- networks -----------------------------------------------------------------------------------------------------
 
 
+@lesser_are_slow
 @pytest.mark.parametrize(("loss", "n"), CASES, ids=str)
 def test_training_lowers_the_loss_and_gradients_are_derivatives(backend, loss, n):
     y, w = targets_of(loss, n), RNG.uniform(size=M)

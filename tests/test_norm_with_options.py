@@ -7,6 +7,7 @@ import pytest
 
 import reference as ref
 from case_helpers import bits
+from conftest import each_isa_slowly
 from fastnn import SGD, Adam, Network
 
 RNG = np.random.default_rng(66)
@@ -80,6 +81,7 @@ def test_steps_are_those_of_the_formulas(backend, dtype, settings, trainable):
 
 @extras
 @frozen
+@each_isa_slowly
 def test_the_same_bits_at_any_number_of_threads(dtype, isa, settings, trainable):
     found = set()
     for threads in (1, 2, 4):

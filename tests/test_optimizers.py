@@ -11,7 +11,7 @@ import pytest
 
 import fastnn
 import reference as ref
-from case_helpers import assert_refused, bits, state_of
+from case_helpers import assert_refused, bits, each, state_of
 from conftest import around_the_kernels
 from fastnn import SGD, Adagrad, Adam, AdamW, NAdam, Network, RMSprop, files, kernels
 
@@ -117,8 +117,8 @@ def test_steps_of_its_own_gradients(backend, dtype, rng, number, sizes):
                 np.testing.assert_allclose(got, want, rtol=0, atol=scale * {"f": 2e-6, "d": 1e-12}[dtype.char])
 
 
-@pytest.mark.parametrize("eps", [1e-8, 1e-3, 1e-29, 1e-31, 1e-38])
 @pytest.mark.parametrize("cls", [Adam, AdamW, NAdam])
+@each("eps", [1e-8, 1e-3, 1e-29, 1e-31, 1e-38])
 def test_adam_divides_right_at_any_scale(backend, dtype, rng, cls, eps):
     # float32's quotient is one of multiplications, but for the smallest eps
     n = 1000
@@ -130,8 +130,8 @@ def test_adam_divides_right_at_any_scale(backend, dtype, rng, cls, eps):
     np.testing.assert_allclose(w, want, rtol={"f": 3e-7, "d": 1e-14}[dtype.char])
 
 
-@pytest.mark.parametrize("eps", [1e-10, 1e-3, 1e-29, 1e-31, 1e-38])
 @pytest.mark.parametrize("cls", [RMSprop, Adagrad])
+@each("eps", [1e-10, 1e-3, 1e-29, 1e-31, 1e-38])
 def test_gradients_are_divided_right_at_any_scale(backend, dtype, rng, cls, eps):
     n = 1000
     g = (rng.standard_normal((1, n)) * 10.0 ** rng.uniform(-12, 12, (1, n))).astype(dtype)
@@ -152,9 +152,9 @@ def product_of_momenta(t, momentum_decay):
     return np.prod(1 - np.longdouble(0.96) ** (i * momentum_decay) / 2)
 
 
-@pytest.mark.parametrize("momentum_decay", [0, 1e-9, 4e-3, 0.35, 1, 1e3])
-@pytest.mark.parametrize("beta1", [0, 0.9, 0.99999])
 @pytest.mark.parametrize("t", [1, pytest.param(2, marks=pytest.mark.slow), 3000, 2**52])
+@each("beta1", [0, 0.9, 0.99999])
+@each("momentum_decay", [0, 1e-9, 4e-3, 0.35, 1, 1e3])
 def test_nadam_s_product_of_momenta(backend, t, beta1, momentum_decay):
     # 2**52: if each step multiplied all of the momenta, this would never end
     product = product_of_momenta(t, momentum_decay) * np.longdouble(beta1) ** t
@@ -507,8 +507,8 @@ def test_divergence_after_a_callback_keeps_what_it_left(backend, rng):
     assert state_of(net) == (left[0], 2, None, b"")
     adam.lr = 0.01
     twin = afresh(backend, net)
-    for each in (net, twin):
-        each.train_step(X, y, adam)
+    for trained in (net, twin):
+        trained.train_step(X, y, adam)
     assert state_of(net)[2:] == state_of(twin)[2:]
 
 

@@ -1,21 +1,12 @@
-"""Threads with 64 kB of stack: those of a caller's own making, and OpenMP's by OMP_STACKSIZE."""
+"""Threads with 64 kB of stack: those of a caller's own making, and OpenMP's by OMP_STACKSIZE.
 
-import platform
-import re
-import shutil
-import subprocess
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+That no function needs much: packaging/test_compilers.py, which has the compiler tell.
+"""
 
 import pytest
 
 from case_helpers import python
-from conftest import COMPILED, SANITIZED
-
-CSRC = Path(__file__).parents[1] / "csrc"
-
-# Of the deepest way from an entry through a task into a kernel: 16 kB of scratch, a kernel's sums, a tile.
-LARGEST_FRAME = 18_000
+from conftest import COMPILED, SANITIZED, each_isa_slowly
 
 needs_core = pytest.mark.skipif(COMPILED is None or SANITIZED, reason="the extension is not here, or takes more stack")
 
@@ -91,12 +82,9 @@ print("done")
 )
 
 
-ISAS = COMPILED.isas() if COMPILED else []
-
-
 @needs_core
 # Where the vectors are largest, the functions need the most.
-@pytest.mark.parametrize("isa", [*(pytest.param(isa, marks=pytest.mark.slow) for isa in ISAS[:-1]), *ISAS[-1:]])
+@each_isa_slowly
 @pytest.mark.parametrize("most", ["20_000", pytest.param("100_000", marks=pytest.mark.slow)])
 def test_a_thread_of_64_kb(isa, most):
     assert python(IN_A_THREAD.replace("MOST", most), "compiled", FASTNN_ISA=isa).strip() == "done"
@@ -105,24 +93,3 @@ def test_a_thread_of_64_kb(isa, most):
 @needs_core
 def test_openmp_threads_of_64_kb():
     assert python(IN_A_TEAM, "compiled", OMP_STACKSIZE="64k", OMP_NUM_THREADS="4").strip() == "done"
-
-
-@pytest.mark.build
-@pytest.mark.skipif(not shutil.which("gcc") or not CSRC.is_dir(), reason="needs gcc and the sources")
-def test_no_frame_is_large(tmp_path):
-    isas = {"avx2": ["-mavx2", "-mfma"]} if platform.machine() in ("x86_64", "AMD64") else {}
-    isas |= {"avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]} if isas else {}
-
-    def compiled(source):
-        isa = source.stem.removeprefix("kernels_")
-        frames = tmp_path / f"{source.stem}.su"
-        command = ["gcc", "-std=gnu11", "-O3", "-ffp-contract=off", "-fopenmp", "-w", *isas.get(isa, [])]
-        subprocess.run([*command, "-fstack-usage", "-c", source, "-o", frames.with_suffix(".o")], check=True)
-        return frames.read_text()
-
-    with ThreadPoolExecutor(2) as pool:
-        text = "".join(pool.map(compiled, sorted(CSRC.glob("*.c"))))
-    frames = re.findall(r":(\w+)\t(\d+)\t(\S+)", text)
-    assert len(frames) > 100
-    assert [f for f in frames if int(f[1]) > LARGEST_FRAME] == []
-    assert {how for _, _, how in frames} <= {"static", "dynamic,bounded"}

@@ -9,7 +9,7 @@ import pytest
 
 import reference as ref
 from case_helpers import bits, python, state_of
-from conftest import COMPILED
+from conftest import COMPILED, each_isa_slowly
 from fastnn import SGD, Adagrad, Adam, AdamW, DataWarning, Network, RMSprop, schedules, sparse
 
 scipy_sparse = pytest.importorskip("scipy.sparse")
@@ -135,6 +135,7 @@ def test_training_is_that_on_the_array(backend, dtype, case, units):
 
 @pytest.mark.skipif(COMPILED is None, reason="the number of threads is the compiled backend's")
 @pytest.mark.parametrize("case", TRAINED)
+@each_isa_slowly
 def test_any_number_of_threads_gives_the_same_bits(dtype, case, isa):
     settings, optimizer = TRAINED[case]
     found = set()
@@ -149,6 +150,7 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, case, isa):
 @pytest.mark.skipif(COMPILED is None, reason="the number of threads is the compiled backend's")
 @pytest.mark.parametrize("optimizer", [SGD(lr=1e-3), Adam(lr=1e-3)])
 @pytest.mark.parametrize("units", [64, 70])
+@each_isa_slowly
 def test_few_and_most_features_in_a_batch_give_the_same_bits(dtype, units, optimizer, isa):
     """Where most features occur in a batch, they are walked in another order; then the same after adapt."""
     many = [scipy_sparse.csc_array(some_numbers(120, M, share, seed=units)) for share in (0.005, 0.1)]

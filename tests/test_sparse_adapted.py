@@ -8,7 +8,7 @@ import pytest
 import fastnn
 import reference as ref
 from case_helpers import bits, state_of
-from conftest import COMPILED
+from conftest import COMPILED, each_isa_slowly
 from fastnn import SGD, Adam, Network
 
 scipy_sparse = pytest.importorskip("scipy.sparse")
@@ -157,6 +157,7 @@ def test_training_is_that_on_the_array(backend, dtype, case):
 
 @pytest.mark.skipif(COMPILED is None, reason="the number of threads is the compiled backend's")
 @pytest.mark.parametrize("case", ["SGD", "Adam", "clip_norm", "batch norm"])
+@each_isa_slowly
 def test_any_number_of_threads_gives_the_same_bits(dtype, case, isa):
     settings, optimizer = TRAINED[case]
     found = set()

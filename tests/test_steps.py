@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import fastnn
 from case_helpers import bits, state_of
-from conftest import COMPILED
+from conftest import COMPILED, lesser_are_slow
 from fastnn.one_step import careful_step
 
 OPTIMIZERS = {
@@ -76,6 +76,7 @@ def test_out_that_shares_memory_with_X_is_right():
     assert np.array_equal(X, expected)
 
 
+@lesser_are_slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @given(
     exponent=st.integers(-5, 38),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from conftest import lesser_are_slow
 from fastnn import Network
 
 with np.load(Path(__file__).parent / "data" / "torch_training.npz") as file:
@@ -44,6 +45,7 @@ def assert_parameters(net, name, steps):
         np.testing.assert_allclose(T, want, rtol=0, atol=RTOL * np.abs(want).max())
 
 
+@lesser_are_slow
 @of_torch
 def test_steps_are_those_of_torch(backend, name):
     net, optimizer, X, y = prepared(name, backend)
@@ -55,6 +57,7 @@ def test_steps_are_those_of_torch(backend, name):
             assert_parameters(net, name, step)
 
 
+@lesser_are_slow
 @of_torch
 def test_fit_is_that_of_torch(backend, name):
     net, optimizer, X, y = prepared(name, backend)

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import shutil
 
 import pytest
@@ -235,6 +236,9 @@ def test_the_header_is_standard_c_and_cxx(tmp_path, compiler, language):
 
 # --- flags --------------------------------------------------------------------------------------------------------
 
+FAST = "-ffast-math -funsafe-math-optimizations -ffinite-math-only -fassociative-math -freciprocal-math"
+FAST_TOO = f"{FAST} -fno-signed-zeros -fno-trapping-math -ffp-contract=fast"
+
 
 def build(wheels, folder, **environment):
     """setup.py's own messages and the compilers', and the folder to import from."""
@@ -250,18 +254,40 @@ def build(wheels, folder, **environment):
 @pytest.fixture(scope="module")
 def as_usual(wheels, tmp_path_factory):
     needs("gcc")
-    return build(wheels, tmp_path_factory.mktemp("usual"), CC="gcc", CFLAGS="-Wall")
+    return build(wheels, tmp_path_factory.mktemp("usual"), CC="gcc", CFLAGS="-Wall -fstack-usage")
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_a_build_prints_no_warning(wheels, tmp_path, as_usual, compiler):
+@pytest.fixture(scope="module")
+def by_clang(wheels, tmp_path_factory):
+    """With flags that a distributor may have; whether they change numbers is asked below."""
+    needs("clang")
+    flags = {"CC": f"clang {FAST_TOO}", "CFLAGS": "-Wall", "LDFLAGS": f"-Ofast {FAST}"}
+    return build(wheels, tmp_path_factory.mktemp("clang"), **flags)
+
+
+@pytest.mark.parametrize("build_of", ["as_usual", "by_clang"])
+def test_a_build_prints_no_warning(request, build_of):
     # A thousand of them hide the next.
-    needs(compiler)
-    done, _ = as_usual if compiler == "gcc" else build(wheels, tmp_path, CC=compiler, CFLAGS="-Wall")
+    done, _ = request.getfixturevalue(build_of)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text[-4000:]
     assert "csrc/kernels_generic.c" in text  # else nothing was said at all
-    assert [line for line in text.splitlines() if "warning:" in line] == []
+    ours = "clang: warning: overriding '-ffp-contract=fast' option"  # by what is in LDFLAGS here: no flags of setup.py
+    assert [line for line in text.splitlines() if "warning:" in line and not line.startswith(ours)] == []
+
+
+# Of the deepest way from an entry through a task into a kernel: 16 kB of scratch, a kernel's sums, a tile.
+LARGEST_FRAME = 18_000
+
+
+def test_no_frame_is_large(as_usual):
+    # Threads may have 64 kB of stack: tests/test_small_stacks.py.
+    told = sorted((as_usual[1].parent / "temp" / "csrc").glob("*.su"))
+    assert {path.stem for path in told} == {path.stem for path in CSRC.glob("*.c")}
+    frames = re.findall(r":(\w+)\t(\d+)\t(\S+)", "".join(path.read_text() for path in told))
+    assert len(frames) > 100
+    assert [f for f in frames if int(f[1]) > LARGEST_FRAME] == []
+    assert {how for _, _, how in frames} <= {"static", "dynamic,bounded"}
 
 
 # Fingerprints of predictions and of training for each instruction set, and what fast math would break.
@@ -303,10 +329,6 @@ def probe(wheels, library):
     return done.stdout
 
 
-FAST = "-ffast-math -funsafe-math-optimizations -ffinite-math-only -fassociative-math -freciprocal-math"
-FAST_TOO = f"{FAST} -fno-signed-zeros -fno-trapping-math -ffp-contract=fast"
-
-
 @on_x86_64
 @pytest.mark.parametrize(
     "flags",
@@ -319,13 +341,12 @@ FAST_TOO = f"{FAST} -fno-signed-zeros -fno-trapping-math -ffp-contract=fast"
             "LDFLAGS": "-flto",
         },
         {"CFLAGS": "-O2 -D_FORTIFY_SOURCE=3 -Wall -Werror -march=native -mavx2 -mfma -ffp-contract=fast"},
-        {"CC": f"clang {FAST_TOO}", "LDFLAGS": f"-Ofast {FAST}"},
+        None,
     ],
     ids=["CFLAGS and LDFLAGS", "CC and CPPFLAGS, -O0, -std=c99, -flto", "-Werror, -march=native", "clang"],
 )
-def test_a_distributors_flags_change_no_number(wheels, tmp_path, as_usual, flags):
-    needs(flags.get("CC", "gcc").split()[0])
-    done, library = build(wheels, tmp_path, **flags)
+def test_a_distributors_flags_change_no_number(request, wheels, tmp_path, as_usual, flags):
+    done, library = build(wheels, tmp_path, **flags) if flags else request.getfixturevalue("by_clang")
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert probe(wheels, library) == probe(wheels, as_usual[1])
 

