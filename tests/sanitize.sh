@@ -12,29 +12,18 @@ mode=${1-all}
 python=$(command -v "${PYTHON:-python3}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir "$work/tree" "$work/objects"
+mkdir "$work/tree"
 cp -r csrc fastnn tests benchmarks examples setup.py pyproject.toml MANIFEST.in README.md CONTRIBUTING.md LICENSE "$work/tree"
 cd "$work/tree"
 rm -f fastnn/_core.*.so
 
-# objects COMPILER FLAGS [VECTOR_COMPILER VECTOR_FLAGS]: of the whole core; the other pair for AVX kernels
-objects() {
-  local f isa how
-  for f in csrc/*.c; do
-    how="$1 $2"
-    case $f in
-      *avx2*) isa="-mavx2 -mfma" how="${3-$1} ${4-$2}" ;;
-      *avx512*) isa="-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma" how="${3-$1} ${4-$2}" ;;
-      *) isa= ;;
-    esac
-    echo "$how -std=gnu11 -ffp-contract=off -fopenmp $isa -c $f -o $work/objects/$(basename "$f" .c).o"
-  done | xargs -P 2 -d '\n' -I{} sh -c '{}'
-}
-
+# extension COMPILER [VECTOR_COMPILER]: builds it in place; the other one is for AVX kernels. The objects stay: the checks
+# are linked from them. A compiler is a program here, or the one that looks for OpenMP would not link.
 extension() {
-  sed -i 's/"-O[23]"/"-O1"/' setup.py # instrumented, the kernels take minutes to optimise further
-  # As a part of the compiler's name, or the program that looks for OpenMP would not link.
-  CC="gcc $*" FASTNN_EXT=require "$python" setup.py -q build_ext --inplace > "$work/build.log" 2>&1 || {
+  sed -i 's/"-O[23]"/"-O1"/; s/"-g0"/"-g1"/' setup.py # instrumented, the kernels take minutes to optimise further
+  printf '#!/bin/sh\ncase "$*" in *"-c csrc/kernels_avx"*) exec %s "$@";; *) exec %s "$@";; esac\n' "${2-$1}" "$1" > "$work/cc"
+  chmod +x "$work/cc"
+  CC=$work/cc FASTNN_EXT=require "$python" setup.py -q build_ext --inplace > "$work/build.log" 2>&1 || {
     tail -20 "$work/build.log"
     exit 1
   }
@@ -45,12 +34,12 @@ case $mode in
     flags="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1 -O1"
     # Python itself keeps what it allocates; leaks are counted in tests/test_memory.py and test_out_of_memory.py.
     export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
+    extension "gcc $flags"
+    [ -z "${FASTNN_KERNELS-}" ] || cp build/temp.*/csrc/kernels_*.o "$FASTNN_KERNELS" # for fuzz.sh
     echo "the core's check"
-    objects gcc "$flags"
-    gcc -std=gnu11 $flags tests/c/check_core.c "$work"/objects/*.o -o "$work/check" -fopenmp -lm -ldl
+    gcc -std=gnu11 $flags tests/c/check_core.c build/temp.*/csrc/*.o -o "$work/check" -fopenmp -lm -ldl
     ASAN_OPTIONS=detect_leaks=1 "$work/check"
-    echo "the extension"
-    extension "$flags"
+    echo "the suite"
     chosen=(tests)
     if [ "$mode" = smoke ]; then
       export HYPOTHESIS_PROFILE=few
@@ -61,7 +50,7 @@ case $mode in
     trap 'cat "$work"/found* 2> /dev/null || true; rm -rf "$work"' EXIT
     # FASTNN_SANITIZED leaves out what the sanitizer's own memory and threads would fail.
     LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" PYTHONPATH=$PWD \
-      FASTNN_SANITIZED=1 PYTHONMALLOC=malloc "$python" -m pytest -p no:cacheprovider -k "not numpy" "${chosen[@]}"
+      FASTNN_SANITIZED=1 PYTHONMALLOC=malloc "$python" -m pytest -n 2 --dist loadfile -p no:cacheprovider -k "not numpy" "${chosen[@]}"
     ;;
   threads)
     flags="-fsanitize=thread -g1 -O1"
@@ -70,8 +59,8 @@ case $mode in
     archer=$(find /usr/lib/llvm* -name libarcher.so 2> /dev/null | head -1)
     [ -n "$archer" ] || { echo "needs clang, and libarcher.so of libomp-dev" && exit 3; }
     # What threads share is decided above the kernels, so the plain ones do; of the others clang has for minutes.
-    objects clang "$flags" gcc -O1
-    clang -std=gnu11 $flags tests/c/check_threads.c "$work"/objects/*.o -o "$work/check" -fopenmp -lm -ldl
+    extension "clang $flags" gcc
+    clang -std=gnu11 $flags tests/c/check_threads.c build/temp.*/csrc/*.o -o "$work/check" -fopenmp -lm -ldl
     export OMP_TOOL_LIBRARIES=$archer TSAN_OPTIONS="ignore_noninstrumented_modules=1 halt_on_error=1 exitcode=66"
     "$work/check"
     echo "any two calls at once, and settings at their ends, from Python"
@@ -83,9 +72,6 @@ print(s.get_path("include"), s.get_config_var("LIBDIR"), "python" + s.get_config
     clang $flags "-I$include" "$work/python.c" -o "$work/python" "-L$folder" "-Wl,-rpath,$folder" "-l$name" -rdynamic || {
       echo "needs Python as a library to link with" && exit 3
     }
-    sed -i 's/"-O[23]"/"-O1"/' setup.py
-    CC="clang -fsanitize=thread" LDSHARED="clang -shared -fsanitize=thread" FASTNN_EXT=require \
-      "$python" setup.py -q build_ext --inplace > "$work/build.log" 2>&1 || { tail -20 "$work/build.log" && exit 1; }
     # What it finds goes to a file: pytest keeps what is printed, and dies with it.
     TSAN_OPTIONS+=" log_path=$work/found"
     trap 'cat "$work"/found* 2> /dev/null || true; rm -rf "$work"' EXIT
@@ -95,12 +81,11 @@ print(s.get_path("include"), s.get_config_var("LIBDIR"), "python" + s.get_config
   valgrind)
     command -v valgrind > /dev/null || { echo "needs valgrind" && exit 3; }
     memcheck="valgrind -q --num-callers=60"
-    objects gcc "-g1 -O1"
-    gcc -std=gnu11 -g1 -O1 tests/c/check_core.c "$work"/objects/*.o -o "$work/check" -fopenmp -lm -ldl
+    extension gcc
+    gcc -std=gnu11 -g1 -O1 tests/c/check_core.c build/temp.*/csrc/*.o -o "$work/check" -fopenmp -lm -ldl
     # It tells the program of no AVX-512.
     $memcheck --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
       "$work/check"
-    extension -g1
     PYTHONPATH=$PWD FASTNN_ISA=avx2 PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 $memcheck --log-file="$work/memcheck" \
       "$python" -m fastnn
     # Python and NumPy have findings of their own: ours are those that our code has part in.
