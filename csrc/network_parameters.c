@@ -328,7 +328,9 @@ static void take_panels(const fnn_kernels *K, const fnn_layer_state *y, const vo
     K->unpack(&WT, panels, y->n_in, y->n_out);
 }
 
-int fnn_net_gradient_by_rows(const fnn_net *net, int layer) { return net->layer[layer].turned; }
+int fnn_net_gradient_by_rows(const fnn_net *net, int layer) {
+  return layer >= 0 && layer < net->layers && net->layer[layer].turned;
+}
 
 int fnn_net_parameters(const fnn_net *net, int layer) {
   return layer >= 0 && layer < net->layers && net->layer[layer].norm ? FNN_BETA + 1 : FNN_B + 1;
