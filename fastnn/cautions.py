@@ -134,6 +134,20 @@ def of_rise(first, mean, before):
         )
 
 
+def of_ended_schedule(rates, schedule, time):
+    """Warn if a Cosine without `final` had ended: epochs with a learning rate of 0 change nothing.
+
+    `rates` are those of the epochs of a fit; `time` is what the schedule counts, after that fit.
+    """
+    idle = len(rates) - max((i for i, rate in enumerate(rates, start=1) if rate), default=0)
+    if time > schedule.length and not schedule.final and (idle > 1 or idle == len(rates) > 0):
+        caution(
+            f"the learning rate was 0 in the last {idle} of {len(rates)} epochs, which changed nothing: {schedule} "
+            f"ends at t={schedule.length:g}, and t goes on in each fit with the same optimizer; give a larger length, "
+            "a final above 0, or a new optimizer object, with which t begins at 0"
+        )
+
+
 def _largest(X, largest, samples=None):
     """The largest |x| of all columns, or of `samples`, block by block, so that X is not copied as a whole."""
     if type(X) is Sparse:

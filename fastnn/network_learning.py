@@ -424,7 +424,7 @@ class Network:
             For data that are allowed but probably a mistake: values of X above 50 or below -50; a mean loss of
             the first epoch that is more than twice that of its first step and of before; class
             codes for several sigmoid outputs; soft labels with the default loss; one-hot labels as
-            rows instead of columns.
+            rows instead of columns; epochs after the end of a Cosine, whose learning rate is 0.
 
         Notes
         -----

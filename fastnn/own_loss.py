@@ -29,6 +29,9 @@ def checked(loss):
         raise TypeError(f"loss must be a function (A, y) -> (losses, dA), got {loss!r:.80}{told}")
     if hints.misfit(loss, (None, None)):
         raise TypeError(f"loss must take two arguments, (A, y): {loss!r:.80} does not")
+    if hints.takes_targets_first(loss):
+        name = hints.name_of(loss)
+        raise TypeError(f"loss must take (A, y), the outputs first: the parameters of {name} are the other way")
     return tables.OwnLoss(loss)
 
 
