@@ -134,6 +134,20 @@ def of_rise(first, mean, before):
         )
 
 
+def of_restart(trainable, optimizer):
+    """Warn if one update after another comes with a new optimizer object: each starts with moments of 0."""
+    if optimizer is trainable.optimizer:
+        return
+    is_again = optimizer.slots and optimizer.key() == trainable.state_key and trainable.engine.steps() == 1
+    trainable.restarts = trainable.restarts + 1 if is_again else 0
+    if trainable.restarts == 3:
+        kind = type(optimizer).__name__
+        caution(
+            f"each update so far came with another {kind} object, and each began with moments of 0: make one object "
+            f"before the loop, optimizer = fastnn.{kind}(...), and give it to each update"
+        )
+
+
 def of_ended_schedule(rates, schedule, time):
     """Warn if a Cosine without `final` had ended: epochs with a learning rate of 0 change nothing.
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import arrays, hints, norms, one_step, passes
+from . import arrays, cautions, hints, norms, one_step, passes
 from .optimizers import check_optimizer
 
 
@@ -29,6 +29,7 @@ def update(trainable, gradients, optimizer):
     with guard.training:
         optimizer = trainable.optimizer if optimizer is None else check_optimizer(optimizer)
         trainable.refuse_all_frozen()
+        cautions.of_restart(trainable, optimizer)
         clean = checked(gradients, trainable)
         settings = optimizer.frozen(engine.dtype)
         one_step.refuse_schedule_of_epochs(settings, "update")

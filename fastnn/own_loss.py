@@ -201,6 +201,7 @@ def _careful_step(trainable, function, X, y, optimizer, sample_weight):
     engine = trainable.engine
     optimizer = trainable.optimizer if optimizer is None else check_optimizer(optimizer)
     trainable.refuse_all_frozen()
+    cautions.of_restart(trainable, optimizer)
     X = arrays.features(X, engine.sizes[0], engine=engine)
     m = arrays.samples(X.shape[1])
     y, w = targets(y, m, "y"), arrays.weights_of_samples(sample_weight, m)

@@ -1288,6 +1288,28 @@ def test_epochs_after_the_end_of_a_cosine_are_told(three, per):
         three.fit(X, CODES, 2, optimizer=SGD(0.0), progress=False)
 
 
+@pytest.mark.parametrize("way", ["train_step", "own loss", "update"])
+def test_a_new_optimizer_object_for_each_update_is_told_once(one, way):
+    """Its moments begin at 0 each time, so that Adam makes steps of the size lr in the direction of the sign."""
+    square = lambda A, y: (((A - y) ** 2).sum(axis=0), 2 * (A - y))  # noqa: E731
+
+    def step(optimizer):
+        if way == "update":
+            one.update(one.gradients(X, BINARY)[1], optimizer)
+        else:
+            one.train_step(X, BINARY, optimizer, loss=None if way == "train_step" else square)
+
+    with nothing_said():
+        for _ in range(5):
+            step(SGD(0.01))  # has no moments
+        adam = Adam()
+        for _ in range(5):
+            step(adam)
+        step(Adam())
+        step(Adam())
+    said(lambda: [step(Adam()) for _ in range(5)], "another Adam object", "optimizer = fastnn.Adam(...)")
+
+
 def test_scaling_as_advised_takes_features_that_never_change(backend):
     digits, y = fastnn.datasets.load_digits()
     large = pd.DataFrame(digits * 16)
