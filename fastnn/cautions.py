@@ -134,6 +134,15 @@ def of_rise(first, mean, before):
         )
 
 
+def of_late_adapt(trainable):
+    """Warn if a network that was trained without measures is about to get some: its outputs change."""
+    if trainable.engine.standards is None and trainable.epochs_done:
+        caution(
+            f"adapt came after training (epochs_done is {trainable.epochs_done}): the weights were learned without it, "
+            "and the outputs are others from now on; call net.adapt before the first fit"
+        )
+
+
 def of_restart(trainable, optimizer):
     """Warn if one update after another comes with a new optimizer object: each starts with moments of 0."""
     if optimizer is trainable.optimizer:

@@ -1310,6 +1310,17 @@ def test_a_new_optimizer_object_for_each_update_is_told_once(one, way):
     said(lambda: [step(Adam()) for _ in range(5)], "another Adam object", "optimizer = fastnn.Adam(...)")
 
 
+def test_adapt_after_training_is_told(one):
+    with nothing_said():
+        one.fit(X, BINARY, epochs=0, progress=False)
+        one.adapt(X)  # before the first epoch
+        one.fit(X, BINARY, progress=False)
+        one.adapt(X)  # again
+    late = Network([4, 1], seed=0)
+    late.fit(X, BINARY, 2, progress=False)
+    said(lambda: late.adapt(X), "epochs_done is 2", "before the first fit")
+
+
 def test_scaling_as_advised_takes_features_that_never_change(backend):
     digits, y = fastnn.datasets.load_digits()
     large = pd.DataFrame(digits * 16)
