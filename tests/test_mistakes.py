@@ -1194,6 +1194,18 @@ ADVICE = [
     (lambda n: n.fit(X, CODES, samples=slice(10)), None, "write np.arange(m)[samples]"),
     (lambda n: n.fit(X, CODES, samples=np.where(CODES)), None, "write samples[0]"),
     (lambda n: n.fit(X, CODES, samples=(np.arange(40), np.arange(20))), None, "write samples[0] for the first"),
+    (
+        lambda n: n.fit(X, CODES, validation_data=[(X, CODES)]),
+        lambda n, a: n.fit(X, CODES, validation_data=[(X, CODES)][0]),
+        "write validation_data[0]",
+    ),
+    (
+        lambda n: n.fit(X, CODES, validation_data=[(X, CODES)] * 4),
+        lambda n, a: n.fit(
+            X, CODES, validation_data=tuple(np.concatenate(parts, axis=-1) for parts in zip(*[(X, CODES)] * 4))
+        ),
+        "write tuple(np.concatenate(parts, axis=-1) for parts in zip(*validation_data))",
+    ),
     (lambda n: n.fit(X, CODES, early_stopping=True), None, "got True: write early_stopping=10"),
     (lambda n: n.fit(X, CODES, early_stopping=False), None, "got False: write early_stopping=None"),
     (lambda n: n.fit(X, CODES, early_stopping=EarlyStopping("accuracy")), None, "write metrics=['accuracy']"),
