@@ -242,7 +242,8 @@ def finite_weights(sample_weight, m, name="sample_weight"):
     """Return `sample_weight` as contiguous float64 (m,); each weight must be finite and at least 0."""
     w = real_array(sample_weight, name)
     if w.shape != (m,):
-        raise ValueError(f"{name} has shape {w.shape}, wanted ({m},): one weight per sample")
+        told = f"; write {spelled_as(sample_weight, name)}.ravel()" if w.shape in ((m, 1), (1, m)) else ""
+        raise ValueError(f"{name} has shape {w.shape}, wanted ({m},): one weight per sample{told}")
     with np.errstate(all="ignore"):
         w = _contiguous(w, np.float64)
     bad = ~((w >= 0) & (w < np.inf))

@@ -4,10 +4,13 @@ import csv
 import io
 import math
 import os
+import re
 import weakref
 
-from . import arrays, filesystem, optimizers
+from . import arrays, filesystem, hints, optimizers
 from .settings import check_flag
+
+_FIELD = re.compile(r"\{(epoch|loss|lr|val_\w+|accuracy)(:[^}]*)?\}")  # of Keras' file names
 
 
 class _OfOneFit:
@@ -17,6 +20,10 @@ class _OfOneFit:
         if not isinstance(path, (str, bytes, os.PathLike)):
             raise TypeError(f"path must be a path, got {path!r:.80}")
         self.path, self._of = os.fspath(path), None
+        field = _FIELD.search(os.fsdecode(self.path))
+        if field:
+            name, of = type(self).__name__, field.group()
+            raise ValueError(f"{name}: path has {of}, and no numbers are put in: one file is written, leave it out")
 
     def begin(self, net):
         """Before the first epoch of a fit: OSError if the file cannot be there."""
@@ -79,6 +86,7 @@ class Checkpoint(_OfOneFit):
     4
     """
 
+    @hints.explained
     def __init__(self, path, best=False, every=1):
         super().__init__(path)
         check_flag("best", best)
@@ -140,6 +148,7 @@ class CSVLog(_OfOneFit):
     epoch,loss,lr,accuracy
     """
 
+    @hints.explained
     def __init__(self, path):
         super().__init__(path)
         self._lines = self._begun = None

@@ -134,6 +134,43 @@ def of_rise(first, mean, before):
         )
 
 
+def of_late_adapt(trainable):
+    """Warn if a network that was trained without measures is about to get some: its outputs change."""
+    if trainable.engine.standards is None and trainable.epochs_done:
+        caution(
+            f"adapt came after training (epochs_done is {trainable.epochs_done}): the weights were learned without it, "
+            "and the outputs are others from now on; call net.adapt before the first fit"
+        )
+
+
+def of_restart(trainable, optimizer):
+    """Warn if one update after another comes with a new optimizer object: each starts with moments of 0."""
+    if optimizer is trainable.optimizer:
+        return
+    is_again = optimizer.slots and optimizer.key() == trainable.state_key and trainable.engine.steps() == 1
+    trainable.restarts = trainable.restarts + 1 if is_again else 0
+    if trainable.restarts == 3:
+        kind = type(optimizer).__name__
+        caution(
+            f"each update so far came with another {kind} object, and each began with moments of 0: make one object "
+            f"before the loop, optimizer = fastnn.{kind}(...), and give it to each update"
+        )
+
+
+def of_ended_schedule(rates, schedule, time):
+    """Warn if a Cosine without `final` had ended: epochs with a learning rate of 0 change nothing.
+
+    `rates` are those of the epochs of a fit; `time` is what the schedule counts, after that fit.
+    """
+    idle = len(rates) - max((i for i, rate in enumerate(rates, start=1) if rate), default=0)
+    if time > schedule.length and not schedule.final and (idle > 1 or idle == len(rates) > 0):
+        caution(
+            f"the learning rate was 0 in the last {idle} of {len(rates)} epochs, which changed nothing: {schedule} "
+            f"ends at t={schedule.length:g}, and t goes on in each fit with the same optimizer; give a larger length, "
+            "a final above 0, or a new optimizer object, with which t begins at 0"
+        )
+
+
 def _largest(X, largest, samples=None):
     """The largest |x| of all columns, or of `samples`, block by block, so that X is not copied as a whole."""
     if type(X) is Sparse:

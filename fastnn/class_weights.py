@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import arrays, tables
+from . import arrays, hints, tables
 
 
 def applied(class_weight, y, n_out, loss, sample_weight, samples=None):
@@ -51,7 +51,13 @@ def applied(class_weight, y, n_out, loss, sample_weight, samples=None):
 def checked(class_weight, n_out, loss):
     """A dict of weights of classes, checked: {int: float}. With a loss of one's own a class is any integer."""
     if not isinstance(class_weight, dict):
-        raise TypeError(f"class_weight must be a dict {{class: weight}} or 'balanced', got {class_weight!r:.80}")
+        told = ""
+        if isinstance(class_weight, str):
+            told = hints.did_you_mean(class_weight, ["balanced"])
+        elif np.ndim(class_weight) == 1:
+            told = ": write dict(enumerate(class_weight)) for one weight per class"
+        got = hints.shown(class_weight)
+        raise TypeError(f"class_weight must be a dict {{class: weight}} or 'balanced', got {got}{told}")
     classes, weights = max(n_out, 2), {}
     range_of = "" if loss == tables.OwnLoss.name else f" 0..{classes - 1}"
     for key, value in class_weight.items():

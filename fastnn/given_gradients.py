@@ -61,6 +61,7 @@ def update(trainable, gradients, optimizer):
     with guard.training:
         optimizer = trainable.optimizer if optimizer is None else check_optimizer(optimizer)
         trainable.refuse_all_frozen()
+        cautions.of_restart(trainable, optimizer)
         clean = checked(gradients, trainable)
         settings = optimizer.frozen(engine.dtype)
         one_step.refuse_schedule_of_epochs(settings, "update")

@@ -14,6 +14,7 @@ _SYNONYMS = {
     "logistic": "sigmoid",
     "expit": "sigmoid",
     "hyperbolictangent": "tanh",
+    "prelu": "leaky_relu",
     "rectifier": "relu",
     "rectifiedlinear": "relu",
     "softargmax": "softmax",
@@ -94,7 +95,7 @@ _SYNONYMS = {
     "learningrateinit": "lr",
     "eta": "lr",
     "eta0": "lr",
-    "stepsize": "lr every",
+    "stepsize": "every lr",
     "alpha": "weight_decay",
     "decay": "weight_decay lr_decay",
     "l2": "weight_decay",
@@ -110,6 +111,8 @@ _SYNONYMS = {
     "beta1": "betas",
     "beta2": "betas",
     "beta": "betas",
+    "globalclipnorm": "clip_norm",
+    "maxgradnorm": "clip_norm",
     # settings of a schedule
     "gamma": "factor",
     "maxlr": "lr",
@@ -126,6 +129,7 @@ _SYNONYMS = {
     "opt": "optimizer",
     "optimiser": "optimizer",
     "epoch": "epochs",
+    "epochs": "epochs length",
     "maxiter": "epochs",
     "maxepochs": "epochs",
     "nepochs": "epochs",
@@ -147,6 +151,15 @@ _SYNONYMS = {
     "niternochange": "early_stopping",
     "patience": "early_stopping",
     "timelimit": "max_seconds",
+    # settings of EarlyStopping and of callbacks
+    "restorebestweights": "restore_best",
+    "startfromepoch": "start_epoch",
+    "tol": "min_delta",
+    "savebestonly": "best",
+    "period": "every",
+    "savefreq": "every",
+    "filepath": "path",
+    "filename": "path",
     # settings of a network
     "hiddenlayersizes": "sizes",
     "layersizes": "sizes",
@@ -265,12 +278,20 @@ _SYNONYMS = {
     "onecycle": "schedules",
     "inversescaling": "schedules",
     "scheduler": "schedules",
-    "steplr": "schedules",
-    "exponentiallr": "schedules",
-    "cosineannealinglr": "schedules",
-    "cosinedecay": "schedules",
-    "onecyclelr": "schedules",
-    "reducelronplateau": "schedules",
+    "steplr": "schedules Step",
+    "exponentiallr": "schedules Exponential",
+    "exponentialdecay": "schedules Exponential",
+    "cosineannealinglr": "schedules Cosine",
+    "cosinedecay": "schedules Cosine",
+    "onecyclelr": "schedules OneCycle",
+    "reducelronplateau": "schedules Plateau",
+    "inversetimedecay": "schedules InverseScaling",
+    # norms
+    "batchnorm": "batch",
+    "batchnorm1d": "batch",
+    "batchnormalization": "batch",
+    "layernorm": "layer",
+    "layernormalization": "layer",
     "data": "datasets",
     "loaddigits": "datasets",
     "plotting": "plots",
@@ -562,6 +583,31 @@ def misfit(function, args):
     except ValueError:  # some compiled functions have no signature
         pass
     return False
+
+
+_TARGETS = {"y", "ytrue", "true", "target", "targets", "label", "labels"}
+_OUTPUTS = {"a", "ypred", "yhat", "yscore", "pred", "preds", "prediction", "predictions", "output", "outputs"}
+
+
+def takes(function, first, second):
+    """Whether the names of the first two parameters of `function` are among the plain names `first` and `second`."""
+    import inspect
+
+    try:
+        names = [_plain(name) for name in inspect.signature(function).parameters][:2]
+    except (TypeError, ValueError):  # some compiled functions have no signature
+        return False
+    return len(names) == 2 and names[0] in first and names[1] in second
+
+
+def takes_targets_first(function):
+    """Whether a function is of (y, A), as its parameters' names say."""
+    return takes(function, _TARGETS, _OUTPUTS)
+
+
+def takes_outputs_first(function):
+    """Whether a function is of (A, y), as its parameters' names say."""
+    return takes(function, _OUTPUTS, _TARGETS)
 
 
 def _misfit(function, args, kwargs):

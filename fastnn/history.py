@@ -102,7 +102,14 @@ class History:
             )
         if name == "history":
             raise AttributeError("a History has no 'history': write history.loss, a list of one number for each epoch")
-        raise AttributeError(f"a History has no {name!r}{hints.did_you_mean(name, dir(self))}")
+        told = f": write history.metrics[{name!r}]" if name in self.__dict__.get("metrics", ()) else ""
+        raise AttributeError(f"a History has no {name!r}{told or hints.did_you_mean(name, dir(self))}")
+
+    def __getitem__(self, name):
+        raise TypeError(
+            f"a History is not indexed by names: give history.loss, history.val_loss or history.metrics[{name!r:.50}], "
+            "each a list of one number for each epoch"
+        )
 
     def __repr__(self):
         last = f", last loss {self.loss[-1]:.6g}" if self.loss else ""

@@ -189,7 +189,8 @@ def checked(given, sizes, activation, loss, y):
     if is_spec or isinstance(given, str) or callable(given):
         raise TypeError(f"metrics must be a list of names and functions: write metrics=[{given!r:.80}]")
     if not isinstance(given, (tuple, list)):
-        raise TypeError(f"metrics must be a list of names and functions, got {given!r:.80}")
+        told = ": leave it out" if given is None else ""
+        raise TypeError(f"metrics must be a list of names and functions, got {given!r:.80}{told}")
     found = []
     for i, one in enumerate(given):
         metric, y = _checked(one, f"metrics[{i}]", sizes[-1], activation, loss, y)
@@ -212,9 +213,27 @@ def _targets_of_own(spec, argument, n_out, activation, y):
         raise kind(told) from error.__cause__
 
 
+_LIBRARIES = ("sklearn", "keras", "torch", "torchmetrics", "tensorflow")
+
+
+def _refuse_other_functions(one, argument):
+    """TypeError for a function that reads something else than (y, A) with columns as samples: its number is wrong."""
+    name, module = hints.name_of(one), getattr(one, "__module__", None) or ""
+    if module.partition(".")[0] in _LIBRARIES:
+        told = (
+            "give a function (y, A) that calls it with rows: A[0] of one output, A.argmax(axis=0) for classes, else A.T"
+        )
+        raise TypeError(f"{argument} is {name} of {module.partition('.')[0]}, whose samples are rows; {told}")
+    if isinstance(one, type):
+        raise TypeError(f"{argument} is a class, {name}: give a function (y, A), or write {name}() for an object of it")
+    if hints.takes_outputs_first(one):
+        raise TypeError(f"{argument} must take (y, A), the targets first: the parameters of {name} are the other way")
+
+
 def _checked(one, argument, n_out, activation, loss, y):
     """One metric, and y as it takes it."""
     if callable(one):
+        _refuse_other_functions(one, argument)
         if hints.misfit(one, (y, None)):
             raise TypeError(f"{argument} must take two arguments, (y, A): {one!r:.80} does not")
         return Metric(hints.name_of(one), one, bool(getattr(one, "greater_is_better", False)), False), y

@@ -58,9 +58,9 @@ class Network(Learner):
         A callable is a loss of your own, f(A, y) -> (losses, dA), for any output activation (default:
         identity). It gets the outputs A (n_L, m) of some samples and their targets: y, (m,) or (k, m), may
         hold anything. It returns the loss of each sample (m,), and its derivative by the sample's
-        outputs, dA (n_L, m). We apply sample_weight. It may be called more than once for a sample. It may
-        write to A, but not to y, which may be a part of your array. Other
-        threads may use the network while it runs; it may use it too, but not train or change it. If it
+        outputs, dA (n_L, m), without 1/m: :meth:`gradient_check` finds a wrong dA. We apply sample_weight. It
+        may be called more than once for a sample. It may write to A, but not to y, which may be a part of your
+        array. Other threads may use the network while it runs; it may use it too, but not train or change it. If it
         raises an exception, its batch has changed nothing. Files do not store it, see :func:`load`.
     init : str or (str, dict)
         How each W is drawn, e.g. ``("normal", {"sd": 0.01})``; biases start at 0. The names:

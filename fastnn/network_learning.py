@@ -4,6 +4,7 @@ import numpy as np
 
 from . import (
     batches,
+    cautions,
     differences,
     evaluation,
     fit_options,
@@ -268,6 +269,8 @@ class Network:
         X goes in as it is, in any units: the network reads (X - mean) / scale, computed in float64 as the
         numbers are read. With `y` it learns (y - mean) / scale of each target, too, and its outputs are turned
         back. The measures are part of the network, of its copies and of its files. Another call replaces them.
+        Call it before the first fit: weights that were trained without it would read other numbers from then on, of
+        which a :class:`DataWarning` tells.
 
         In the user's units are: predictions (predict, forward, a predictor), metrics, :meth:`collapse`, dA and dX
         of :meth:`backward`, and A and y of a loss of your own. Of the standardised network are: the loss and
@@ -307,6 +310,7 @@ class Network:
         with self._guard.calling:
             specs = self._trainable.activations[-1].name, self._trainable.loss.name
             found = standardisation.measured(X, y, self._engine, *specs)
+        cautions.of_late_adapt(self._trainable)
         with self._guard.writing:
             self._trainable.standardise(found)
 
@@ -428,7 +432,7 @@ class Network:
             For data that are allowed but probably a mistake: values of X above 50 or below -50; a mean loss of
             the first epoch that is more than twice that of its first step and of before; class
             codes for several sigmoid outputs; soft labels with the default loss; one-hot labels as
-            rows instead of columns.
+            rows instead of columns; epochs after the end of a Cosine, whose learning rate is 0.
 
         Notes
         -----

@@ -7,7 +7,7 @@ samples of the batch, otherwise the running ones.
 
 import numpy as np
 
-from . import arrays
+from . import arrays, hints
 
 NORMS = (None, "layer", "batch")  # their places are the codes in csrc/fastnn.h
 EPS = 1e-5  # PyTorch's
@@ -32,7 +32,8 @@ def checked_norm(norm, layers):
         if not (kind is None or isinstance(kind, str)):
             raise TypeError(f'{name} must be None, "layer" or "batch", got {kind!r:.80}')
         if kind not in NORMS:
-            raise ValueError(f'{name} must be None, "layer" or "batch", got {kind!r:.80}')
+            told = hints.did_you_mean(kind, ["layer", "batch"])
+            raise ValueError(f'{name} must be None, "layer" or "batch", got {kind!r:.80}{told}')
     return (*(None if kind is None else str(kind) for kind in kinds), None)
 
 

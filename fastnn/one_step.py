@@ -32,6 +32,7 @@ def careful_step(trainable, X, y, optimizer, sample_weight=None):
     with trainable.guard.training:
         optimizer = trainable.optimizer if optimizer is None else check_optimizer(optimizer)
         trainable.refuse_all_frozen()
+        cautions.of_restart(trainable, optimizer)
         X, y, sample_weight = trainable.data(X, y, sample_weight)
         if not trainable.engine.cautioned:
             trainable.engine.cautioned = True

@@ -823,6 +823,8 @@ def check_optimizer(optimizer):
         return optimizer
     if isinstance(optimizer, (int, float)) and not isinstance(optimizer, bool):
         told = f": write fastnn.SGD(lr={optimizer})"
+    elif isinstance(optimizer, schedules.Schedule):
+        told = ": a schedule is the lr of one, write fastnn.SGD(lr=...)"
     else:
         called = optimizer if isinstance(optimizer, str) else hints.name_of(optimizer)
         alike = [kind for kind in _BY_KIND if kind.lower() == called.lower()]

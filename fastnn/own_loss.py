@@ -29,6 +29,9 @@ def checked(loss):
         raise TypeError(f"loss must be a function (A, y) -> (losses, dA), got {loss!r:.80}{told}")
     if hints.misfit(loss, (None, None)):
         raise TypeError(f"loss must take two arguments, (A, y): {loss!r:.80} does not")
+    if hints.takes_targets_first(loss):
+        name = hints.name_of(loss)
+        raise TypeError(f"loss must take (A, y), the outputs first: the parameters of {name} are the other way")
     return tables.OwnLoss(loss)
 
 
@@ -198,6 +201,7 @@ def _careful_step(trainable, function, X, y, optimizer, sample_weight):
     engine = trainable.engine
     optimizer = trainable.optimizer if optimizer is None else check_optimizer(optimizer)
     trainable.refuse_all_frozen()
+    cautions.of_restart(trainable, optimizer)
     X = arrays.features(X, engine.sizes[0], engine=engine)
     m = arrays.samples(X.shape[1])
     y, w = targets(y, m, "y"), arrays.weights_of_samples(sample_weight, m)

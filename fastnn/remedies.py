@@ -73,7 +73,8 @@ def of_text(text, name):
     if name in ("X", "y"):
         return f": write np.loadtxt({text!r:.50}, delimiter=',').T"
     if "weight" in name:
-        return ": one number per sample is needed: write np.array([1.0, 5.0])[y] for one weight per class"
+        of_fit = ', or class_weight="balanced" in fit' if text == "balanced" else ""
+        return f": one number per sample is needed: write np.array([1.0, 5.0])[y] for one weight per class{of_fit}"
     return ""
 
 

@@ -9,6 +9,7 @@ it goes on over several fits, and in copies, pickles and files. A broken-off epo
 """
 
 import math
+import numbers
 from typing import NamedTuple
 
 import numpy as np
@@ -469,10 +470,12 @@ def checked(value, kind):
     is_many = isinstance(value, (list, tuple, dict)) or hasattr(value, "__next__")
     is_many |= isinstance(value, np.ndarray) and value.ndim > 0
     if is_many or (is_of_network and callable(value)):
-        raise TypeError(
-            f"lr must be a real number, got {value!r:.50}; an optimizer holds settings only, and no parameters: "
-            f"write net.fit(X, y, optimizer=fastnn.{kind}(lr=...))"
-        )
+        told = f"holds settings only, and no parameters: write net.fit(X, y, optimizer=fastnn.{kind}(lr=...))"
+        told = f"an optimizer {told}"
+        many = list(value.values()) if isinstance(value, dict) else value
+        if isinstance(many, (list, tuple, np.ndarray)) and all(isinstance(each, numbers.Real) for each in many):
+            told = "for one that changes give a schedule, or a function of the time t in epochs"
+        raise TypeError(f"lr must be a real number, got {hints.shown(value, 50)}; {told}")
     if callable(value) and not hasattr(type(value), "__float__"):
         if isinstance(value, type):
             told = f"write {value.__name__}(...)" if issubclass(value, Schedule) else "it is a class"

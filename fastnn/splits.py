@@ -9,6 +9,7 @@ def checked_samples(samples, m):
     """Return `samples`, places 0..m-1 of the samples that an epoch visits, as uint32 (k,); None as None."""
     if samples is None:
         return None
+    _refuse_no_places(samples)
     found = np.array(arrays.real_array(samples, "samples"))  # a copy: other threads may write to `samples`
     if found.ndim == 1 and not len(found):
         raise ValueError("samples is empty; give at least one")
@@ -29,6 +30,19 @@ def checked_samples(samples, m):
     if m >= 2**32:
         raise ValueError(f"X has {m} samples; samples= takes fewer than 2**32")
     return found.astype(np.uint32)
+
+
+def _refuse_no_places(samples):
+    """TypeError for what says places in another way: a number, a slice, or the tuples of np.where and of KFold."""
+    told = None
+    if isinstance(samples, slice):
+        told = "np.arange(m)[samples], where m is the number of samples"
+    elif isinstance(samples, (int, np.integer)) and not isinstance(samples, bool):
+        told = "range(samples) for the first ones, or [samples] for this one"
+    elif isinstance(samples, tuple) and samples and all(isinstance(part, np.ndarray) for part in samples):
+        told = "samples[0]" + (" for the first of these" if len(samples) > 1 else "")
+    if told:
+        raise TypeError(f"samples must be 1-D integers, got {type(samples).__name__} {samples!r:.50}: write {told}")
 
 
 def _told(found):

@@ -90,6 +90,9 @@ def checked(early_stopping, measured):
         if isinstance(early_stopping, type) or not hasattr(type(early_stopping), "__index__"):
             wanted = "an EarlyStopping, or a patience as an int"
             raise TypeError(f"early_stopping must be {wanted}, got {early_stopping!r:.80}")
+        if isinstance(early_stopping, bool):
+            told = "early_stopping=10" if early_stopping else "early_stopping=None"
+            raise TypeError(f"early_stopping is a patience, got {early_stopping}: write {told}")
         early_stopping = EarlyStopping(patience=arrays.whole_number(early_stopping, "early_stopping", 1))
     check_monitor("early_stopping", early_stopping.monitor, measured)
     return Stopper(early_stopping, measured[early_stopping.monitor])
@@ -98,7 +101,12 @@ def checked(early_stopping, measured):
 def check_monitor(argument, monitor, measured):
     """Refuse a monitor that is not among the numbers of each epoch."""
     if monitor not in measured:
-        told = hints.did_you_mean(monitor, measured)
+        bare = monitor.removeprefix("val_")
+        metrics = [name for name in (bare, *hints.ours(bare)) if name in tables.METRICS]
+        prefix = monitor[: len(monitor) - len(bare)]
+        told = hints.did_you_mean(monitor, measured) or hints.did_you_mean("".join((prefix, *metrics[:1])), measured)
+        if metrics and not told:
+            told = f": write metrics=[{metrics[0]!r}];"
         if monitor.startswith("val_") and "val_loss" not in measured:
             told = ": there is no validation data; give validation_data, or monitor='loss';"
         raise ValueError(f"{argument}: no {monitor!r} is measured{told or ';'} what is: {', '.join(measured)}")

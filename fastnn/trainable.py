@@ -47,6 +47,7 @@ class Trainable:
         self.first_loss = self.last_loss = None
         self.frozen = (False,) * (len(sizes) - 1)  # for each layer whether training leaves it as it is
         self.is_frozen = False  # whether all layers are
+        self.restarts = 0  # number of updates one after another that each started a new state of the optimizer
         self.changes = 0  # number of changes to weights or optimizer other than by training
 
     # `optimizer` and `state_key` are stored in the engine, because its quick_step needs them.

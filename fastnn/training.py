@@ -13,7 +13,7 @@ from . import arrays, cautions, diagnostics, fit_options, hints, optimizers, pas
 from .history import History, TrainState
 from .one_step import not_finite_before
 from .progress import progress_bar
-from .schedules import Plateau, Schedule, rate_of
+from .schedules import Cosine, Plateau, Schedule, rate_of
 from .settings import check_flag
 from .stopping import EarlyStopping, check_monitor
 
@@ -30,6 +30,8 @@ def _place_of(thing):
     """What to write if `thing` is no callback, but an argument of another name."""
     if isinstance(thing, EarlyStopping):
         return "; write early_stopping="
+    if hasattr(thing, "on_epoch_end"):  # Keras'
+        return "; give a function (epoch, history), which is called after each epoch"
     return "; write it as lr of the optimizer" if isinstance(thing, Schedule) else ""
 
 
@@ -48,6 +50,8 @@ def checked_callbacks(callbacks):
         if not callable(callback):
             told = _place_of(callback)
             raise TypeError(f"callbacks[{i}] must be callable as (epoch, history), got {callback!r:.80}{told}")
+        if callback is EarlyStopping:
+            raise TypeError(f"callbacks[{i}] is the class EarlyStopping: write early_stopping=EarlyStopping(...)")
         if hints.misfit(callback, (0, None)):
             told = f"; write {callback.__name__}()" if isinstance(callback, type) else ""
             raise TypeError(
@@ -155,6 +159,9 @@ def fit(
             trainable.epochs_done = job.state.epoch
             if history.loss:
                 trainable.last_loss = history.loss[job.last_epoch]
+    if type(optimizer.lr) is Cosine and terms is None and trainable.optimizer is optimizer:
+        steps = trainable.engine.steps()
+        cautions.of_ended_schedule(history.lr, optimizer.lr, job.state.time if optimizer.lr.per == "epoch" else steps)
     return history
 
 

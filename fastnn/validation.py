@@ -82,12 +82,21 @@ class Measures:
             history.metrics.setdefault(self.prefix + name, []).append(value)
 
 
+def _told(given):
+    """What to write instead of one pair in a list, or of several batches, where one pair is needed; else ""."""
+    if isinstance(given, (tuple, list)) and len(given) == 1 and isinstance(given[0], (tuple, list)):
+        return ": write validation_data[0]"
+    if isinstance(given, (tuple, list)) and given and all(isinstance(pair, tuple) for pair in given):
+        return ": write tuple(np.concatenate(parts, axis=-1) for parts in zip(*validation_data))"
+    return ""
+
+
 def _checked(trainable, validation_data):
     """Checked validation data, and its targets as they were given."""
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
         raise TypeError(
             f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__} "
-            f"{hints.shown(validation_data, 50)}"
+            f"{hints.shown(validation_data, 50)}{_told(validation_data)}"
         )
     X, y, *w = validation_data
     names = [f"validation_data[{i}]" for i in range(3)]

@@ -19,6 +19,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import accuracy_score
 from tqdm import tqdm
 
 import fastnn
@@ -30,15 +31,18 @@ from fastnn import (
     Adam,
     AdamW,
     DataWarning,
+    EarlyStopping,
     NAdam,
     Network,
     RMSprop,
     hints,
     kernels,
+    norms,
     optimizers,
     schedules,
     tables,
 )
+from fastnn.callbacks import Checkpoint, CSVLog
 
 VARIANTS = DEFAULT  # what is tested here is around the kernels
 
@@ -387,6 +391,10 @@ def test_each_synonym_leads_to_a_name_of_ours():
         *fastnn.plots.__all__,
         *hints._PLACES,
         *(name for kind in schedules.SCHEDULES.values() for name in kind._fields),
+        *(kind.__name__ for kind in schedules.SCHEDULES.values()),
+        *fastnn.EarlyStopping._fields,
+        *filter(None, norms.NORMS),
+        *("path", "best", "every"),  # of callbacks
     }
     names |= {name for name in dir(Network) if name[0] != "_"} | set(hints._READINGS)
     for wrong, right in hints._SYNONYMS.items():
@@ -1176,6 +1184,75 @@ ADVICE = [
     (lambda n: n.predict([{"a": 1.0}]), None, "pandas.DataFrame(X).T"),
     (lambda n: n.loss(X, CODES, sample_weight="balanced"), None, "np.array([1.0, 5.0])[y]"),
     (lambda n: n.loss(X, CODES, sample_weight={0: 1.0, 1: 2.0}), None, "np.array([1.0, 5.0])[y]"),
+    (lambda n: n.fit(X, CODES, sample_weight="balanced"), None, 'class_weight="balanced" in fit'),
+    (lambda n: n.fit(X, CODES, sample_weight=np.ones((60, 1))), None, "write sample_weight.ravel()"),
+    (lambda n: n.fit(X, CODES, sample_weight=[[1.0]] * 60), None, "write np.asarray(sample_weight).ravel()"),
+    (lambda n: n.fit(X, CODES, class_weight=[1, 2, 3]), None, "write dict(enumerate(class_weight))"),
+    (lambda n: n.fit(X, CODES, class_weight=pd.Series([1, 2, 3])), None, "write dict(enumerate(class_weight)) "),
+    (lambda n: n.fit(X, CODES, class_weight="Balanced"), None, "did you mean 'balanced'?"),
+    (lambda n: n.fit(X, CODES, samples=10), None, "write range(samples) for the first ones"),
+    (lambda n: n.fit(X, CODES, samples=slice(10)), None, "write np.arange(m)[samples]"),
+    (lambda n: n.fit(X, CODES, samples=np.where(CODES)), None, "write samples[0]"),
+    (lambda n: n.fit(X, CODES, samples=(np.arange(40), np.arange(20))), None, "write samples[0] for the first"),
+    (
+        lambda n: n.fit(X, CODES, validation_data=[(X, CODES)]),
+        lambda n, a: n.fit(X, CODES, validation_data=[(X, CODES)][0]),
+        "write validation_data[0]",
+    ),
+    (
+        lambda n: n.fit(X, CODES, validation_data=[(X, CODES)] * 4),
+        lambda n, a: n.fit(
+            X, CODES, validation_data=tuple(np.concatenate(parts, axis=-1) for parts in zip(*[(X, CODES)] * 4))
+        ),
+        "write tuple(np.concatenate(parts, axis=-1) for parts in zip(*validation_data))",
+    ),
+    (lambda n: n.fit(X, CODES, early_stopping=True), None, "got True: write early_stopping=10"),
+    (lambda n: n.fit(X, CODES, early_stopping=False), None, "got False: write early_stopping=None"),
+    (lambda n: n.fit(X, CODES, early_stopping=EarlyStopping("accuracy")), None, "write metrics=['accuracy']"),
+    (
+        lambda n: n.fit(X, CODES, early_stopping=EarlyStopping("acc"), metrics=["accuracy"]),
+        None,
+        "did you mean 'accuracy'?",
+    ),
+    (
+        lambda n: n.fit(
+            X, CODES, early_stopping=EarlyStopping("val_acc"), metrics=["accuracy"], validation_data=(X, CODES)
+        ),
+        None,
+        "did you mean 'val_accuracy'?",
+    ),
+    (lambda n: EarlyStopping(restore_best_weights=True), None, "did you mean 'restore_best'?"),
+    (lambda n: Checkpoint("m.npz", save_best_only=True), None, "did you mean 'best'?"),
+    (lambda n: CSVLog("m.csv", append=True), None, "CSVLog() has no argument 'append'"),
+    (lambda n: Checkpoint("m{epoch:02d}.npz"), None, "path has {epoch:02d}"),
+    (lambda n: n.fit(X, CODES, callbacks=[EarlyStopping]), None, "write early_stopping=EarlyStopping(...)"),
+    (lambda n: n.fit(X, CODES, optimizer=schedules.Cosine(0.1, 5)), None, "write fastnn.SGD(lr=...)"),
+    (lambda n: Adam([0.1, 0.01]), None, "give a schedule, or a function of the time t"),
+    (lambda n: Adam({0: 0.1, 10: 0.01}), None, "give a schedule, or a function of the time t "),
+    (lambda n: Adam(global_clipnorm=1.0), None, "did you mean 'clip_norm'?"),
+    (lambda n: schedules.ReduceLROnPlateau, None, "did you mean 'Plateau'?"),
+    (lambda n: schedules.CosineAnnealingLR, None, "did you mean 'Cosine'?"),
+    (lambda n: schedules.OneCycle(0.1, epochs=10), None, "did you mean 'length'?"),
+    (lambda n: Network([4, 8, 3], norm="BatchNorm1d"), None, "did you mean 'batch'?"),
+    (lambda n: n.fit(X, CODES, progress=False)["loss"], None, "give history.loss, history.val_loss"),
+    (
+        lambda n: n.fit(X, CODES, metrics=["accuracy"], progress=False).accuracy,
+        None,
+        "write history.metrics['accuracy']",
+    ),
+    (lambda n: n.fit(X, CODES, metrics=None), None, "got None: leave it out"),
+    (lambda n: n.fit(X, CODES, metrics=[accuracy_score]), None, "accuracy_score of sklearn, whose samples are rows"),
+    (lambda n: n.evaluate(X, CODES, metrics=[dict]), None, "metrics[0] is a class, dict"),
+    (
+        lambda n: n.evaluate(X, CODES, metrics=[lambda A, y: (A.argmax(axis=0) == y).mean()]),
+        None,
+        "must take (y, A), the targets first",
+    ),
+    (
+        lambda n: Network([4, 8, 1], loss=lambda y_true, y_pred: (y_true, y_pred)),
+        None,
+        "must take (A, y), the outputs first",
+    ),
     (lambda n: Adam(n.parameters, lr=0.1), None, "no parameters"),
     (lambda n: n.evaluate(X, CODES, verbose=0), None, "it has X, y"),
     (lambda n: n.fit(X, CODES, optimizer=True), None, "SGD, Adam, AdamW"),
@@ -1194,6 +1271,66 @@ def test_advice_that_was_of_no_use(three, call, advised, words):
     assert words in str(caught.value), str(caught.value)
     if advised:
         advised(three, None)
+
+
+def test_functions_whose_parameters_have_other_names_are_taken(one):
+    def metric(outputs, extra=0):
+        return float(extra.size)
+
+    found = one.evaluate(X, BINARY, metrics=[metric, lambda y, A: 1.0])
+    assert (found["metric"], found["<lambda>"]) == (60.0, 1.0)
+    loss = lambda a, b: ((a - b)[0] ** 2, 2 * (a - b))  # noqa: E731
+    assert Network([4, 1], loss=loss, seed=0).loss(X, VALUES) > 0
+
+
+@pytest.mark.parametrize("per", ["epoch", "step"])
+def test_epochs_after_the_end_of_a_cosine_are_told(three, per):
+    """They change nothing, which only the list of learning rates would say."""
+    length = 5 if per == "epoch" else 10  # 60 samples are two batches
+    sgd = SGD(schedules.Cosine(0.1, length, per=per))
+    with nothing_said():
+        three.fit(X, CODES, 5, optimizer=sgd, progress=False)
+    before = bits(three)
+    said(lambda: three.fit(X, CODES, 3, optimizer=sgd, progress=False), "0 in the last 3 of 3 epochs")
+    assert bits(three) == before
+    with nothing_said():
+        three.fit(X, CODES, 5, optimizer=SGD(schedules.Cosine(0.1, length, per=per)), progress=False)
+        three.fit(X, CODES, 9, optimizer=SGD(schedules.Cosine(0.1, length, final=0.01, per=per)), progress=False)
+        three.fit(X, CODES, 1, None, optimizer=SGD(schedules.Cosine(0.1, 9, warmup=2)), progress=False)
+        three.fit(X, CODES, 2, optimizer=SGD(0.0), progress=False)
+
+
+@pytest.mark.parametrize("way", ["train_step", "own loss", "update"])
+def test_a_new_optimizer_object_for_each_update_is_told_once(one, way):
+    """Its moments begin at 0 each time, so that Adam makes steps of the size lr in the direction of the sign."""
+    square = lambda A, y: (((A - y) ** 2).sum(axis=0), 2 * (A - y))  # noqa: E731
+
+    def step(optimizer):
+        if way == "update":
+            one.update(one.gradients(X, BINARY)[1], optimizer)
+        else:
+            one.train_step(X, BINARY, optimizer, loss=None if way == "train_step" else square)
+
+    with nothing_said():
+        for _ in range(5):
+            step(SGD(0.01))  # has no moments
+        adam = Adam()
+        for _ in range(5):
+            step(adam)
+        step(Adam())
+        step(Adam())
+    said(lambda: [step(Adam()) for _ in range(5)], "another Adam object", "optimizer = fastnn.Adam(...)")
+
+
+def test_adapt_after_training_is_told(one):
+    with nothing_said():
+        one.fit(X, BINARY, epochs=0, progress=False)
+        one.adapt(X)  # before the first epoch
+        one.fit(X, BINARY, progress=False)
+        one.adapt(X)  # again
+    late = Network([4, 1], seed=0)
+    late.fit(X, BINARY, 2, progress=False)
+    said(lambda: late.adapt(X), "epochs_done is 2", "before the first fit")
 
 
 def test_scaling_as_advised_takes_features_that_never_change(backend):

@@ -221,6 +221,7 @@ def test_a_step_after_another_adapt_is_that_of_the_array(backend):
     np.testing.assert_allclose(one.parameters[0][0], other.parameters[0][0], rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:adapt came after training")
 def test_adapt_in_a_callback_acts_from_the_next_epoch_on(backend):
     one, other = (
         Network([N, 9, 3], ["tanh", "identity"], "mse", dtype="float64", seed=4, backend=backend) for _ in "ab"

@@ -144,6 +144,7 @@ def test_it_trains_as_on_standardised_samples(backend, dtype, rng, cast):
     assert bits(net) == bits(twin)
 
 
+@pytest.mark.filterwarnings("ignore:adapt came after training")
 @pytest.mark.parametrize("of_X", ["int64", "float16"])
 def test_what_is_cast_at_once_is_bounded(either_backend, rng, of_X, monkeypatch):
     """A float32 network that standardises reads float64."""
