@@ -181,7 +181,7 @@ typedef struct {
   ptrdiff_t row_step;
   const void *A;
   const void *S; /* the slopes g'(Z); NULL: they are computed from A */
-  fnn_spec g;
+  fnn_spec g;    /* of relu the parameter is the slope where A > 0: with dropout the factor of a unit that is kept */
 } fnn_backward;
 
 /* An optimizer's step of the weights W (m x n, in panels); the gradient is update->scale * product. */
@@ -261,6 +261,7 @@ typedef struct {
   ptrdiff_t row_step, n;
   uint32_t dropped; /* so many of FNN_DROPS */
 } fnn_drop;
+static inline double fnn_kept_factor(uint32_t dropped) { return FNN_DROPS / (double)(FNN_DROPS - dropped); }
 
 /* A layer with a norm: zhat = (Z - mean) * rstd, A = g(gamma * zhat + beta), where rstd is 1 / sqrt(var + eps). Each
    row is one sample. Sums over the samples of a batch are made of the sums of blocks of `block` rows, the last one

@@ -311,10 +311,12 @@ FNN_INLINE V FN(in_tile)(enum fnn_activation g, V z, FN(constants) c) {
   return z;
 }
 
-/* dA * g'(Z), where the slope is computed from A. A slope FROM_Z is kept by the forward pass, and not computed here. */
+/* dA * g'(Z), where the slope is computed from A; that of relu is fnn_backward's parameter. A slope FROM_Z is kept by
+   the forward pass, and not computed here. */
 FNN_INLINE V FN(slope_in_tile)(enum fnn_activation g, V dA, const REAL *A, FN(constants) c) {
 #define FROM_A(name) return dA * FN(name##_slope)(FN(load)(A), c);
 #define FROM_Z(name)
+  if (g == FNN_RELU) return dA * FN(where_positive)(FN(load)(A), FN(set1)(c.parameter[0]), FN(load)(A) * 0);
   switch (g) { FNN_EACH_ACTIVATION(CASE) }
 #undef FROM_A
 #undef FROM_Z
@@ -399,23 +401,6 @@ static __attribute__((noinline)) void FN(activation_and_slope)(REAL *A, REAL *S,
       FN(store)(A + v, a);                                                                                             \
       FN(store)(S + v, s);                                                                                             \
     }
-  switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
-#undef UNITS
-}
-
-/* The same of one sample, and both times the mask of dropout: for the activations IN_TILE. They are so short that a
-   second pass over A and S would take long beside them. */
-FNN_INLINE void FN(activate_and_multiply)(REAL *A, REAL *S, const fnn_spec *g, const int32_t *kept, V scale,
-                                          ptrdiff_t n) {
-  const FN(constants) c = FN(constants_of)(g);
-#undef CASE_AFTER_TILE
-#define CASE_AFTER_TILE(name, SLOPE)
-#define UNITS(name, SLOPE)                                                                                             \
-  for (ptrdiff_t v = 0; v < n; v += VL) {                                                                              \
-    const V z = FN(load)(A + v), factor = FN(mask_factors)(kept + v, scale), SLOPE(name);                              \
-    FN(store)(A + v, a * factor);                                                                                      \
-    FN(store)(S + v, s * factor);                                                                                      \
-  }
   switch ((enum fnn_activation)g->kind) { FNN_EACH_ACTIVATION(CASE) }
 #undef UNITS
 }

@@ -17,9 +17,8 @@ FNN_INLINE void FN(multiply_units)(REAL *A, REAL *S, const int32_t *kept, V scal
    units go over the ends of samples. j0 and j1 are multiples of VL, which divides COUNTERS. */
 static void FN(drop)(const fnn_drop *d, const uint32_t c2_and_c3[2], const uint32_t key[2], ptrdiff_t i0, ptrdiff_t i1,
                      ptrdiff_t j0, ptrdiff_t j1) {
-  const V scale = FN(set1)((REAL)(FNN_DROPS / (double)(FNN_DROPS - d->dropped)));
+  const V scale = FN(set1)((REAL)fnn_kept_factor(d->dropped));
   const ptrdiff_t each = (d->n + COUNTERS - 1) / COUNTERS * COUNTERS, end = fnn_min(j1, (d->n + VL - 1) / VL * VL);
-  const int at_once = d->activates && fnn_place_of(&d->g) == FNN_IN_TILE;
   const int joined = j0 == 0 && end == each && d->row_step == each; /* rows without gaps: some are done as one */
   int32_t kept[BLOCK_UNITS];
   philox_keys keys;
@@ -27,7 +26,7 @@ static void FN(drop)(const fnn_drop *d, const uint32_t c2_and_c3[2], const uint3
   uint64_t block = UINT64_MAX; /* whose units are in `kept` */
   for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
     rows = fnn_min(ROWS_AT_A_TIME, i1 - i);
-    if (d->activates && !at_once) {
+    if (d->activates) {
       const ptrdiff_t at = i * d->row_step + j0;
       FN(activation_and_slope)((REAL *)d->A + at, (REAL *)d->S + at, d->row_step, &d->g, rows, end - j0);
     }
@@ -37,12 +36,9 @@ static void FN(drop)(const fnn_drop *d, const uint32_t c2_and_c3[2], const uint3
         const uint64_t unit = (uint64_t)r * (uint64_t)each + (uint64_t)(j0 + done);
         const ptrdiff_t u = (ptrdiff_t)(unit % BLOCK_UNITS), at = r * d->row_step + j0 + done;
         n = fnn_min(BLOCK_UNITS - u, length - done);
-        if (unit / BLOCK_UNITS != block) keep_units(kept, block = unit / BLOCK_UNITS, d->dropped, c2_and_c3, &keys);
-        REAL *A = (REAL *)d->A + at, *S = d->S ? (REAL *)d->S + at : NULL;
-        if (at_once)
-          FN(activate_and_multiply)(A, S, &d->g, kept + u, scale, n);
-        else
-          FN(multiply_units)(A, S, kept + u, scale, n);
+        if (unit / BLOCK_UNITS != block)
+          keep_units(kept, FN(mask_value)(scale), block = unit / BLOCK_UNITS, d->dropped, c2_and_c3, &keys);
+        FN(multiply_units)((REAL *)d->A + at, d->S ? (REAL *)d->S + at : NULL, kept + u, scale, n);
       }
   }
 }

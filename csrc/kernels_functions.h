@@ -186,12 +186,15 @@ FNN_INLINE VI FN(inside)(ptrdiff_t v, ptrdiff_t n) {
   return lane < (INT)(n - v < VL ? n - v : VL) - (VI){0};
 }
 
-/* Factors of dropout's mask: `scale` for a unit that is kept, else 0. */
+/* Factors of dropout's mask: `scale` for a unit that is kept, for which `kept` holds FN(mask_value), else 0. */
 FNN_INLINE V FN(mask_factors)(const int32_t *kept, V scale) {
 #if FNN_DOUBLE
   typedef int32_t half __attribute__((vector_size(FNN_VECTOR_BYTES / 2), aligned(4), may_alias));
   return (V)(__builtin_convertvector(*(const half *)kept, VI) & (VI)scale);
 #else
-  return (V)((VI)FN(load)((const REAL *)kept) & (VI)scale);
+  (void)scale;
+  return FN(load)((const REAL *)kept);
 #endif
 }
+
+FNN_INLINE int32_t FN(mask_value)(V scale) { return FNN_DOUBLE ? -1 : (int32_t)((VI)scale)[0]; }

@@ -5,16 +5,20 @@
 #define NORM_ROWS 4  /* rows whose sums are made at the same time: each sum waits for its own additions only */
 #define NORM_STRIP 4 /* vectors of a block's columns whose sums stay in registers */
 #define NORM_GROUP 8 /* rows that are normalised before their activation: they are still in the first cache */
-#define NORM_DOUBLES 64
 
-/* The activation of rows and columns that hold gamma * zhat + beta. */
+/* The activation that is applied at once, as in a tile. */
+FNN_INLINE enum fnn_activation FN(norm_in_tile)(const fnn_norm *p) {
+  return p->S ? FNN_IDENTITY : (enum fnn_activation)p->g.kind;
+}
+
+/* Another activation, of rows and columns that hold gamma * zhat + beta. */
 FNN_INLINE void FN(norm_activation)(const fnn_norm *p, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t j0, ptrdiff_t j1) {
   const ptrdiff_t at = i * p->row_step + j0;
   REAL *A = (REAL *)p->A + at;
   if (fnn_place_of(&p->g) == FNN_WHOLE_ROWS) return;
   if (p->S)
     FN(activation_and_slope)(A, (REAL *)p->S + at, p->row_step, &p->g, rows, j1 - j0);
-  else if (p->g.kind != FNN_IDENTITY)
+  else if (fnn_place_of(&p->g) == FNN_AFTER_TILE)
     FN(activation)(A, p->row_step, A, p->row_step, &p->g, rows, j1 - j0);
 }
 
@@ -93,17 +97,20 @@ FNN_INLINE void FN(row_statistics)(const int count, REAL *mean, REAL *rstd, cons
   ROW_SUMS(x - first[r])
   for (int r = 0; r < count; r++) mean[r] = first[r] + FN(sum_in_registers)(lanes[r]) / (REAL)n;
   ROW_SUMS((x - mean[r]) * (x - mean[r]))
+  double var[NORM_ROWS];
   for (int r = 0; r < count; r++) {
-    double var = (double)(FN(sum_in_registers)(lanes[r]) / (REAL)n);
-    if (!(var <= DBL_MAX)) var = FN(large_variance)(&mean[r], z + r * ld, n);
-    rstd[r] = (REAL)(1 / sqrt(var + FNN_NORM_EPS));
+    var[r] = (double)(FN(sum_in_registers)(lanes[r]) / (REAL)n);
+    if (!(var[r] <= DBL_MAX)) var[r] = FN(large_variance)(&mean[r], z + r * ld, n);
   }
+  for (int r = 0; r < count; r++) rstd[r] = (REAL)(1 / sqrt(var[r] + FNN_NORM_EPS)); /* all rows in one vector */
 }
 #undef ROW_SUMS
 
 static void FN(layer_norm)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1) {
   const REAL *gamma = p->gamma, *beta = p->beta;
   const ptrdiff_t n = p->n, padded = p->padded; /* a store of a vector might change *p, as far as the compiler knows */
+  const enum fnn_activation g = FN(norm_in_tile)(p);
+  const FN(constants) c = FN(constants_of)(&p->g);
   for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
     const REAL *z = (const REAL *)p->Z + i * p->row_step;
     REAL mean[NORM_ROWS], rstd[NORM_ROWS];
@@ -120,7 +127,7 @@ static void FN(layer_norm)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1) {
         V x = (FN(load)(z + r * p->row_step + v) - mean[r]) * rstd[r];
         if (v + VL > n) x = FN(select)(FN(inside)(v, n), x, (V){0}); /* padding could overflow */
         if (zhat) FN(store)(zhat + v, x);
-        FN(store)(A + v, FN(fma)(FN(load)(gamma + v), x, FN(load)(beta + v)));
+        FN(store)(A + v, FN(in_tile)(g, FN(fma)(FN(load)(gamma + v), x, FN(load)(beta + v)), c));
       }
     }
     FN(norm_activation)(p, i, rows, 0, p->padded);
@@ -128,6 +135,22 @@ static void FN(layer_norm)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1) {
 }
 
 /* --- batch norm --- */
+
+/* OF_STRIP(vectors, j) for strips of so many vectors (a constant) from column j on, from j0 to j1. The last strip may
+   do columns of the one before it again: that takes less time than narrow strips, whose sums wait for one another. */
+#define EACH_STRIP(j0, j1, OF_STRIP)                                                                                   \
+  {                                                                                                                    \
+    const ptrdiff_t all = (j1) - (j0), wide = all >= NORM_STRIP * VL ? NORM_STRIP * VL : fnn_min(all, 2 * VL);         \
+    for (ptrdiff_t next = (j0), j; next < (j1); next += wide) {                                                        \
+      j = fnn_min(next, (j1) - wide);                                                                                  \
+      if (wide > 2 * VL)                                                                                               \
+        OF_STRIP(NORM_STRIP, j)                                                                                        \
+      else if (wide > VL)                                                                                              \
+        OF_STRIP(2, j)                                                                                                 \
+      else                                                                                                             \
+        OF_STRIP(1, j)                                                                                                 \
+    }                                                                                                                  \
+  }
 
 /* Mean and sum of squared deviations of `rows` rows of a block, for `vectors` vectors (a constant) of columns. */
 FNN_INLINE void FN(block_statistics)(const int vectors, REAL *mean, REAL *squares, const REAL *z, ptrdiff_t ld,
@@ -153,37 +176,33 @@ static void FN(norm_blocks)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1, ptrdi
     REAL *out = (REAL *)p->blocks + i / p->block * 2 * p->padded;
     const REAL *z = (const REAL *)p->Z + i * p->row_step;
     const ptrdiff_t rows = fnn_min(p->block, i1 - i);
-    ptrdiff_t j = j0;
-    for (; j + NORM_STRIP * VL <= j1; j += NORM_STRIP * VL)
-      FN(block_statistics)(NORM_STRIP, out + j, out + p->padded + j, z + j, p->row_step, rows);
-    for (; j < j1; j += VL) FN(block_statistics)(1, out + j, out + p->padded + j, z + j, p->row_step, rows);
+#define OF_STRIP(vectors, j) FN(block_statistics)(vectors, out + j, out + p->padded + j, z + j, p->row_step, rows);
+    EACH_STRIP(j0, j1, OF_STRIP)
+#undef OF_STRIP
   }
+}
+
+/* Numbers of FNN_DOUBLE_LANES columns as doubles, and these doubles as numbers. */
+FNN_INLINE FN(doubles_vector) FN(widened)(const REAL *x) { return FN(widen)(*(const FN(narrow_vector) *)x); }
+FNN_INLINE void FN(narrow)(REAL *to, FN(doubles_vector) x) {
+  *(FN(narrow_vector) *)to = __builtin_convertvector(x, FN(narrow_vector));
 }
 
 /* For each column the blocks' two numbers, in double. */
 static void FN(norm_statistics)(const fnn_norm *p, ptrdiff_t j0, ptrdiff_t j1) {
-  const ptrdiff_t blocks = (p->m + p->block - 1) / p->block;
-  for (ptrdiff_t j = j0, count; j < j1; j += count) {
-    double mean[NORM_DOUBLES] = {0}, square[NORM_DOUBLES] = {0};
-    count = fnn_min(NORM_DOUBLES, j1 - j);
-    for (ptrdiff_t k = 0; k < blocks; k++) {
-      const REAL *of_block = (const REAL *)p->blocks + k * 2 * p->padded + j;
-      const double rows = (double)fnn_min(p->block, p->m - k * p->block);
-      for (ptrdiff_t c = 0; c < count; c++) mean[c] += rows * (double)of_block[c];
+  const ptrdiff_t m = p->m, block = p->block, padded = p->padded;
+  for (ptrdiff_t j = j0; j < j1; j += FNN_DOUBLE_LANES) {
+    FN(doubles_vector) mean = {0}, square = {0};
+    const REAL *x = (const REAL *)p->blocks + j;
+    for (ptrdiff_t i = 0; i < m; i += block, x += 2 * padded) mean += (double)fnn_min(block, m - i) * FN(widened)(x);
+    mean /= (double)m;
+    x = (const REAL *)p->blocks + j;
+    for (ptrdiff_t i = 0; i < m; i += block, x += 2 * padded) {
+      const FN(doubles_vector) d = FN(widened)(x) - mean;
+      square += FN(widened)(x + padded) + (double)fnn_min(block, m - i) * d * d;
     }
-    for (ptrdiff_t c = 0; c < count; c++) mean[c] /= (double)p->m;
-    for (ptrdiff_t k = 0; k < blocks; k++) {
-      const REAL *of_block = (const REAL *)p->blocks + k * 2 * p->padded + j;
-      const double rows = (double)fnn_min(p->block, p->m - k * p->block);
-      for (ptrdiff_t c = 0; c < count; c++) {
-        const double d = (double)of_block[c] - mean[c];
-        square[c] += (double)of_block[p->padded + c] + rows * d * d;
-      }
-    }
-    for (ptrdiff_t c = 0; c < count; c++) {
-      ((REAL *)p->mean)[j + c] = (REAL)mean[c];
-      ((REAL *)p->var)[j + c] = (REAL)(square[c] / (double)p->m);
-    }
+    FN(narrow)((REAL *)p->mean + j, mean);
+    FN(narrow)((REAL *)p->var + j, square / (double)m);
   }
   for (ptrdiff_t j = j0; j < j1; j += VL)
     FN(store)((REAL *)p->rstd + j, 1 / FN(sqrt)(FN(load)((REAL *)p->var + j) + (REAL)FNN_NORM_EPS));
@@ -191,6 +210,8 @@ static void FN(norm_statistics)(const fnn_norm *p, ptrdiff_t j0, ptrdiff_t j1) {
 
 static void FN(batch_norm)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t j0, ptrdiff_t j1) {
   const REAL *mean = p->mean, *rstd = p->rstd, *gamma = p->gamma, *beta = p->beta;
+  const enum fnn_activation g = FN(norm_in_tile)(p);
+  const FN(constants) c = FN(constants_of)(&p->g);
   for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
     rows = fnn_min(NORM_GROUP, i1 - i);
     for (ptrdiff_t r = i; r < i + rows; r++) {
@@ -199,7 +220,7 @@ static void FN(batch_norm)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1, ptrdif
       for (ptrdiff_t j = j0; j < j1; j += VL) {
         const V x = (FN(load)(z + j) - FN(load)(mean + j)) * FN(load)(rstd + j);
         if (zhat) FN(store)(zhat + j, x);
-        FN(store)(A + j, FN(fma)(FN(load)(gamma + j), x, FN(load)(beta + j)));
+        FN(store)(A + j, FN(in_tile)(g, FN(fma)(FN(load)(gamma + j), x, FN(load)(beta + j)), c));
       }
     }
     FN(norm_activation)(p, i, rows, j0, j1);
@@ -230,29 +251,20 @@ static void FN(norm_back_blocks)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1) 
     REAL *out = (REAL *)p->back + i / p->block * 2 * p->padded;
     const REAL *dY = (const REAL *)p->dZ + i * p->row_step, *zhat = (const REAL *)p->zhat + i * p->row_step;
     const ptrdiff_t rows = fnn_min(p->block, i1 - i);
-    ptrdiff_t j = 0;
-    for (; j + NORM_STRIP * VL <= p->padded; j += NORM_STRIP * VL)
-      FN(back_block)(NORM_STRIP, out + j, out + p->padded + j, dY + j, zhat + j, p->row_step, rows);
-    for (; j < p->padded; j += VL) FN(back_block)(1, out + j, out + p->padded + j, dY + j, zhat + j, p->row_step, rows);
+#define OF_STRIP(vectors, j) FN(back_block)(vectors, out + j, out + p->padded + j, dY + j, zhat + j, p->row_step, rows);
+    EACH_STRIP(0, p->padded, OF_STRIP)
+#undef OF_STRIP
   }
 }
 
 static void FN(norm_back_sums)(const fnn_norm *p, void *dgamma, void *dbeta, double scale, ptrdiff_t j0, ptrdiff_t j1) {
-  const ptrdiff_t blocks = (p->m + p->block - 1) / p->block;
-  for (ptrdiff_t j = j0, count; j < j1; j += count) {
-    double product[NORM_DOUBLES] = {0}, sum[NORM_DOUBLES] = {0};
-    count = fnn_min(NORM_DOUBLES, j1 - j);
-    for (ptrdiff_t k = 0; k < blocks; k++) {
-      const REAL *of_block = (const REAL *)p->back + k * 2 * p->padded + j;
-      for (ptrdiff_t c = 0; c < count; c++) {
-        product[c] += (double)of_block[c];
-        sum[c] += (double)of_block[p->padded + c];
-      }
-    }
-    for (ptrdiff_t c = 0; c < count; c++) {
-      ((REAL *)dgamma)[j + c] = (REAL)(product[c] * scale);
-      ((REAL *)dbeta)[j + c] = (REAL)(sum[c] * scale);
-    }
+  const ptrdiff_t m = p->m, block = p->block, padded = p->padded;
+  for (ptrdiff_t j = j0; j < j1; j += FNN_DOUBLE_LANES) {
+    FN(doubles_vector) product = {0}, sum = {0};
+    const REAL *x = (const REAL *)p->back + j;
+    for (ptrdiff_t i = 0; i < m; i += block, x += 2 * padded) product += FN(widened)(x), sum += FN(widened)(x + padded);
+    FN(narrow)((REAL *)dgamma + j, product * scale);
+    FN(narrow)((REAL *)dbeta + j, sum * scale);
   }
 }
 

@@ -21,20 +21,26 @@ static void make_keys(philox_keys *keys, const uint32_t key[2]) {
   }
 }
 
-/* All four words of fnn_philox for the counters (first + i, c2, c3), i < COUNTERS, where `first` has 64 bits. */
+/* All four words of fnn_philox for the counters (first + i, c2, c3), i < COUNTERS, where `first` has 64 bits. The
+   counters differ in word 0 only, so half of the first two rounds is the same for all. */
 FNN_INLINE void block_of_words(uint32_t *words, uint64_t first, const uint32_t c2_and_c3[2], const philox_keys *keys) {
   static const uint64_t twice_lane[] = {0, 2, 4, 6, 8, 10, 12, 14};
   wide even;
   memcpy(&even, twice_lane, sizeof even);
   const wide zero = {0}, factor_0 = zero + FNN_PHILOX_FACTOR_0, factor_2 = zero + FNN_PHILOX_FACTOR_2;
+  const uint64_t of_c2 = (uint64_t)FNN_PHILOX_FACTOR_2 * c2_and_c3[0];
+  const uint32_t c0 = (uint32_t)((of_c2 ^ first) >> 32) ^ (uint32_t)keys->of_round[0][0]; /* after a round */
+  const uint64_t of_c0 = (uint64_t)FNN_PHILOX_FACTOR_0 * c0;
   for (int i = 0; i < COUNTERS; i += TWO_VECTORS) {
     wide c[2][4];
 #pragma GCC unroll 2
     for (int odd = 0; odd < 2; odd++) {
-      c[odd][0] = even + (first + (uint64_t)(i + odd)), c[odd][1] = c[odd][0] >> 32;
-      c[odd][2] = zero + c2_and_c3[0], c[odd][3] = zero + c2_and_c3[1];
+      const wide p0 = product_of_words(even + (first + (uint64_t)(i + odd)), factor_0);
+      const wide p2 = product_of_words(high_words(p0) ^ (c2_and_c3[1] ^ keys->of_round[0][1]), factor_2);
+      c[odd][0] = high_words(p2) ^ ((uint32_t)of_c2 ^ keys->of_round[1][0]), c[odd][1] = p2;
+      c[odd][2] = p0 ^ ((of_c0 >> 32) ^ keys->of_round[1][1]), c[odd][3] = zero + of_c0;
     }
-    for (int round = 0; round < FNN_PHILOX_ROUNDS; round++) {
+    for (int round = 2; round < FNN_PHILOX_ROUNDS; round++) {
 #pragma GCC unroll 2
       for (int odd = 0; odd < 2; odd++) {
         const wide p0 = product_of_words(c[odd][0], factor_0), p2 = product_of_words(c[odd][2], factor_2);
@@ -65,12 +71,13 @@ static int draw(uint32_t *places, uint32_t *words, uint32_t first, uint32_t boun
   return rejected != 0;
 }
 
-/* Which of the units of block `number` are kept: -1, or 0. Unit u of the block has bits of counter u % COUNTERS: a half
-   of word u / COUNTERS % 4, for the first half of the units the low one. */
-static void keep_units(int32_t *kept, uint64_t number, uint32_t dropped, const uint32_t c2_and_c3[2],
+/* Which of the units of block `number` are kept: `value`, or 0. Unit u of the block has bits of counter u % COUNTERS: a
+   half of word u / COUNTERS % 4, for the first half of the units the low one. */
+static void keep_units(int32_t *kept, int32_t value, uint64_t number, uint32_t dropped, const uint32_t c2_and_c3[2],
                        const philox_keys *keys) {
   uint32_t words[4 * COUNTERS];
   block_of_words(words, COUNTERS * number, c2_and_c3, keys);
-  for (int i = 0; i < 4 * COUNTERS; i++) kept[i] = -((int32_t)(words[i] & 0xFFFF) >= (int32_t)dropped);
-  for (int i = 0; i < 4 * COUNTERS; i++) kept[4 * COUNTERS + i] = -((int32_t)(words[i] >> 16) >= (int32_t)dropped);
+  for (int i = 0; i < 4 * COUNTERS; i++) kept[i] = (int32_t)(words[i] & 0xFFFF) >= (int32_t)dropped ? value : 0;
+  for (int i = 0; i < 4 * COUNTERS; i++)
+    kept[4 * COUNTERS + i] = (int32_t)(words[i] >> 16) >= (int32_t)dropped ? value : 0;
 }

@@ -55,7 +55,7 @@ typedef struct {
   void **A, **dZ, **db; /* db[l]: n_out, padded */
   void *of_zeros;       /* a row: Z of the first layer for fnn_sparse_standard.zeros */
   void **S;             /* S[l]: the slopes g'(Z) of layer l if they are kept; else NULL. With dropout and an activation
-                           of whole rows it is a copy of A from before the dropout */
+                           of whole rows it is a copy of A from before the dropout; with relu there is none */
   int copies_X;         /* there is memory for X */
   int keeps_slopes;     /* S has room for every layer whose activation has slopes */
   int threads;          /* each thread has its own part of heads, packed, sums, reports and plans */

@@ -16,20 +16,27 @@ static double number(const fnn_kernels *K, const void *x, ptrdiff_t i) {
   return K->size == 4 ? (double)((const float *)x)[i] : ((const double *)x)[i];
 }
 
+/* old = w - old, for n numbers. */
+static void subtract(const fnn_kernels *K, void *old, const void *w, ptrdiff_t n) {
+  if (K->size == 4)
+    for (ptrdiff_t i = 0; i < n; i++) ((float *)old)[i] = ((const float *)w)[i] - ((float *)old)[i];
+  else
+    for (ptrdiff_t i = 0; i < n; i++) ((double *)old)[i] = ((const double *)w)[i] - ((double *)old)[i];
+}
+
 void fnn_move_and_note(const fnn_worker *me, const fnn_update *u, const fnn_operation_of_step *o, void *w, void *m1,
                        void *m2, const void *gradients) {
   const fnn_kernels *K = me->job->net->K;
+  const fnn_update as_they_are = {.scale = 1, .clip_value = INFINITY};
   double old[FNN_SQUARES], *changes = me->job->work->squares + me->job->work->blocks + o->p0;
   for (ptrdiff_t i = o->i0; i < o->i1; i += FNN_SQUARES, changes++) {
     const ptrdiff_t n = fnn_min(FNN_SQUARES, o->i1 - i);
-    double change = 0, weight = 0;
-    memcpy(old, fnn_at(K, w, i), (size_t)(n * K->size));
-    K->update(u, fnn_at(K, w, i), fnn_at(K, m1, i), fnn_at(K, m2, i), fnn_at(K, gradients, i), n);
-    for (ptrdiff_t j = 0; j < n; j++) {
-      const double now = number(K, w, i + j), step = now - number(K, old, j);
-      change += step * step, weight += now * now;
-    }
-    changes[0] = change, changes[me->job->work->blocks] = weight;
+    void *now = fnn_at(K, w, i);
+    memcpy(old, now, (size_t)(n * K->size));
+    K->update(u, now, fnn_at(K, m1, i), fnn_at(K, m2, i), fnn_at(K, gradients, i), n);
+    subtract(K, old, now, n);
+    K->squares(&as_they_are, changes, old, n);
+    K->squares(&as_they_are, changes + me->job->work->blocks, now, n);
   }
 }
 

@@ -73,22 +73,12 @@ void fnn_start_norms(const fnn_net *net) {
 
 /* --- in a training step --- */
 
-/* Before batch norm by the statistics of the batch, these are made from all blocks. Each thread does it for the columns
-   that it needs: that is less than to wait for one another. */
-static void go_forward(const fnn_worker *me, const fnn_operation_of_step *o) {
-  if (o->norm.blocks) me->job->net->K->norm_statistics(&o->norm, o->p0, o->p1);
-  normalise(me->job->net, o->layer, &o->norm, o->i0, o->i1, o->p0, o->p1);
-}
-
 static void go_back(const fnn_worker *me, const fnn_operation_of_step *o) {
   const fnn_kernels *K = me->job->net->K;
-  const fnn_norm *p = &o->norm;
-  if (me->job->net->layer[o->layer].norm == FNN_LAYER_NORM) {
-    K->layer_norm_back(p, o->i0, o->i1);
-    return;
-  }
-  if (p->sums) K->norm_back_sums(p, p->sums, fnn_at(K, p->sums, p->padded), 1 / (double)p->m, 0, p->padded);
-  K->batch_norm_back(p, o->i0, o->i1);
+  if (me->job->net->layer[o->layer].norm == FNN_LAYER_NORM)
+    K->layer_norm_back(&o->norm, o->i0, o->i1);
+  else
+    K->batch_norm_back(&o->norm, o->i0, o->i1);
 }
 
 static void sum(const fnn_worker *me, const fnn_operation_of_step *o) {
@@ -127,10 +117,15 @@ void fnn_run_norm(fnn_worker *me, const fnn_operation_of_step *o) {
   const fnn_net *net = me->job->net;
   const fnn_layer_state *y = &net->layer[o->layer];
   const fnn_norm_room *room = &me->job->work->norm[o->layer];
+  const fnn_norm *p = &o->norm;
   switch ((int)o->what) {
-  case FNN_NORM_BLOCKS: net->K->norm_blocks(&o->norm, o->i0, o->i1, o->p0, o->p1); break;
-  case FNN_NORM: go_forward(me, o); break;
-  case FNN_BACK_BLOCKS: net->K->norm_back_blocks(&o->norm, o->i0, o->i1); break;
+  case FNN_NORM_BLOCKS: net->K->norm_blocks(p, o->i0, o->i1, o->p0, o->p1); break;
+  case FNN_NORM_SUMS: net->K->norm_statistics(p, o->p0, o->p1); break;
+  case FNN_NORM: normalise(net, o->layer, p, o->i0, o->i1, o->p0, o->p1); break;
+  case FNN_BACK_BLOCKS: net->K->norm_back_blocks(p, o->i0, o->i1); break;
+  case FNN_BACK_SUMS:
+    net->K->norm_back_sums(p, p->sums, fnn_at(net->K, p->sums, p->padded), 1 / (double)p->m, 0, p->padded);
+    break;
   case FNN_NORM_BACK: go_back(me, o); break;
   case FNN_SUM_NORM: sum(me, o); break;
   case FNN_MOVE_NORM:

@@ -218,8 +218,9 @@ static ptrdiff_t lay_out_workspace(const fnn_net *net, fnn_workspace *w, char *b
     w->dZ[l] = y == last ? w->A[l] : piece(block, &used, matrix_bytes(K, m, fnn_ld(K, y->n_out)));
     w->db[l] = piece(block, &used, fnn_padded(K, y->n_out) * K->size);
     const int has_slopes = fnn_place_of(&y->activation) != FNN_WHOLE_ROWS;
+    const int by_factors = y->dropped && y->activation.kind != FNN_RELU;
     const int kept =
-        y != last && (y->dropped || (has_slopes && (fnn_slope_of(&y->activation) == FNN_FROM_Z || w->keeps_slopes)));
+        y != last && (by_factors || (has_slopes && (fnn_slope_of(&y->activation) == FNN_FROM_Z || w->keeps_slopes)));
     w->S[l] = kept ? piece(block, &used, matrix_bytes(K, m, fnn_ld(K, y->n_out))) : NULL;
   }
   w->of_zeros = piece(block, &used, fnn_ld(K, net->layer[0].n_out) * K->size);

@@ -5,6 +5,11 @@
 #include "network_step.h"
 
 #define KEEP_WEIGHTS 4096 /* only larger layers are split by columns, so that their weights stay with a core */
+/* Operations that are done together go through a thread's rows part by part, so that a part stays in the first cache.
+ */
+#define PART_ROWS 32          /* the rows of a part are a multiple of it, as whole blocks of a norm are */
+#define PART_BYTES (1 << 15)  /* the most bytes of a part of one layer */
+#define LIGHT_BYTES (1 << 19) /* the most bytes of all weights: each part reads them again */
 
 /* The state of a compilation. */
 typedef struct {
@@ -18,9 +23,9 @@ typedef struct {
   int columns_pending; /* the last output was split by columns, and nobody has waited since */
 } compiler;
 
-/* A plan has at most thirteen operations for each layer, nine more for each norm, and fourteen for the whole step. */
+/* A plan has at most thirteen operations for each layer, eleven more for each norm, and fourteen for the whole step. */
 ptrdiff_t fnn_plan_bytes(const fnn_net *net) {
-  const size_t most = 13 * (size_t)net->layers + 9 * (size_t)net->norms + 14;
+  const size_t most = 13 * (size_t)net->layers + 11 * (size_t)net->norms + 14;
   return (ptrdiff_t)(sizeof(fnn_plan) + most * sizeof(fnn_operation_of_step));
 }
 
@@ -28,7 +33,7 @@ void fnn_clear_plan(void *plan) { ((fnn_plan *)plan)->key = (fnn_plan_key){0}; }
 
 static fnn_operation_of_step *add(compiler *c, enum fnn_step_operation what, int layer, int waits) {
   fnn_operation_of_step *o = &c->plan->operations[c->count++];
-  o->what = what, o->layer = layer, o->waits = waits && c->key->threads > 1;
+  o->what = what, o->layer = layer, o->waits = waits && c->key->threads > 1, o->together = 0;
   o->i0 = c->from, o->i1 = c->to;
   if (waits) c->columns_pending = 0;
   return o;
@@ -39,8 +44,10 @@ static ptrdiff_t largest_share(const compiler *c, ptrdiff_t n) {
   return fnn_min((fnn_panels(c->K, n) + c->key->threads - 1) / c->key->threads * c->K->nr, n);
 }
 
+static int has_dropout(const compiler *c, int l) { return c->key->in_training && c->net->layer[l].dropped; }
+
 /* Whether forward and update of layer l are split by columns: if there are many weights, and the split makes little
-   more work or none. */
+   more work or none. A norm and dropout have more work for each column than a product. */
 static int by_columns(const compiler *c, int l) {
   const fnn_layer_state *y = &c->net->layer[l];
   const int threads = c->key->threads;
@@ -49,14 +56,13 @@ static int by_columns(const compiler *c, int l) {
   const ptrdiff_t n = fnn_padded(c->K, y->n_out), rows = (c->key->m + threads - 1) / threads, tall = c->K->mr;
   const ptrdiff_t columns_cost = largest_share(c, n) * ((c->key->m + tall - 1) / tall);
   const ptrdiff_t rows_cost = n * ((rows + tall - 1) / tall);
-  return fnn_panels(c->K, n) >= threads && 7 * columns_cost <= 8 * rows_cost;
+  const int weight = y->norm || has_dropout(c, l) ? 8 : 7;
+  return fnn_panels(c->K, n) >= threads && weight * columns_cost <= 8 * rows_cost;
 }
 
 static void own_panels(const compiler *c, ptrdiff_t n, ptrdiff_t *p0, ptrdiff_t *p1) {
   fnn_share(fnn_panels(c->K, n), 1, c->key->threads, c->key->thread, p0, p1);
 }
-
-static int has_dropout(const compiler *c, int l) { return c->key->in_training && c->net->layer[l].dropped; }
 
 /* Whether layer l is normalised by the mean and variance of the batch. Of one sample they would make every zhat 0. A
    frozen layer uses its running statistics. */
@@ -69,27 +75,29 @@ static int is_of_whole_rows(const compiler *c, int l) {
   return fnn_place_of(&c->net->layer[l].activation) == FNN_WHOLE_ROWS;
 }
 
+/* The memory of the slopes of layer l, if this step stores and uses them; else NULL. With dropout A times its factor
+   has lost the slope, but not that of relu. */
+static void *slopes(const compiler *c, int l) {
+  const fnn_spec *g = &c->net->layer[l].activation;
+  const int goes_by_them = c->key->is_plain || fnn_slope_of(g) == FNN_FROM_Z;
+  if (is_of_whole_rows(c, l)) return NULL;
+  return goes_by_them || (has_dropout(c, l) && g->kind != FNN_RELU) ? c->job->work->S[l] : NULL;
+}
+
 /* Whether dropout applies the activation of layer l, too: row after row, so that A stays in the cache. Diagnostics need
    A before dropout. */
 static int activates_in_dropout(const compiler *c, int l) {
-  return has_dropout(c, l) && !c->net->layer[l].norm && !is_of_whole_rows(c, l) && !c->key->diagnoses;
+  return has_dropout(c, l) && slopes(c, l) && !c->net->layer[l].norm && !c->key->diagnoses;
 }
 
 /* Dropout in rows (samples) of `A` and of the slopes S, both of layer l; S may be NULL. */
-static fnn_operation_of_step *drop(compiler *c, enum fnn_step_operation what, int l, void *A, void *S) {
+static fnn_operation_of_step *drop(compiler *c, enum fnn_step_operation what, int l, void *A, void *S, int waits) {
   const fnn_layer_state *y = &c->net->layer[l];
-  fnn_operation_of_step *o = add(c, what, l, 0);
+  fnn_operation_of_step *o = add(c, what, l, waits);
   o->drop = (fnn_drop){.A = A, .S = S, .row_step = fnn_ld(c->K, y->n_out), .n = y->n_out, .dropped = y->dropped};
   o->drop.g = y->activation, o->drop.activates = what == FNN_DROP && activates_in_dropout(c, l);
   o->p0 = 0, o->p1 = fnn_padded(c->K, y->n_out);
   return o;
-}
-
-/* The memory of the slopes of layer l, if this step stores and uses them; else NULL. */
-static void *slopes(const compiler *c, int l) {
-  const int goes_by_them = c->key->is_plain || fnn_slope_of(&c->net->layer[l].activation) == FNN_FROM_Z;
-  if (is_of_whole_rows(c, l)) return NULL;
-  return goes_by_them || has_dropout(c, l) ? c->job->work->S[l] : NULL;
 }
 
 /* The norm of layer l, as this thread computes it. */
@@ -123,8 +131,12 @@ static fnn_operation_of_step *compile_norm(compiler *c, int l, const fnn_operati
     fnn_operation_of_step *o = add(c, FNN_NORM_BLOCKS, l, 0);
     o->norm = norm_of(c, l);
     o->i0 = product->i0, o->i1 = product->i1, o->p0 = j0, o->p1 = j1;
+    /* Each thread makes the sums for the columns that it needs: that is less than to wait for one another. */
+    o = add(c, FNN_NORM_SUMS, l, !columns);
+    o->norm = norm_of(c, l);
+    o->p0 = j0, o->p1 = j1;
   }
-  fnn_operation_of_step *o = add(c, FNN_NORM, l, batch ? of_batch && !columns : c->columns_pending);
+  fnn_operation_of_step *o = add(c, FNN_NORM, l, !batch && c->columns_pending);
   o->norm = norm_of(c, l);
   o->p0 = 0, o->p1 = padded;
   if (batch) o->i0 = product->i0, o->i1 = product->i1, o->p0 = j0, o->p1 = j1;
@@ -174,8 +186,10 @@ static void compile_forward(compiler *c, int l) {
   const int whole_rows = !is_last && is_of_whole_rows(c, l);
   if (whole_rows) add(c, FNN_GO_THROUGH, l, c->columns_pending);
   if (!has_dropout(c, l)) return;
-  fnn_operation_of_step *d = drop(c, FNN_DROP, l, w->A[l], slopes(c, l));
-  if (!whole_rows) /* the part that this thread has just computed */
+  /* If the next layer waits for whole rows, dropout does: two threads would draw the random numbers of a row twice. */
+  const int waits = c->columns_pending && !by_columns(c, l + 1);
+  fnn_operation_of_step *d = drop(c, FNN_DROP, l, w->A[l], slopes(c, l), waits);
+  if (!whole_rows && !waits) /* the part that this thread has just computed */
     d->i0 = o->i0, d->i1 = o->i1, d->p0 = j0, d->p1 = j1;
 }
 
@@ -208,7 +222,8 @@ static void compile_output(compiler *c) {
 static void compile_norm_back(compiler *c, int l) {
   const int batch = c->net->layer[l].norm == FNN_BATCH_NORM;
   if (batch) add(c, FNN_BACK_BLOCKS, l, 0)->norm = norm_of(c, l);
-  add(c, FNN_NORM_BACK, l, has_batch_statistics(c, l))->norm = norm_of(c, l);
+  if (has_batch_statistics(c, l)) add(c, FNN_BACK_SUMS, l, 1)->norm = norm_of(c, l);
+  add(c, FNN_NORM_BACK, l, 0)->norm = norm_of(c, l);
 }
 
 /* dZ of layer l - 1 from that of layer l, for this thread's rows. */
@@ -230,8 +245,10 @@ static void compile_backward(compiler *c, int l) {
                                .A = w->A[l - 1],
                                .S = slopes(c, l - 1),
                                .g = whole_rows ? fnn_identity : g};
+  if (g.kind == FNN_RELU)
+    o->backward.g.parameters[0] = has_dropout(c, l - 1) ? fnn_kept_factor(c->net->layer[l - 1].dropped) : 1;
   o->p0 = 0, o->p1 = fnn_panels(c->K, y->n_in);
-  if (whole_rows && has_dropout(c, l - 1)) drop(c, FNN_DROP_BACK, l - 1, w->dZ[l - 1], NULL);
+  if (whole_rows && has_dropout(c, l - 1)) drop(c, FNN_DROP_BACK, l - 1, w->dZ[l - 1], NULL, 0);
   if (whole_rows) add(c, FNN_GO_BACK_WHOLE, l - 1, 0);
   if (c->net->layer[l - 1].norm) compile_norm_back(c, l - 1);
 }
@@ -481,6 +498,49 @@ static void compile_rest(compiler *c) {
   if (key->diagnoses) add(c, FNN_DIAGNOSE, 0, 1);
 }
 
+/* Whether an operation does this thread's rows one by one: for some of them it needs nothing of the others. Sums of
+   blocks are made of whole blocks, which have at most PART_ROWS rows. */
+static int is_by_rows(const compiler *c, const fnn_operation_of_step *o) {
+  if (o->i0 != c->from || o->i1 != c->to) return 0;
+  switch ((int)o->what) {
+  case FNN_GO_FORWARD:
+  case FNN_NORM_BLOCKS:
+  case FNN_NORM:
+  case FNN_DROP:
+  case FNN_TAKE_LOSS:
+  case FNN_GO_BACK:
+  case FNN_BACK_BLOCKS:
+  case FNN_NORM_BACK: return 1;
+  default: return 0;
+  }
+}
+
+/* How many operations from o on, at least one, can be done for some rows after the other. Where there is no norm and no
+   dropout it does not pay: products alone read and write the rows only once. */
+static int count_together(const compiler *c, const fnn_operation_of_step *o) {
+  const fnn_operation_of_step *end = c->plan->operations + c->count;
+  int count = 0, pays = 0;
+  for (; o + count < end && is_by_rows(c, o + count) && (!count || !o[count].waits); count++)
+    pays |= c->net->layer[o[count].layer].norm || has_dropout(c, o[count].layer);
+  return pays ? count : 1;
+}
+
+/* Joins operations that can do some rows after the other, if these rows and all weights are small. */
+static void join(compiler *c) {
+  ptrdiff_t widest = 1, weights = 0;
+  for (int l = 0; l < c->net->layers; l++) {
+    const ptrdiff_t n = fnn_ld(c->K, c->net->layer[l].n_out);
+    widest = n > widest ? n : widest;
+    weights += c->net->layer[l].n_in * n;
+  }
+  c->plan->rows_together = PART_BYTES / (widest * c->K->size) & -PART_ROWS;
+  if (!c->plan->rows_together || weights * c->K->size > LIGHT_BYTES) return;
+  for (int i = 0, count; i < c->count; i += count) {
+    fnn_operation_of_step *o = &c->plan->operations[i];
+    o->together = count = count_together(c, o);
+  }
+}
+
 void fnn_compile_step(fnn_plan *plan, const fnn_train_job *job, const fnn_plan_key *key) {
   compiler c = {.job = job, .net = job->net, .K = job->net->K, .plan = plan, .key = key};
   plan->squares = 0;
@@ -494,6 +554,7 @@ void fnn_compile_step(fnn_plan *plan, const fnn_train_job *job, const fnn_plan_k
   if (!key->is_forward) compile_rest(&c);
   /* Wait: the next step writes to memory that other threads may still read in this one. */
   add(&c, FNN_END, 0, key->trains);
+  join(&c);
   plan->store = (fnn_update){.kind = FNN_STORE};
   plan->key = *key;
 }

@@ -434,66 +434,91 @@ static double weight_of(const fnn_train_job *job, const uint32_t *order, ptrdiff
   return weight;
 }
 
-static enum fnn_step_result run_plan(fnn_worker *me) {
+static void run(fnn_worker *me, fnn_operation_of_step *o) {
   const fnn_kernels *K = me->job->net->K;
+  switch (o->what) {
+  case FNN_READ_BATCH: read_batch(me); break;
+  case FNN_GO_FORWARD: K->forward(&o->forward, o->i0, o->i1, o->p0, o->p1); break;
+  case FNN_GO_SPARSE: K->sparse_forward(&o->forward, o->i0, o->i1, o->p0, o->p1); break;
+  case FNN_GO_THROUGH: go_through(me, o->layer); break;
+  case FNN_DROP:
+  case FNN_DROP_BACK: drop(me, o); break;
+  case FNN_TAKE_LOSS:
+    o->head.levels = me->job->targets.levels; /* of this call; the plan may be of an earlier one */
+    K->head(&o->head, o->i0, o->i1);
+    break;
+  case FNN_GO_OUT: go_out(me, o->layer); break;
+  case FNN_TAKE_DA: take_dA(me, o->layer); break;
+  case FNN_TAKE_GRADIENTS: take_gradients(me); break;
+  case FNN_TAKE_DW: take_dW(me, o); break;
+  case FNN_MOVE_GIVEN: move_given(me, o); break;
+  case FNN_GO_BACK: K->backward(&o->backward, o->i0, o->i1, o->p0, o->p1); break;
+  case FNN_GO_BACK_WHOLE: go_back_whole(me, o->layer); break;
+  case FNN_MEASURE: fnn_measure_rows(me); break;
+  case FNN_SUM_B: sum_b(me, o); break;
+  case FNN_SQUARE_B: square(me, o, me->job->work->db[o->layer]); break;
+  case FNN_SQUARE_W: square(me, o, me->job->work->dW[o->layer]); break;
+  case FNN_SQUARE_GAMMA: square(me, o, me->job->work->norm[o->layer].dgamma); break;
+  case FNN_SQUARE_BETA: square(me, o, me->job->work->norm[o->layer].dbeta); break;
+  case FNN_CLIP: clip(me); break;
+  case FNN_DIAGNOSE: fnn_diagnose(me); break;
+  case FNN_AVERAGE: move_average(me, o); break;
+  case FNN_CLEAR_B: clear_b(me, o); break;
+  case FNN_MOVE_B: move_b(me, o); break;
+  case FNN_GIVE_DB: give_db(me, o); break;
+  case FNN_NORM_BLOCKS:
+  case FNN_NORM_SUMS:
+  case FNN_NORM:
+  case FNN_BACK_BLOCKS:
+  case FNN_BACK_SUMS:
+  case FNN_NORM_BACK:
+  case FNN_SUM_NORM:
+  case FNN_MOVE_NORM:
+  case FNN_GIVE_NORM:
+  case FNN_MOVE_RUNNING: fnn_run_norm(me, o); break;
+  case FNN_UPDATE_W: K->update_weights(&o->weights, o->i0, o->i1, o->p0, o->p1); break;
+  case FNN_MOVE_W: move_W(me, o); break;
+  case FNN_COPY_W: copy_W(me, o); break;
+  case FNN_GIVE_DW: give_dW(me, o); break;
+  case FNN_UPDATE_SPARSE: fnn_update_sparse(me, o); break;
+  case FNN_COPY_FIRST_W: copy_first_W(me, o); break;
+  case FNN_GO_BACK_TO_X: go_back_to_X(me, o); break;
+  case FNN_GIVE_DX: give_dX(me, o); break;
+  case FNN_DECIDE:
+  case FNN_END: break;
+  }
+}
+
+/* Some rows at a time, all operations that belong together. */
+static void run_together(fnn_worker *me, fnn_operation_of_step *o) {
+  const ptrdiff_t i0 = o->i0, i1 = o->i1;
+  const fnn_operation_of_step *end = o + o->together;
+  for (ptrdiff_t i = i0, next; i < i1; i = next) {
+    next = fnn_min(i + me->plan->rows_together, i1);
+    for (fnn_operation_of_step *part = o; part < end; part++) {
+      part->i0 = i, part->i1 = next;
+      run(me, part);
+    }
+  }
+  for (fnn_operation_of_step *part = o; part < end; part++) part->i0 = i0, part->i1 = i1;
+}
+
+static enum fnn_step_result run_plan(fnn_worker *me) {
   for (fnn_operation_of_step *o = me->plan->operations + me->plan->begins[me->job->part];; o++) {
     if (o->waits) fnn_barrier(me->member);
-    switch (o->what) {
-    case FNN_READ_BATCH: read_batch(me); break;
-    case FNN_GO_FORWARD: K->forward(&o->forward, o->i0, o->i1, o->p0, o->p1); break;
-    case FNN_GO_SPARSE: K->sparse_forward(&o->forward, o->i0, o->i1, o->p0, o->p1); break;
-    case FNN_GO_THROUGH: go_through(me, o->layer); break;
-    case FNN_DROP:
-    case FNN_DROP_BACK: drop(me, o); break;
-    case FNN_TAKE_LOSS:
-      o->head.levels = me->job->targets.levels; /* of this call; the plan may be of an earlier one */
-      K->head(&o->head, o->i0, o->i1);
-      break;
-    case FNN_GO_OUT: go_out(me, o->layer); break;
-    case FNN_TAKE_DA: take_dA(me, o->layer); break;
-    case FNN_TAKE_GRADIENTS: take_gradients(me); break;
-    case FNN_TAKE_DW: take_dW(me, o); break;
-    case FNN_MOVE_GIVEN: move_given(me, o); break;
-    case FNN_GO_BACK: K->backward(&o->backward, o->i0, o->i1, o->p0, o->p1); break;
-    case FNN_GO_BACK_WHOLE: go_back_whole(me, o->layer); break;
-    case FNN_MEASURE: fnn_measure_rows(me); break;
-    case FNN_DECIDE: {
+    if (o->what == FNN_END) return FNN_STEP_DONE;
+    if (o->what == FNN_DECIDE) {
       const enum fnn_step_result result = decide(me);
       if (result != FNN_STEP_DONE) {
         fnn_barrier(me->member); /* what follows writes to memory that other threads may still read here */
         return result;
       }
       if (me->thread == 0) note_loss(me);
-      break;
-    }
-    case FNN_SUM_B: sum_b(me, o); break;
-    case FNN_SQUARE_B: square(me, o, me->job->work->db[o->layer]); break;
-    case FNN_SQUARE_W: square(me, o, me->job->work->dW[o->layer]); break;
-    case FNN_SQUARE_GAMMA: square(me, o, me->job->work->norm[o->layer].dgamma); break;
-    case FNN_SQUARE_BETA: square(me, o, me->job->work->norm[o->layer].dbeta); break;
-    case FNN_CLIP: clip(me); break;
-    case FNN_DIAGNOSE: fnn_diagnose(me); break;
-    case FNN_AVERAGE: move_average(me, o); break;
-    case FNN_CLEAR_B: clear_b(me, o); break;
-    case FNN_MOVE_B: move_b(me, o); break;
-    case FNN_GIVE_DB: give_db(me, o); break;
-    case FNN_NORM_BLOCKS:
-    case FNN_NORM:
-    case FNN_BACK_BLOCKS:
-    case FNN_NORM_BACK:
-    case FNN_SUM_NORM:
-    case FNN_MOVE_NORM:
-    case FNN_GIVE_NORM:
-    case FNN_MOVE_RUNNING: fnn_run_norm(me, o); break;
-    case FNN_UPDATE_W: K->update_weights(&o->weights, o->i0, o->i1, o->p0, o->p1); break;
-    case FNN_MOVE_W: move_W(me, o); break;
-    case FNN_COPY_W: copy_W(me, o); break;
-    case FNN_GIVE_DW: give_dW(me, o); break;
-    case FNN_UPDATE_SPARSE: fnn_update_sparse(me, o); break;
-    case FNN_COPY_FIRST_W: copy_first_W(me, o); break;
-    case FNN_GO_BACK_TO_X: go_back_to_X(me, o); break;
-    case FNN_GIVE_DX: give_dX(me, o); break;
-    case FNN_END: return FNN_STEP_DONE;
+    } else if (o->together > 1) {
+      run_together(me, o);
+      o += o->together - 1;
+    } else {
+      run(me, o);
     }
   }
 }

@@ -62,6 +62,7 @@ enum fnn_step_operation {
   FNN_GO_FORWARD,     /* a layer's product with its activation */
   FNN_GO_SPARSE,      /* the same of the first layer where X is sparse */
   FNN_NORM_BLOCKS,    /* batch norm: the statistics of blocks of rows of Z */
+  FNN_NORM_SUMS,      /* those of the batch, of all blocks */
   FNN_NORM,           /* a norm, and the activation after it */
   FNN_GO_THROUGH,     /* an activation of whole rows */
   FNN_DROP,           /* dropout of a layer's outputs */
@@ -75,6 +76,7 @@ enum fnn_step_operation {
   FNN_DROP_BACK,      /* after it, dropout's factors, where the derivative is one of whole rows */
   FNN_GO_BACK_WHOLE,  /* after it, the derivative of an activation of whole rows */
   FNN_BACK_BLOCKS,    /* after these, batch norm: sums of blocks of rows for dgamma and dbeta */
+  FNN_BACK_SUMS,      /* these of all blocks */
   FNN_NORM_BACK,      /* dZ from the derivative by gamma zhat + beta */
   FNN_MEASURE,        /* the largest numbers, for the bounds */
   FNN_DECIDE,         /* whether the update is made; all threads decide alike */
@@ -107,7 +109,8 @@ enum fnn_step_operation {
 typedef struct {
   enum fnn_step_operation what;
   int layer;
-  int waits;                /* all threads wait for one another before it */
+  int waits;    /* all threads wait for one another before it */
+  int together; /* so many operations from this one on do some rows after the other, which stay in the cache */
   ptrdiff_t i0, i1, p0, p1; /* this thread's rows, and panels or columns */
   union {
     fnn_forward forward;
@@ -152,6 +155,7 @@ typedef struct {
   fnn_update update, update_of_b, store;
   const fnn_update *for_b; /* one of the first two */
   ptrdiff_t squares;       /* how many sums of squares FNN_CLIP adds */
+  ptrdiff_t rows_together; /* as many rows of operations that belong together are done at a time */
   int begins[FNN_PARTS];   /* the first operation of each part */
   fnn_operation_of_step operations[];
 } fnn_plan;

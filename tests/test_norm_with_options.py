@@ -93,6 +93,26 @@ def test_the_same_bits_at_any_number_of_threads(dtype, isa, settings, trainable)
     assert len(found) == 1
 
 
+@pytest.mark.parametrize("norm", [None, "layer", "batch"])
+def test_a_batch_that_is_done_in_parts(dtype, isa, norm):
+    """The rows of such a batch go through the layers 32 or 64 at a time; where these begin depends on the threads."""
+    rng, found = np.random.default_rng(3), set()
+    x, codes = rng.standard_normal((7, 450)).astype(dtype), rng.integers(0, 3, 450)
+    for threads in (1, 2, 3):
+        nets = [
+            Network([7, 100, 40, 3], ["relu", "tanh", "softmax"], seed=5, dtype=dtype, norm=norm, dropout=0.2, **more)
+            for more in ({"backend": "compiled", "threads": threads}, {"backend": "numpy"})
+        ]
+        results = [net.gradients(x, codes, training=True) for net in nets]
+        near = {"rtol": 2e-4, "atol": 2e-6} if dtype == "float32" else {"rtol": 1e-11, "atol": 1e-13}
+        made, wanted = (list(itertools.chain(*gradients)) for _, gradients in results)
+        for T, of_numpy in zip(made, wanted, strict=True):
+            np.testing.assert_allclose(T, of_numpy, **near)
+        nets[0].fit(x, codes, 2, batch_size=225, optimizer=Adam(1e-2), progress=False)
+        found.add((all_of(nets[0]), *(T.tobytes() for T in made)))
+    assert len(found) == 1
+
+
 @frozen
 def test_gradients_in_training_mode_are_derivatives(backend, trainable):
     net = net_of(backend, dropout=0.2, first="tanh", sizes=(8, 5, 6, 4, 3))  # relu has a kink
