@@ -65,7 +65,7 @@ OPTIONS = {
     "class_weight": Option(fit=lambda count: {"class_weight": "balanced"}),
     "clip_norm": Option(optimizer=lambda: fastnn.SGD(LR, clip_norm=1.0)),
     "average": Option(optimizer=lambda: fastnn.SGD(LR, average=0.99)),
-    "cosine schedule": Option(optimizer=lambda: fastnn.SGD(fastnn.schedules.Cosine(LR, 100))),
+    "cosine schedule": Option(optimizer=lambda: fastnn.SGD(fastnn.schedules.Cosine(LR, 1e6))),
     "first layer frozen": Option(
         prepare=lambda net, X: setattr(net, "trainable", [False] + [True] * (len(net.sizes) - 2))
     ),

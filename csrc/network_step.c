@@ -434,7 +434,8 @@ static double weight_of(const fnn_train_job *job, const uint32_t *order, ptrdiff
   return weight;
 }
 
-static void run(fnn_worker *me, fnn_operation_of_step *o) {
+/* In each of its two places by itself: a call for each operation makes steps of small networks 1% longer. */
+FNN_INLINE void run(fnn_worker *me, fnn_operation_of_step *o) {
   const fnn_kernels *K = me->job->net->K;
   switch (o->what) {
   case FNN_READ_BATCH: read_batch(me); break;
