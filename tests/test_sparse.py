@@ -147,6 +147,7 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, case, isa):
     assert len(found) == 1
 
 
+@pytest.mark.filterwarnings("ignore:adapt came after training")
 @pytest.mark.skipif(COMPILED is None, reason="the number of threads is the compiled backend's")
 @pytest.mark.parametrize("optimizer", [SGD(lr=1e-3), Adam(lr=1e-3)])
 @pytest.mark.parametrize("units", [64, 70])
