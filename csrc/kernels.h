@@ -150,6 +150,8 @@ typedef struct {
 
 /* Squares of gradients are added in blocks of so many. */
 #define FNN_SQUARES 1024
+/* For `squares` of numbers that are no gradients. */
+#define FNN_AS_THEY_ARE (&(const fnn_update){.scale = 1, .clip_value = INFINITY})
 static inline ptrdiff_t fnn_squares(ptrdiff_t n) { return (n + FNN_SQUARES - 1) / FNN_SQUARES; }
 
 /* The factors of a product, A (m x k) and B (k x n). Each element of A B is a sum over k in a fixed order, the same in

@@ -27,7 +27,6 @@ static void subtract(const fnn_kernels *K, void *old, const void *w, ptrdiff_t n
 void fnn_move_and_note(const fnn_worker *me, const fnn_update *u, const fnn_operation_of_step *o, void *w, void *m1,
                        void *m2, const void *gradients) {
   const fnn_kernels *K = me->job->net->K;
-  const fnn_update as_they_are = {.scale = 1, .clip_value = INFINITY};
   double old[FNN_SQUARES], *changes = me->job->work->squares + me->job->work->blocks + o->p0;
   for (ptrdiff_t i = o->i0; i < o->i1; i += FNN_SQUARES, changes++) {
     const ptrdiff_t n = fnn_min(FNN_SQUARES, o->i1 - i);
@@ -35,8 +34,8 @@ void fnn_move_and_note(const fnn_worker *me, const fnn_update *u, const fnn_oper
     memcpy(old, now, (size_t)(n * K->size));
     K->update(u, now, fnn_at(K, m1, i), fnn_at(K, m2, i), fnn_at(K, gradients, i), n);
     subtract(K, old, now, n);
-    K->squares(&as_they_are, changes, old, n);
-    K->squares(&as_they_are, changes + me->job->work->blocks, now, n);
+    K->squares(FNN_AS_THEY_ARE, changes, old, n);
+    K->squares(FNN_AS_THEY_ARE, changes + me->job->work->blocks, now, n);
   }
 }
 

@@ -301,7 +301,6 @@ static double scale_of(const fnn_worker *me) {
    are in its cache. */
 static void square_weights(const fnn_worker *me) {
   const fnn_net *net = me->job->net;
-  const fnn_update as_they_are = {.scale = 1, .clip_value = INFINITY};
   double *squares = me->job->work->of_weights;
   for (int l = 0; l < net->layers; l++) {
     const fnn_layer_state *y = &net->layer[l];
@@ -309,7 +308,7 @@ static void square_weights(const fnn_worker *me) {
     ptrdiff_t from, to;
     fnn_share(n, FNN_SQUARES, me->threads, me->thread, &from, &to);
     const void *W = fnn_at(net->K, fnn_updated_weights(y), from);
-    if (from < to) net->K->squares(&as_they_are, squares + from / FNN_SQUARES, W, to - from);
+    if (from < to) net->K->squares(FNN_AS_THEY_ARE, squares + from / FNN_SQUARES, W, to - from);
     squares += fnn_squares(n);
   }
 }

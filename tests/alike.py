@@ -15,6 +15,11 @@ ASKS = "asks for the extension, or starts a process"
 STARTS = ("subprocess.", "os.fork", "os.posix_spawn", "os.spawn", "os.exec", "os.system", "cpython.PyInterpreter")
 
 
+def file_of(nodeid):
+    """The file of a test."""
+    return nodeid.partition("::")[0]
+
+
 def add_options(parser):
     """The two options."""
     group = parser.getgroup("runs that are alike")
@@ -53,23 +58,23 @@ class Watches:
         if self.file and (event.startswith(STARTS) or (event == "import" and arguments[0] == "fastnn._core")):
             self.asked.add(self.file)
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_make_collect_report(self, collector):
-        """Import of a file of tests."""
-        self.file = collector.nodeid.partition("::")[0]
+    def while_it_runs(self, nodeid):
+        """What happens in a hook is of this file."""
+        self.file = file_of(nodeid)
         try:
             return (yield)
         finally:
             self.file = None
 
     @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector):
+        """Import of a file of tests."""
+        return (yield from self.while_it_runs(collector.nodeid))
+
+    @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
         """A test with its fixtures."""
-        self.file = item.nodeid.partition("::")[0]
-        try:
-            return (yield)
-        finally:
-            self.file = None
+        return (yield from self.while_it_runs(item.nodeid))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item):
@@ -90,11 +95,11 @@ class Notes:
         if report.when == "call" and report.passed:
             self.passed.add(report.nodeid)
         if (ASKS, True) in map(tuple, report.user_properties):
-            self.asked.add(report.nodeid.partition("::")[0])
+            self.asked.add(file_of(report.nodeid))
 
     def pytest_sessionfinish(self):
         """A test that failed while it was put away is an error of the run, which ends what calls it."""
-        alike = sorted(name for name in self.passed if name.partition("::")[0] not in self.asked)
+        alike = sorted(name for name in self.passed if file_of(name) not in self.asked)
         self.file.write_text("".join(f"{name}\n" for name in alike))
 
 
