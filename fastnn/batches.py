@@ -157,7 +157,7 @@ class FitOfBatches(Fit):
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{self._place()}: {error}") from error.__cause__
         if self.is_first:
-            cautions.of_targets(y, trainable.loss, not trainable.is_chosen)
+            cautions.of_targets(y, trainable)
             is_read_as_it_is = trainable.engine.standards is None
             is_large = is_read_as_it_is and cautions.of_scale(X, X.shape[1], self.backend.largest, are_batches=True)
             self.is_first = not is_large  # False: there was a warning about X already

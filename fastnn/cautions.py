@@ -41,26 +41,17 @@ def caution(text, kind=DataWarning):
         pass
 
 
-def of_targets(y, loss, is_default):
-    """Warn of targets that are valid for this network but were probably meant otherwise.
-
-    Parameters
-    ----------
-    y : ndarray
-        Checked: codes (m,), or values (n_L, m).
-    loss : Spec
-    is_default : bool
-        Whether the user gave neither loss nor activations.
-    """
-    row = loss_row(loss.name)
-    if row.targets == "any":
-        return
+def of_targets(y, trainable):
+    """Warn of checked targets, codes (m,) or values (n_L, m), that are valid but were probably meant otherwise."""
+    row = trainable.loss_row
     if y.ndim == 1:
         if row.targets == "probabilities":
             caution(
                 "y holds one class a sample, and each sigmoid output is a separate yes or no: for one class out of "
                 "several use softmax as the last activation (the default); for labels give y as (n_L, m) of 0 and 1"
             )
+        return
+    if row.targets == "any":
         return
     n_out, m = y.shape
     if n_out == m > 1 and row.is_of_classes and _sum_to_1(y, 1) and not _sum_to_1(y, 0):
@@ -69,12 +60,12 @@ def of_targets(y, loss, is_default):
             "did you mean y.T?"
         )
     # Integers for probabilities can only be 0 and 1.
-    elif is_default and (y.dtype.kind == "f" or row.targets == "classes"):
+    elif not trainable.is_chosen and (y.dtype.kind == "f" or row.targets == "classes"):
         soft = _first_between(y)
         if soft is not None:
             caution(
                 f"y holds {soft:g}, which is neither 0 nor 1, and the network is a classifier by default: for a "
-                f'regression write Network(sizes, loss="mse"); write loss="{loss.name}" if you want such labels'
+                f'regression write Network(sizes, loss="mse"); write loss="{trainable.loss.name}" if you want such labels'
             )
 
 
@@ -96,10 +87,11 @@ def of_scale(X, batch_size, largest, samples=None, are_batches=False):
     """Warn if values of X are large; return whether it warned. `largest` is the function of a backend."""
     if samples is not None:
         X = X[:, samples[:: max(1, len(samples) // _SAMPLES)]]
-    m, is_sparse = X.shape[1], type(X) is Sparse
+    is_sparse = type(X) is Sparse
     # Samples at equal distances in all of X, because X may be sorted.
-    count = min(m, batch_size, _ELEMENTS // arrays.rows_of(X) or 1)
-    size = _largest(X[:, :: max(1, m // count)], largest) if is_sparse else largest(X, count)
+    count = _ELEMENTS // arrays.rows_of(X) or 1
+    count = batch_size if batch_size < count else count
+    size = _largest(X[:, :: max(1, X.shape[1] // count)], largest) if is_sparse else largest(X, count)
     if not _LARGE < size < np.inf:  # non-finite values are refused later
         return False
     how = _TO_SCALE_BATCHES if are_batches else _TO_SCALE

@@ -1,7 +1,5 @@
 """The rarer arguments of fit: which samples it trains on, with which weights, what it measures, when it stops."""
 
-import operator
-
 from . import _philox, class_weights, splits, stopping, tables
 from .settings import check_flag
 from .validation import Measures
@@ -37,7 +35,7 @@ NONE = Options()
 
 
 NO_SPLIT = 0.0  # the default of validation_split
-_ABSENT = (None, None, None, (), None, None, NO_SPLIT, False)
+_NO_METRICS = ()  # there is one empty tuple
 
 
 def are_absent(given):
@@ -45,7 +43,13 @@ def are_absent(given):
 
     By identity, because some may be arrays, and because it is quick: another 0.0 than NO_SPLIT is not the default.
     """
-    return all(map(operator.is_, given, _ABSENT))
+    validation_data, class_weight, early_stopping, metrics, max_seconds, samples, validation_split, diagnostics = given
+    return (
+        validation_data is class_weight is early_stopping is max_seconds is samples is None
+        and metrics is _NO_METRICS
+        and validation_split is NO_SPLIT
+        and diagnostics is False
+    )
 
 
 def checked(trainable, data, y_given, given):

@@ -36,7 +36,7 @@ def careful_step(trainable, X, y, optimizer, sample_weight=None):
         X, y, sample_weight = trainable.data(X, y, sample_weight)
         if not trainable.engine.cautioned:
             trainable.engine.cautioned = True
-            cautions.of_targets(y, trainable.loss, not trainable.is_chosen)
+            cautions.of_targets(y, trainable)
         with trainable.guard.writing:
             return _checked_step(trainable, X, y, optimizer, sample_weight)
 

@@ -32,6 +32,8 @@ class Trainable:
         self.checked_loss = None  # the function of the last train_step(loss=f)
         self.has_batch_norm = "batch" in norm
         self.is_own = engine.has_own_loss = isinstance(loss, OwnLoss)
+        self.loss_row = tables.loss_row(loss.name)
+        self.takes_codes = self.loss_row.takes_codes
         # Number of weights and biases, of gamma and beta.
         self.n_params = sum(n * m for layer in self.shapes for n, m in layer)
         self.is_other_in_training = False  # whether dropout or batch norm make the loss in training another one
@@ -74,12 +76,11 @@ class Trainable:
         """X, targets and weights of samples, checked; `names` are those of the arguments, for errors."""
         if self.is_own:
             return self._own_data(X, y, sample_weight, names)
-        takes_codes = tables.LOSSES[self.loss.name].takes_codes
-        codes = self.engine.quick_codes(X, y) if takes_codes else None
+        codes = self.engine.quick_codes(X, y) if self.takes_codes else None
         if codes is None:
             X = arrays.features(X, self.sizes[0], names[0], engine=self.engine)
             m = arrays.samples(X.shape[1], names[0])
-            codes = self.backend.quick_codes(y, self.sizes[-1], m) if takes_codes else None
+            codes = self.backend.quick_codes(y, self.sizes[-1], m) if self.takes_codes else None
         if codes is None:
             y = arrays.targets(y, self.sizes[-1], m, self.loss.name, names[1])
             y = arrays.readable_targets(X, y, standardisation.dtype_of(self.engine))
@@ -232,4 +233,5 @@ class Trainable:
             some = cautions.some(X, y, sample_weight, samples)
             loss = passes.mean_loss(self.engine, *some) if some else 0.0
             self.first_loss = self.last_loss = loss if loss < np.inf else 0.0
-        return max(self.last_loss, 0.05 * (self.first_loss or 0.0))
+        least = 0.05 * (self.first_loss or 0.0)
+        return self.last_loss if self.last_loss > least else least

@@ -123,7 +123,7 @@ def fit(
         if terms is not None:
             options, is_large = terms.added_to(options), True
         elif epochs:
-            cautions.of_targets(data[1], trainable.loss, not trainable.is_chosen)
+            cautions.of_targets(data[1], trainable)
             if trainable.engine.standards is None:
                 is_large = cautions.of_scale(data[0], batch_size or m, trainable.backend.largest, options.samples)
     else:
