@@ -23,31 +23,31 @@ static void plan_step(fnn_worker *me) {
   const fnn_train_job *job = me->job;
   const fnn_net *net = job->net;
   const enum fnn_reading reading = how_to_read(net, job->X);
-  const fnn_plan_key key = {.m = me->m,
-                            .freezes = net->freezes,
-                            .x_step = reading == FNN_COPIED ? fnn_ld(net->K, net->layer[0].n_in) : job->X->column_step,
-                            .threads = me->threads,
-                            .thread = me->thread,
-                            .reading = reading,
-                            .has_codes = job->targets.codes != NULL,
-                            .has_weights = job->targets.weights != NULL,
-                            .is_cautious = job->fit && job->fit->cautious,
-                            .trains = job->fit != NULL,
-                            .in_training = job->in_training,
-                            /* The forward part of a step does not know it. */
-                            .is_plain = job->source == FNN_TARGETS && job->fit && job->fit->plain,
-                            .stores =
-                                job->fit && fnn_stores(job->fit, &job->optimizer, job->source == FNN_GIVEN_GRADIENTS),
-                            .clips = job->fit && job->optimizer.clip_norm > 0,
-                            .averages = job->fit && net->average_share > 0,
-                            .diagnoses = job->fit ? job->fit->diagnostics != NULL : job->notes,
-                            .slots = net->slots,
-                            .source = (int)job->source,
-                            .is_forward = job->part == FNN_FORWARD_PART,
-                            .first_W = job->first_W,
-                            .zeros = net->of_sparse.zeros,
-                            .parameters = net->parameters,
-                            .block = job->work->block};
+  const fnn_plan_key key = {
+      .m = me->m,
+      .freezes = net->freezes,
+      .x_step = reading == FNN_COPIED ? fnn_ld(net->K, net->layer[0].n_in) : job->X->column_step,
+      .threads = me->threads,
+      .thread = me->thread,
+      .reading = reading,
+      .has_codes = job->targets.codes != NULL,
+      .has_weights = job->targets.weights != NULL,
+      .is_cautious = job->fit && job->fit->cautious,
+      .trains = job->fit != NULL,
+      .in_training = job->in_training,
+      /* The forward part of a step does not know it. */
+      .is_plain = job->source == FNN_TARGETS && job->fit && job->fit->plain,
+      .stores = job->fit && fnn_stores(job->fit, &job->optimizer, job->source == FNN_GIVEN_GRADIENTS, me->diagnoses),
+      .clips = job->fit && job->optimizer.clip_norm > 0,
+      .averages = job->fit && net->average_share > 0,
+      .diagnoses = me->diagnoses,
+      .slots = net->slots,
+      .source = (int)job->source,
+      .is_forward = job->part == FNN_FORWARD_PART,
+      .first_W = job->first_W,
+      .zeros = net->of_sparse.zeros,
+      .parameters = net->parameters,
+      .block = job->work->block};
   if (!memcmp(&me->plan->key, &key, sizeof key)) return;
   fnn_plan *plan = me->other_plan; /* the one that was used longer ago */
   me->other_plan = me->plan, me->plan = plan;

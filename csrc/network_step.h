@@ -170,6 +170,7 @@ typedef struct {
   ptrdiff_t first;       /* place of its first sample in the epoch */
   const uint32_t *order; /* of the epoch; NULL: samples as they stand */
   double weight, loss;   /* of the batch: sum of w_i, sum of w_i L_i */
+  int diagnoses;         /* what fnn_fit.diagnostics asks for is measured in this batch */
   uint64_t steps;        /* of the optimizer */
   uint64_t updates;      /* of the network */
   double lr;             /* the learning rate of the batch */

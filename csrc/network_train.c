@@ -60,6 +60,13 @@ static void end_epoch(const fnn_worker *me, progress *at) {
   at->position = 0, at->epoch++, at->epochs++;
 }
 
+/* Whether the next batch, of so many rows, is the last one of this call. */
+static int is_last(const fnn_worker *me, const progress *at, ptrdiff_t rows) {
+  const fnn_fit *fit = me->job->fit;
+  return at->batches + 1 == fit->max_batches ||
+         (at->position + rows == me->job->m && at->epochs + 1 == fit->max_epochs);
+}
+
 /* Stores the network's bounds: those of a cautious training; else the largest numbers, which all threads measure now;
    or INFINITY if the caller wants no check. The wait in it is also for all to have read where to start, before thread 0
    changes that. */
@@ -94,7 +101,7 @@ static void train_task(void *arg, fnn_member *member) {
   while (at.batches < fit->max_batches && at.epochs < fit->max_epochs && !interrupted) {
     draw_order(&me, &at);
     const ptrdiff_t rows = fnn_min(fit->batch, job->m - at.position);
-    me.m = 0;
+    me.m = 0, me.diagnoses = fit->diagnostics && is_last(&me, &at, rows);
     if (lr_changes) me.lr = rate_of_batch(&me, &at);
     const uint32_t *samples = fit->samples ? fit->samples + at.epochs * fit->samples_step : NULL;
     result = fnn_step(&me, fit->shuffle ? fit->order : samples, at.position, rows);
@@ -103,8 +110,8 @@ static void train_task(void *arg, fnn_member *member) {
     at.batches++;
     at.position += rows;
     if (at.position == job->m) end_epoch(&me, &at);
-    /* The time of a batch that is short, or was skipped, does not count (0). */
-    interrupted = fnn_unit_done(member, rows == fit->batch && me.m == rows ? (double)rows : 0);
+    /* The time of a batch that is short, was skipped, or was looked at, does not count (0). */
+    interrupted = fnn_unit_done(member, rows == fit->batch && me.m == rows && !me.diagnoses ? (double)rows : 0);
   }
   note_bounds(&me);
   if (me.thread == 0) {
@@ -176,7 +183,7 @@ static int run_training(fnn_net *net, fnn_train_job job, fnn_fit *given, int thr
     return FNN_NO_MEMORY;
   if (is_sparse && fnn_reserve_sparse(net, job.work, fnn_sparse_of(job.X), batch, fit.samples != NULL))
     return FNN_NO_MEMORY;
-  const int stores = fnn_stores(&fit, &job.optimizer, job.source == FNN_GIVEN_GRADIENTS);
+  const int stores = fnn_stores(&fit, &job.optimizer, job.source == FNN_GIVEN_GRADIENTS, fit.diagnostics != NULL);
   if (stores && fnn_reserve_gradients(net, job.work)) return FNN_NO_MEMORY;
   net->first_loss = NAN;
   const uint64_t size = threads > 1 ? size_of(&job, batch) : 0;
@@ -212,7 +219,7 @@ int fnn_net_train(fnn_net *net, const fnn_matrix *X, const fnn_targets *targets,
 static void part_task(void *arg, fnn_member *member) {
   fnn_train_job *job = arg;
   fnn_worker me = worker_of(job, member);
-  me.updates = job->net->updates;
+  me.updates = job->net->updates, me.diagnoses = job->notes;
   const fnn_mode mode = fnn_flush_subnormals();
   fnn_step(&me, NULL, 0, job->m);
   fnn_restore_mode(mode);

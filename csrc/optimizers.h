@@ -8,9 +8,9 @@
 
 /* Whether a step has to know all gradients before it changes a parameter; or, unless the gradients are given, a tile of
    dW cannot make the update. */
-static inline int fnn_stores(const fnn_fit *fit, const fnn_optimizer *o, int are_given) {
+static inline int fnn_stores(const fnn_fit *fit, const fnn_optimizer *o, int are_given, int diagnoses) {
   if (o->clip_norm > 0) return 1;
-  return !are_given && (fit->plain || fit->diagnostics || o->clip_value > 0 || o->l1 > 0);
+  return !are_given && (fit->plain || diagnoses || o->clip_value > 0 || o->l1 > 0);
 }
 
 /* NAdam's shares of the gradient and of the moment: mu_i = beta1 (1 - 0.96^(i momentum_decay) / 2),

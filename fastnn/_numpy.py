@@ -960,7 +960,9 @@ class Engine:
             if seed is None:
                 order = samples if samples is None or samples.ndim == 1 else samples[len(ended)]
             now, steps = self._with_rate(optimizer, state, m, None if rates is None else rates[i]), self._steps
-            if not self._step(X, y, sample_weight, now, batch if order is None else order[batch], state, cautious):
+            is_last = i + 1 == max_batches or (batch.stop == m and len(ended) + 1 == max_epochs)
+            columns, noted = batch if order is None else order[batch], state.diagnostics if is_last else None
+            if not self._step(X, y, sample_weight, now, columns, state, cautious, noted):
                 break
             if self._steps > steps:
                 state.rate = now.lr
@@ -985,7 +987,7 @@ class Engine:
             rate = lr.at(state.time + (state.before + state.position) / (state.whole or m))
         return optimizer.with_lr(float(rate))
 
-    def _step(self, X, y, sample_weight, optimizer, columns, state, cautious=False):
+    def _step(self, X, y, sample_weight, optimizer, columns, state, cautious, diagnostics):
         weights = None if sample_weight is None else sample_weight[columns]
         if weights is not None and not weights.any():
             return True  # a batch that counts for nothing is skipped
@@ -1000,7 +1002,7 @@ class Engine:
         state.weight_sum += weight
         if state.first_loss is None:
             state.first_loss = total / weight
-        moved = self._moved_by(gradients, layers, optimizer, state.diagnostics, weight)
+        moved = self._moved_by(gradients, layers, optimizer, diagnostics, weight)
         if cautious and not _is_finite_after(moved):
             state.unsafe = True
             return False

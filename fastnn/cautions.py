@@ -7,7 +7,6 @@ import numpy as np
 
 from . import arrays, standardisation
 from .sparse import Sparse
-from .tables import loss_row
 
 _LARGE = 50.0  # |x| above which sigmoid and tanh are flat and updates with usual learning rates too large
 _ELEMENTS = 1 << 15  # the most elements of X that are checked, about 10 us
@@ -63,9 +62,10 @@ def of_targets(y, trainable):
     elif not trainable.is_chosen and (y.dtype.kind == "f" or row.targets == "classes"):
         soft = _first_between(y)
         if soft is not None:
+            name = trainable.loss.name
             caution(
                 f"y holds {soft:g}, which is neither 0 nor 1, and the network is a classifier by default: for a "
-                f'regression write Network(sizes, loss="mse"); write loss="{trainable.loss.name}" if you want such labels'
+                f'regression write Network(sizes, loss="mse"); write loss="{name}" if you want such labels'
             )
 
 

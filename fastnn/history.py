@@ -151,7 +151,7 @@ class TrainState:
         self.failed = False  # whether a loss was not finite
         self.finite = True  # whether all weights and moments are finite
         # `unsafe` is set by a cautious call of an engine: whether the next step might make a number that is not finite.
-        self.diagnostics = None  # where the engine stores what it measures in a batch; None: it measures nothing
+        self.diagnostics = None  # where the engine stores what it measures in the last batch of a call; None: nothing
         self.order = None  # the order of samples if it is shuffled; used by the engine and training._train_cast
 
     def reach(self, position, m):

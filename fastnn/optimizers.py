@@ -770,6 +770,16 @@ _BY_KIND = {optimizer.kind: optimizer for optimizer in OPTIMIZERS}
 hints.tell_elsewhere(
     _Optimizer, ("learning_rate", "eta", "alpha", "l2", "epsilon"), lambda name: f"write {hints.ours(name)[0]}"
 )
+# Methods of the optimizers of PyTorch and Keras.
+_UPDATE = "write net.train_step(X, y, optimizer), or net.update(gradients, optimizer) with gradients of your own"
+_STATE = "a network keeps the optimizer's state: write net.save(path, optimizer=True), and fastnn.load(path)"
+_THEIRS = {
+    **dict.fromkeys(("step", "minimize", "apply_gradients", "apply"), _UPDATE),
+    "zero_grad": "no gradients are kept from step to step, so there is nothing to set to 0; leave it out",
+    **dict.fromkeys(("state_dict", "load_state_dict"), _STATE),
+    **dict.fromkeys(("param_groups", "get_config"), "the settings are attributes, such as lr; all layers share them"),
+}
+hints.tell_elsewhere(_Optimizer, _THEIRS, _THEIRS.get)
 _NOT_CAST = ("_lr_decay", "_momentum_decay")  # only float64 numbers are computed from these
 
 

@@ -452,10 +452,9 @@ class Fit:
         self.slice_state, state.ended, state.ended_rates = state, None, None
         due = start - self.snapshot_time > self.snapshot_every
         left = epochs * self.per_epoch - state.position // self.batch_size
-        if self.options.diagnoses:  # the last batch of an epoch is a slice of its own
-            batches = min(batches, max(1, left - 1))
-            state.diagnostics = diagnostics.room(len(self.trainable.sizes) - 1) if left == 1 else None
         last = batches >= left
+        if last and self.options.diagnoses:
+            state.diagnostics = diagnostics.room(len(self.trainable.sizes) - 1)
         self.unchecked = not (check or due or last)
         sums = self._train(state, batches, epochs, not self.unchecked, None if rates is None else rates.values)
         self.measured, state.diagnostics = state.diagnostics, None
@@ -498,7 +497,7 @@ class Fit:
         # The sums go on in the block, so that their bits do not depend on where a block ends.
         block = TrainState(0, state.time, 0, state.loss_sum, state.weight_sum, state.rate)
         block.before, block.whole = state.position, self.m
-        block.diagnostics = state.diagnostics
+        block.diagnostics = state.diagnostics if stop == self.m else None
         how = self.settings, self.batch_size, None
         sums = self.engine.train(X, y, weights, *how, block, batches, 1, check, None, rates)
         state.loss_sum, state.weight_sum = sums[0] if sums else (block.loss_sum, block.weight_sum)

@@ -212,6 +212,8 @@ def test_an_optimizer_s_settings_have_one_name(optimizer):
         refused(lambda n=name: getattr(optimizer, n), AttributeError, name, "write lr")
     refused(lambda: setattr(optimizer, "foo", 0.1), AttributeError, "foo", "it has lr")
     refused(lambda: setattr(optimizer, "wd", 0.1), AttributeError, "did you mean 'weight_decay'")
+    for name, told in {"step": "net.train_step(", "zero_grad": "leave it out", "state_dict": "net.save("}.items():
+        refused(lambda n=name: getattr(optimizer, n), AttributeError, f"has no {name!r}", told)
     optimizer.lr = 0.5
     assert pickle.loads(pickle.dumps(optimizer)).lr == 0.5
 
