@@ -1,5 +1,6 @@
 """Warnings about data that are allowed but probably a mistake: the data are used, and one DataWarning says why."""
 
+import os
 import sys
 import warnings
 
@@ -20,6 +21,8 @@ _TO_SCALE_BATCHES = (
     "scales within the network"
 )
 _TO_SCALE_SPARSE = "X = X / abs(X).max(); or call net.adapt(X) before training, which scales within the network"
+_KERAS = "Keras write fastnn.exchange.to_keras(net).save(path)"
+_TO_EXPORT = {".onnx": "ONNX write fastnn.exchange.to_onnx(net, path)", ".keras": _KERAS, ".h5": _KERAS}
 _RISE = 2.0  # warn if the first epoch's mean loss is more than this times the loss before
 
 
@@ -38,6 +41,15 @@ def caution(text, kind=DataWarning):
         raise
     except Exception:  # it cannot be shown: there may be no stderr
         pass
+
+
+def of_ending(path):
+    """Warn of a path, a str, for a model file if it ends as files of another library do."""
+    ending = os.path.splitext(path)[1].lower()
+    if ending in _TO_EXPORT:
+        caution(
+            f"path ends in {ending!r}, but the file will be one that only fastnn.load reads; for {_TO_EXPORT[ending]}"
+        )
 
 
 def of_targets(y, trainable):

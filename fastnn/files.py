@@ -14,7 +14,7 @@ import zipfile
 
 import numpy as np
 
-from . import files_safetensors, filesystem
+from . import cautions, files_safetensors, filesystem
 
 FORMAT = 2  # the newest; states.py says which one a network needs
 _HEADER = "header.json"
@@ -57,6 +57,8 @@ def save(target, header, arrays):
     """
     is_path = _is_path(target, "write")
     path = os.fsdecode(target) if is_path else None
+    if is_path:
+        cautions.of_ending(path)
     form = _as_safetensors if is_path and path.endswith(files_safetensors.SUFFIX) else _as_npz
     data = form({"format": 1, **header}, arrays)
     if is_path:

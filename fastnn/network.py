@@ -633,6 +633,11 @@ class Network(Learner):
         ValueError
             With `optimizer`, if its lr is a function, which a file cannot store.
 
+        Warns
+        -----
+        DataWarning
+            If `path` ends as another library's files do: ".onnx", ".keras", ".h5".
+
         Notes
         -----
         Attributes that you added to the network are not saved in a file; pickles and copies keep them.

@@ -70,16 +70,20 @@ class Measures:
             if self.validates and not is_own:
                 loss = passes.mean_loss(engine, X, y, w, self.places)
             A = passes.outputs(engine, X, self.places) if self.metrics else None
-        targets = self.targets
-        if self.places is not None:
-            targets, w = targets[..., self.places], None if w is None else w[self.places]
-        values = metrics.computed(self.metrics, self.y_given, np.asarray(targets), A, w) if self.metrics else {}
+        values = self._computed(A, w) if self.metrics else {}
         if self.validates and not np.isfinite(loss):
             self._refuse_non_finite()
         if self.validates:
             history.val_loss.append(loss)
         for name, value in values.items():
             history.metrics.setdefault(self.prefix + name, []).append(value)
+
+    def _computed(self, A, w):
+        """The metrics of outputs A."""
+        targets = self.targets
+        if self.places is not None:
+            targets, w = targets[..., self.places], None if w is None else w[self.places]
+        return metrics.computed(self.metrics, self.y_given, np.asarray(targets), A, w)
 
 
 def _told(given):

@@ -569,3 +569,11 @@ def test_a_file_of_another_library_is_told_who_reads_it(tmp_path, name, told):
     (tmp_path / "m.npz").write_bytes(b"PK\x05\x06" + 18 * b"\0")
     with pytest.raises(ValueError, match=r"'header\.json'$"):
         fastnn.load(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize(("name", "told"), [("m.onnx", "to_onnx"), ("m.Keras", "to_keras"), ("m.h5", "to_keras")])
+def test_a_name_that_promises_a_file_of_another_library(tmp_path, name, told):
+    net = Network([3, 2], seed=0)
+    with pytest.warns(fastnn.DataWarning, match=f"only fastnn.load reads; .* write fastnn.exchange.{told}"):
+        net.save(tmp_path / name)
+    assert fastnn.load(tmp_path / name).sizes == net.sizes
