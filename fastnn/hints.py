@@ -461,14 +461,16 @@ _IN_MODULES = {
     "exchange": ("from_keras", "from_onnx", "from_sklearn", "from_torch", "to_c", "to_keras", "to_onnx", "to_sklearn")
     + ("to_torch",),
     "callbacks": ("CSVLog", "Checkpoint"),
+    "datasets": ("load_digits", "load_fashion_mnist"),
+    "schedules": ("Cosine", "Exponential", "InverseScaling", "OneCycle", "Plateau", "Step"),
     "tabular": ("TabularModel",),
 }
 
 
 def in_module(name):
-    """Such as ``": write fastnn.exchange.to_onnx"`` for a name that fastnn has in one of its modules; else ""."""
-    found = [module for module, names in _IN_MODULES.items() if name in names]
-    return f": write fastnn.{found[0]}.{name}" if found else ""
+    """Such as ``": write fastnn.exchange.to_onnx"``: a name or synonym that a module of fastnn has; else ""."""
+    found = [f"{module}.{our}" for our in (name, *ours(name)) for module in _IN_MODULES if our in _IN_MODULES[module]]
+    return f": write fastnn.{found[0]}" if found else ""
 
 
 def assignment(name):

@@ -102,8 +102,12 @@ class History:
             )
         if name == "history":
             raise AttributeError("a History has no 'history': write history.loss, a list of one number for each epoch")
-        told = f": write history.metrics[{name!r}]" if name in self.__dict__.get("metrics", ()) else ""
-        raise AttributeError(f"a History has no {name!r}{told or hints.did_you_mean(name, dir(self))}")
+        metric = name.removeprefix("val_")
+        ours = (metric, *hints.ours(metric))
+        keys = [*(ours if metric == name else ()), *(f"val_{our}" for our in ours)]
+        found = [key for key in keys if key in self.__dict__.get("metrics", ())]
+        told = f": write history.metrics[{found[0]!r}]" if found else hints.did_you_mean(name, dir(self))
+        raise AttributeError(f"a History has no {name!r}{told}")
 
     def __getitem__(self, name):
         raise TypeError(

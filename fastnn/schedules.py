@@ -460,6 +460,12 @@ def from_spec(stored):
         raise TypeError(f"lr: {name}: {error}") from None
 
 
+def _form(name):
+    """What to write for a schedule of that name, with all settings."""
+    settings = ", ".join(f'"{setting}": ...' for setting in SCHEDULES[name]._fields)
+    return f'("{name}", {{{settings}}})'
+
+
 def checked(value, kind):
     """Return what was given as `lr` of an optimizer of that kind: a float, a Schedule or a callable; else an error."""
     if isinstance(value, Schedule):
@@ -475,6 +481,8 @@ def checked(value, kind):
         many = list(value.values()) if isinstance(value, dict) else value
         if isinstance(many, (list, tuple, np.ndarray)) and all(isinstance(each, numbers.Real) for each in many):
             told = "for one that changes give a schedule, or a function of the time t in epochs"
+        if isinstance(value, (list, tuple)) and value and isinstance(value[0], str) and value[0] in SCHEDULES:
+            told = f"write {_form(value[0])}"
         raise TypeError(f"lr must be a real number, got {hints.shown(value, 50)}; {told}")
     if callable(value) and not hasattr(type(value), "__float__"):
         if isinstance(value, type):
@@ -484,7 +492,7 @@ def checked(value, kind):
             raise TypeError(f"lr must take one argument, the time t in epochs: {value!r:.80} does not")
         return value
     if isinstance(value, str) and value in SCHEDULES:
-        raise TypeError(f'lr must be a number, a schedule or a function of t; write lr=("{value}", {{"lr": ..., ...}})')
+        raise TypeError(f"lr must be a number, a schedule or a function of t; write lr={_form(value)}")
     return real_parameter(value, "lr")
 
 

@@ -51,7 +51,8 @@ class EarlyStopping:
     @hints.explained
     def __init__(self, monitor="val_loss", patience=10, min_delta=0.0, restore_best=True, start_epoch=0):
         if not isinstance(monitor, str):
-            raise TypeError(f"monitor must be a str such as 'val_loss', got {monitor!r:.80}")
+            told = f": write patience={monitor}" if type(monitor) is int else ""
+            raise TypeError(f"monitor must be a str such as 'val_loss', got {monitor!r:.80}{told}")
         check_flag("restore_best", restore_best)
         settings = (
             monitor,

@@ -104,4 +104,14 @@ def _checked(trainable, validation_data):
         )
     X, y, *w = validation_data
     names = [f"validation_data[{i}]" for i in range(3)]
-    return trainable.data(X, y, w[0] if w else None, names), y
+    try:
+        return trainable.data(X, y, w[0] if w else None, names), y
+    except ValueError as error:
+        if _is_of_features(y, trainable) and not _is_of_features(X, trainable):
+            raise ValueError(f"{error}; validation_data[1] has the shape of X: the order is (X, y)") from None
+        raise
+
+
+def _is_of_features(array, trainable):
+    shape = getattr(array, "shape", ())
+    return len(shape) == 2 and shape[0] == trainable.sizes[0]

@@ -573,7 +573,7 @@ def test_schedules_are_values():
         (lambda: Step(0.1, 1, 1.5), ValueError, "factor must be at most 1, got 1.5"),
         (lambda: Step(0.1, 1, 0.5, per="batch"), ValueError, 'per must be "epoch" or "step", got \'batch\''),
         (lambda: Step(0.1, 1, gamma=0.5), TypeError, "no argument 'gamma'; did you mean 'factor'"),
-        (lambda: fastnn.ReduceLROnPlateau, AttributeError, "did you mean 'schedules'"),
+        (lambda: fastnn.ReduceLROnPlateau, AttributeError, "write fastnn.schedules.Plateau"),
         (lambda: Exponential("0.1", 0.5), TypeError, "lr must be a real number, got '0.1'"),
         (lambda: InverseScaling(0.1, -1), ValueError, "power must be finite and at least 0, got -1"),
         (lambda: Cosine(0.1, 5, warmup=5), ValueError, "warmup must be at least 0 and less than length=5.0, got 5"),
