@@ -159,8 +159,8 @@ class Network:
             norm has (dW, db, dgamma, dbeta), the last two (n_l, 1).
         dX : ndarray, (n_0, m)
             For each sample the derivative of its loss by its inputs, without 1/m; an array even if X is
-            sparse. In batch norm with
-            `training` the samples depend on one another: it is the derivative of the sum of all losses.
+            sparse. In batch norm with `training` the samples depend on one another: it is the derivative of
+            the sum of all losses.
 
         Raises
         ------
@@ -422,7 +422,7 @@ class Network:
             If another call uses the network when fit begins, even predict or save in another
             thread. Let other threads use a :meth:`predictor`, or put one lock around both calls.
             While fit runs, other calls wait for the end of its slice (50 ms, or one batch if that
-            takes longer); another fit or train_step is refused.
+            takes longer); another fit, train_step or update is refused.
         KeyboardInterrupt
             Ctrl-C ends fit within 0.1 s (or one batch); the weights of that moment are kept.
 

@@ -146,14 +146,14 @@ def _explain(trainable, X, samples=None):
 # --- without an update ------------------------------------------------------------------------------
 
 
-def mean_loss(trainable, X, y, w, places=None):
+def mean_loss(trainable, X, y, w, places=None, ending=_unchanged):
     """Mean loss of checked data; with `places` of these samples only. The loss gets all of them at once."""
     function, engine = function_of(trainable), trainable.engine
     with trainable.guard.reading:
         A = passes.outputs(engine, X, places)
     if places is not None:
         y, w = y[..., places], None if w is None else w[places]
-    total, weight, _ = derivatives(function(A, y), A, w, lambda: _explain(trainable, X, places))
+    total, weight, _ = derivatives(function(A, y), A, w, lambda: _explain(trainable, X, places), ending)
     return total / weight
 
 
