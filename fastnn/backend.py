@@ -1,7 +1,7 @@
 """The choice of the backend: compiled if it can be loaded, else NumPy. It is made here, once, at import.
 
-FASTNN_BACKEND=numpy or =compiled selects one; without it the fall-back to NumPy gives one warning. Here are also the checks of
-the arguments `backend` and `threads` of a network.
+FASTNN_BACKEND=numpy or =compiled selects one; without it the fall-back to NumPy gives one warning. The arguments
+`backend` and `threads` of a network are checked here, too.
 """
 
 import os

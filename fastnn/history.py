@@ -46,7 +46,29 @@ class History:
         self.loss, self.val_loss, self.lr, self.metrics = [], [], [], {}
 
     def last(self, name):
-        """The newest number of "loss", "val_loss", "lr" or a metric; ValueError if there is none."""
+        """The newest number of one kind.
+
+        Parameters
+        ----------
+        name : str
+            "loss", "val_loss", "lr", or the name of a metric as `metrics` has it.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If no such number was measured; the message says what was.
+
+        Examples
+        --------
+        >>> X, y = np.random.default_rng(0).standard_normal((2, 100)), np.arange(100) % 2
+        >>> history = fastnn.Network([2, 1], seed=0).fit(X, y, epochs=3, progress=False)
+        >>> history.last("loss") == history.loss[2]
+        True
+        """
         values = self._lists().get(name)
         if not values:
             measured = [key for key, numbers in self._lists().items() if numbers]

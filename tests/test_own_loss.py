@@ -326,7 +326,7 @@ def test_a_loss_that_is_not_finite_is_told_where(backend):
 
 def test_a_loss_that_is_not_finite_for_the_validation_data(backend):
     net = nets(backend, loss=lambda A, y: (mse(A, y)[0] * (np.nan if A.shape[1] == 3 else 1.0), mse(A, y)[1]))[0]
-    with pytest.raises(ValueError, match="3 non-finite values, first at column 0, for the validation data$"):
+    with pytest.raises(ValueError, match=r"3 non-finite values, first at column 0, for the validation data$"):
         net.fit(X, Y, 2, validation_data=(X[:, :3], Y[..., :3]), progress=False)
 
 
