@@ -320,7 +320,7 @@ class Network(Learner):
         ValueError, TypeError
             If a shape, a type or the number of pairs is wrong; the network is then unchanged.
         """
-        layers, words = list(self._layers()), norms.in_words(self._norm)
+        layers, words, kind = list(self._layers()), norms.in_words(self._norm), "tuples" if any(self._norm) else "pairs"
         try:
             given = [tuple(layer) for layer in parameters]
         except TypeError:
@@ -328,7 +328,7 @@ class Network(Learner):
             got += "; of a vector write net.set_flat_parameters(v)" if hasattr(parameters, "__array__") else ""
             raise TypeError(f"parameters must be a list of {words}, one per layer, got {got}") from None
         if len(given) != len(layers):
-            raise ValueError(f"parameters must be {len(layers)} {words}, one per layer; got {len(given)} entries")
+            raise ValueError(f"parameters must be {len(layers)} {kind} {words}, one per layer; got {len(given)}")
         clean = [self._checked_layer(i, *each) for i, each in enumerate(zip(given, layers, strict=True))]
         with self._guard.writing:
             self._trainable.set_parameters(clean)
