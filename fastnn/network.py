@@ -503,7 +503,8 @@ class Network(Learner):
             Per layer A_prev, W, b, Z and A; with a norm gamma and beta, too. Z is before the norm, which
             is in evaluation mode.
         """
-        check_flag("cache", cache)
+        if cache is not False:
+            check_flag("cache", cache)
         if not cache:
             return self.predict(X)
         # In the layout that predict uses, because BLAS rounds differently in another layout.
@@ -760,8 +761,7 @@ def load(path, backend="auto", threads=None, *, loss=None):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a fastnn model, is damaged, or has a format that this release cannot read; if an argument is
-        out of range, or `loss` is given for a network that has one of ours.
+        If it is no fastnn model, is damaged, has a format that this release cannot read, or an argument does not fit.
     TypeError
         If `path` is neither a path nor a binary file object, or `loss` is no function.
 
