@@ -1,12 +1,15 @@
 """The choice of the backend: compiled if it can be loaded, else NumPy. It is made here, once, at import.
 
-FASTNN_BACKEND=numpy or =compiled selects one; without it the fall-back to NumPy gives one warning.
+FASTNN_BACKEND=numpy or =compiled selects one; without it the fall-back to NumPy gives one warning. The arguments
+`backend` and `threads` of a network are checked here, too.
 """
 
 import os
 import warnings
 
-from . import _numpy
+from . import _numpy, arrays
+
+_MOST_THREADS = 256  # a limit, because OpenMP ends the process when it cannot start a thread
 
 
 def _load_compiled():
@@ -41,6 +44,11 @@ def _choose():
 default, reason = _choose()
 
 
+def checked_threads(threads):
+    """Return the `threads` of a network: None, or a whole number within 1 .. 256."""
+    return None if threads is None else arrays.whole_number(threads, "threads", 1, _MOST_THREADS)
+
+
 def get(name):
     """Return the backend called `name`: auto, numpy or compiled.
 
@@ -61,3 +69,9 @@ def get(name):
             raise RuntimeError(f"backend='compiled' is not available: {why}")
         return compiled
     raise ValueError(f"backend must be 'auto', 'numpy' or 'compiled', got {name!r}")
+
+
+def check(name, threads):
+    """Raise the error of :func:`get` or of :func:`checked_threads`, if there is one."""
+    get(name)
+    checked_threads(threads)

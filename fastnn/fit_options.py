@@ -1,6 +1,7 @@
 """The rarer arguments of fit: which samples it trains on, with which weights, what it measures, when it stops."""
 
 from . import _philox, class_weights, splits, stopping, tables
+from .metrics import check_list
 from .settings import check_flag
 from .validation import Measures
 
@@ -126,10 +127,12 @@ def checked_of_batches(trainable, given):
         raise ValueError('class_weight="balanced" needs all data at once, and fit got batches: give a dict')
     if validation_data is not None:
         options.measures = Measures(trainable, None, None, validation_data, metrics)
-    elif type(metrics) not in (tuple, list) or metrics:
-        raise ValueError(
-            "metrics of the training data need all data at once, and fit got batches: give validation_data"
-        )
+    else:
+        check_list(metrics)
+        if metrics:
+            raise ValueError(
+                "metrics of the training data need all data at once, and fit got batches: give validation_data"
+            )
     names = {"loss": False} if options.measures is None else options.measures.names()
     options.stopper = stopping.checked(early_stopping, names)
     if class_weight is not None:

@@ -34,7 +34,8 @@ class History:
     seconds : float
         Wall time of the training, in seconds.
     stopped : str or None
-        "callback" if a callback ended training, "early_stopping", "max_seconds"; None if all epochs ran.
+        "callback" if a callback ended training, "early_stopping", "max_seconds"; None if all epochs ran, or if an
+        exception ended training.
     """
 
     # Of the class, because most calls of fit need not set them: it is 5% of the cost of a call.
@@ -45,8 +46,41 @@ class History:
         self.loss, self.val_loss, self.lr, self.metrics = [], [], [], {}
 
     def last(self, name):
-        """The newest number of "loss", "val_loss" or a metric."""
-        return (self.metrics[name] if name in self.metrics else getattr(self, name))[-1]
+        """The newest number of one kind.
+
+        Parameters
+        ----------
+        name : str
+            "loss", "val_loss", "lr", or the name of a metric as `metrics` has it.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If no such number was measured; the message says what was.
+
+        Examples
+        --------
+        >>> X, y = np.random.default_rng(0).standard_normal((2, 100)), np.arange(100) % 2
+        >>> history = fastnn.Network([2, 1], seed=0).fit(X, y, epochs=3, progress=False)
+        >>> history.last("loss") == history.loss[2]
+        True
+        """
+        values = self._lists().get(name)
+        if not values:
+            measured = [key for key, numbers in self._lists().items() if numbers]
+            told = hints.did_you_mean(name, measured) if isinstance(name, str) else ""
+            raise ValueError(
+                f"name: no {name!r:.50} was measured{told or ';'} what was: {', '.join(measured) or 'nothing'}"
+            )
+        return values[-1]
+
+    def _lists(self):
+        """The numbers of the epochs, by name."""
+        return {"loss": self.loss, "val_loss": self.val_loss, "lr": self.lr} | self.metrics
 
     def to_pandas(self):
         """The numbers as a table.
@@ -110,10 +144,10 @@ class History:
         raise AttributeError(f"a History has no {name!r}{told}")
 
     def __getitem__(self, name):
-        raise TypeError(
-            f"a History is not indexed by names: give history.loss, history.val_loss or history.metrics[{name!r:.50}], "
-            "each a list of one number for each epoch"
-        )
+        is_metric = isinstance(name, str) and name in self.metrics
+        all_of_them = "history.loss, history.val_loss, history.lr or history.metrics[name]"
+        where = f"history.metrics[{name!r:.50}]" if is_metric else all_of_them
+        raise TypeError(f"a History is not indexed by names: give {where}, a list of one number for each epoch")
 
     def __repr__(self):
         last = f", last loss {self.loss[-1]:.6g}" if self.loss else ""

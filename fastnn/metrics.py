@@ -163,6 +163,16 @@ _OF_VALUES = {"r2": _r2, "rmse": _rmse, "mae": _mae}
 # --- what is asked for --------------------------------------------------------------------------------------------
 
 
+def check_list(given):
+    """TypeError if metrics are no list or tuple, as where one metric is given alone."""
+    is_spec = isinstance(given, (tuple, list)) and len(given) == 2 and isinstance(given[1], dict)
+    if is_spec or isinstance(given, str) or callable(given):
+        raise TypeError(f"metrics must be a list of names and functions: write metrics=[{given!r:.80}]")
+    if not isinstance(given, (tuple, list)):
+        told = ": leave it out" if given is None else ""
+        raise TypeError(f"metrics must be a list of names and functions, got {given!r:.80}{told}")
+
+
 def checked(given, sizes, activation, loss, y):
     """The metrics that a user asks for, and the targets as they take them.
 
@@ -185,12 +195,7 @@ def checked(given, sizes, activation, loss, y):
     ValueError, TypeError
         If there is no such metric, it does not fit the network or the targets, or two have one name.
     """
-    is_spec = isinstance(given, (tuple, list)) and len(given) == 2 and isinstance(given[1], dict)
-    if is_spec or isinstance(given, str) or callable(given):
-        raise TypeError(f"metrics must be a list of names and functions: write metrics=[{given!r:.80}]")
-    if not isinstance(given, (tuple, list)):
-        told = ": leave it out" if given is None else ""
-        raise TypeError(f"metrics must be a list of names and functions, got {given!r:.80}{told}")
+    check_list(given)
     found = []
     for i, one in enumerate(given):
         metric, y = _checked(one, f"metrics[{i}]", sizes[-1], activation, loss, y)
@@ -198,7 +203,8 @@ def checked(given, sizes, activation, loss, y):
     names = [metric.name for metric in found]
     for i, name in enumerate(names):
         if name in (*names[:i], "loss", "lr"):
-            raise ValueError(f"metrics[{i}] has the name {name!r}, which is taken; give the function another __name__")
+            told = "leave one out" if found[i].is_ours else "give the function another __name__"
+            raise ValueError(f"metrics[{i}] has the name {name!r}, which is taken; {told}")
     return found, y
 
 

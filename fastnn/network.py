@@ -14,8 +14,6 @@ from .optimizers import SGD
 from .settings import check_flag, checked_dropout, checked_dtype, checked_seed, checked_sizes, checked_trainable
 from .trainable import Trainable
 
-_MOST_THREADS = 256  # a limit, because OpenMP ends the process when it cannot start a thread
-
 
 class _Pairs(list):
     """A list whose call raises an explanation, because in other libraries `parameters` is a method."""
@@ -146,7 +144,7 @@ class Network(Learner):
         self._sizes, self._dtype, self._seed = sizes, dtype, seed
         self._activations, self._loss = tables.network_specs(sizes, activations, loss)
         engine_loss = tables.of_engine(self._loss)
-        self._threads = None if threads is None else arrays.whole_number(threads, "threads", 1, _MOST_THREADS)
+        self._threads = backends.checked_threads(threads)
         self._backend_name, self._backend = backend, backends.get(backend)
         self._dropout = checked_dropout(dropout, len(sizes) - 1)
         self._norm = norms.checked_norm(norm, len(sizes) - 1)
@@ -322,26 +320,25 @@ class Network(Learner):
         ValueError, TypeError
             If a shape, a type or the number of pairs is wrong; the network is then unchanged.
         """
-        layers, words = list(self._layers()), norms.in_words(self._norm)
+        layers, words, kind = list(self._layers()), norms.in_words(self._norm), "tuples" if any(self._norm) else "pairs"
         try:
             given = [tuple(layer) for layer in parameters]
         except TypeError:
             got = hints.shown(parameters)
             got += "; of a vector write net.set_flat_parameters(v)" if hasattr(parameters, "__array__") else ""
             raise TypeError(f"parameters must be a list of {words}, one per layer, got {got}") from None
-        if len(given) != len(layers) or (not any(self._norm) and any(len(layer) != 2 for layer in given)):
-            what = f"{len(layers)} {'tuples' if any(self._norm) else 'pairs'} {words}"
-            raise ValueError(f"parameters must be {what}, one per layer; got {len(given)} entries")
+        if len(given) != len(layers):
+            raise ValueError(f"parameters must be {len(layers)} {kind} {words}, one per layer; got {len(given)}")
         clean = [self._checked_layer(i, *each) for i, each in enumerate(zip(given, layers, strict=True))]
         with self._guard.writing:
             self._trainable.set_parameters(clean)
 
     @property
     def flat_parameters(self):
-        """All parameters as one vector (P,), a copy in the network's dtype.
+        """All parameters as one vector (P,), a copy in the network's dtype; :meth:`set_flat_parameters` replaces them.
 
-        Layer after layer W in C order, b, and with a norm gamma and beta, those of frozen layers
-        included: P is :attr:`n_params`.
+        Writing to the copy does not change the network. The order is layer after layer W in C order, b, and
+        with a norm gamma and beta, those of frozen layers included: P is :attr:`n_params`.
 
         Examples
         --------
@@ -378,8 +375,8 @@ class Network(Learner):
         """The parameters of one layer as an engine takes them."""
         n_in, n_out = sizes
         if len(layer) != (4 if self._norm[i] else 2):
-            wanted = norms.in_words(self._norm, i)
-            raise ValueError(f"parameters[{i}] has {len(layer)} arrays, wanted {wanted}: norm is {list(self.norm)}")
+            told = f": norm is {list(self.norm)}" if any(self._norm) else ""
+            raise ValueError(f"parameters[{i}] has {len(layer)} arrays, wanted {norms.in_words(self._norm, i)}{told}")
         named = dict(zip(norms.NAMES, layer, strict=False))
         columns = {name: arrays.real_array(T, f"parameters[{i}] {name}") for name, T in named.items()}
         W = columns.pop("W")
@@ -506,6 +503,8 @@ class Network(Learner):
             Per layer A_prev, W, b, Z and A; with a norm gamma and beta, too. Z is before the norm, which
             is in evaluation mode.
         """
+        if cache is not False:
+            check_flag("cache", cache)
         if not cache:
             return self.predict(X)
         # In the layout that predict uses, because BLAS rounds differently in another layout.
@@ -762,9 +761,9 @@ def load(path, backend="auto", threads=None, *, loss=None):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a fastnn model, is damaged, or has a format that this release cannot read.
+        If it is no fastnn model, is damaged, has a format that this release cannot read, or an argument does not fit.
     TypeError
-        If `path` is neither a path nor a binary file object.
+        If `path` is neither a path nor a binary file object, or `loss` is no function.
 
     Examples
     --------
@@ -778,6 +777,7 @@ def load(path, backend="auto", threads=None, *, loss=None):
     from . import files
 
     function = own_loss.checked(loss).function if loss is not None else None
+    backends.check(backend, threads)  # first: an error about them is not about the file
     header, arrays = files.load(path)
     if function is not None and header.get("loss") != tables.OwnLoss.name:
         raise ValueError(

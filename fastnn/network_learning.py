@@ -121,6 +121,11 @@ class Network:
             For each layer dW (n_l, n_{l-1}) and db (n_l, 1), without weight decay. A layer with a norm
             has (dW, db, dgamma, dbeta), the last two (n_l, 1).
 
+        Raises
+        ------
+        ValueError, TypeError
+            As for :meth:`loss`; and if `training` is neither True nor False.
+
         Examples
         --------
         >>> net = Network([2, 3, 1], ["tanh", "identity"], seed=0, norm="batch")
@@ -159,8 +164,8 @@ class Network:
             norm has (dW, db, dgamma, dbeta), the last two (n_l, 1).
         dX : ndarray, (n_0, m)
             For each sample the derivative of its loss by its inputs, without 1/m; an array even if X is
-            sparse. In batch norm with
-            `training` the samples depend on one another: it is the derivative of the sum of all losses.
+            sparse. In batch norm with `training` the samples depend on one another: it is the derivative of
+            the sum of all losses.
 
         Raises
         ------
@@ -248,6 +253,11 @@ class Network:
             the rounding of the gradient itself, in float32; more if the input of a relu is close
             to 0. At 0 itself, as for a sample of zeros where b is 0, a relu has no derivative: ours is 0, the
             difference 1/2. It is 0 if g and d are both 0.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for :meth:`gradients`.
         """
         check_flag("training", training)
         data, is_own = self._trainable.data(X, y, None), self._trainable.is_own
@@ -422,7 +432,7 @@ class Network:
             If another call uses the network when fit begins, even predict or save in another
             thread. Let other threads use a :meth:`predictor`, or put one lock around both calls.
             While fit runs, other calls wait for the end of its slice (50 ms, or one batch if that
-            takes longer); another fit or train_step is refused.
+            takes longer); another fit, train_step or update is refused.
         KeyboardInterrupt
             Ctrl-C ends fit within 0.1 s (or one batch); the weights of that moment are kept.
 

@@ -33,7 +33,7 @@ class _OwnSteps:
         self.measured = noted
         if A is None:  # a batch that counts for nothing is skipped
             return self._advance(X.shape[1], 0.0, 0.0)
-        total, weight, dA = derivatives(self.function(A, y), A, w, self._explain_outputs)
+        total, weight, dA = derivatives(self.function(A, y), A, w, self._explain_outputs, lambda: f",{self._ending()}")
         settings = self.settings if rates is None else self.settings.with_lr(float(rates.values[0]))
         with self.writing:
             try:
@@ -67,13 +67,14 @@ class _OwnSteps:
         self._refuse_X()
         self._diverged("the outputs were no longer finite")
 
+    def _ending(self):
+        """The end of an error: where training is, and which weights are kept."""
+        batch, epoch = self.state.position // self.batch_size, self.state.epoch - self.first_epoch
+        return f" in epoch {epoch}, batch {batch} (counted from 0); {self._kept()}"
+
     def _diverged(self, what):
         remedy = cautions.remedy(self.trainable, self.X, None, self.options.samples)
-        batch = self.state.position // self.batch_size
-        raise FloatingPointError(
-            f"training diverged: {what} in epoch {self.state.epoch - self.first_epoch}, batch {batch} (counted from "
-            f"0); {self._kept()}. {remedy}"
-        )
+        raise FloatingPointError(f"training diverged: {what}{self._ending()}. {remedy}")
 
 
 class OwnFit(_OwnSteps, Fit):

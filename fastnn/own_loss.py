@@ -59,7 +59,11 @@ def targets(y, m, name):
     return y
 
 
-def derivatives(result, A, w, explain):
+def _unchanged():
+    return "; nothing was changed"
+
+
+def derivatives(result, A, w, explain, ending=_unchanged):
     """Check what a loss returned.
 
     Parameters
@@ -71,6 +75,8 @@ def derivatives(result, A, w, explain):
         Weights of the samples.
     explain : callable
         Raises the error for outputs A that are not finite.
+    ending : callable
+        Returns the end of an error for losses or derivatives that are not finite: where, and which weights are kept.
 
     Returns
     -------
@@ -97,7 +103,7 @@ def derivatives(result, A, w, explain):
     if dA.dtype not in arrays.FLOATS or not arrays.is_plain(dA):
         dA = arrays.columns_as(dA, slice(None), A.dtype)
     if not (np.isfinite(total) and np.isfinite(dA).all()):
-        _refuse(losses, dA, A, explain)
+        _refuse(losses, dA, A, explain, ending)
     return total, weight, dA
 
 
@@ -110,15 +116,15 @@ def _real(array, name):
         raise kind(f"loss returned (losses, dA), of which {error}") from error.__cause__
 
 
-def _refuse(losses, dA, A, explain):
+def _refuse(losses, dA, A, explain, ending):
     """Raise the error for losses or derivatives that are not finite."""
     if not np.isfinite(A).all():
         explain()
     for name, array, row in (("losses", losses, None), ("dA", dA, "output")):
         found = arrays.first_non_finite(array, array.dtype, row)
         if found:
-            raise ValueError(f"loss returned {name} with {found}; nothing was changed")
-    raise FloatingPointError("loss returned losses whose sum overflows; nothing was changed")
+            raise ValueError(f"loss returned {name} with {found}{ending()}")
+    raise FloatingPointError(f"loss returned losses whose sum overflows{ending()}")
 
 
 def _refuse_non_finite(trainable, X, samples=None):
@@ -140,14 +146,14 @@ def _explain(trainable, X, samples=None):
 # --- without an update ------------------------------------------------------------------------------
 
 
-def mean_loss(trainable, X, y, w, places=None):
+def mean_loss(trainable, X, y, w, places=None, ending=_unchanged):
     """Mean loss of checked data; with `places` of these samples only. The loss gets all of them at once."""
     function, engine = function_of(trainable), trainable.engine
     with trainable.guard.reading:
         A = passes.outputs(engine, X, places)
     if places is not None:
         y, w = y[..., places], None if w is None else w[places]
-    total, weight, _ = derivatives(function(A, y), A, w, lambda: _explain(trainable, X, places))
+    total, weight, _ = derivatives(function(A, y), A, w, lambda: _explain(trainable, X, places), ending)
     return total / weight
 
 

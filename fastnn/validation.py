@@ -65,7 +65,7 @@ class Measures:
         X, y, w = self.data
         engine, is_own, loss = self.trainable.engine, self.trainable.is_own, None
         if is_own and self.validates:
-            loss = own_loss.mean_loss(self.trainable, X, y, w, self.places)
+            loss = own_loss.mean_loss(self.trainable, X, y, w, self.places, lambda: ", for the validation data")
         with self.trainable.guard.reading:
             if self.validates and not is_own:
                 loss = passes.mean_loss(engine, X, y, w, self.places)

@@ -93,7 +93,7 @@ def test_what_is_no_path(backend, path):
 def test_the_settings_of_load_are_checked(backend, tmp_path):
     make(backend).save(tmp_path / "net")
     for kw, name in (({"backend": "cuda"}, "backend"), ({"threads": 0}, "threads"), ({"threads": 1.5}, "threads")):
-        with pytest.raises((ValueError, TypeError), match=name):
+        with pytest.raises((ValueError, TypeError), match=f"^{name} must be"):  # the file is not to blame
             fastnn.load(tmp_path / "net", **kw)
 
 

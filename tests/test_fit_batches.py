@@ -437,6 +437,9 @@ def test_arguments_that_need_all_data_are_refused(backend):
     }.items():
         with pytest.raises((ValueError, TypeError), match=name):
             net.fit(cut(X, CODES), **{name: value})
+    for value, told in ((None, "leave it out"), ("accuracy", r"write metrics=\['accuracy'\]")):  # as without batches
+        with pytest.raises(TypeError, match=told):
+            net.fit(cut(X, CODES), metrics=value)
     net.fit(cut(X, CODES), epochs=0, batch_size=32, shuffle=True, validation_split=0.0, metrics=[], samples=None)
     assert state_of(net) == before
 

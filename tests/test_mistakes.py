@@ -553,6 +553,35 @@ def test_what_ends_fit_has_the_history(one, line):
     assert caught.value.history.seconds > 0
 
 
+def test_a_number_that_a_history_does_not_have(one):
+    history = one.fit(X, BINARY, 2, metrics=["f1"], progress=False)
+    assert [history.last(name) for name in ("loss", "lr", "f1")] == [history.loss[1], 0.01, history.metrics["f1"][1]]
+    for name in ("val_loss", "accuracy", "seconds", 0):
+        with pytest.raises(ValueError, match=f"^name: no {name!r} was measured; .*what was: loss, lr, f1$"):
+            history.last(name)
+    with pytest.raises(ValueError, match="what was: nothing"):
+        fastnn.History().last("loss")
+
+
+def test_a_history_is_not_indexed(one):
+    history = one.fit(X, BINARY, 2, metrics=["f1"], progress=False)
+    with pytest.raises(TypeError, match=r"give history.metrics\['f1'\],"):
+        history["f1"]
+    for name in ("loss", "no", 0):
+        with pytest.raises(TypeError, match=r"history.lr or history.metrics\[name\],"):
+            history[name]
+
+
+def test_what_set_parameters_and_forward_got_is_told(one):
+    layer = one.parameters[0]
+    with weights_unchanged(one):
+        for wrong in (layer[:1], (*layer, 1)):
+            with pytest.raises(ValueError, match=rf"^parameters\[0\] has {len(wrong)} arrays, wanted \(W, b\)$"):
+                one.set_parameters([wrong, *one.parameters[1:]])
+        with pytest.raises(TypeError, match=r"^cache must be True or False"):
+            one.forward(X, np.empty((1, X.shape[1]), np.float32))
+
+
 # --- what is only shown -------------------------------------------------------------------------------------------
 
 

@@ -310,6 +310,26 @@ def test_divergence_keeps_finite_weights(backend, dtype):
     nets(backend, dtype=dtype)[0].train_step(X, Y, SGD(lr=1e-30))
 
 
+def test_a_loss_that_is_not_finite_is_told_where(backend):
+    def bad(A, y):
+        losses, dA = mse(A, y)
+        calls.append(1)
+        return losses * (np.nan if len(calls) == 4 else 1.0), dA
+
+    for data, size in (((X, Y), {"batch_size": -(-M // 2)}), (([(X, Y), (X, Y)],), {})):
+        net, calls = nets(backend, loss=bad)[0], []
+        ending = r"in epoch 1, batch 1 \(counted from 0\); the last finite weights are kept"
+        with pytest.raises(ValueError, match=f"^loss returned losses with .* first at column 0, {ending}$"):
+            net.fit(*data, epochs=3, **{**QUIET, **size})
+        assert net.epochs_done == 1
+
+
+def test_a_loss_that_is_not_finite_for_the_validation_data(backend):
+    net = nets(backend, loss=lambda A, y: (mse(A, y)[0] * (np.nan if A.shape[1] == 3 else 1.0), mse(A, y)[1]))[0]
+    with pytest.raises(ValueError, match=r"3 non-finite values, first at column 0, for the validation data$"):
+        net.fit(X, Y, 2, validation_data=(X[:, :3], Y[..., :3]), progress=False)
+
+
 def test_a_loss_that_changes_its_network(backend):
     """Is told so, and nothing is half-done; it may use the network otherwise."""
     net = nets(backend)[0]

@@ -4,6 +4,7 @@ import copy
 import inspect
 import itertools
 import pickle
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -348,6 +349,11 @@ def test_coefs_can_be_assigned_and_not_changed_in_place():
         with pytest.raises(ValueError, match=f"{name} must be a list of 3 arrays, one for each layer, got 1"):
             setattr(model, name, getattr(model, name)[:1])
     zeros = [np.zeros_like(W) for W in model.coefs_]
+    shape = model.coefs_[1].shape
+    with pytest.raises(ValueError, match=re.escape(f"coefs_[1] has shape {shape[::-1]}, wanted {shape}")):
+        model.coefs_ = [zeros[0], zeros[1].T, zeros[2]]
+    with pytest.raises(ValueError, match=re.escape("intercepts_[2] has shape (2,), wanted (1,)")):
+        model.intercepts_ = [*model.intercepts_[:2], [7.0, 7.0]]
     model.coefs_, model.intercepts_ = zeros, [*model.intercepts_[:2], [7.0]]
     assert model.predict(X).tolist() == [7.0] * 150
     assert pickle.loads(pickle.dumps(model.coefs_))[0].tolist() == zeros[0].tolist()

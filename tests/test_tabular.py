@@ -794,6 +794,8 @@ def test_names_of_columns(settings, target, message):
     model = TabularModel(**QUICK, **settings)
     with pytest.raises(ValueError, match=message):
         model.fit(TABLE, target)
+    with pytest.raises(RuntimeError, match="call fit"):  # it is not known yet whether there are classes
+        TabularModel().predict_proba({"a": [1]})
     with pytest.raises(RuntimeError, match="call fit"):
         model.predict(TABLE)
 

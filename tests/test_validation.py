@@ -64,6 +64,11 @@ def test_metrics_of_the_training_data(backend):
     assert table.index.name == "epoch"
 
 
+def test_two_metrics_of_one_name(backend):
+    with pytest.raises(ValueError, match=r"^metrics\[1\] has the name 'auc', which is taken; leave one out$"):
+        net_of(backend).evaluate(X, Y, metrics=["auc", "auc"])
+
+
 @pytest.mark.parametrize("optimizer", [SGD(lr=2.0), Adam(lr=0.2)], ids=str)
 @pytest.mark.parametrize("restore_best", [True, False])
 def test_early_stopping(backend, optimizer, restore_best):

@@ -32,9 +32,13 @@ class _Snapshots(list):
         return list, (list(self),)
 
 
-def _check_count(name, given, layers):
-    if len(given) != len(layers):
-        raise ValueError(f"{name} must be a list of {len(layers)} arrays, one for each layer, got {len(given)}")
+def _check_shapes(name, given, wanted):
+    """ValueError if `given` are not arrays of one of the shapes that are `wanted` for each layer."""
+    if len(given) != len(wanted):
+        raise ValueError(f"{name} must be a list of {len(wanted)} arrays, one for each layer, got {len(given)}")
+    for i, (array, shapes) in enumerate(zip(given, wanted, strict=True)):
+        if np.shape(array) not in shapes:
+            raise ValueError(f"{name}[{i}] has shape {np.shape(array)}, wanted {shapes[0]}")
 
 
 class Perceptron(BaseEstimator):
@@ -172,7 +176,7 @@ class Perceptron(BaseEstimator):
     @coefs_.setter
     def coefs_(self, coefs):
         layers, coefs = self._network("coefs_").parameters, list(coefs)
-        _check_count("coefs_", coefs, layers)
+        _check_shapes("coefs_", coefs, [[layer[0].T.shape] for layer in layers])
         self.network_.set_parameters([(np.asarray(W).T, *rest) for W, (_, *rest) in zip(coefs, layers, strict=True)])
 
     @property
@@ -183,7 +187,7 @@ class Perceptron(BaseEstimator):
     @intercepts_.setter
     def intercepts_(self, intercepts):
         layers, intercepts = self._network("intercepts_").parameters, list(intercepts)
-        _check_count("intercepts_", intercepts, layers)
+        _check_shapes("intercepts_", intercepts, [[layer[1].shape[:1], layer[1].shape] for layer in layers])
         self.network_.set_parameters([(W, b, *rest) for b, (W, _, *rest) in zip(intercepts, layers, strict=True)])
 
     def _network(self, assigned=None):

@@ -288,7 +288,7 @@ class TabularModel:
         array([[0., 1.],
                [1., 0.]], dtype=float32)
         """
-        if self.task != "classification":
+        if self._known.target.task != "classification":
             raise ValueError("a regression has no classes: write predict(table)")
         known, X = self._inputs(self._table(table))
         return known.target.probabilities(known.network.predict(X))
