@@ -1,4 +1,5 @@
-/* The table of all public functions (fnn_api), and fnn_function, which finds one by its name. */
+/* The table of the functions that other packages may find at run time (fnn_api), and fnn_function, which finds one by
+   its name. */
 #include <string.h>
 
 #include "fastnn.h"

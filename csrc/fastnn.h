@@ -30,8 +30,8 @@ enum fnn_dtype {
   FNN_SPARSE = 8 /* only the X of a network: fnn_sparse */
 };
 
-/* --- four lists: activations, losses, optimizers, schedules. Each has one row; new rows are added at the end. Every
-   switch over kinds, and every table of kinds, is made from its list. --- */
+/* --- four lists: each activation, loss, optimizer and schedule is one row of its list; new rows are added at the end.
+   Every switch over kinds, and every table of kinds, is made from its list. --- */
 /* clang-format off */
 
 /* Activations g: F(NAME, name, PLACE, SLOPE, PARAMETERS).
@@ -142,9 +142,9 @@ typedef struct {
   ptrdiff_t longest; /* no sample has more numbers */
 } fnn_sparse;
 
-/* Copies the lists of a sparse X (n_0 x m) that has `count` numbers: features and starts, whose elements are integers
+/* Copies the lists of a sparse X (n_in x m) that has `count` numbers: features and starts, whose elements are integers
    of so many bytes, 4 or 8. Returns FNN_REFUSED if the starts do not rise from 0 to `count`, or a feature is not within
-   0..n_0-1; then nothing that was copied may be used. *longest = the most numbers of a sample; *ascends = whether the
+   0..n_in-1; then nothing that was copied may be used. *longest = the most numbers of a sample; *ascends = whether the
    features of each sample ascend. */
 int fnn_sparse_lists(int32_t *features, int64_t *starts, ptrdiff_t *longest, int *ascends, const void *from_features,
                      int feature_bytes, const void *from_starts, int start_bytes, ptrdiff_t n_in, ptrdiff_t m,
@@ -350,8 +350,9 @@ int fnn_net_training_gradients(const fnn_net *net, double *total, const fnn_matr
                                const fnn_targets *targets, ptrdiff_t m, uint64_t mask_seed, int threads);
 /* From dA (n_L x m, either dtype), the derivatives of each sample's w_i L_i by the outputs, where the sum of w_i is
    `weight`: gradients[] as fnn_net_gradients gives them, and dX (n_0 x m), the derivatives of each sample's w_i L_i by
-   X, unless it is NULL. With in_training as fnn_net_training_gradients. With FNN_MOVES_RUNNING, too, and the running
-   statistics of batch norm move as in that update: then no other call may use the network meanwhile. */
+   X, unless it is NULL. With in_training as fnn_net_training_gradients. in_training = FNN_MOVES_RUNNING does that, too,
+   and moves the running statistics of batch norm as that update does: then no other call may use the network
+   meanwhile. */
 #define FNN_MOVES_RUNNING 2
 int fnn_net_backward(const fnn_net *net, const fnn_matrix *gradients, const fnn_matrix *dX, const fnn_matrix *X,
                      const fnn_matrix *dA, ptrdiff_t m, double weight, int in_training, uint64_t mask_seed,
@@ -438,7 +439,8 @@ int fnn_net_gradient_by_rows(const fnn_net *net, int layer);
 
 /* --- the same functions without linking: a table of them, for packages that find fastnn at run time --- */
 
-/* All public functions, by their names without fnn_. New ones are added at the end, and so in fnn_api. */
+/* The public functions that packages may find at run time, by their names without fnn_. New ones are added at the end,
+ * and so in fnn_api. */
 /* clang-format off */
 #define FNN_EACH_FUNCTION(F) \
   F(isa_total) F(isa_name) F(isa_available) F(isa_best) F(has_openmp) F(compiler) F(openmp_limit) \

@@ -49,7 +49,7 @@ enum fnn_targets_kind {
   FNN_MEANS
 };
 
-/* No plan keeps Z for these. */
+/* A network never keeps Z of a layer whose activation needs whole rows. */
 #define ONE(NAME, name, PLACE, SLOPE, PARAMETERS)                                                                      \
   _Static_assert(FNN_##PLACE != FNN_WHOLE_ROWS || FNN_##SLOPE == FNN_FROM_A, #name ": WHOLE_ROWS needs FROM_A");
 FNN_EACH_ACTIVATION(ONE)
@@ -136,10 +136,10 @@ typedef struct {
   int kind;
   int at_once;        /* scaled_rate is not too large for the network's dtype, and may be used */
   double scale;       /* the gradient is scale times the sums that are given: 1, or 1 / the weight of the batch */
-  double rate;        /* lr; for adam and adamw lr / (1 - beta1^t) */
+  double rate;        /* lr; for adam and adamw lr / (1 - beta1^t); for adagrad lr / (1 + (t - 1) lr_decay) */
   double scaled_rate; /* rate * scale */
   double keep;        /* 1 - lr weight_decay: sgd and adamw multiply w by it before the step */
-  double decay;       /* weight_decay: momentum, nesterov and adam add decay * w to the gradient */
+  double decay;       /* weight_decay: all but sgd and adamw add decay * w to the gradient */
   double momentum, beta1, beta2;
   double root; /* 1 / sqrt(1 - beta2^t) */
   double eps;
@@ -238,7 +238,8 @@ typedef struct {
   int adds_to_C; /* C holds the sums of earlier terms (whole blocks), and this product is added to them */
 } fnn_dense;
 
-/* The loss of each sample is computed from the last layer's Z, and Z becomes dZ, in place. */
+/* The head is the end of the forward pass and the start of the backward one: the loss of each sample is computed from
+   the last layer's Z, and Z becomes dZ, in place. */
 #define FNN_HEAD_ROWS 3
 typedef struct {
   fnn_spec loss, activation;
@@ -296,7 +297,7 @@ typedef struct {
 typedef struct {
   ptrdiff_t size;       /* bytes of an element */
   ptrdiff_t vl, mr, nr; /* elements of a vector, rows of a tile, columns of a panel */
-  ptrdiff_t chunk;      /* at most so many rows of C are done before the next ones, panel after panel */
+  ptrdiff_t chunk;      /* at most so many rows of the result are done before the next ones, panel after panel */
   int packs;            /* whether update_weights can use room for a copy of `chunk` rows of A */
   /* Products: rows i0..i1 and panels p0..p1 of the result. */
   void (*forward)(const fnn_forward *p, ptrdiff_t i0, ptrdiff_t i1, ptrdiff_t p0, ptrdiff_t p1);

@@ -1,5 +1,5 @@
-/* Functions of a vector: exp, tanh, log, log1p; and the sum of its lanes. kernels_bodies.h includes this file for each
-   dtype. */
+/* Functions of a vector: exp, expm1, tanh, log, log1p, and two parts of gelu (bell, tail); the sum of its lanes; masks
+   of a row's end. kernels_bodies.h includes this file for each dtype. */
 #define SUM_LANES 16 /* partial sums of a row: as many for every vector size, so that all ISAs get the same bits */
 #define LANE_VECTORS (SUM_LANES / VL > 0 ? SUM_LANES / VL : 1)
 
@@ -12,10 +12,10 @@
 #define EXP_LOW -746.0      /* exp is 0 from here down */
 #define EXPM1_LOW -40.0     /* exp - 1 is -1 from here down */
 #define TANH_HIGH 19.5      /* tanh is 1 from here up */
-#define TANH_GELU_HIGH 22.0 /* sigmoid(-2 u) is 0 from here up */
+#define TANH_GELU_HIGH 22.0 /* sigmoid(-2 u) is 0 from here up, u of gelu in kernels_activations.h */
 #define LARGEST DBL_MAX
 #define EPSILON DBL_EPSILON
-#define NORMAL_HIGH 38.6                            /* exp(-x^2 / 2) is 0 from here up */
+#define NORMAL_HIGH 38.7                            /* exp(-x^2 / 2) is 0 from here up */
 #define LN2_HIGH 0.69314718036912381649017333984375 /* 32 bits, so that n times it is exact */
 #define LN2_LOW 1.90821492927058770002e-10
 #else
@@ -27,7 +27,7 @@
 #define EXP_LOW -104.0f
 #define EXPM1_LOW -20.0f
 #define TANH_HIGH 9.0f
-#define NORMAL_HIGH 14.4f
+#define NORMAL_HIGH 14.5f
 #define TANH_GELU_HIGH 12.0f
 #define LARGEST FLT_MAX
 #define EPSILON FLT_EPSILON

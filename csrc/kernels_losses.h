@@ -30,8 +30,8 @@ FNN_INLINE V FN(binary_cross_entropy)(V z, V y, FN(constants) c, double *L) {
   return FN(sigmoid)(z, c) * (1 + (p - 1) * y) - p * y;
 }
 
-/* The parameters of the plain one. A loop that is compiled with them as constants is up to four times as fast as one
-   that asks for them at each vector; so it is written for both. */
+/* The parameters of a loss without label smoothing and pos_weight. A loop that is compiled with them as constants is up
+   to four times as fast as one that asks for them at each vector; so it is written for both. */
 static const FN(constants) FN(plain) = {{0}};
 FNN_INLINE int FN(is_plain)(FN(constants) c) {
   return c.parameter[0] == 0 && (c.parameter[1] == 0 || c.parameter[1] == 1);
@@ -79,7 +79,7 @@ FNN_INLINE V FN(huber)(V a, V y, FN(constants) c, double *L) {
 }
 
 /* exp(x) as p 2^power in double, where p is near 1: exp(x) itself may be too large for a float. Beyond +-PARTS_HIGH, x
-   counts as that: there the square of any number but 0, times exp(x)^2, is infinite, or 0. */
+   counts as that: what is computed from it is infinite or 0 anyway. */
 #define PARTS_HIGH ((REAL)1418.0)
 FNN_INLINE void FN(exp_parts)(V x, double *p, int *powers) {
   VI whole;

@@ -1,7 +1,8 @@
 /* Norms of a layer: layer norm, by rows (samples), and batch norm, by columns (units). fastnn/_numpy.py defines what
    they compute. Variances take two passes: first the mean, then the squares of what is left; so a large mean costs no
-   digits. Means are those of differences from a first number: they are exact if all numbers are equal, where 1 /
-   sqrt(eps) would make 316 times of an error. kernels_bodies.h includes this file for each dtype. */
+   digits. Means are those of differences from a first number: so they are exact if all numbers are equal. There the
+   variance is 0, and an error of the mean would be multiplied by 1 / sqrt(eps) = 316. kernels_bodies.h includes this
+   file for each dtype. */
 #define NORM_ROWS 4  /* rows whose sums are made at the same time: each sum waits for its own additions only */
 #define NORM_STRIP 4 /* vectors of a block's columns whose sums stay in registers */
 #define NORM_GROUP 8 /* rows that are normalised before their activation: they are still in the first cache */
@@ -58,8 +59,7 @@ FNN_INLINE REAL FN(sum_in_registers)(V *lanes) {
 }
 
 /* TERM of each element x of `count` rows, added up in SUM_LANES lanes for each row; the order is that of
-   FN(sum_lanes).
-   Padding does not count. */
+   FN(sum_lanes). Padding does not count. */
 #define ROW_SUMS(TERM)                                                                                                 \
   {                                                                                                                    \
     ptrdiff_t v = 0;                                                                                                   \
@@ -106,6 +106,25 @@ FNN_INLINE void FN(row_statistics)(const int count, REAL *mean, REAL *rstd, cons
 }
 #undef ROW_SUMS
 
+#if !FNN_DOUBLE
+/* Row i where 1 / sqrt(var + eps) is too small for a float, and z - mean may be too large: in double. */
+static __attribute__((noinline)) void FN(normalise_far_row)(const fnn_norm *p, ptrdiff_t i) {
+  const REAL *z = (const REAL *)p->Z + i * p->row_step;
+  const FN(constants) c = FN(constants_of)(&p->g);
+  REAL *A = (REAL *)p->A + i * p->row_step, *zhat = p->zhat ? (REAL *)p->zhat + i * p->row_step : A;
+  double sum = 0;
+  REAL mean;
+  const double rstd = 1 / sqrt(FN(large_variance)(&mean, z, p->n) + FNN_NORM_EPS);
+  for (ptrdiff_t j = 0; j < p->n; j++) sum += (double)z[j];
+  for (ptrdiff_t j = 0; j < p->n; j++) zhat[j] = (REAL)(((double)z[j] - sum / (double)p->n) * rstd);
+  for (ptrdiff_t j = p->n; j < p->padded; j++) zhat[j] = 0;
+  for (ptrdiff_t v = 0; v < p->padded; v += VL) {
+    const V y = FN(fma)(FN(load)((const REAL *)p->gamma + v), FN(load)(zhat + v), FN(load)((const REAL *)p->beta + v));
+    FN(store)(A + v, FN(in_tile)(FN(norm_in_tile)(p), y, c));
+  }
+}
+#endif
+
 static void FN(layer_norm)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1) {
   const REAL *gamma = p->gamma, *beta = p->beta;
   const ptrdiff_t n = p->n, padded = p->padded; /* a store of a vector might change *p, as far as the compiler knows */
@@ -123,6 +142,12 @@ static void FN(layer_norm)(const fnn_norm *p, ptrdiff_t i0, ptrdiff_t i1) {
       REAL *A = (REAL *)p->A + (i + r) * p->row_step;
       REAL *zhat = p->zhat ? (REAL *)p->zhat + (i + r) * p->row_step : NULL;
       if (p->row_rstd) ((REAL *)p->row_rstd)[i + r] = rstd[r];
+#if !FNN_DOUBLE
+      if (rstd[r] < FLT_MIN) {
+        FN(normalise_far_row)(p, i + r);
+        continue;
+      }
+#endif
       for (ptrdiff_t v = 0; v < padded; v += VL) {
         V x = (FN(load)(z + r * p->row_step + v) - mean[r]) * rstd[r];
         if (v + VL > n) x = FN(select)(FN(inside)(v, n), x, (V){0}); /* padding could overflow */

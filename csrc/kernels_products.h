@@ -392,7 +392,8 @@ static ptrdiff_t FN(chunk)(const fnn_factors *f, int epilogue) {
 }
 
 /* Copies `rows` rows of A (by columns) from row i on, in the order in which tiles read them: tile after tile, and in a
-   tile k after k. Else a tile would read a piece of a cache line for each k, from as many pages as samples. */
+   tile k after k. Without the copy a tile would read a piece of a cache line for each k, from as many pages as samples.
+ */
 static void FN(pack_rows)(const fnn_weights *p, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t tiles) {
   const ptrdiff_t height = rows / tiles, end = i + rows;
   REAL *to = p->room;

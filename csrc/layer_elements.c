@@ -1,5 +1,5 @@
-/* Functions of all elements of a matrix. They work on lines of adjacent elements if all operands have such lines, else
-   on blocks of samples. */
+/* Functions of all elements of a matrix (fnn_activation_forward and _backward). They work on lines of adjacent elements
+   if all operands have such lines, else on blocks of samples. */
 #include <string.h>
 
 #include "layer.h"

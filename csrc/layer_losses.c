@@ -1,4 +1,5 @@
-/* The losses of samples, and dZ, from a matrix Z of any steps (fnn_loss); and a mean of losses (fnn_shares). */
+/* The losses of samples, and dZ, from a matrix Z of any steps (fnn_loss); and the sum of x / whole over
+   all x, such as a mean of losses (fnn_shares). */
 #include <string.h>
 
 #include "layer.h"

@@ -1,23 +1,22 @@
-/* The rule. The time that the team loses against one thread is added up, beginning when it was last as quick. It may
-   lose LIMIT: a short delay of the machine, of a few ms, is soon won back; those of a busy core are not. After that
-   the team pauses: one thread works for a while, and then the team is measured again (a look). Each time that the team
-   is still too slow the next pause is twice as long, until looks cost no more than 1 / LOOK_SHARE of the time. So the
-   loss is bounded for any pattern of times.
-   One thread is measured, too: it does a few units, and the quickest one counts. This happens as soon as it costs no
-   more than the part SPARE of the team's time (FIRST_SPARE the first time), or at once if a unit takes much longer than
-   the quickest one so far. */
+/* How the choice between a team and one thread is made. The time that the team loses against one thread is added up,
+   beginning when it was last as quick. It may lose LIMIT: a short delay of the machine, of a few ms, is soon won back;
+   those of a busy core are not. After that the team pauses: one thread works for a while, and then the team is measured
+   again (a look). Each time that the team is still too slow the next pause is twice as long, until looks cost no more
+   than 1 / LOOK_SHARE of the time. So the loss is bounded for any pattern of times. One thread is measured, too: it
+   does a few units, and the quickest one counts. This happens as soon as it costs no more than the part SPARE of the
+   team's time (FIRST_SPARE the first time), or at once if a unit takes much longer than the quickest one so far. */
 #include "pace.h"
 
 #define LIMIT 12e6           /* ns that the team may lose */
-#define SPARE 0.02           /* the part of the time that looks at one thread may cost, */
-#define FIRST_SPARE 0.1      /* and the first look */
-#define LOOK_UNITS 3         /* units of a look at one thread: at first its data may be in the cache of another core; */
+#define SPARE 0.02           /* the part of the time that looks at one thread may cost */
+#define FIRST_SPARE 0.1      /* the same for the first look */
+#define LOOK_UNITS 3         /* units of a look at one thread: at first its data may be in the cache of another core */
 #define LONG_UNIT 2e6        /* ns: a unit that takes so long is a look by itself */
 #define MUCH_LONGER 2        /* a unit that takes so many times the least is a reason for a look */
-#define FIRST_INTERVAL 5e7   /* ns between the first two looks at one thread; then twice as long each time, */
-#define LONGEST_INTERVAL 4e9 /* but no longer than this */
-#define TEAM_LOOK 4e6        /* ns that a look at the team takes at least, */
-#define TEAM_LOOK_LIMIT 1e6  /* and ns that the team may lose in it */
+#define FIRST_INTERVAL 5e7   /* ns between the first two looks at one thread; then twice as long each time */
+#define LONGEST_INTERVAL 4e9 /* ns: the longest time between two of these looks */
+#define TEAM_LOOK 4e6        /* ns that a look at the team takes at least */
+#define TEAM_LOOK_LIMIT 1e6  /* ns that the team may lose in such a look */
 #define SUSPECT_LIMIT 2e6    /* LIMIT for a team that has won nothing lately */
 #define MEMORY 4e9           /* ns after which a gain of the team is forgotten: "lately" */
 #define LOOK_SHARE 50        /* a pause is at most so many times the loss of the look before it */

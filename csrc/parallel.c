@@ -1,4 +1,5 @@
-/* Teams of threads: barriers, parts, and the choice between a team and one thread for each call. */
+/* Teams of threads: barriers and parts; each call asks pace.c whether a team or one thread does it, and at most two
+   calling threads have teams. */
 #include "parallel.h"
 
 #include <stdatomic.h>

@@ -56,8 +56,8 @@ static int startable(int wanted) {
 }
 
 /* The threads that OpenMP keeps for this thread: the team of its last region, by one runtime. They are there only if no
-   thread of our regions has ended since; threads end when someone else opens a smaller region. They end a moment after
-   that region: in this moment, if no thread can be started, OpenMP would still end the process. */
+   thread of our regions has ended since; threads end when other code in the process opens a smaller region. They end a
+   moment after that region: in this moment, if no thread can be started, OpenMP would still end the process. */
 static _Thread_local struct {
   int size, owner;
   unsigned ended;

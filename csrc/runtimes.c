@@ -84,8 +84,8 @@ typedef struct {
 
 static runtime runtimes[MOST_RUNTIMES] = {
     {GOMP_parallel, omp_get_thread_num, omp_get_num_threads, omp_get_max_threads, NEVER, 0}};
-static int runtime_count =
-    1; /* entries of `runtimes`; it and `left` change under the lock, nothing else of an entry changes */
+/* Entries of `runtimes`. It and `left` change under the lock; nothing else of an entry changes. */
+static int runtime_count = 1;
 static atomic_int current;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 

@@ -116,7 +116,7 @@ def activation_forward(Z, kind, out=None, copy="if_needed"):
     Returns
     -------
     ndarray, (n, m)
-        NaN exactly where Z is NaN (softmax: in the whole column of a NaN).
+        NaN where Z is NaN (softmax: in the whole column of a NaN); a finite Z gives finite numbers.
 
     Raises
     ------
@@ -128,8 +128,9 @@ def activation_forward(Z, kind, out=None, copy="if_needed"):
     softmax subtracts the largest z first: the result is the same, and exp cannot overflow. I. Goodfellow, Y. Bengio,
     A. Courville, "Deep Learning", 2016, sections 6.2-6.3.
 
-    Errors, in units of the last place of A: at most 3 for elu and selu, 5 for silu and softplus, 10 for gelu. For gelu
-    with approximate=1 they grow with the size of its exponential's argument v, as 5 + 4 abs(v), for negative z.
+    Errors, in units of the last place of A, far from subnormal numbers: at most 3 for elu and selu, 5 for silu and
+    softplus, 10 for gelu. For gelu with approximate=1 they grow with the size of its exponential's argument v, as
+    5 + 4 abs(v), for negative z.
 
     Examples
     --------
@@ -351,7 +352,7 @@ def loss_forward(Z, y, kind, sample_weight=None, copy="if_needed"):
     Returns
     -------
     float
-        Each sample's loss is computed and summed in float64.
+        The terms of a float32 Z may be computed in float32; they are summed in float64.
 
     Raises
     ------

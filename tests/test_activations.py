@@ -52,3 +52,9 @@ def test_finite_numbers_give_finite_ones(backend, dtype, kind):
     A = kernels.activation_forward(z, kind)
     assert np.isfinite(A).all()
     assert np.isfinite(kernels.activation_backward(np.ones_like(z), A, kind, Z=z)).all()
+
+
+def test_the_slope_of_gelu_ends_at_0(backend, dtype):
+    z = -np.array([[20, 40, 1e3, np.finfo(dtype).max]], dtype)
+    slope = kernels.activation_backward(np.ones_like(z), np.zeros_like(z), "gelu", Z=z)
+    np.testing.assert_array_equal(slope[0, 1 if dtype == "float64" else 0 :], 0)

@@ -160,6 +160,28 @@ def test_a_large_mean_costs_no_digits(backend, dtype):
     assert np.abs(var[:4] - 0.9 - 0.1 * Z.var(axis=1, ddof=1, keepdims=True)).max() < step
 
 
+def test_layer_norm_of_the_largest_numbers(backend):
+    """1 / sqrt(var) would be subnormal, which a network takes for 0, and z - mean would be infinite."""
+    rows = [[1e38, -1e38, 2e38], [3e38, -3e38, -3e38], [7e37, -7e37, 1e37], [3e38, 3e38, 3e38], [1, 2, 4]]
+    x, codes = np.float32(rows * 2).T, np.arange(10) % 2
+    nets = [
+        Network([3, 3, 2], ["relu", "softmax"], seed=0, dtype=dtype, norm="layer", backend=backend)
+        for dtype in ("float32", "float64")
+    ]
+    columns = [np.reshape(column, (3, 1)) for column in ([0, 0, 0], [1, 2, -1], [0.5, 0, 1])]
+    for net in nets:
+        net.set_parameters([(np.eye(3), *columns), nets[1].parameters[1]])
+    z = x.astype(np.float64)
+    zhat = (z - z.mean(axis=0)) / np.sqrt(z.var(axis=0) + 1e-5)
+    want = np.maximum(columns[1] * zhat + columns[2], 0)
+    np.testing.assert_allclose(nets[0].forward(x, cache=True)[1][0]["A"], want, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(nets[0].predict(x), nets[1].predict(z), rtol=1e-5)
+    (loss, found), (want_loss, wanted) = nets[0].gradients(x, codes), nets[1].gradients(z, codes)
+    assert abs(loss - want_loss) < 1e-6
+    for T, want in zip(found[0][2:] + found[1], wanted[0][2:] + wanted[1], strict=True):
+        np.testing.assert_allclose(T, want, rtol=1e-5, atol=1e-6)
+
+
 # --- in training -----------------------------------------------------------------------------------------------------
 
 

@@ -90,6 +90,7 @@ def test_a_thread_of_64_kb(isa, most):
     assert python(IN_A_THREAD.replace("MOST", most), "compiled", FASTNN_ISA=isa).strip() == "done"
 
 
+@pytest.mark.slow
 @needs_core
 def test_openmp_threads_of_64_kb():
     assert python(IN_A_TEAM, "compiled", OMP_STACKSIZE="64k", OMP_NUM_THREADS="4").strip() == "done"

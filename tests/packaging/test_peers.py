@@ -71,6 +71,7 @@ def test_numba():
     np.testing.assert_allclose(state.T, expected, rtol=1e-4)
 
 
+@pytest.mark.slow  # imports large packages in new processes
 @pytest.mark.parametrize("order", ["fastnn, {}", "{}, fastnn"])
 @pytest.mark.parametrize("other", ["torch", "sklearn.linear_model"])
 def test_either_may_be_imported_first(other, order):
